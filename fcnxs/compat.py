@@ -1,0 +1,72 @@
+"""Make MXNet 1.9.1 importable on today's Python and NumPy, and let it use the machine.
+
+MXNet was written for NumPy < 1.24 and Python < 3.12. It needs
+
+- `numpy.bool` and `numpy.int`, aliases of the built-ins that NumPy 1.24 removed;
+- `distutils.version`, which Python 3.12 removed and setuptools still carries.
+
+`import fcnxs` supplies both and imports no MXNet. The modules of this package take MXNet from here,
+`from .compat import mxnet as mx`: MXNet loads with the first of them, or the error says what to install.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import os
+from types import ModuleType
+
+import numpy as np
+
+INSTALL_HINT = (
+    "MXNet is not installed; choose one: pip install 'fcnxs[cpu]' (any machine), "
+    "'fcnxs[cu112]' or 'fcnxs[cu117]' (NVIDIA GPUs)"
+)
+
+# Read by MXNet when it loads. The first keeps temporary space from growing with every new input
+# size, the second the cache of oneDNN primitives; the third stops a line on stderr for every executor.
+MXNET_VARIABLES = {"MXNET_CPU_TEMP_COPY": "1", "MXNET_MKLDNN_CACHE_NUM": "1", "MXNET_SUBGRAPH_VERBOSE": "0"}
+
+# Read by glibc before Python starts, so set through mallopt(3) here: variable -> (parameter, value).
+MALLOC_PARAMETERS = {"MALLOC_ARENA_MAX": (-8, 1), "MALLOC_TRIM_THRESHOLD_": (-1, 1_000_000)}
+
+
+def make_mxnet_importable() -> None:
+    """Supply the NumPy aliases and the `distutils` that MXNet 1.9.1 imports."""
+    for alias, builtin in (("bool", bool), ("int", int)):
+        if alias not in np.__dict__ and np.lib.NumpyVersion(np.__version__) >= "1.24.0":
+            setattr(np, alias, builtin)
+    if importlib.util.find_spec("distutils") is None:
+        import setuptools  # noqa: F401  (importing it registers its own distutils)
+
+
+def use_the_machine() -> None:
+    """Let MXNet use every processor this process may run on, and keep its memory from growing.
+
+    Must run before MXNet loads. What is set in the environment already wins. Commands call it; the
+    library does not change its process.
+    """
+    os.environ.setdefault("OMP_NUM_THREADS", str(len(os.sched_getaffinity(0))))
+    for variable, value in MXNET_VARIABLES.items():
+        os.environ.setdefault(variable, value)
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # glibc's alone
+    for variable, (parameter, value) in MALLOC_PARAMETERS.items():
+        if variable not in os.environ and mallopt is not None:
+            mallopt(parameter, value)
+
+
+def __getattr__(name: str) -> ModuleType:
+    """Give `fcnxs.compat.mxnet`: MXNet, imported now.
+
+    Raises:
+        ModuleNotFoundError: MXNet is not installed; the message says which extras install it.
+    """
+    if name != "mxnet":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        import mxnet
+    except ModuleNotFoundError as error:
+        if error.name != "mxnet":
+            raise
+        raise ModuleNotFoundError(INSTALL_HINT, name="mxnet") from None
+    return mxnet

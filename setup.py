@@ -1,0 +1,40 @@
+"""Install the folders fcnxs/, symbols/ and tools/ as the one package `fcnxs`."""
+
+import re
+from pathlib import Path
+
+from setuptools import setup
+
+ROOT = Path(__file__).parent
+VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "fcnxs" / "__init__.py").read_text())[1]
+
+setup(
+    name="fcnxs",
+    version=VERSION,
+    description="Fully convolutional networks (FCN-32s, 16s, 8s) for semantic segmentation, on MXNet",
+    long_description=(ROOT / "README.md").read_text(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.9,<3.13",
+    packages=["fcnxs", "fcnxs.symbols", "fcnxs.tools"],
+    package_dir={"fcnxs": "fcnxs", "fcnxs.symbols": "symbols", "fcnxs.tools": "tools"},
+    package_data={"fcnxs": ["vgg16_shapes.caffemodel", "py.typed"]},
+    entry_points={"console_scripts": ["fcnxs = fcnxs.tools.main:main"]},
+    install_requires=[
+        # Below 1.24 a plain `import mxnet` works; Python 3.12 has no such NumPy (fcnxs/compat.py).
+        "numpy>=1.21,<1.24; python_version<'3.12'",
+        "numpy>=1.26,<2; python_version>='3.12'",
+        "setuptools; python_version>='3.12'",  # its distutils, for MXNet
+        "opencv-python<5",
+        "gluoncv==0.10.5.post0",
+        "pillow",
+        "tqdm",
+        "protobuf>=4.22",  # message_factory.GetMessageClass
+    ],
+    extras_require={
+        "cpu": ["mxnet==1.9.1"],
+        "cu112": ["mxnet-cu112==1.9.1"],
+        "cu117": ["mxnet-cu117==1.9.1"],
+        "test": ["pytest", "hypothesis", "ruff==0.14.5"],
+    },
+)
