@@ -1,0 +1,135 @@
+"""Read coordinate maps off a graph: the one place that knows what each operator does to them."""
+
+from __future__ import annotations
+
+import json
+from ast import literal_eval
+from fractions import Fraction
+from typing import Any, Dict, List, Tuple
+
+from ..compat import mxnet as mx
+from ..errors import FCNXSError
+from .coord_map import IDENTITY, Map, compose_fp, filter_map, format_map, inv_fp
+
+# Operators whose output cells lie where the cells of their first input do; further inputs are
+# parameters or labels.
+SAME = {
+    *("Activation", "BatchNorm", "BlockGrad", "Cast", "Dropout", "InstanceNorm", "LRN", "LeakyReLU"),
+    *("SoftmaxActivation", "SoftmaxOutput", "_copy", "_div_scalar", "_minus_scalar", "_mul_scalar"),
+    *("_plus_scalar", "argmax", "clip", "identity", "log_softmax", "relu", "sigmoid", "slice_like"),
+    *("softmax", "tanh"),
+}
+# Operators that join inputs cell by cell: all of them must have the same map.
+JOIN = {
+    *("Concat", "_maximum", "_minimum", "add_n", "broadcast_add", "broadcast_div", "broadcast_mul"),
+    *("broadcast_sub", "elemwise_add", "elemwise_div", "elemwise_mul", "elemwise_sub"),
+}
+
+
+def coordinate_maps(symbol: mx.sym.Symbol, axis: int = 0) -> Dict[str, Map]:
+    """Map of every layer of a graph, from its cells to the pixels of its input.
+
+    Args:
+        symbol: any Symbol, one output or several; variables that enter as images have the identity.
+        axis: 0 for rows, 1 for columns. They are equal unless a kernel, stride or pad is not square.
+
+    Returns:
+        {node name: (stride, offset)}, exact, in pixel edges; weights, biases and labels have none.
+
+    Raises:
+        FCNXSError: layers with different maps are joined, or an operator's map is not known.
+    """
+    nodes, _, maps = _walk(symbol, axis)
+    return {node["name"]: fp for node, fp in zip(nodes, maps) if fp is not None}
+
+
+def crop_offset(x: mx.sym.Symbol, like: mx.sym.Symbol) -> Tuple[int, int]:
+    """Rows and columns to cut from the top and left of `x` so that its cells lie on those of `like`.
+
+    Raises:
+        FCNXSError: the two scales differ, or the offset is negative or fractional.
+    """
+    return (_crop_offset(x, like, axis=0), _crop_offset(x, like, axis=1))
+
+
+def check_aligned(a: mx.sym.Symbol, b: mx.sym.Symbol, what: str) -> None:
+    """Refuse to join two layers whose maps differ; `what` names the joining layer."""
+    for axis in (0, 1):
+        (name_a, fp_a), (name_b, fp_b) = _maps_of(a, b, axis)
+        if fp_a != fp_b:
+            raise _misaligned(what, name_a, fp_a, name_b, fp_b)
+
+
+def _crop_offset(x: mx.sym.Symbol, like: mx.sym.Symbol, axis: int) -> int:
+    (name, fp), (like_name, like_fp) = _maps_of(x, like, axis)
+    scale, shift = compose_fp(inv_fp(like_fp), fp)
+    offset = -shift
+    pair = f"cannot crop {name!r}, map {format_map(fp)}, like {like_name!r}, map {format_map(like_fp)}"
+    if scale != 1:
+        raise FCNXSError(f"{pair}: their strides differ by a factor of {scale}; resample one first")
+    if offset < 0:
+        raise FCNXSError(f"{pair}: the offset would be {offset}, negative; pad the first layer more")
+    if offset.denominator != 1:
+        raise FCNXSError(f"{pair}: the offset would be {offset}, not whole; change a kernel or pad")
+    return int(offset)
+
+
+def _maps_of(a: mx.sym.Symbol, b: mx.sym.Symbol, axis: int) -> List[Tuple[str, Map]]:
+    nodes, heads, maps = _walk(mx.sym.Group([a, b]), axis)
+    if len(heads) != 2:
+        raise FCNXSError(f"layers with one output each are wanted, not {[n['name'] for n in heads]}")
+    return [(nodes[i]["name"], IDENTITY if maps[i] is None else maps[i]) for i in heads]
+
+
+def _walk(symbol: mx.sym.Symbol, axis: int) -> Tuple[List[Dict[str, Any]], List[int], List[Map | None]]:
+    """Nodes in order, the numbers of the output nodes, and every node's map."""
+    graph = json.loads(symbol.tojson())
+    nodes = graph["nodes"]
+    maps: List[Map | None] = [None] * len(nodes)
+    for i, node in enumerate(nodes):
+        if node["op"] == "null":
+            continue
+        images = [entry[0] for entry in node["inputs"]]
+        images = images if node["op"] in JOIN else images[:1]
+        for j in images:
+            if maps[j] is None:  # a variable that enters as an image
+                maps[j] = IDENTITY
+        first = images[0] if images else i
+        for j in images[1:]:
+            if maps[j] != maps[first]:
+                what = f"{node['op']} {node['name']!r}"
+                raise _misaligned(what, nodes[first]["name"], maps[first], nodes[j]["name"], maps[j])
+        maps[i] = compose_fp(maps[first] or IDENTITY, _own_map(node, axis))
+    return nodes, [head[0] for head in graph["heads"]], maps
+
+
+def _own_map(node: Dict[str, Any], axis: int) -> Map:
+    """Map of one node, from its cells to its input's."""
+    op, attrs = node["op"], node.get("attrs", {})
+
+    def value(key: str, default: int) -> int:
+        values = literal_eval(attrs.get(key, "()"))
+        return values[axis] if values else default
+
+    if op in SAME or op in JOIN:
+        return IDENTITY
+    flags = ("global_pool", "center_crop")
+    if not any(attrs.get(flag) in ("True", "1") for flag in flags) and "target_shape" not in attrs:
+        kernel = (value("kernel", 1) - 1) * value("dilate", 1) + 1
+        if op in ("Convolution", "Pooling"):
+            return filter_map(kernel, value("stride", 1), value("pad", 0))
+        if op == "Deconvolution":
+            return inv_fp(filter_map(kernel, value("stride", 1), value("pad", 0)))
+        if op == "Crop":
+            return (Fraction(1), Fraction(value("offset", 0)))
+        if op == "UpSampling":
+            return (Fraction(1, int(attrs["scale"])), Fraction(0))
+    settings = ", ".join(f"{key}={text}" for key, text in attrs.items())
+    raise FCNXSError(f"{op} {node['name']!r} ({settings}) has no known coordinate map")
+
+
+def _misaligned(what: str, name_a: str, fp_a: Map, name_b: str, fp_b: Map) -> FCNXSError:
+    return FCNXSError(
+        f"{what} joins {name_a!r}, map {format_map(fp_a)}, and {name_b!r}, map {format_map(fp_b)}: "
+        "their cells do not lie on each other; crop one like the other first"
+    )
