@@ -1,0 +1,263 @@
+"""Reading and writing `.caffemodel` files, and VGG-16 from them.
+
+A `.caffemodel` is a protobuf message NetParameter. The schema here has just the fields that weights
+need (BVLC/caffe src/caffe/proto/caffe.proto at 1.0), for old files (V1 layers, shapes as num, channels,
+height, width) and new ones. `data` is declared as bytes, which is the same on the wire as packed
+floats and reads without a Python object for each number.
+"""
+
+from __future__ import annotations
+
+import mmap
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any, Dict, Iterable, Iterator, List, Tuple
+
+import numpy as np
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf.message import DecodeError
+
+from .compat import mxnet as mx
+from .data import VGG_MEAN, reason
+from .errors import FCNXSError
+from .init import Params
+from .symbols.symbol_fcnxs import get_vgg16fc_symbol
+
+FCN_MEAN = (122.67892, 116.66877, 104.00699)  # RGB; of shelhamer/fcn.berkeleyvision.org
+
+VGG16_CONVOLUTIONS = (
+    *("conv1_1", "conv1_2", "conv2_1", "conv2_2", "conv3_1", "conv3_2", "conv3_3"),
+    *("conv4_1", "conv4_2", "conv4_3", "conv5_1", "conv5_2", "conv5_3"),
+)
+
+Blobs = Dict[str, List[np.ndarray]]
+
+
+def _schema() -> Dict[str, Any]:
+    """Message classes by name, from a table of name, number, type and whether repeated."""
+    field = descriptor_pb2.FieldDescriptorProto
+    text, whole, binary = field.TYPE_STRING, field.TYPE_INT64, field.TYPE_BYTES
+    messages = {
+        "BlobShape": [("dim", 1, whole, True)],
+        "BlobProto": [
+            *((name, number, whole, False) for number, name in enumerate(OLD_SHAPE, 1)),
+            ("data", 5, binary, True),
+            ("shape", 7, "BlobShape", False),
+            ("double_data", 8, binary, True),
+        ],
+        "LayerParameter": [("name", 1, text, False), ("type", 2, text, False), ("blobs", 7, "BlobProto", True)],
+        "V1LayerParameter": [
+            ("name", 4, text, False),
+            ("type", 5, whole, False),
+            ("blobs", 6, "BlobProto", True),
+        ],
+        "NetParameter": [
+            ("name", 1, text, False),
+            ("layers", 2, "V1LayerParameter", True),
+            ("layer", 100, "LayerParameter", True),
+        ],
+    }
+    file = descriptor_pb2.FileDescriptorProto(name="fcnxs_caffe.proto", package="fcnxs", syntax="proto2")
+    for message, fields in messages.items():
+        described = file.message_type.add(name=message)
+        for name, number, kind, repeated in fields:
+            label = field.LABEL_REPEATED if repeated else field.LABEL_OPTIONAL
+            described.field.add(name=name, number=number, label=label)
+            if isinstance(kind, str):
+                described.field[-1].type, described.field[-1].type_name = field.TYPE_MESSAGE, f".fcnxs.{kind}"
+            else:
+                described.field[-1].type = kind
+        if message == "BlobShape":
+            described.field[-1].options.packed = True
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return {
+        name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"fcnxs.{name}")) for name in messages
+    }
+
+
+OLD_SHAPE = ("num", "channels", "height", "width")
+_MESSAGES = _schema()
+
+
+def iterate_layers(path: str | Path) -> Iterator[Tuple[str, List[np.ndarray]]]:
+    """Layers of a `.caffemodel` that have blobs, one at a time: name and float32 arrays.
+
+    Raises:
+        FCNXSError: it is not a caffemodel, is cut off, or a blob's values and shape do not agree.
+    """
+    try:
+        with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            for number, start, end in _top_fields(content, path):
+                kind = {2: "V1LayerParameter", 100: "LayerParameter"}.get(number)
+                if kind is not None:
+                    layer = _MESSAGES[kind].FromString(content[start:end])
+                    content.madvise(mmap.MADV_DONTNEED)  # the pages that were read are not kept in memory
+                    name, arrays = layer.name, [_array(blob, layer.name, path) for blob in layer.blobs]
+                    del layer  # a second copy of the values
+                    if arrays:
+                        yield name, arrays
+    except DecodeError:
+        raise FCNXSError(f"{path}: not a caffemodel, or damaged: a layer cannot be decoded") from None
+    except (OSError, ValueError) as error:
+        if isinstance(error, FCNXSError):
+            raise
+        raise FCNXSError(f"{path}: cannot read this caffemodel: {reason(error)}") from None
+
+
+def write_caffemodel(path: str | Path, blobs: Blobs, v1: bool = False) -> None:
+    """Write layers as a `.caffemodel`; `v1` writes the old kind, with shapes of four numbers."""
+    net = _MESSAGES["NetParameter"](name="fcnxs")
+    for name, arrays in blobs.items():
+        layer = (net.layers if v1 else net.layer).add(name=name)
+        for array in arrays:
+            blob = layer.blobs.add(data=[np.ascontiguousarray(array, "<f4").tobytes()])
+            if v1:
+                for key, size in zip(OLD_SHAPE, (1, 1, 1, 1, *array.shape)[-4:]):
+                    setattr(blob, key, size)
+            else:
+                blob.shape.dim.extend(array.shape)
+    Path(path).write_bytes(net.SerializeToString())
+
+
+@dataclass(frozen=True)
+class Fate:
+    """What became of one blob of the file and the parameter made from it; None where there is none."""
+
+    blob: str | None
+    parameter: str | None
+    what: str
+
+
+@dataclass(frozen=True)
+class Vgg16:
+    """Fully convolutional VGG-16 from a file: trunk symbol, parameters, RGB mean, fate of every blob."""
+
+    symbol: mx.sym.Symbol
+    arg_params: Params
+    mean: Tuple[float, float, float]
+    fates: List[Fate]
+
+
+def read_vgg16(path: str | Path) -> Vgg16:
+    """Read VGG-16, of any width, from a `.caffemodel`: Oxford's classifier, or the trunk of an FCN.
+
+    fc6 and fc7 become convolutions, conv1_1 takes RGB instead of BGR, layers behind fc7 are dropped.
+
+    Raises:
+        FCNXSError: not a caffemodel, a layer is missing, or a blob has a wrong shape or is not finite.
+    """
+    params: Params = {}
+    fates: List[Fate] = []
+    wanted = (*VGG16_CONVOLUTIONS, "fc6", "fc7")
+    mean = VGG_MEAN
+    for layer, blobs in iterate_layers(path):
+        if layer == "score_fr":  # only the FCNs of Caffe have it
+            mean = FCN_MEAN
+        if layer not in wanted:
+            fates += [Fate(_title(layer, i, blob), None, _dropped(layer)) for i, blob in enumerate(blobs)]
+            continue
+        if f"{layer}_weight" in params:
+            raise FCNXSError(f"{path}: layer {layer} is there twice")
+        weight, bias = _converted(layer, blobs, path)
+        params[f"{layer}_weight"], params[f"{layer}_bias"] = mx.nd.array(weight), mx.nd.array(bias)
+        what = "BGR to RGB" if layer == "conv1_1" else "copied"
+        for i, (kind, array) in enumerate((("weight", weight), ("bias", bias))):
+            done = "reshaped" if array.shape != blobs[i].shape else what if i == 0 else "copied"
+            fates.append(Fate(_title(layer, i, blobs[i]), f"{layer}_{kind} {array.shape}", done))
+    missing = [layer for layer in wanted if f"{layer}_weight" not in params]
+    if missing:
+        raise FCNXSError(f"{path}: layers {', '.join(missing)} of VGG-16 are not in this caffemodel")
+    return Vgg16(_checked_symbol(params, path), params, mean, fates)
+
+
+def _converted(layer: str, blobs: List[np.ndarray], path: str | Path) -> Tuple[np.ndarray, np.ndarray]:
+    """Weight (outputs, inputs, k, k) and bias (outputs,) of a layer; views of its blobs where they can be."""
+    if len(blobs) != 2:
+        raise FCNXSError(f"{path}: layer {layer} has {len(blobs)} blobs; want weights and a bias")
+    for i, blob in enumerate(blobs):
+        if not (np.isfinite(blob.min(initial=0)) and np.isfinite(blob.max(initial=0))):  # NaN goes through both
+            raise FCNXSError(f"{path}: {_title(layer, i, blob)} holds values that are not finite numbers")
+    weight, bias = blobs
+    kernel = {"fc6": 7, "fc7": 1}.get(layer, 3)
+    inputs = weight.size // (max(bias.size, 1) * kernel**2)
+    shape = (bias.size, inputs, kernel, kernel)
+    flat = (bias.size, inputs * kernel**2)  # of an inner product
+    fits = weight.shape == shape or (layer in ("fc6", "fc7") and weight.shape in (flat, (1, 1, *flat)))
+    if not fits or bias.shape not in ((bias.size,), (1, 1, 1, bias.size)) or not weight.size:
+        raise FCNXSError(
+            f"{path}: {_title(layer, 0, weight)} with {_title(layer, 1, bias)}: wrong shapes for a "
+            f"{kernel}x{kernel} convolution"
+        )
+    weight = weight.reshape(shape)
+    return weight[:, ::-1] if layer == "conv1_1" else weight, bias.reshape(-1)
+
+
+def _checked_symbol(params: Params, path: str | Path) -> mx.sym.Symbol:
+    """Trunk with the widths of the parameters, every one of which has the shape that it needs."""
+    width, fc = params["conv1_1_weight"].shape[0] / 64, params["fc6_weight"].shape[0]
+    symbol = get_vgg16fc_symbol(width=width, fc=fc)
+    shapes, _, _ = symbol.infer_shape(data=(1, 3, 64, 64))
+    for name, shape in zip(symbol.list_arguments(), shapes):
+        if name != "data" and params[name].shape != shape:
+            raise FCNXSError(
+                f"{path}: {name} has shape {params[name].shape}; a VGG-16 that begins with "
+                f"{params['conv1_1_weight'].shape[0]} channels needs {shape}"
+            )
+    return symbol
+
+
+def _dropped(layer: str) -> str:
+    return "dropped: the classifier's scores" if layer == "fc8" else "dropped: not a layer of the trunk"
+
+
+def _title(layer: str, index: int, blob: np.ndarray) -> str:
+    return f"{layer}[{index}] {blob.shape}"
+
+
+def _array(blob: Any, layer: str, path: str | Path) -> np.ndarray:  # noqa: ANN401  (a generated class)
+    """Values of a blob as float32, in the shape it declares."""
+    chunks, kind = (blob.data, "<f4") if blob.data else (blob.double_data, "<f8")
+    data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+    shape = tuple(blob.shape.dim) if blob.HasField("shape") else tuple(getattr(blob, key) for key in OLD_SHAPE)
+    if any(size < 0 for size in shape) or len(data) != prod(shape) * np.dtype(kind).itemsize:
+        raise FCNXSError(
+            f"{path}: a blob of layer {layer!r} declares shape {shape}, but holds {len(data)} bytes of values"
+        )
+    return np.frombuffer(data, kind).reshape(shape).astype("<f4", copy=False)
+
+
+def _top_fields(content: mmap.mmap, path: str | Path) -> Iterable[Tuple[int, int, int]]:
+    """Fields of the outermost message: number, start and end of the value. Layers are read one by one."""
+    position = 0
+    while position < len(content):
+        tag, position = _varint(content, position, path)
+        number, wire_type = tag >> 3, tag & 7
+        if wire_type == 0:
+            _, end = _varint(content, position, path)
+        elif wire_type == 2:
+            length, position = _varint(content, position, path)
+            end = position + length
+        elif wire_type in (1, 5):
+            end = position + {1: 8, 5: 4}[wire_type]
+        else:
+            raise FCNXSError(f"{path}: not a caffemodel (unknown wire type {wire_type} at byte {position})")
+        if end > len(content) or number == 0:
+            raise FCNXSError(f"{path}: not a caffemodel, or cut off (at byte {position} of {len(content)})")
+        yield number, position, end
+        position = end
+
+
+def _varint(content: mmap.mmap, position: int, path: str | Path) -> Tuple[int, int]:
+    """Number in protobuf's variable length, and the position behind it."""
+    number = 0
+    for shift in range(0, 70, 7):
+        if position >= len(content):
+            break
+        byte = content[position]
+        position += 1
+        number |= (byte & 127) << shift
+        if byte < 128:
+            return number, position
+    raise FCNXSError(f"{path}: not a caffemodel, or cut off (at byte {position} of {len(content)})")

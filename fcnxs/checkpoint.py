@@ -1,0 +1,193 @@
+"""Checkpoints: PREFIX-symbol.json, PREFIX-NNNN.params in MXNet's format, and PREFIX-meta.json.
+
+The meta file says what the parameters alone do not: the mean of the input, the classes' names and
+colours, where the weights come from.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Tuple
+
+import numpy as np
+
+from . import __version__
+from .compat import mxnet as mx
+from .data import IGNORE_LABEL, VGG_MEAN, reason
+from .errors import FCNXSError
+from .init import Params, is_input
+
+
+def versions() -> Dict[str, str]:
+    """Versions of what a checkpoint was made with."""
+    return {
+        "fcnxs": __version__,
+        "mxnet": mx.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+    }
+
+
+@dataclass(frozen=True)
+class Meta:
+    """Contents of a meta file.
+
+    Args:
+        classes: names in the order of the labels; None for nets without classes of their own.
+        palette: colour (R, G, B) of each class, 0 to 255.
+        mean: of the input (R, G, B), subtracted from images of 0 to 255.
+        channel_order: of the input; RGB is the only one.
+        ignore_label: label of pixels that do not count.
+        source: {"file", "sha256"} of the weights that these were made from.
+        versions: of the packages that wrote them.
+    """
+
+    classes: List[str] | None = None
+    palette: List[List[int]] | None = None
+    mean: Tuple[float, float, float] = VGG_MEAN
+    channel_order: str = "RGB"
+    ignore_label: int = IGNORE_LABEL
+    source: Dict[str, str] | None = None
+    versions: Dict[str, str] = field(default_factory=versions)
+
+
+@dataclass
+class Checkpoint:
+    """A net with its parameters. `meta_found` is False where there was no meta file to read."""
+
+    symbol: mx.sym.Symbol
+    arg_params: Params
+    aux_params: Params
+    meta: Meta
+    params_file: Path
+    meta_found: bool = True
+
+
+def load(prefix: str | os.PathLike[str], epoch: int, ctx: mx.Context | None = None) -> Checkpoint:
+    """Read a checkpoint. Without a meta file it is one of the original's, with the original's mean.
+
+    Inputs that the original's solver saved among the parameters are left out.
+
+    Raises:
+        FCNXSError: a file is missing or cannot be read.
+    """
+    prefix = os.fspath(prefix)
+    symbol_file, params_file = Path(f"{prefix}-symbol.json"), Path(f"{prefix}-{epoch:04d}.params")
+    for file in (symbol_file, params_file):
+        if not file.is_file():
+            raise FCNXSError(f"{file}: no such file (of checkpoint {prefix}, epoch {epoch})")
+    try:
+        symbol = mx.sym.load(str(symbol_file))
+    except mx.MXNetError as error:
+        raise FCNXSError(f"{symbol_file}: not a symbol that MXNet reads: {_first_line(error)}") from None
+    arg_params, aux_params = _load_params(params_file, ctx)
+    meta_file = Path(f"{prefix}-meta.json")
+    meta = read_meta(meta_file) if meta_file.exists() else None
+    return Checkpoint(symbol, arg_params, aux_params, meta or Meta(), params_file, meta is not None)
+
+
+def save(
+    prefix: str | os.PathLike[str],
+    epoch: int,
+    symbol: mx.sym.Symbol,
+    arg_params: Params,
+    aux_params: Params,
+    meta: Meta,
+) -> Path:
+    """Write a checkpoint, whole or not at all; returns the path of the parameters.
+
+    Raises:
+        FCNXSError: the files cannot be written; none of them is then left.
+    """
+    prefix = os.fspath(prefix)
+    params_file = Path(f"{prefix}-{epoch:04d}.params")
+    arrays = {f"arg:{name}": array for name, array in arg_params.items()}
+    arrays.update({f"aux:{name}": array for name, array in aux_params.items()})
+    files = [params_file, Path(f"{prefix}-symbol.json"), Path(f"{prefix}-meta.json")]
+    with written_whole(*files) as (params_part, symbol_part, meta_part):
+        mx.nd.save(str(params_part), arrays)
+        symbol.save(str(symbol_part))
+        write_json(meta_part, asdict(replace(meta, versions=versions())))
+    return params_file
+
+
+def read_meta(file: Path) -> Meta:
+    """Read a meta file.
+
+    Raises:
+        FCNXSError: it is not JSON, or a value is missing or of the wrong kind.
+    """
+    try:
+        content = json.loads(file.read_text())
+        meta = Meta(**{key: content[key] for key in Meta.__dataclass_fields__})
+        meta = replace(meta, mean=tuple(map(float, meta.mean)))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        what = f"lacks {error}" if isinstance(error, KeyError) else reason(error)
+        raise FCNXSError(f"{file}: not a meta file of a checkpoint: {what}") from None
+    if len(meta.mean) != 3 or meta.channel_order != "RGB" or meta.ignore_label != IGNORE_LABEL:
+        raise FCNXSError(f"{file}: wants a mean of 3 values, channel_order RGB and ignore_label {IGNORE_LABEL}")
+    if meta.classes is not None and len(meta.palette or ()) < len(meta.classes):
+        raise FCNXSError(f"{file}: {len(meta.classes)} classes, but {len(meta.palette or ())} colours")
+    return meta
+
+
+def source_of(file: str | os.PathLike[str]) -> Dict[str, str]:
+    """Name and SHA-256 of a file of weights, for `Meta.source`."""
+    digest = hashlib.sha256()
+    with open(file, "rb") as stream:
+        for block in iter(lambda: stream.read(1 << 20), b""):
+            digest.update(block)
+    return {"file": Path(file).name, "sha256": digest.hexdigest()}
+
+
+@contextmanager
+def written_whole(*files: Path) -> Iterator[List[Path]]:
+    """Give a temporary path beside each file; when the block succeeds, all of them get their names.
+
+    When it fails, or is interrupted, the temporary files are removed and the old ones stay.
+
+    Raises:
+        FCNXSError: a file cannot be written.
+    """
+    parts = [file.with_name(f".{file.name}.{os.getpid()}.part") for file in files]
+    try:
+        for file in files:
+            file.parent.mkdir(parents=True, exist_ok=True)
+        yield parts
+        for part, file in zip(parts, files):
+            os.replace(part, file)
+    except (OSError, mx.MXNetError) as error:
+        raise FCNXSError(f"{files[0]}: cannot write: {_first_line(error)}") from None
+    finally:
+        for part in parts:
+            part.unlink(missing_ok=True)
+
+
+def write_json(file: Path, content: Any) -> None:  # noqa: ANN401  (whatever JSON takes)
+    """Write indented JSON; NaN is refused."""
+    file.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+
+def _load_params(file: Path, ctx: mx.Context | None) -> Tuple[Params, Params]:
+    try:
+        arrays = mx.nd.load(str(file))
+        named = {tuple(key.split(":", 1)): array for key, array in arrays.items()}
+        params = {kind: {} for kind in ("arg", "aux")}
+        for (kind, name), array in named.items():
+            if not is_input(name):
+                params[kind][name] = array if ctx is None else array.as_in_context(ctx)
+    except (mx.MXNetError, AttributeError, KeyError, ValueError) as error:
+        raise FCNXSError(f"{file}: not a file of MXNet parameters, or damaged: {_first_line(error)}") from None
+    return params["arg"], params["aux"]
+
+
+def _first_line(error: Exception) -> str:
+    """The part of an error that says something: MXNet's begin with a stack trace."""
+    lines = [line.strip() for line in reason(error).splitlines() if line.strip()]
+    return lines[-1].replace("Error: ", "") if lines else type(error).__name__

@@ -1,0 +1,121 @@
+"""First values of a net's parameters: from VGG-16, or from an FCN of an earlier stage."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Dict, Tuple
+
+import numpy as np
+
+from .compat import mxnet as mx
+from .errors import FCNXSError
+
+Params = Dict[str, mx.nd.NDArray]
+
+SCORES = ("score", "score_pool4", "score_pool3")
+DECONVOLUTIONS = ("bigscore", "score2", "score4")
+
+
+def is_input(name: str) -> bool:
+    """Whether a symbol's argument is an image or label, by the original's rule."""
+    return name.endswith(("data", "label"))
+
+
+@dataclass(frozen=True)
+class Net:
+    """What a set of parameters is, read off its shapes."""
+
+    name: str  # vgg16, fcn32s, fcn16s or fcn8s
+    width: float  # channels, relative to VGG-16's
+    fc: int  # channels of fc6 and fc7
+    numclass: int | None  # None for VGG-16
+
+
+def net_of(arg_params: Params, where: str) -> Net:
+    """Tell the net, its width and its classes by its parameters; `where` names them in the error."""
+    for name in ("conv1_1_weight", "fc6_weight"):
+        if name not in arg_params:
+            raise FCNXSError(f"{where}: no {name} among the parameters; neither VGG-16 nor an FCN")
+    width, fc = arg_params["conv1_1_weight"].shape[0] / 64, arg_params["fc6_weight"].shape[0]
+    if "score_weight" not in arg_params:
+        return Net("vgg16", width, fc, None)
+    stages = {"score_pool3_weight": "fcn8s", "score_pool4_weight": "fcn16s", "score_weight": "fcn32s"}
+    name = next(stage for parameter, stage in stages.items() if parameter in arg_params)
+    return Net(name, width, fc, arg_params["score_weight"].shape[0])
+
+
+def upsample_filt(size: int) -> np.ndarray:
+    """Bilinear upsampling kernel (size, size), float64, for a factor of (size + 1) // 2."""
+    factor = (size + 1) // 2
+    centre = (size - 1) / 2 if size % 2 else factor - 0.5
+    ramp = 1 - np.abs(np.arange(size) - centre) / factor
+    return np.outer(ramp, ramp)
+
+
+def init_from_vgg16(
+    ctx: mx.Context, fcnxs_symbol: mx.sym.Symbol, vgg16fc_args: Params, vgg16fc_auxs: Params
+) -> Tuple[Params, Params]:
+    """Parameters of an FCN from those of VGG-16: scores zero, deconvolutions bilinear, the rest copied.
+
+    Returns:
+        (arg_params, aux_params) on `ctx`: all that `fcnxs_symbol` needs, and nothing else.
+
+    Raises:
+        FCNXSError: a parameter is missing, or its shape is not the net's.
+    """
+    new = [f"{layer}_{kind}" for layer in SCORES for kind in ("weight", "bias")]
+    new += [f"{layer}_weight" for layer in DECONVOLUTIONS]
+    return _init(ctx, fcnxs_symbol, vgg16fc_args, vgg16fc_auxs, new)
+
+
+def init_from_fcnxs(
+    ctx: mx.Context, fcnxs_symbol: mx.sym.Symbol, fcnxs_args_from: Params, fcnxs_auxs_from: Params
+) -> Tuple[Params, Params]:
+    """Parameters of an FCN from those of another: what is new is zero or bilinear, the rest copied.
+
+    `bigscore_weight` is always new: its size differs from net to net. Returns and raises as
+    `init_from_vgg16`.
+    """
+    if "score_weight" not in fcnxs_args_from:
+        raise FCNXSError("score_weight is missing: these are not the parameters of an FCN; use init_from_vgg16")
+    new = [name for name in fcnxs_symbol.list_arguments() if name not in fcnxs_args_from]
+    known = {f"{layer}_{kind}" for layer in SCORES + DECONVOLUTIONS for kind in ("weight", "bias")}
+    new = [name for name in new if name in known] + ["bigscore_weight"]
+    return _init(ctx, fcnxs_symbol, fcnxs_args_from, fcnxs_auxs_from, new)
+
+
+def _init(
+    ctx: mx.Context, symbol: mx.sym.Symbol, args: Params, auxs: Params, new: list[str]
+) -> Tuple[Params, Params]:
+    arg_shapes, _, aux_shapes = symbol.infer_shape(data=(1, 3, 500, 500))  # weights have the same at any size
+    arg_params = {}
+    for name, shape in zip(symbol.list_arguments(), arg_shapes):
+        if is_input(name):
+            continue
+        if name not in new:
+            arg_params[name] = _copy(ctx, name, shape, args)
+        elif name.rpartition("_")[0] in DECONVOLUTIONS:
+            arg_params[name] = mx.nd.array(bilinear(shape), ctx)
+        else:
+            arg_params[name] = mx.nd.zeros(shape, ctx)
+    aux_params = {
+        name: _copy(ctx, name, shape, auxs) for name, shape in zip(symbol.list_auxiliary_states(), aux_shapes)
+    }
+    return arg_params, aux_params
+
+
+def bilinear(shape: Tuple[int, ...]) -> np.ndarray:
+    """Weight (C, C, k, k) of a deconvolution that upsamples each channel by itself, bilinearly."""
+    weight = np.zeros(shape, np.float32)
+    channels = np.arange(min(shape[:2]))
+    weight[channels, channels] = upsample_filt(shape[-1])
+    return weight
+
+
+def _copy(ctx: mx.Context, name: str, shape: Tuple[int, ...], params: Params) -> mx.nd.NDArray:
+    if name not in params:
+        raise FCNXSError(f"parameter {name} {shape} of the net is not among the given parameters")
+    if params[name].shape != shape:
+        hint = "; an FCN for other classes starts from VGG-16" if name.startswith("score") else ""
+        raise FCNXSError(f"parameter {name} is {params[name].shape}, but the net needs {shape}{hint}")
+    return params[name].copyto(ctx)
