@@ -1,0 +1,98 @@
+"""MXNet executors of one net, kept by input size."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Dict, Tuple
+
+from .compat import mxnet as mx
+from .errors import FCNXSError
+
+Shape = Tuple[int, ...]
+
+
+class Executors:
+    """Executors of one symbol with one set of parameters, one for each input size.
+
+    Binding costs time and each size needs its own graph, but not its own memory: all of them work in
+    the arrays of one donor, bound at the largest height and width seen so far. What the donor does
+    not use is never touched. Beyond `bound` sizes the least recently used is dropped.
+
+    Outputs are valid until the next pass of any of the executors.
+    """
+
+    def __init__(
+        self,
+        symbol: mx.sym.Symbol,
+        ctx: mx.Context,
+        arg_params: Dict[str, mx.nd.NDArray],
+        aux_params: Dict[str, mx.nd.NDArray],
+        grads: Dict[str, mx.nd.NDArray] | None = None,
+        bound: int = 16,
+    ) -> None:
+        """Keep what is needed to bind.
+
+        Args:
+            arg_params, aux_params: parameters on `ctx`, used in place: updates are seen at once.
+            grads: gradient arrays of the parameters to train, on `ctx`; the others have grad_req
+                null. None builds executors for inference only, whose parameters must not change any
+                more: MXNet's fused graphs keep those of their first run.
+        """
+        self.symbol, self.ctx, self.bound = symbol, ctx, bound
+        self.arg_params, self.aux_params = arg_params, aux_params
+        self.grads = grads or {}
+        self.grad_req = {name: "write" if name in self.grads else "null" for name in symbol.list_arguments()}
+        self._kept: OrderedDict[Shape, mx.executor.Executor] = OrderedDict()
+        self._donor: mx.executor.Executor | None = None
+        self._donor_shape: Shape = ()
+
+    def get(self, name: str, shape: Shape) -> mx.executor.Executor:
+        """Executor whose input `name` has `shape` (N, 3, H, W).
+
+        Raises:
+            FCNXSError: the input is too small for the net.
+        """
+        if shape not in self._kept:
+            check_size(self.symbol, name, shape)
+            room = tuple(map(max, self._donor_shape, shape)) if self._donor_shape else shape
+            if room != self._donor_shape:
+                self._kept.clear()
+                self._donor = None  # frees the smaller arrays before the larger ones come
+                self._donor, self._donor_shape = self._bind(name, room), room
+            self._kept[shape] = self._donor if shape == room else self._bind(name, shape)
+        self._kept.move_to_end(shape)
+        if len(self._kept) > self.bound:
+            self._kept.popitem(last=False)
+        return self._kept[shape]
+
+    def _bind(self, name: str, shape: Shape) -> mx.executor.Executor:
+        shapes, _, _ = self.symbol.infer_shape(**{name: shape})
+        args = {
+            arg: self.arg_params[arg] if arg in self.arg_params else mx.nd.zeros(arg_shape, self.ctx)
+            for arg, arg_shape in zip(self.symbol.list_arguments(), shapes)
+        }
+        return self.symbol.bind(
+            self.ctx, args, self.grads, self.grad_req, self.aux_params, shared_exec=self._donor
+        )
+
+
+def check_size(symbol: mx.sym.Symbol, name: str, shape: Shape) -> None:
+    """Refuse an input (N, 3, H, W) that is too small for the net, naming the smallest that is not."""
+    if _fits(symbol, name, shape):
+        return
+    sides = (side for side in range(1, 1024) if _fits(symbol, name, (*shape[:2], side, side)))
+    smallest = next(sides, None)
+    if smallest is None:
+        raise FCNXSError(f"input {name!r} of shape {shape}: the net takes no such input")
+    raise FCNXSError(
+        f"an image of {shape[-1]}x{shape[-2]} pixels is too small: the smallest for this net is "
+        f"{smallest}x{smallest}"
+    )
+
+
+def _fits(symbol: mx.sym.Symbol, name: str, shape: Shape) -> bool:
+    try:
+        symbol.infer_shape(**{name: shape})
+    except mx.MXNetError:
+        return False
+    return True
