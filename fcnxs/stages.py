@@ -1,0 +1,68 @@
+"""The stages of finetuning: one row of settings for each recipe and net."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Dict, Iterable, Tuple
+
+BIGSCORE = ("bigscore_weight",)
+ALL_DECONVOLUTIONS = ("bigscore_weight", "score2_weight", "score4_weight")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """How one net is trained.
+
+    Args:
+        name: of the net: fcn32s, fcn16s or fcn8s.
+        parent: net that its parameters come from.
+        optimizer: MXNet's name of it.
+        learning_rate, momentum, wd: of the optimizer; momentum None where it has none.
+        epochs: passes over the training images.
+        fixed: parameters that are not trained.
+        caffe_biases: biases have twice the rate and no weight decay.
+        unnormalised: the loss is summed over an image's pixels, not averaged.
+    """
+
+    name: str
+    parent: str
+    optimizer: str
+    learning_rate: float
+    momentum: float | None
+    wd: float
+    epochs: int
+    fixed: Tuple[str, ...] = BIGSCORE
+    caffe_biases: bool = False
+    unnormalised: bool = False
+
+    def multipliers(self, names: Iterable[str]) -> Dict[str, Dict[str, float]]:
+        """`lr_mult` and `wd_mult` of the solver for parameters of these names."""
+        biases = [name for name in names if self.caffe_biases and name.endswith("_bias")]
+        return {"lr_mult": dict.fromkeys(biases, 2.0), "wd_mult": dict.fromkeys(biases, 0.0)}
+
+
+def _recipe(*stages: Stage) -> Dict[str, Stage]:
+    return {stage.name: stage for stage in stages}
+
+
+RECIPES: Dict[str, Dict[str, Stage]] = {
+    # Rates and epochs of the README of apache/mxnet 1.4.1 example/fcn-xs, the rest of its fcn_xs.py.
+    "mxnet": _recipe(
+        Stage("fcn32s", "vgg16", "sgd", 1e-4, 0.99, 5e-4, 31),
+        Stage("fcn16s", "fcn32s", "sgd", 1e-5, 0.99, 5e-4, 27),
+        Stage("fcn8s", "fcn16s", "sgd", 1e-6, 0.99, 5e-4, 19),
+    ),
+    # shelhamer/fcn.berkeleyvision.org voc-fcn*s/solver.prototxt and net.py. Its 100,000 steps of one
+    # image are 12 epochs of the 8,498 images of SBD.
+    "caffe": _recipe(
+        Stage("fcn32s", "vgg16", "sgd", 1e-10, 0.99, 5e-4, 12, ALL_DECONVOLUTIONS, True, True),
+        Stage("fcn16s", "fcn32s", "sgd", 1e-12, 0.99, 5e-4, 12, ALL_DECONVOLUTIONS, True, True),
+        Stage("fcn8s", "fcn16s", "sgd", 1e-14, 0.99, 5e-4, 12, ALL_DECONVOLUTIONS, True, True),
+    ),
+    # For narrow nets and small data.
+    "adam": _recipe(
+        Stage("fcn32s", "vgg16", "adam", 5e-4, None, 0.0, 10),
+        Stage("fcn16s", "fcn32s", "adam", 5e-4, None, 0.0, 5),
+        Stage("fcn8s", "fcn16s", "adam", 5e-4, None, 0.0, 5),
+    ),
+}

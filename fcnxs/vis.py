@@ -1,0 +1,70 @@
+"""Class maps as pictures: palette, masks, overlays, comparisons."""
+
+from __future__ import annotations
+
+import os
+from typing import Dict, List, Sequence
+
+import cv2
+import numpy as np
+from PIL import Image
+
+Palette = Sequence[Sequence[int]]
+
+
+def voc_palette(colours: int = 256) -> List[List[int]]:
+    """Colours (R, G, B) of PASCAL VOC: the bits of the class number, spread over the three channels.
+
+    Source: VOCdevkit's VOClabelcolormap.
+    """
+    palette = []
+    for number in range(colours):
+        bits = [(number >> bit) & 1 for bit in range(8)]
+        palette.append([sum(bits[3 * i + channel] << (7 - i) for i in range(2)) for channel in range(3)])
+        palette[-1][0] |= bits[6] << 5
+        palette[-1][1] |= bits[7] << 5
+    return palette
+
+
+def save_mask(path: str | os.PathLike[str], mask: np.ndarray, palette: Palette) -> None:
+    """Write a class map, uint8 (H, W), as a palette PNG whose indices are the classes.
+
+    Colours that `palette` does not have, such as that of 255, are those of VOC.
+    """
+    colours = [*map(list, palette), *voc_palette()[len(palette) :]]
+    image = Image.fromarray(mask.astype(np.uint8), mode="P")
+    image.putpalette(bytes(np.asarray(colours, np.uint8)))
+    image.save(path, format="PNG")
+
+
+def colour(mask: np.ndarray, palette: Palette) -> np.ndarray:
+    """Class map (H, W) in the colours of its classes, RGB uint8 (H, W, 3)."""
+    colours = [*map(list, palette), *voc_palette()[len(palette) :]]
+    return np.asarray(colours, np.uint8)[mask]
+
+
+def overlay(image: np.ndarray, mask: np.ndarray, palette: Palette, alpha: float = 0.5) -> np.ndarray:
+    """Image, RGB uint8 (H, W, 3), with the class map's colours laid over it; class 0 stays clear."""
+    mixed = cv2.addWeighted(image, 1 - alpha, colour(mask, palette), alpha, 0)
+    return np.where((mask > 0)[..., np.newaxis], mixed, image)
+
+
+def comparison(rows: Sequence[Dict[str, np.ndarray]], gap: int = 8, header: int = 28) -> np.ndarray:
+    """One picture of many, RGB uint8: a row for each image, a titled column for each key.
+
+    Args:
+        rows: RGB uint8 (H, W, 3) pictures by title; all rows have the same titles.
+    """
+    height = max(picture.shape[0] for row in rows for picture in row.values())
+    width = max(picture.shape[1] for row in rows for picture in row.values())
+    titles = list(rows[0])
+    shape = (header + len(rows) * (height + gap), len(titles) * (width + gap) + gap, 3)
+    canvas = np.full(shape, 255, np.uint8)
+    for column, title in enumerate(titles):
+        left = gap + column * (width + gap)
+        font, grey = cv2.FONT_HERSHEY_SIMPLEX, (40, 40, 40)
+        cv2.putText(canvas, title, (left, header - 9), font, 0.55, grey, 1, cv2.LINE_AA)
+        for number, row in enumerate(rows):
+            top, picture = header + number * (height + gap), row[title]
+            canvas[top : top + picture.shape[0], left : left + picture.shape[1]] = picture
+    return canvas
