@@ -1,0 +1,1 @@
+"""The command `fcnxs`: a module for each sub-command, which parses its arguments and prints."""

@@ -1,0 +1,95 @@
+"""The command `fcnxs`: sub-commands, one-line errors, exit codes.
+
+0: done. 1: a negative finding, or a part that failed. 2: wrong usage or input. 128 + n: ended by signal n.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import signal
+import sys
+from types import FrameType
+from typing import List
+
+from ..compat import use_the_machine
+from ..errors import FCNXSError
+
+COMMANDS = {
+    "convert": "Caffe's VGG-16 to an MXNet checkpoint",
+    "finetune": "train FCN-32s, FCN-16s, FCN-8s in a row",
+    "evaluate": "score a checkpoint on labelled images",
+    "segment": "write masks and overlays of images",
+    "export": "write a checkpoint for deployment",
+    "demo": "all of it, on generated pictures, in four minutes",
+    "benchmark": "measure conversion and training at full size",
+}
+
+
+class Ended(BaseException):
+    """A signal that asks the process to end; clean-up runs on its way out."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+
+def main(argv: List[str] | None = None) -> int:
+    """Run one sub-command; returns the exit code."""
+    arguments = sys.argv[1:] if argv is None else argv
+    args = _parser(arguments).parse_args(arguments)
+    use_the_machine()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _end)
+    try:
+        code = args.run(args)
+        sys.stdout.flush()
+    except (FCNXSError, ModuleNotFoundError, MemoryError) as error:
+        return _say(str(error) or type(error).__name__, 2)
+    except KeyboardInterrupt:
+        return _say("interrupted", 128 + signal.SIGINT)
+    except Ended as end:
+        return _say(f"ended by {signal.Signals(end.number).name}", 128 + end.number)
+    except BrokenPipeError:  # whoever read our output has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    return code
+
+
+def _parser(arguments: List[str]) -> argparse.ArgumentParser:
+    """Parser with the options of the one sub-command that is called: the others are not imported."""
+    parser = argparse.ArgumentParser(
+        prog="fcnxs",
+        description="Fully convolutional networks for semantic segmentation, on MXNet.",
+        epilog="example: fcnxs demo --output shapes",
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for name, summary in COMMANDS.items():
+        if name in arguments[:1]:
+            module = importlib.import_module(f".{name}", __package__)
+            sub = commands.add_parser(
+                name,
+                help=summary,
+                description=module.__doc__,
+                formatter_class=argparse.RawDescriptionHelpFormatter,
+                allow_abbrev=False,
+            )
+            module.add_arguments(sub)
+            sub.set_defaults(run=module.run)
+        else:
+            commands.add_parser(name, help=summary)
+    return parser
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    raise Ended(number)
+
+
+def _say(message: str, code: int) -> int:
+    line = " ".join(message.split())
+    print(f"fcnxs: {line}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,89 @@
+"""Options that several commands share, and what they mean."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, List
+
+from ..errors import FCNXSError
+
+if TYPE_CHECKING:
+    from ..checkpoint import Checkpoint
+    from ..compat import mxnet as mx
+
+
+def add_checkpoint(parser: argparse.ArgumentParser) -> None:
+    """--prefix and --epoch of the checkpoint to use."""
+    parser.add_argument("--prefix", required=True, help="of the checkpoint, e.g. RUN/fcn8s")
+    parser.add_argument("--epoch", type=int, required=True, help="of the checkpoint, e.g. 5")
+
+
+def add_gpus(parser: argparse.ArgumentParser) -> None:
+    """--gpus: the device."""
+    parser.add_argument("--gpus", metavar="N", help="number of the GPU to use, from 0 (default: the CPU)")
+
+
+def device(gpus: str | None) -> mx.Context:
+    """Device that --gpus names; GPU 0 is a GPU.
+
+    Raises:
+        FCNXSError: it is not the number of one GPU of this machine.
+    """
+    from ..compat import mxnet as mx
+
+    if gpus is None:
+        return mx.cpu()
+    if not gpus.isdigit():
+        raise FCNXSError(f"--gpus {gpus}: want the number of one GPU, from 0")
+    try:
+        count = mx.context.num_gpus()
+    except mx.MXNetError:
+        count = 0
+    if int(gpus) >= count:
+        raise FCNXSError(f"--gpus {gpus}: MXNet sees {count} GPUs here; leave it out to use the CPU")
+    return mx.gpu(int(gpus))
+
+
+def read_classes(file: str) -> List[str]:
+    """Names of classes, a line each.
+
+    Raises:
+        FCNXSError: the file cannot be read, or names no or too many classes.
+    """
+    try:
+        names = [line.strip() for line in Path(file).read_text().splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise FCNXSError(f"--classes {file}: cannot read it: {error}") from None
+    if not 2 <= len(names) <= 255 or len(set(names)) < len(names):
+        raise FCNXSError(f"--classes {file}: want 2 to 255 different names, a line each; has {len(names)}")
+    return names
+
+
+def list_of(data: str, split: str | None, default: str, option: str) -> tuple:
+    """`root_dir` and `flist_name` of a data set; a split belongs to folders alone.
+
+    Raises:
+        FCNXSError: `data` is a list and a split is given, or as `find_list`.
+    """
+    from ..data import find_list
+
+    if split is not None and not Path(data).is_dir():
+        raise FCNXSError(f"{option} {split}: {data} is not a folder in VOC layout; a .lst file has no splits")
+    return find_list(data, split or default)
+
+
+def default_classes(numclass: int | None) -> List[str]:
+    """Names where nobody gave any: PASCAL VOC's for 21 classes or none known, else numbers."""
+    if numclass not in (None, 21):
+        return [f"class {number}" for number in range(numclass)]
+    from gluoncv.data import VOCSegmentation
+
+    return [name.lower() for name in VOCSegmentation.CLASSES]
+
+
+def tell_mean(prefix: str, source: Checkpoint) -> None:
+    """Say so where a checkpoint has no meta file, and the original's mean is taken."""
+    if not source.meta_found:
+        mean = ", ".join(map(str, source.meta.mean))
+        print(f"{prefix}-meta.json is not there: taking the original's mean, RGB ({mean})")
