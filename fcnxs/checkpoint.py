@@ -159,6 +159,9 @@ def written_whole(*files: Path) -> Iterator[List[Path]]:
     try:
         for file in files:
             file.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FCNXSError(f"{files[0]}: cannot write: {reason(error)}") from None
+    try:
         yield parts
         for part, file in zip(parts, files):
             os.replace(part, file)

@@ -61,8 +61,11 @@ def export(source: Checkpoint, prefix: str | os.PathLike[str], seed: int = 0) ->
     arg_params = {name: source.arg_params[name] for name in needed}
     meta = replace(source.meta, source=checkpoint.source_of(source.params_file))
     target = Path(f"{os.fspath(prefix)}-0000.params")
-    if target.resolve() == source.params_file.resolve():
-        raise FCNXSError(f"{target}: an export over its own source; choose another --output")
+    if (
+        target.resolve()
+        == source.params_file.with_name(f"{source.params_file.stem[:-5]}-0000.params").resolve()
+    ):
+        raise FCNXSError(f"{prefix}: an export would replace the symbol of its source; choose another --output")
     checkpoint.save(prefix, 0, symbol, arg_params, source.aux_params, meta)
     difference = _difference(source, checkpoint.load(prefix, 0), seed)
     if not difference <= 1e-5:  # NaN is not

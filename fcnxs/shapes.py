@@ -33,11 +33,12 @@ def outline(kind: str, radius: float, angle: float) -> np.ndarray:
 
 def texture(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     """Surface of a random colour with random coarse and fine variation, float32 (H, W, 3)."""
-    surface = np.full((height, width, 3), rng.uniform(30, 225, 3), np.float32)
-    for cells in (3, 12):
-        coarse = rng.normal(0, rng.uniform(4, 20), (cells, cells, 3)).astype(np.float32)
-        surface += cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
-    return surface + rng.normal(0, rng.uniform(2, 12), (height, width, 1)).astype(np.float32)
+    surface = rng.standard_normal((height, width, 1), np.float32) * rng.uniform(2, 8)
+    surface = surface + rng.uniform(25, 230, 3).astype(np.float32)
+    for cells in (3, 10):
+        coarse = rng.normal(0, rng.uniform(3, 12), (cells, cells, 3)).astype(np.float32)
+        surface += cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)
+    return surface
 
 
 def picture(
@@ -69,9 +70,11 @@ def picture(
         mask = np.zeros((height, width), np.uint8)
         cv2.fillPoly(mask, [np.round(corners).astype(np.int32)], 1)
         fill = texture(rng, height, width)
-        while np.abs(fill[mask > 0].mean(0) - image[mask > 0].mean(0)).max(initial=255) < 50:
-            fill = texture(rng, height, width)  # a shape differs from what it lies on
-        image[mask > 0], label[mask > 0] = fill[mask > 0], index
+        inside = mask > 0
+        shift = fill[inside].mean(0) - image[inside].mean(0)
+        if np.abs(shift).max() < 70:  # a shape differs from what it lies on
+            fill = fill + np.where(image[inside].mean(0) < 128, 90, -90).astype(np.float32)
+        image[inside], label[inside] = fill[inside], index
     image = cv2.GaussianBlur(image, (3, 3), 0.6)
     return np.clip(np.round(image), 0, 255).astype(np.uint8), label
 

@@ -10,7 +10,7 @@ import numpy as np
 from .compat import mxnet as mx
 from .data import IGNORE_LABEL, check_label
 from .errors import FCNXSError
-from .executors import Executors
+from .executors import Executors, check_size
 from .init import Params, is_input
 from .score import NAMES, confusion_matrix, scores
 
@@ -193,6 +193,8 @@ class Solver:
 
     def _bind(self, data: mx.io.DataIter, shape: Tuple[int, ...]) -> Executors:
         """Check the parameters against the net, and give those that are trained a gradient."""
+        if data.data_name in self.symbol.list_arguments():
+            check_size(self.symbol, data.data_name, shape)
         arg_shapes, _, aux_shapes = self.symbol.infer_shape(**{data.data_name: shape})
         needed = dict(zip(self.symbol.list_auxiliary_states(), aux_shapes))
         needed.update(zip(self.symbol.list_arguments(), arg_shapes))

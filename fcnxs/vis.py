@@ -32,8 +32,8 @@ def save_mask(path: str | os.PathLike[str], mask: np.ndarray, palette: Palette) 
     Colours that `palette` does not have, such as that of 255, are those of VOC.
     """
     colours = [*map(list, palette), *voc_palette()[len(palette) :]]
-    image = Image.fromarray(mask.astype(np.uint8), mode="P")
-    image.putpalette(bytes(np.asarray(colours, np.uint8)))
+    image = Image.fromarray(mask.astype(np.uint8))
+    image.putpalette(bytes(np.asarray(colours, np.uint8)))  # makes it a palette image
     image.save(path, format="PNG")
 
 

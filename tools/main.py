@@ -37,7 +37,7 @@ class Ended(BaseException):
 def main(argv: List[str] | None = None) -> int:
     """Run one sub-command; returns the exit code."""
     arguments = sys.argv[1:] if argv is None else argv
-    args = _parser(arguments).parse_args(arguments)
+    args = parse(arguments)
     use_the_machine()
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _end)
@@ -56,8 +56,8 @@ def main(argv: List[str] | None = None) -> int:
     return code
 
 
-def _parser(arguments: List[str]) -> argparse.ArgumentParser:
-    """Parser with the options of the one sub-command that is called: the others are not imported."""
+def parse(arguments: List[str]) -> argparse.Namespace:
+    """Options of the sub-command that is called, and its `run`; the others are not imported."""
     parser = argparse.ArgumentParser(
         prog="fcnxs",
         description="Fully convolutional networks for semantic segmentation, on MXNet.",
@@ -78,7 +78,7 @@ def _parser(arguments: List[str]) -> argparse.ArgumentParser:
             sub.set_defaults(run=module.run)
         else:
             commands.add_parser(name, help=summary)
-    return parser
+    return parser.parse_args(arguments)
 
 
 def _end(number: int, frame: FrameType | None) -> None:

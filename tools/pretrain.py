@@ -21,8 +21,8 @@ def main(argv: List[str] | None = None) -> int:
     """Train, print the share of shapes told rightly, write the file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("output", type=Path, metavar="OUTPUT.caffemodel")
-    parser.add_argument("--steps", type=int, default=1000, help=f"of {BATCH} pictures (default: %(default)s)")
-    parser.add_argument("--rate", type=float, default=5e-4, help="Adam's learning rate (default: %(default)s)")
+    parser.add_argument("--steps", type=int, default=1800, help=f"of {BATCH} pictures (default: %(default)s)")
+    parser.add_argument("--rate", type=float, default=1e-3, help="Adam's learning rate (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(argv)
     use_the_machine()
@@ -43,7 +43,7 @@ def main(argv: List[str] | None = None) -> int:
     def batch(progress: float) -> Tuple[np.ndarray, np.ndarray]:
         """Pictures of one shape each: large and in the middle at first, of any size and anywhere in the end."""
         kinds = rng.integers(1, len(CLASSES), BATCH)
-        hard = min(max(2 * progress - 0.5, 0), 1)  # from a quarter to three quarters of the way
+        hard = min(max(2.5 * progress - 0.4, 0), 1)  # from 0.16 to 0.56 of the way
         look = {"radii": (0.3 - 0.14 * hard, 0.5 - 0.1 * hard), "spread": hard}
         images = [picture(rng, SIZE, SIZE, 1, int(kind), **look)[0] for kind in kinds]
         return np.concatenate([preprocess(image) for image in images]), kinds - 1
