@@ -1,0 +1,71 @@
+"""What the tests share: a device, narrow nets with random weights, a small data set."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fcnxs import compat
+
+compat.use_the_machine()  # before MXNet loads
+
+from fcnxs.caffe import VGG16_CONVOLUTIONS, write_caffemodel  # noqa: E402
+from fcnxs.compat import mxnet as mx  # noqa: E402
+from fcnxs.init import is_input  # noqa: E402
+from fcnxs.shapes import write_voc  # noqa: E402
+
+WIDTH, FC = 1 / 16, 16  # of the nets in most tests: 4, 8, 16, 32, 32 channels
+
+
+@pytest.fixture(scope="session")
+def ctx() -> mx.Context:
+    """Device of the tests: FCNXS_TEST_CTX, `cpu(0)` by default."""
+    kind, number = re.fullmatch(r"(cpu|gpu)\((\d+)\)", os.environ.get("FCNXS_TEST_CTX", "cpu(0)")).groups()
+    return mx.Context(kind, int(number))
+
+
+def random_params(symbol: mx.sym.Symbol, seed: int = 0, ctx: mx.Context | None = None) -> dict:
+    """Random weights that keep the size of activations, random biases."""
+    rng = np.random.default_rng(seed)
+    shapes, _, _ = symbol.infer_shape(data=(1, 3, 64, 64))
+    params = {}
+    for name, shape in zip(symbol.list_arguments(), shapes):
+        if not is_input(name):
+            scale = 0.1 if len(shape) == 1 else (2 / np.prod(shape[1:])) ** 0.5
+            params[name] = mx.nd.array(rng.normal(0, scale, shape), ctx)
+    return params
+
+
+def random_vgg16(seed: int = 0, width: float = WIDTH, fc: int = FC, classes: int = 7) -> dict:
+    """Blobs of a VGG-16 as Caffe has it: BGR, inner products."""
+    rng = np.random.default_rng(seed)
+    blobs, inputs = {}, 3
+    for layer in VGG16_CONVOLUTIONS:
+        outputs = int({"1": 64, "2": 128, "3": 256}.get(layer[4], 512) * width)
+        blobs[layer] = [rng.normal(0, (2 / inputs / 9) ** 0.5, (outputs, inputs, 3, 3))]
+        inputs = outputs
+    for layer, shape in (("fc6", (fc, 49 * inputs)), ("fc7", (fc, fc)), ("fc8", (classes, fc))):
+        blobs[layer] = [rng.normal(0, (2 / shape[1]) ** 0.5, shape)]
+    for arrays in blobs.values():
+        arrays.append(rng.normal(0, 0.1, len(arrays[0])))
+    return {layer: [array.astype(np.float32) for array in arrays] for layer, arrays in blobs.items()}
+
+
+@pytest.fixture(scope="session")
+def voc(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six pictures of shapes to train on and three others, in VOC layout."""
+    folder = tmp_path_factory.mktemp("voc")
+    write_voc(folder, {"train": 6, "val": 3})
+    return folder
+
+
+@pytest.fixture(scope="session")
+def caffemodel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A narrow random VGG-16 in Caffe's format."""
+    file = tmp_path_factory.mktemp("caffe") / "vgg.caffemodel"
+    write_caffemodel(file, random_vgg16())
+    return file

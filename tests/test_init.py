@@ -1,0 +1,90 @@
+import numpy as np
+import pytest
+from conftest import FC, WIDTH, random_params
+
+from fcnxs import FCNXSError
+from fcnxs.compat import mxnet as mx
+from fcnxs.init import init_from_fcnxs, init_from_vgg16, net_of, upsample_filt
+from fcnxs.symbols import get_fcn8s_symbol, get_fcn16s_symbol, get_fcn32s_symbol, get_vgg16fc_symbol
+
+NARROW = {"width": WIDTH, "fc": FC}
+
+
+def values(params):
+    return {name: array.asnumpy() for name, array in params.items()}
+
+
+def test_upsample_filt_of_known_sizes():
+    np.testing.assert_array_equal(upsample_filt(3), np.outer([0.5, 1, 0.5], [0.5, 1, 0.5]))
+    np.testing.assert_array_equal(upsample_filt(4), np.outer([1, 3, 3, 1], [1, 3, 3, 1]) / 16)
+
+
+@pytest.mark.parametrize("factor", [2, 8, 16, 32])
+def test_upsampling_keeps_a_plane(factor):
+    """Bilinear interpolation is exact on linear functions: inside, x * factor + (factor - 1) / 2."""
+    ramp = mx.nd.array(np.arange(8.0)).reshape((1, 1, 1, 8)).broadcast_to((1, 1, 8, 8))
+    size = 2 * factor
+    weight = mx.nd.array(upsample_filt(size)).reshape((1, 1, size, size))
+    out = mx.nd.Deconvolution(ramp, weight, kernel=(size, size), stride=(factor, factor), num_filter=1)
+    inside = out.asnumpy()[0, 0, size:-size, size:-size]
+    columns = np.arange(size, size + inside.shape[1])
+    expected = (columns + 0.5) / factor - 1
+    np.testing.assert_allclose(inside, np.broadcast_to(expected, inside.shape), atol=1e-5)
+
+
+def test_from_vgg16_zero_scores_bilinear_deconvolutions_the_rest_copied(ctx):
+    trunk = get_vgg16fc_symbol(**NARROW)
+    parent = random_params(trunk, 1)
+    parent["fc8_weight"] = mx.nd.ones((3, 3))
+    args, auxs = init_from_vgg16(ctx, get_fcn8s_symbol(5, **NARROW), parent, {})
+    assert auxs == {}
+    for name, value in values(args).items():
+        if name in parent:
+            np.testing.assert_array_equal(value, parent[name].asnumpy())
+            assert args[name] is not parent[name]
+        elif name in ("bigscore_weight", "score2_weight", "score4_weight"):
+            kernel = upsample_filt(value.shape[-1])
+            for i in range(5):
+                for j in range(5):
+                    np.testing.assert_array_equal(value[i, j], kernel * (i == j))
+        else:
+            assert name.startswith("score") and not value.any()
+    assert set(args) == set(get_fcn8s_symbol().list_arguments()) - {"data", "softmax_label"}
+
+
+def test_from_fcnxs_copies_trained_scores_and_deconvolutions(ctx):
+    parent = random_params(get_fcn16s_symbol(5, **NARROW), 2)
+    args = values(init_from_fcnxs(ctx, get_fcn8s_symbol(5, **NARROW), parent, {})[0])
+    for name in ("score_weight", "score_pool4_bias", "score2_weight", "fc6_weight"):
+        np.testing.assert_array_equal(args[name], parent[name].asnumpy())
+    assert not args["score_pool3_weight"].any()
+    np.testing.assert_array_equal(args["score4_weight"][3, 3], upsample_filt(4))
+    np.testing.assert_array_equal(args["bigscore_weight"][0, 0], upsample_filt(16))
+
+
+def test_a_parameter_that_is_missing_or_of_another_shape_is_named(ctx):
+    parent = random_params(get_vgg16fc_symbol(**NARROW))
+    symbol = get_fcn32s_symbol(5, **NARROW)
+    with pytest.raises(FCNXSError, match=r"conv2_1_weight \(8, 4, 3, 3\) of the net is not among"):
+        init_from_vgg16(ctx, symbol, {k: v for k, v in parent.items() if k != "conv2_1_weight"}, {})
+    with pytest.raises(FCNXSError, match=r"conv1_1_weight is \(4, 3, 3, 3\), but the net needs \(8, 3, 3, 3\)"):
+        init_from_vgg16(ctx, get_fcn32s_symbol(5, width=2 * WIDTH, fc=FC), parent, {})
+    with pytest.raises(FCNXSError, match="use init_from_vgg16"):
+        init_from_fcnxs(ctx, symbol, parent, {})
+    other = random_params(get_fcn32s_symbol(4, **NARROW))
+    with pytest.raises(FCNXSError, match=r"score_weight is \(4, 16, 1, 1\).*other classes starts from VGG-16"):
+        init_from_fcnxs(ctx, symbol, other, {})
+
+
+def test_net_is_told_by_its_parameters():
+    for build, name in (
+        (get_fcn32s_symbol, "fcn32s"),
+        (get_fcn16s_symbol, "fcn16s"),
+        (get_fcn8s_symbol, "fcn8s"),
+    ):
+        net = net_of(random_params(build(5, **NARROW)), "here")
+        assert (net.name, net.width, net.fc, net.numclass) == (name, WIDTH, FC, 5)
+    net = net_of(random_params(get_vgg16fc_symbol(**NARROW)), "here")
+    assert (net.name, net.width, net.fc, net.numclass) == ("vgg16", WIDTH, FC, None)
+    with pytest.raises(FCNXSError, match="here: no conv1_1_weight"):
+        net_of({}, "here")

@@ -1,0 +1,85 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from fcnxs.compat import mxnet as mx
+from fcnxs.score import confusion_matrix, scores
+from fcnxs.solver import SegmentationMetric
+
+CLASSES = 4
+truths = arrays(np.uint8, (6, 5), elements=st.sampled_from([0, 1, 2, 3, 255]))
+predictions = arrays(np.uint8, (6, 5), elements=st.integers(0, CLASSES - 1))
+
+
+def by_hand(truth, prediction):
+    """The definitions of the FCN paper, section 5, as sets of pixels."""
+    counted = truth != 255
+    total, hits, accuracies, ius, weighted = counted.sum(), 0, [], [], 0.0
+    for c in range(CLASSES):
+        is_c, said_c = (truth == c) & counted, (prediction == c) & counted
+        both, either = (is_c & said_c).sum(), (is_c | said_c).sum()
+        hits += both
+        if is_c.any():
+            accuracies.append(both / is_c.sum())
+            weighted += is_c.sum() * both / either
+        if either:
+            ius.append(both / either)
+    if not total:
+        return [np.nan] * 4
+    return [hits / total, np.mean(accuracies), np.mean(ius), weighted / total]
+
+
+@given(truths, predictions)
+def test_scores_equal_the_definitions(truth, prediction):
+    result = scores(confusion_matrix(truth, prediction, CLASSES))
+    four = [result.pixel_accuracy, result.mean_accuracy, result.mean_iu, result.frequency_weighted_iu]
+    np.testing.assert_allclose(four, by_hand(truth, prediction), rtol=1e-12)
+
+
+def test_known_case():
+    """Class 2 is only predicted, class 3 nowhere: 2 counts for mean IU alone, 3 for nothing."""
+    truth = np.array([[0, 0, 0, 1, 1, 255]])
+    prediction = np.array([[0, 0, 2, 1, 0, 3]])
+    matrix = confusion_matrix(truth, prediction, CLASSES)
+    assert matrix.tolist() == [[2, 0, 1, 0], [1, 1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
+    result = scores(matrix)
+    assert result.pixel_accuracy == pytest.approx(3 / 5)
+    assert result.mean_accuracy == pytest.approx((2 / 3 + 1 / 2) / 2)
+    assert result.mean_iu == pytest.approx((2 / 4 + 1 / 2 + 0) / 3)
+    assert result.frequency_weighted_iu == pytest.approx((3 * 2 / 4 + 2 * 1 / 2) / 5)
+    assert result.class_iu[:3].tolist() == [0.5, 0.5, 0] and np.isnan(result.class_iu[3])
+
+
+@given(truths, predictions, truths, predictions)
+def test_matrices_of_images_add_up(t1, p1, t2, p2):
+    both = confusion_matrix(np.concatenate([t1, t2]), np.concatenate([p1, p2]), CLASSES)
+    assert (both == confusion_matrix(t1, p1, CLASSES) + confusion_matrix(t2, p2, CLASSES)).all()
+
+
+def test_nothing_to_score_is_none_in_json():
+    result = scores(np.zeros((3, 3), np.int64))
+    assert set(result.as_json().values()) == {None}
+
+
+def test_metric_counts_loss_and_pixels_without_255(ctx):
+    rng = np.random.default_rng(0)
+    metric = SegmentationMetric(3)
+    losses, matrix = [], np.zeros((3, 3), np.int64)
+    for shape in ((1, 5, 7), (2, 4, 3)):
+        logits = rng.normal(size=(shape[0], 3, *shape[1:]))
+        p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+        label = rng.choice([0, 1, 2, 255], shape)
+        step = metric.update([mx.nd.array(label)], [mx.nd.array(p, ctx)])
+        image, y, x = np.nonzero(label != 255)
+        expected = -np.log(p[image, label[image, y, x], y, x])
+        assert step == pytest.approx(expected.mean(), rel=1e-5)
+        losses.extend(expected)
+        matrix += confusion_matrix(label, p.argmax(1), 3)
+    names, values = metric.get()
+    assert names == ["loss", "pixel_accuracy", "mean_accuracy", "mean_iu", "frequency_weighted_iu"]
+    assert values[0] == pytest.approx(np.mean(losses), rel=1e-5)
+    assert values[3] == pytest.approx(scores(matrix).mean_iu)
+    assert np.isnan(metric.update([mx.nd.full((1, 2, 2), 255)], [mx.nd.ones((1, 3, 2, 2), ctx)]))
+    assert metric.get()[1] == values
