@@ -12,7 +12,7 @@ from PIL import Image
 from .vis import save_mask, voc_palette
 
 CLASSES = ("background", "disc", "square", "triangle", "star", "cross")
-SIZES = ((160, 192), (192, 160), (176, 176))  # (height, width) of the pictures of a data set
+SIZES = ((272, 336), (336, 272), (304, 304))  # (height, width) of the pictures of a data set
 
 
 def outline(kind: str, radius: float, angle: float) -> np.ndarray:
@@ -47,7 +47,7 @@ def picture(
     width: int,
     shapes: int,
     kind: int | None = None,
-    radii: Tuple[float, float] = (0.16, 0.32),
+    radii: Tuple[float, float] = (0.18, 0.32),
     spread: float = 1.0,
 ) -> Tuple[np.ndarray, np.ndarray]:
     """Picture with `shapes` shapes on a background, later ones over earlier ones.
@@ -61,11 +61,16 @@ def picture(
         image, RGB uint8 (H, W, 3), and label, uint8 (H, W) of indices into `CLASSES`.
     """
     image, label = texture(rng, height, width), np.zeros((height, width), np.uint8)
+    placed = []  # centre and radius of each shape
     for _ in range(shapes):
         index = int(rng.integers(1, len(CLASSES))) if kind is None else kind
         radius = rng.uniform(*radii) * min(height, width)
         middle = np.array([width, height]) / 2
-        centre = middle + spread * rng.uniform(-1, 1, 2) * (middle - 0.6 * radius)
+        for _ in range(20):  # places, until one is not much covered by the shapes that are there
+            centre = middle + spread * rng.uniform(-1, 1, 2) * (middle - 0.8 * radius)
+            if all(np.hypot(*(centre - other)) > 0.8 * (radius + size) for other, size in placed):
+                break
+        placed.append((centre, radius))
         corners = outline(CLASSES[index], radius, rng.uniform(0, 2 * np.pi)) + centre
         mask = np.zeros((height, width), np.uint8)
         cv2.fillPoly(mask, [np.round(corners).astype(np.int32)], 1)
@@ -88,7 +93,7 @@ def write_voc(folder: Path, counts: dict[str, int], seed: int = 0) -> None:
     for split, count in counts.items():
         names = [f"{split}_{i:04d}" for i in range(count)]
         for i, name in enumerate(names):
-            image, label = picture(rng, *SIZES[i % len(SIZES)], shapes=int(rng.integers(2, 5)))
+            image, label = picture(rng, *SIZES[i % len(SIZES)], shapes=int(rng.integers(2, 4)))
             Image.fromarray(image).save(folder / "JPEGImages" / f"{name}.jpg", quality=92)
             save_mask(folder / "SegmentationClass" / f"{name}.png", label, voc_palette())
         (lists / f"{split}.txt").write_text("".join(f"{name}\n" for name in names))

@@ -61,8 +61,8 @@ RECIPES: Dict[str, Dict[str, Stage]] = {
     ),
     # For narrow nets and small data.
     "adam": _recipe(
-        Stage("fcn32s", "vgg16", "adam", 5e-4, None, 0.0, 10),
-        Stage("fcn16s", "fcn32s", "adam", 5e-4, None, 0.0, 5),
+        Stage("fcn32s", "vgg16", "adam", 1e-3, None, 0.0, 10),
+        Stage("fcn16s", "fcn32s", "adam", 1e-3, None, 0.0, 5),
         Stage("fcn8s", "fcn16s", "adam", 5e-4, None, 0.0, 5),
     ),
 }

@@ -21,7 +21,7 @@ def main(argv: List[str] | None = None) -> int:
     """Train, print the share of shapes told rightly, write the file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("output", type=Path, metavar="OUTPUT.caffemodel")
-    parser.add_argument("--steps", type=int, default=1800, help=f"of {BATCH} pictures (default: %(default)s)")
+    parser.add_argument("--steps", type=int, default=2000, help=f"of {BATCH} pictures (default: %(default)s)")
     parser.add_argument("--rate", type=float, default=1e-3, help="Adam's learning rate (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(argv)

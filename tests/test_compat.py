@@ -1,0 +1,71 @@
+import os
+import subprocess
+import sys
+
+import pytest
+
+import fcnxs
+
+
+def run(code: str, **environment: str) -> str:
+    """Standard output of a fresh interpreter."""
+    known = [*fcnxs.compat.MXNET_VARIABLES, *fcnxs.compat.MALLOC_PARAMETERS, "OMP_NUM_THREADS"]
+    rest = {key: value for key, value in os.environ.items() if key not in known}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**rest, **environment}, capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+def test_import_makes_mxnet_importable_and_does_not_import_it():
+    assert run("import sys, fcnxs; print('mxnet' in sys.modules); import mxnet; print(mxnet.__version__)") == (
+        "False\n1.9.1"
+    )
+
+
+def test_the_aliases_that_mxnet_needs_are_there():
+    assert run("import fcnxs, numpy as np; print(np.dtype(np.bool), np.zeros(1, np.int).dtype)") == "bool int64"
+    assert (
+        run("import fcnxs; from distutils.version import LooseVersion as V; print(V('1.10') > V('1.9'))")
+        == "True"
+    )
+
+
+SETTINGS = """
+import os
+from fcnxs.compat import use_the_machine
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+use_the_machine()
+print(os.environ["OMP_NUM_THREADS"], os.environ["MXNET_CPU_TEMP_COPY"], os.environ["MXNET_MKLDNN_CACHE_NUM"])
+"""
+
+
+def test_commands_use_the_processors_that_the_process_may_run_on():
+    assert run(SETTINGS) == "1 1 1"
+
+
+def test_what_a_user_has_set_wins():
+    assert run(SETTINGS, OMP_NUM_THREADS="7", MXNET_CPU_TEMP_COPY="3") == "7 3 1"
+
+
+def test_import_of_the_package_changes_no_setting():
+    assert run("import os; a = dict(os.environ); import fcnxs; print(a == dict(os.environ))") == "True"
+
+
+@pytest.mark.parametrize("module", ["symbols", "data", "solver", "predict"])
+def test_without_mxnet_the_first_use_says_what_to_install(module):
+    hide = (
+        "import sys, importlib.abc\n"
+        "class Hide(importlib.abc.MetaPathFinder):\n"
+        "    def find_spec(self, name, path, target=None):\n"
+        "        if name == 'mxnet':\n"
+        "            raise ModuleNotFoundError('No module named mxnet', name='mxnet')\n"
+        "sys.meta_path.insert(0, Hide())\n"
+    )
+    use = (
+        f"import fcnxs\ntry:\n    import fcnxs.{module}\nexcept ModuleNotFoundError as error:\n    print(error)"
+    )
+    message = run(hide + use)
+    assert message.startswith("MXNet is not installed") and "pip install 'fcnxs[cpu]'" in message
+    command = "from fcnxs.tools.main import main\nprint(main(['convert', 'a', 'b']))"
+    assert run(hide + command) == "2"

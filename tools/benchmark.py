@@ -1,0 +1,177 @@
+"""Measure conversion and training at full size, on this machine.
+
+Each part runs in a process of its own, so that its peak memory is its own.
+
+convert: makes a caffemodel of Oxford's size (138 million random weights, 553 MB) in a temporary
+    folder, and converts it. Seconds, and the peak of resident memory.
+train: one step of FCN-8s, by this project's solver and by MXNet's bare forward, backward and update,
+    in turns. Medians, peaks, and their ratios.
+
+Example:
+    fcnxs benchmark train --size 375x500
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import List
+
+from ..errors import FCNXSError
+from . import options
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `fcnxs benchmark`."""
+    parser.add_argument("what", choices=PARTS, help="what to measure")
+    parser.add_argument("--size", default="375x500", metavar="HxW", help="of the image (default: %(default)s)")
+    parser.add_argument("--width", type=float, default=1.0, help="of the net, relative to VGG-16 (default: 1)")
+    parser.add_argument("--fc", type=int, default=4096, help="channels of fc6 and fc7 (default: 4096)")
+    parser.add_argument("--steps", type=int, default=5, help="timed steps of each kind (default: 5)")
+    parser.add_argument("--part", choices=("solver", "bare"), help=argparse.SUPPRESS)
+    options.add_gpus(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run one measurement and print it."""
+    if not re.fullmatch(r"\d+x\d+", args.size):
+        raise FCNXSError(f"--size {args.size}: want height x width, such as 375x500")
+    if args.steps < 1 or args.fc < 1:
+        raise FCNXSError("--steps and --fc: want 1 or more")
+    if args.part:
+        return _train_part(args)
+    return PARTS[args.what](args)
+
+
+def _convert(args: argparse.Namespace) -> int:
+    import numpy as np
+
+    from ..caffe import VGG16_CONVOLUTIONS, write_caffemodel
+
+    rng, blobs, inputs = np.random.default_rng(0), {}, 3
+    outputs = {"1": 64, "2": 128, "3": 256, "4": 512, "5": 512}
+    for layer in VGG16_CONVOLUTIONS:
+        channels = int(outputs[layer[4]] * args.width)
+        blobs[layer] = [
+            rng.standard_normal((channels, inputs, 3, 3), np.float32),
+            np.zeros(channels, np.float32),
+        ]
+        inputs = channels
+    for layer, shape in (
+        ("fc6", (args.fc, inputs * 49)),
+        ("fc7", (args.fc, args.fc)),
+        ("fc8", (1000, args.fc)),
+    ):
+        blobs[layer] = [rng.standard_normal(shape, np.float32), np.zeros(shape[0], np.float32)]
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "vgg16.caffemodel"
+        write_caffemodel(source, blobs, v1=True)
+        blobs.clear()
+        megabytes = source.stat().st_size / 1e6
+        code = (
+            "import resource, sys, time; began = time.time(); from fcnxs.tools.main import main; "
+            f"code = main(['convert', {str(source)!r}, {str(Path(folder) / 'vgg16fc')!r}]); "
+            "peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6; "
+            "print(f'{time.time() - began:.1f} s, peak {peak:.2f} GB'); sys.exit(code)"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    if done.returncode:
+        raise FCNXSError(f"fcnxs convert failed: {done.stderr.strip()}")
+    print(f"fcnxs convert of {megabytes:.0f} MB: {done.stdout.splitlines()[-1]}")
+    return 0
+
+
+def _train(args: argparse.Namespace) -> int:
+    """Both kinds of step, each in two processes, in turns."""
+    seconds: dict = {"bare": [], "solver": []}
+    peaks: dict = {"bare": [], "solver": []}
+    for part in ("bare", "solver") * 2:
+        command = [sys.executable, "-m", "fcnxs", "benchmark", "train", "--part", part, "--size", args.size]
+        command += ["--width", str(args.width), "--fc", str(args.fc), "--steps", str(args.steps)]
+        command += ["--gpus", args.gpus] if args.gpus else []
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            raise FCNXSError(f"the {part} step failed: {done.stderr.strip()}")
+        *times, peak = map(float, done.stdout.split())
+        seconds[part] += times
+        peaks[part].append(peak)
+        print(f"{part:<8}{' '.join(f'{value:.2f}' for value in times)} s, peak {peak:.2f} GB", flush=True)
+    medians = {part: statistics.median(values) for part, values in seconds.items()}
+    peak = {part: max(values) for part, values in peaks.items()}
+    print(f"FCN-8s, {args.size}: median step {medians['solver']:.2f} s, bare {medians['bare']:.2f} s, "
+          f"ratio {medians['solver'] / medians['bare']:.3f}; peak {peak['solver']:.2f} GB, bare "
+          f"{peak['bare']:.2f} GB, ratio {peak['solver'] / peak['bare']:.3f}")  # fmt: skip
+    return 0
+
+
+def _train_part(args: argparse.Namespace) -> int:
+    """Print the seconds of each step, after two that are not counted, and the peak memory in GB."""
+    import resource
+    import time
+
+    import numpy as np
+
+    from ..compat import mxnet as mx
+    from ..init import init_from_vgg16
+    from ..solver import SegmentationMetric, Solver
+    from ..symbols import get_fcn8s_symbol, get_vgg16fc_symbol
+
+    ctx = options.device(args.gpus)
+    shape = (1, 3, *map(int, args.size.split("x")))
+    symbol = get_fcn8s_symbol(21, width=args.width, fc=args.fc)
+    trunk = get_vgg16fc_symbol(width=args.width, fc=args.fc)
+    arg_shapes, _, _ = trunk.infer_shape(data=shape)
+    params = {
+        name: mx.nd.random.normal(0, (2 / np.prod(s[1:])) ** 0.5 if len(s) > 1 else 0.1, s, ctx=ctx)
+        for name, s in zip(trunk.list_arguments(), arg_shapes)
+        if name != "data"
+    }
+    params, _ = init_from_vgg16(ctx, symbol, params, {})
+    data = np.random.default_rng(0).normal(0, 50, shape).astype(np.float32)
+    label = np.random.default_rng(0).integers(0, 21, (1, *shape[2:])).astype(np.float32)
+    settings = {"learning_rate": 1e-6, "momentum": 0.99, "wd": 5e-4}
+
+    if args.part == "solver":
+        solver, metric = Solver(symbol, ctx, arg_params=params, **settings), SegmentationMetric(21)
+        batch, names = {"data": data, "softmax_label": label}, argparse.Namespace()
+        names.data_name, names.label_name = "data", "softmax_label"
+        step = lambda: solver.step(batch, names, metric)  # noqa: E731
+    else:
+        step = _bare_step(symbol, ctx, params, data, label, settings)
+    times: List[float] = []
+    for _ in range(args.steps + 2):
+        began = time.time()
+        step()
+        mx.nd.waitall()
+        times.append(time.time() - began)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    print(*times[2:], peak)
+    return 0
+
+
+def _bare_step(symbol, ctx, params, data, label, settings):  # noqa: ANN001, ANN202
+    """MXNet's own forward, backward and update of each parameter, and nothing else."""
+    from ..compat import mxnet as mx
+
+    grads = {name: mx.nd.zeros(array.shape, ctx) for name, array in params.items() if name != "bigscore_weight"}
+    inputs = {"data": mx.nd.array(data, ctx), "softmax_label": mx.nd.array(label.reshape(1, -1), ctx)}
+    args = {**params, **inputs}
+    grad_req = {name: "write" if name in grads else "null" for name in symbol.list_arguments()}
+    executor = symbol.bind(ctx, args, grads, grad_req)
+    updater = mx.optimizer.get_updater(mx.optimizer.create("sgd", **settings))
+
+    def step() -> None:
+        executor.forward(is_train=True)
+        executor.backward()
+        for name, grad in grads.items():
+            updater(name, grad, params[name])
+
+    return step
+
+
+PARTS = {"convert": _convert, "train": _train}
