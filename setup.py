@@ -35,6 +35,6 @@ setup(
         "cpu": ["mxnet==1.9.1"],
         "cu112": ["mxnet-cu112==1.9.1"],
         "cu117": ["mxnet-cu117==1.9.1"],
-        "test": ["pytest", "hypothesis", "ruff==0.14.5"],
+        "test": ["pytest", "hypothesis", "ruff==0.17.6"],
     },
 )

@@ -62,6 +62,15 @@ def test_from_fcnxs_copies_trained_scores_and_deconvolutions(ctx):
     np.testing.assert_array_equal(args["bigscore_weight"][0, 0], upsample_filt(16))
 
 
+def test_an_fcn_32s_can_be_trained_on(ctx):
+    symbol = get_fcn32s_symbol(5, **NARROW)
+    parent = random_params(symbol, 2)
+    args = values(init_from_fcnxs(ctx, symbol, parent, {})[0])
+    assert set(args) == set(parent)
+    for name in set(parent) - {"bigscore_weight"}:
+        np.testing.assert_array_equal(args[name], parent[name].asnumpy())
+
+
 def test_a_parameter_that_is_missing_or_of_another_shape_is_named(ctx):
     parent = random_params(get_vgg16fc_symbol(**NARROW))
     symbol = get_fcn32s_symbol(5, **NARROW)

@@ -13,12 +13,13 @@ import pytest
 from conftest import FC, WIDTH, random_params
 from PIL import Image
 
-from fcnxs import checkpoint
+from fcnxs import FCNXSError, checkpoint
 from fcnxs.score import NAMES
 from fcnxs.symbols import get_fcn32s_symbol
 from fcnxs.tools import finetune as finetune_command
 from fcnxs.tools.demo import demo
 from fcnxs.tools.main import COMMANDS, main, parse
+from fcnxs.tools.options import device
 from fcnxs.vis import save_mask, voc_palette
 
 CLASSES = ["background", "disc", "square", "triangle", "star", "cross"]
@@ -198,6 +199,14 @@ def test_a_checkpoint_of_the_original_works_and_the_mean_is_said(voc, tmp_path, 
         assert main(command) == 0
         said = "FCN32s-meta.json is not there: taking the original's mean, RGB (123.68, 116.779, 103.939)"
         assert said in capsys.readouterr().out
+
+
+def test_gpus_0_is_a_gpu(monkeypatch):
+    monkeypatch.setattr(mx.context, "num_gpus", lambda: 2)
+    assert device("0") == mx.gpu(0) and device("1") == mx.gpu(1)
+    assert device(None) == mx.cpu()
+    with pytest.raises(FCNXSError, match="--gpus 2: MXNet sees 2 GPUs"):
+        device("2")
 
 
 def options(*arguments):
