@@ -35,12 +35,17 @@ class Executors:
         Args:
             arg_params, aux_params: parameters on `ctx`, used in place: updates are seen at once.
             grads: gradient arrays of the parameters to train, on `ctx`; the others have grad_req
-                null. None builds executors for inference only, whose parameters must not change any
-                more: MXNet's fused graphs keep those of their first run.
+                null. None builds executors for inference only.
         """
         self.symbol, self.ctx, self.bound = symbol, ctx, bound
         self.arg_params, self.aux_params = arg_params, aux_params
-        self.grads = grads or {}
+        if grads is None:
+            # Where nothing has a gradient, MXNet fuses operators (oneDNN subgraphs); a fused executor
+            # keeps a copy of all weights, each size its own, and ignores updates. A gradient of the
+            # parameter next to the output, never computed, prevents that and costs nothing.
+            names = [name for name in symbol.list_arguments() if name in arg_params]
+            grads = {name: mx.nd.zeros_like(arg_params[name]) for name in names[-1:]}
+        self.grads = grads
         self.grad_req = {name: "write" if name in self.grads else "null" for name in symbol.list_arguments()}
         self._kept: OrderedDict[Shape, mx.executor.Executor] = OrderedDict()
         self._donor: mx.executor.Executor | None = None

@@ -14,7 +14,7 @@ from .score import confusion_matrix
 
 
 class Segmenter:
-    """A checkpoint ready to segment images of any size. Its parameters must not be changed any more.
+    """A checkpoint ready to segment images of any size.
 
     Raises:
         FCNXSError: the checkpoint is not an FCN, or a parameter is missing.

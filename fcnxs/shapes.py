@@ -11,7 +11,7 @@ from PIL import Image
 
 from .vis import save_mask, voc_palette
 
-CLASSES = ("background", "disc", "square", "triangle", "star", "cross")
+CLASSES = ("background", "disc", "square", "triangle", "star")
 SIZES = ((272, 336), (336, 272), (304, 304))  # (height, width) of the pictures of a data set
 
 
@@ -22,12 +22,8 @@ def outline(kind: str, radius: float, angle: float) -> np.ndarray:
     elif kind in ("square", "triangle"):
         corners = {"square": 4, "triangle": 3}[kind]
         angles, radii = np.arange(corners) * 2 * np.pi / corners, np.full(corners, radius)
-    elif kind == "star":
+    else:  # star
         angles, radii = np.arange(10) * np.pi / 5, np.tile([radius, 0.42 * radius], 5)
-    else:  # cross: four arms, a third of the whole in width
-        corners = np.array([(1, 3), (1, 1), (3, 1), (3, -1), (1, -1), (1, -3)]) / 3
-        corners = np.concatenate([corners, -corners]) * radius
-        angles, radii = np.arctan2(corners[:, 1], corners[:, 0]), np.hypot(*corners.T)
     return np.stack([radii * np.cos(angles + angle), radii * np.sin(angles + angle)], axis=1)
 
 

@@ -22,7 +22,7 @@ from fcnxs.tools.main import COMMANDS, main, parse
 from fcnxs.tools.options import device
 from fcnxs.vis import save_mask, voc_palette
 
-CLASSES = ["background", "disc", "square", "triangle", "star", "cross"]
+CLASSES = ["background", "disc", "square", "triangle", "star"]
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +82,7 @@ def test_finetune_writes_checkpoints_metrics_and_summary(run_folder):
         assert row["name"] == line["stage"] and row["epoch"] == line["epoch"]
         assert all(row[name] == line[name] for name in NAMES)
     meta = checkpoint.load(run / "fcn8s", 1).meta
-    assert meta.classes == CLASSES and meta.palette == voc_palette(6)
+    assert meta.classes == CLASSES and meta.palette == voc_palette(5)
     assert meta.source["file"] == "vgg-0000.params"
 
 
@@ -107,7 +107,7 @@ def test_evaluate_gives_the_scores_of_training(run_folder, voc, tmp_path, capsys
         assert result[name] == pytest.approx(row[name], abs=2e-4)  # fused and unfused graphs differ by rounding
     assert [entry["class"] for entry in result["per_class"]] == CLASSES and result["images"] == 3
     out = capsys.readouterr().out
-    assert "cross" in out and f"{result['mean_iu']:.4f}" in out
+    assert "star" in out and f"{result['mean_iu']:.4f}" in out
 
 
 def test_segment_writes_palette_masks_and_overlays_and_names_what_fails(run_folder, voc, tmp_path, capsys):
@@ -133,7 +133,7 @@ def test_segment_writes_palette_masks_and_overlays_and_names_what_fails(run_fold
         mask, overlay = (Image.open(tmp_path / "masks" / f"{image.stem}{end}.png") for end in ("", "_overlay"))
         assert mask.mode == "P" and overlay.mode == "RGB"
         assert mask.size == overlay.size == Image.open(image).size
-        assert mask.getpalette()[:18] == [value for entry in voc_palette(6) for value in entry]
+        assert mask.getpalette()[:15] == [value for entry in voc_palette(5) for value in entry]
     assert main(["segment", *prefix, str(images[0])]) == 0
     assert main(["segment", *prefix, str(images[0]), str(tmp_path / "val_0000.png")]) == 2
     assert "two of the images would be written to val_0000.png" in capsys.readouterr().err
@@ -151,12 +151,12 @@ def test_an_fcn_is_a_parent_and_later_runs_add_to_the_summary(run_folder, voc, t
     for stage, parent, epoch in (("fcn32s", run_folder / "vgg", 0), ("fcn16s", tmp_path / "fcn32s", 1)):
         arguments = ["--data", str(voc), "--output", str(tmp_path), "--stages", stage, "--epochs", "1"]
         if epoch == 0:
-            arguments += ["--num-classes", "6"]
+            arguments += ["--num-classes", "5"]
         assert main(["finetune", "--prefix", str(parent), "--epoch", str(epoch), *arguments]) == 0
     rows = json.loads((tmp_path / "summary.json").read_text())["stages"]
     assert [row["name"] for row in rows] == ["fcn32s", "fcn16s"]
     assert all(row[name] is None for row in rows for name in NAMES)  # no validation data
-    assert checkpoint.load(tmp_path / "fcn16s", 1).meta.classes == [f"class {i}" for i in range(6)]
+    assert checkpoint.load(tmp_path / "fcn16s", 1).meta.classes == [f"class {i}" for i in range(5)]
 
 
 def test_the_mean_belongs_to_the_checkpoint(run_folder, voc, tmp_path):
@@ -174,7 +174,7 @@ def test_the_mean_belongs_to_the_checkpoint(run_folder, voc, tmp_path):
 
 
 def test_a_checkpoint_of_the_original_works_and_the_mean_is_said(voc, tmp_path, capsys):
-    symbol = get_fcn32s_symbol(6, width=WIDTH, fc=FC)
+    symbol = get_fcn32s_symbol(5, width=WIDTH, fc=FC)
     params = {**random_params(symbol), "data": mx.nd.ones((1, 3, 5, 5)), "softmax_label": mx.nd.ones((1, 25))}
     mx.model.save_checkpoint(str(tmp_path / "FCN32s"), 31, symbol, params, {})
     old = ["--prefix", str(tmp_path / "FCN32s"), "--epoch", "31"]
@@ -259,7 +259,7 @@ def test_options_override_the_recipe():
         (["--seed", "-1"], "--seed -1: want"),
         (["--gpus", "99"], "--gpus 99: MXNet sees"),
         (["--gpus", "x"], "--gpus x: want the number"),
-        (["--num-classes", "6"], "--classes and --num-classes: give one"),
+        (["--num-classes", "5"], "--classes and --num-classes: give one"),
         (["--split", "nix"], "nix.txt: no such file"),
         (["--val", "nix.lst"], "nix.lst: cannot read this list"),
         (["--val", "nix.lst", "--val-split", "val"], "--val and --val-split: give one"),
@@ -301,6 +301,7 @@ def test_more_mistakes(run_folder, voc, caffemodel, tmp_path, capsys):
         (["evaluate", *net, "--data", str(tmp_path / "lst.lst")], "a: no such file"),
         (["export", *vgg, "--output", str(tmp_path / "o")], "ends in Activation 'relu7'"),
         (["demo", "--output", str(voc)], "is there already and not empty"),
+        ([*again[:-1], "1", "--output", str(tmp_path / "two.txt" / "run")], "two.txt/run"),
     ):
         assert main(arguments) == 2, arguments
         err = capsys.readouterr().err
@@ -311,7 +312,7 @@ def test_more_mistakes(run_folder, voc, caffemodel, tmp_path, capsys):
     wrong[wrong.index("0")] = "2"
     wrong[wrong.index(str(voc / "classes.txt"))] = str(tmp_path / "two.txt")
     assert main([*wrong, "--output", str(tmp_path / "x")]) == 2
-    assert "is an fcn32s for 6 classes, not 2; start from VGG-16" in capsys.readouterr().err
+    assert "is an fcn32s for 5 classes, not 2; start from VGG-16" in capsys.readouterr().err
 
 
 def test_labels_out_of_range_stop_the_run_by_file_and_value(run_folder, voc, tmp_path, capsys):

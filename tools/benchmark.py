@@ -48,6 +48,11 @@ def run(args: argparse.Namespace) -> int:
     return PARTS[args.what](args)
 
 
+def peak_memory() -> float:
+    """Largest resident memory of this process so far, in GB. (getrusage's begins with the parent's.)"""
+    return int(re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[1]) * 1024 / 1e9
+
+
 def _convert(args: argparse.Namespace) -> int:
     import numpy as np
 
@@ -74,10 +79,10 @@ def _convert(args: argparse.Namespace) -> int:
         blobs.clear()
         megabytes = source.stat().st_size / 1e6
         code = (
-            "import resource, sys, time; began = time.time(); from fcnxs.tools.main import main; "
+            "import sys, time; began = time.time(); from fcnxs.tools.main import main; "
             f"code = main(['convert', {str(source)!r}, {str(Path(folder) / 'vgg16fc')!r}]); "
-            "peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6; "
-            "print(f'{time.time() - began:.1f} s, peak {peak:.2f} GB'); sys.exit(code)"
+            "from fcnxs.tools.benchmark import peak_memory; "
+            "print(f'{time.time() - began:.1f} s, peak {peak_memory():.2f} GB'); sys.exit(code)"
         )
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     if done.returncode:
@@ -111,7 +116,6 @@ def _train(args: argparse.Namespace) -> int:
 
 def _train_part(args: argparse.Namespace) -> int:
     """Print the seconds of each step, after two that are not counted, and the peak memory in GB."""
-    import resource
     import time
 
     import numpy as np
@@ -149,8 +153,7 @@ def _train_part(args: argparse.Namespace) -> int:
         step()
         mx.nd.waitall()
         times.append(time.time() - began)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    print(*times[2:], peak)
+    print(*times[2:], peak_memory())
     return 0
 
 

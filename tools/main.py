@@ -44,15 +44,15 @@ def main(argv: List[str] | None = None) -> int:
     try:
         code = args.run(args)
         sys.stdout.flush()
-    except (FCNXSError, ModuleNotFoundError, MemoryError) as error:
+    except BrokenPipeError:  # whoever read our output has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    except (FCNXSError, ModuleNotFoundError, MemoryError, OSError) as error:
         return _say(str(error) or type(error).__name__, 2)
     except KeyboardInterrupt:
         return _say("interrupted", 128 + signal.SIGINT)
     except Ended as end:
         return _say(f"ended by {signal.Signals(end.number).name}", 128 + end.number)
-    except BrokenPipeError:  # whoever read our output has gone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 128 + signal.SIGPIPE
     return code
 
 
