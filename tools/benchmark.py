@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def peak_memory() -> float:
-    """Largest resident memory of this process so far, in GB. (getrusage's begins with the parent's.)"""
+    """Largest resident memory of this process so far, in GB; getrusage's would begin with the parent's."""
     return int(re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[1]) * 1024 / 1e9
 
 

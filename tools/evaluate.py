@@ -48,7 +48,8 @@ def run(args: argparse.Namespace) -> int:
     result = scores(evaluate(segmenter, data))
     print(scores_table(result, classes))
     for name in NAMES:
-        print(f"{name.replace('_', ' '):<24}{getattr(result, name):.4f}")
+        title = name.replace("_", " ").replace("iu", "IU")
+        print(f"{title:<24}{getattr(result, name):.4f}")
     if args.json:
         per_class = [
             {"class": name, "pixels": int(pixels), "accuracy": or_none(accuracy), "iu": or_none(iu)}

@@ -160,7 +160,7 @@ def describe(stage: Stage) -> str:
     """One line that says how a stage is trained."""
     momentum = "" if stage.momentum is None else f", momentum {stage.momentum:g}"
     return (
-        f"{stage.name}: {stage.epochs} epochs, {stage.optimizer} at {stage.learning_rate:g}{momentum}, "
+        f"{stage.name}: {stage.epochs} {'epoch' if stage.epochs == 1 else 'epochs'}, {stage.optimizer} at {stage.learning_rate:g}{momentum}, "
         f"weight decay {stage.wd:g}, fixed: {', '.join(stage.fixed)}"
     )
 

@@ -32,7 +32,7 @@ def scores_table(result: Scores, classes: Sequence[str]) -> str:
 def summary_table(rows: Sequence[dict]) -> str:
     """Rows of a summary: a stage each, with its four scores."""
     header = ("net", "epoch", "pixel acc.", "mean acc.", "mean IU", "f.w. IU", "seconds")
-    cells = [(row["name"], row["epoch"], *(row[key] for key in NAMES), row["seconds"]) for row in rows]
+    cells = [(row["name"], row["epoch"], *(row[key] for key in NAMES), round(row["seconds"])) for row in rows]
     return table(header, cells)
 
 
