@@ -159,8 +159,9 @@ def make_meta(args: argparse.Namespace, parent: Checkpoint) -> Meta:
 def describe(stage: Stage) -> str:
     """One line that says how a stage is trained."""
     momentum = "" if stage.momentum is None else f", momentum {stage.momentum:g}"
+    epochs = "1 epoch" if stage.epochs == 1 else f"{stage.epochs} epochs"
     return (
-        f"{stage.name}: {stage.epochs} {'epoch' if stage.epochs == 1 else 'epochs'}, {stage.optimizer} at {stage.learning_rate:g}{momentum}, "
+        f"{stage.name}: {epochs}, {stage.optimizer} at {stage.learning_rate:g}{momentum}, "
         f"weight decay {stage.wd:g}, fixed: {', '.join(stage.fixed)}"
     )
 
