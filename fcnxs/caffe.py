@@ -155,6 +155,11 @@ def read_vgg16(path: str | Path) -> Vgg16:
     for layer, blobs in iterate_layers(path):
         if layer == "score_fr":  # only the FCNs of Caffe have it
             mean = FCN_MEAN
+        for i, blob in enumerate(blobs):
+            if not (
+                np.isfinite(blob.min(initial=0)) and np.isfinite(blob.max(initial=0))
+            ):  # NaN goes through both
+                raise FCNXSError(f"{path}: {_title(layer, i, blob)} holds values that are not finite numbers")
         if layer not in wanted:
             fates += [Fate(_title(layer, i, blob), None, _dropped(layer)) for i, blob in enumerate(blobs)]
             continue
@@ -176,9 +181,6 @@ def _converted(layer: str, blobs: List[np.ndarray], path: str | Path) -> Tuple[n
     """Weight (outputs, inputs, k, k) and bias (outputs,) of a layer; views of its blobs where they can be."""
     if len(blobs) != 2:
         raise FCNXSError(f"{path}: layer {layer} has {len(blobs)} blobs; want weights and a bias")
-    for i, blob in enumerate(blobs):
-        if not (np.isfinite(blob.min(initial=0)) and np.isfinite(blob.max(initial=0))):  # NaN goes through both
-            raise FCNXSError(f"{path}: {_title(layer, i, blob)} holds values that are not finite numbers")
     weight, bias = blobs
     kernel = {"fc6": 7, "fc7": 1}.get(layer, 3)
     inputs = weight.size // (max(bias.size, 1) * kernel**2)

@@ -10,10 +10,11 @@ import hashlib
 import json
 import os
 import platform
+import tempfile
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Tuple
 
 import numpy as np
 
@@ -84,7 +85,7 @@ def load(prefix: str | os.PathLike[str], epoch: int, ctx: mx.Context | None = No
             raise FCNXSError(f"{file}: no such file (of checkpoint {prefix}, epoch {epoch})")
     try:
         symbol = mx.sym.load(str(symbol_file))
-    except mx.MXNetError as error:
+    except (mx.MXNetError, ValueError) as error:
         raise FCNXSError(f"{symbol_file}: not a symbol that MXNet reads: {_first_line(error)}") from None
     arg_params, aux_params = _load_params(params_file, ctx)
     meta_file = Path(f"{prefix}-meta.json")
@@ -99,11 +100,16 @@ def save(
     arg_params: Params,
     aux_params: Params,
     meta: Meta,
+    check: Callable[[Path], None] | None = None,
 ) -> Path:
     """Write a checkpoint, whole or not at all; returns the path of the parameters.
 
+    Args:
+        check: called with the prefix of the written files before they get their places; what it raises
+            leaves everything as it was.
+
     Raises:
-        FCNXSError: the files cannot be written; none of them is then left.
+        FCNXSError: the files cannot be written; the old ones, if any, are then still there.
     """
     prefix = os.fspath(prefix)
     params_file = Path(f"{prefix}-{epoch:04d}.params")
@@ -114,6 +120,8 @@ def save(
         mx.nd.save(str(params_part), arrays)
         symbol.save(str(symbol_part))
         write_json(meta_part, asdict(replace(meta, versions=versions())))
+        if check is not None:
+            check(params_part.parent / Path(prefix).name)
     return params_file
 
 
@@ -126,15 +134,26 @@ def read_meta(file: Path) -> Meta:
     try:
         content = json.loads(file.read_text())
         meta = Meta(**{key: content[key] for key in Meta.__dataclass_fields__})
-        meta = replace(meta, mean=tuple(map(float, meta.mean)))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         what = f"lacks {error}" if isinstance(error, KeyError) else reason(error)
         raise FCNXSError(f"{file}: not a meta file of a checkpoint: {what}") from None
-    if len(meta.mean) != 3 or meta.channel_order != "RGB" or meta.ignore_label != IGNORE_LABEL:
-        raise FCNXSError(f"{file}: wants a mean of 3 values, channel_order RGB and ignore_label {IGNORE_LABEL}")
-    if meta.classes is not None and len(meta.palette or ()) < len(meta.classes):
-        raise FCNXSError(f"{file}: {len(meta.classes)} classes, but {len(meta.palette or ())} colours")
-    return meta
+    numbers = isinstance(meta.mean, list) and all(type(value) in (int, float) for value in meta.mean)
+    if not numbers or len(meta.mean) != 3 or not np.isfinite(meta.mean).all():
+        raise FCNXSError(f"{file}: mean: want three finite numbers, not {meta.mean!r:.80}")
+    if meta.channel_order != "RGB" or meta.ignore_label != IGNORE_LABEL:
+        raise FCNXSError(f"{file}: want channel_order RGB and ignore_label {IGNORE_LABEL}")
+    if meta.classes is not None:
+        names = isinstance(meta.classes, list) and all(isinstance(name, str) for name in meta.classes)
+        colours = isinstance(meta.palette, list) and all(_is_colour(colour) for colour in meta.palette)
+        if not names or not colours or len(meta.palette) != len(meta.classes):
+            raise FCNXSError(
+                f"{file}: want a list of names as classes, and a colour (R, G, B) for each as palette"
+            )
+    return replace(meta, mean=tuple(map(float, meta.mean)))
+
+
+def _is_colour(colour: object) -> bool:
+    return isinstance(colour, list) and len(colour) == 3 and all(value in range(256) for value in colour)
 
 
 def source_of(file: str | os.PathLike[str]) -> Dict[str, str]:
@@ -148,28 +167,27 @@ def source_of(file: str | os.PathLike[str]) -> Dict[str, str]:
 
 @contextmanager
 def written_whole(*files: Path) -> Iterator[List[Path]]:
-    """Give a temporary path beside each file; when the block succeeds, all of them get their names.
+    """Give a temporary path for each file, all of one folder; when the block succeeds, they move there.
 
-    When it fails, or is interrupted, the temporary files are removed and the old ones stay.
+    When it fails, or is interrupted, nothing has changed. The temporary paths have the files' names, in
+    a folder beside them.
 
     Raises:
         FCNXSError: a file cannot be written.
     """
-    parts = [file.with_name(f".{file.name}.{os.getpid()}.part") for file in files]
+    folder = files[0].parent
+    for file in files:
+        if file.is_dir() or not file.name:
+            raise FCNXSError(f"{file}: cannot write: it is a folder")
     try:
-        for file in files:
-            file.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FCNXSError(f"{files[0]}: cannot write: {reason(error)}") from None
-    try:
-        yield parts
-        for part, file in zip(parts, files):
-            os.replace(part, file)
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".fcnxs-", dir=folder) as beside:
+            parts = [Path(beside) / file.name for file in files]
+            yield parts
+            for part, file in zip(parts, files):
+                os.replace(part, file)
     except (OSError, mx.MXNetError) as error:
         raise FCNXSError(f"{files[0]}: cannot write: {_first_line(error)}") from None
-    finally:
-        for part in parts:
-            part.unlink(missing_ok=True)
 
 
 def write_json(file: Path, content: Any) -> None:  # noqa: ANN401  (whatever JSON takes)

@@ -26,9 +26,14 @@ def read_image(path: PathLike) -> np.ndarray:
     """Image as RGB, uint8, (H, W, 3), turned upright as its EXIF data says.
 
     Raises:
-        FCNXSError: there is no such file, or it is not a whole image.
+        FCNXSError: there is no such file, it is not a whole image, or not one of 8 bits a channel.
     """
-    return np.asarray(ImageOps.exif_transpose(_open(path)).convert("RGB"))
+    image = _open(path)
+    if image.mode.startswith(("I", "F")):
+        raise FCNXSError(
+            f"{path}: an image of more than 8 bits a channel (mode {image.mode}); convert it first"
+        )
+    return np.asarray(image.convert("RGB"))
 
 
 def read_label(path: PathLike, numclass: int | None = None) -> np.ndarray:
@@ -37,7 +42,7 @@ def read_label(path: PathLike, numclass: int | None = None) -> np.ndarray:
     Raises:
         FCNXSError: unreadable, a colour image, or (with `numclass`) a value neither class nor 255.
     """
-    image = _open(path)
+    image = _open(path, upright=False)
     if image.mode not in ("1", "L", "P", "I", "I;16"):
         raise FCNXSError(
             f"{path}: a colour image (mode {image.mode}), not a label; labels are palette or grey PNGs "
@@ -83,7 +88,7 @@ def read_list(root_dir: PathLike, flist_name: PathLike) -> List[Tuple[Path, Path
         fields = line.strip().split("\t")
         if fields == [""]:
             continue
-        if len(fields) not in (1, 3):
+        if len(fields) != 3 and (len(fields) != 1 or flist.suffix == ".lst"):
             raise FCNXSError(
                 f"{flist}, line {number}: {len(fields)} fields; want index, image and label between tabs"
             )
@@ -170,6 +175,11 @@ class FileIter(mx.io.DataIter):
         """Name and shape of the current label."""
         return [(self.label_name, self.label.shape)]
 
+    @property
+    def current(self) -> Path:
+        """Image file that was read last."""
+        return self.pairs[self._index][0]
+
     def get_batch_size(self) -> int:
         """Images of one step: 1."""
         return 1
@@ -196,6 +206,7 @@ class FileIter(mx.io.DataIter):
         return {self.data_name: self.data, self.label_name: self.label}
 
     def _read(self, index: int) -> Tuple[np.ndarray, np.ndarray]:
+        self._index = index
         image_path, label_path = self.pairs[index]
         image, label = read_image(image_path), read_label(label_path, self.num_classes)
         if image.shape[:2] != label.shape:
@@ -215,10 +226,12 @@ def reason(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error)
 
 
-def _open(path: PathLike) -> Image.Image:
+def _open(path: PathLike, upright: bool = True) -> Image.Image:
     try:
         image = Image.open(path)
         image.load()
+        if upright:
+            image = ImageOps.exif_transpose(image)
     except UnidentifiedImageError:
         raise FCNXSError(f"{path}: not an image of a known format") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:

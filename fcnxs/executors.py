@@ -51,14 +51,14 @@ class Executors:
         self._donor: mx.executor.Executor | None = None
         self._donor_shape: Shape = ()
 
-    def get(self, name: str, shape: Shape) -> mx.executor.Executor:
-        """Executor whose input `name` has `shape` (N, 3, H, W).
+    def get(self, name: str, shape: Shape, where: object = "an image") -> mx.executor.Executor:
+        """Executor whose input `name` has `shape` (N, 3, H, W); `where` names the image in an error.
 
         Raises:
             FCNXSError: the input is too small for the net.
         """
         if shape not in self._kept:
-            check_size(self.symbol, name, shape)
+            check_size(self.symbol, name, shape, where)
             room = tuple(map(max, self._donor_shape, shape)) if self._donor_shape else shape
             if room != self._donor_shape:
                 self._kept.clear()
@@ -81,18 +81,16 @@ class Executors:
         )
 
 
-def check_size(symbol: mx.sym.Symbol, name: str, shape: Shape) -> None:
+def check_size(symbol: mx.sym.Symbol, name: str, shape: Shape, where: object) -> None:
     """Refuse an input (N, 3, H, W) that is too small for the net, naming the smallest that is not."""
     if _fits(symbol, name, shape):
         return
     sides = (side for side in range(1, 1024) if _fits(symbol, name, (*shape[:2], side, side)))
     smallest = next(sides, None)
     if smallest is None:
-        raise FCNXSError(f"input {name!r} of shape {shape}: the net takes no such input")
-    raise FCNXSError(
-        f"an image of {shape[-1]}x{shape[-2]} pixels is too small: the smallest for this net is "
-        f"{smallest}x{smallest}"
-    )
+        raise FCNXSError(f"{where}: input {name!r} of shape {shape}: the net takes no such input")
+    size = f"{shape[-1]}x{shape[-2]}"
+    raise FCNXSError(f"{where}: {size} pixels is too small; the smallest for this net is {smallest}x{smallest}")
 
 
 def _fits(symbol: mx.sym.Symbol, name: str, shape: Shape) -> bool:

@@ -14,6 +14,7 @@ from .checkpoint import Checkpoint
 from .compat import mxnet as mx
 from .errors import FCNXSError
 from .executors import Executors
+from .init import check_params
 
 HEADS = ("SoftmaxOutput", "softmax")
 
@@ -44,35 +45,32 @@ def deploy_symbol(symbol: mx.sym.Symbol) -> mx.sym.Symbol:
 def export(source: Checkpoint, prefix: str | os.PathLike[str], seed: int = 0) -> float:
     """Write PREFIX-symbol.json, PREFIX-0000.params and PREFIX-meta.json, and compare them with `source`.
 
-    Both nets are run, read again from the files, on random images of two sizes.
+    Both nets are run, the exported one as read from the files, on random images of two sizes.
 
     Returns:
         the largest difference of a probability.
 
     Raises:
         FCNXSError: `source` is not an FCN or lacks a parameter, or the files cannot be written.
-        ExportMismatch: the exported net gives other probabilities; its files are removed.
+        ExportMismatch: the exported net gives other probabilities; nothing is then written.
     """
     symbol = deploy_symbol(source.symbol)
-    needed = [name for name in symbol.list_arguments() if name != "data"]
-    missing = [name for name in needed if name not in source.arg_params]
-    if missing:
-        raise FCNXSError(f"{source.params_file}: parameters {', '.join(missing)} of its symbol are missing")
-    arg_params = {name: source.arg_params[name] for name in needed}
+    check_params(source.symbol, source.arg_params, source.aux_params, str(source.params_file))
+    arg_params = {name: source.arg_params[name] for name in symbol.list_arguments() if name != "data"}
     meta = replace(source.meta, source=checkpoint.source_of(source.params_file))
-    target = Path(f"{os.fspath(prefix)}-0000.params")
-    if (
-        target.resolve()
-        == source.params_file.with_name(f"{source.params_file.stem[:-5]}-0000.params").resolve()
-    ):
+    source_prefix = source.params_file.with_name(source.params_file.stem[: -len("-0000")])
+    if Path(prefix).resolve() == source_prefix.resolve():
         raise FCNXSError(f"{prefix}: an export would replace the symbol of its source; choose another --output")
-    checkpoint.save(prefix, 0, symbol, arg_params, source.aux_params, meta)
-    difference = _difference(source, checkpoint.load(prefix, 0), seed)
-    if not difference <= 1e-5:  # NaN is not
-        for end in ("-symbol.json", "-0000.params", "-meta.json"):
-            Path(f"{os.fspath(prefix)}{end}").unlink()
-        raise ExportMismatch(f"{target}: gives other probabilities than {source.params_file}, by {difference}")
-    return difference
+    largest = 0.0
+
+    def compare(written: Path) -> None:
+        nonlocal largest
+        largest = _difference(source, checkpoint.load(written, 0), seed)
+        if not largest <= 1e-5:  # NaN is not
+            raise ExportMismatch(f"{prefix}: gives other probabilities than {source.params_file}, by {largest}")
+
+    checkpoint.save(prefix, 0, symbol, arg_params, source.aux_params, meta, check=compare)
+    return largest
 
 
 class ExportMismatch(Exception):
@@ -89,7 +87,7 @@ def _difference(source: Checkpoint, exported: Checkpoint, seed: int) -> float:
             executor = Executors(each.symbol, mx.cpu(), each.arg_params, each.aux_params).get("data", shape)
             outputs.append(executor.forward(is_train=False, data=image)[0].asnumpy())
         largest.append(float(np.abs(outputs[0] - outputs[1]).max()))
-    return max(largest)
+    return float(np.max(largest))
 
 
 def _behind_dropout(nodes: list, entry: list) -> list:

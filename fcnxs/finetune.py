@@ -12,12 +12,12 @@ from typing import Any, Callable, Dict, Iterator, List, Sequence
 from . import checkpoint
 from .checkpoint import Checkpoint, Meta
 from .compat import mxnet as mx
-from .data import FileIter
+from .data import IGNORE_LABEL, FileIter
 from .errors import FCNXSError
-from .init import init_from_fcnxs, init_from_vgg16, net_of
+from .init import check_params, init_from_fcnxs, init_from_vgg16, net_of
 from .score import NAMES, or_none
 from .solver import SegmentationMetric, Solver
-from .stages import Stage
+from .stages import Stage, lineage
 from .symbols.symbol_fcnxs import FCNXS
 
 SUMMARY, METRICS = "summary.json", "metrics.jsonl"
@@ -59,6 +59,12 @@ def finetune(
     """
     _refuse_to_overwrite(output, stages)
     net = net_of(parent.arg_params, str(parent.params_file))
+    check_params(parent.symbol, parent.arg_params, parent.aux_params, str(parent.params_file))
+    for before, name in zip([net.name, *(stage.name for stage in stages)], [stage.name for stage in stages]):
+        if before not in lineage(name):
+            raise FCNXSError(
+                f"{name} cannot start from {before}, which has more layers; change --stages or --prefix"
+            )
     numclass = len(meta.classes)
     output.mkdir(parents=True, exist_ok=True)
     ctx = ctx or mx.cpu()
@@ -121,20 +127,29 @@ def _epochs(
         metric.reset()
         for step, batch in enumerate(train, 1):
             loss = solver.step(batch, train, metric)
-            if math.isinf(metric.loss_sum) or math.isnan(metric.loss_sum):
-                raise FCNXSError(
-                    f"{stage.name}, epoch {epoch}, step {step}: the loss is not finite; try a smaller --lr"
-                )
+            if not math.isfinite(metric.loss_sum):
+                raise _diverged(stage, f"epoch {epoch}, step {step} ({train.current}): the loss is not finite")
             if on_step is not None:
                 on_step(stage, epoch, step, loss)
         record = {"stage": stage.name, "epoch": epoch, "learning_rate": stage.learning_rate}
-        record["train_loss"] = or_none(dict(metric.get_name_value())["loss"])
+        if not metric.matrix.any():
+            raise FCNXSError(
+                f"{stage.name}, epoch {epoch}: every pixel of the training labels is {IGNORE_LABEL}"
+            )
+        record["train_loss"] = dict(metric.get_name_value())["loss"]
+        params = list(solver.arg_params.values())
+        if not mx.nd.multi_all_finite(*params, num_arrays=len(params)).asscalar():
+            raise _diverged(stage, f"epoch {epoch}: the parameters are not finite any more")
         values = dict.fromkeys(("loss", *NAMES))
         if val is not None:
             solver.evaluate(val, metric)
             values = {name: or_none(value) for name, value in metric.get_name_value()}
         record["val_loss"] = values.pop("loss")
         yield {**record, **values, "seconds": round(time.time() - began, 1)}
+
+
+def _diverged(stage: Stage, what: str) -> FCNXSError:
+    return FCNXSError(f"{stage.name}, {what}; try a smaller --lr than {stage.learning_rate:g}")
 
 
 def _refuse_to_overwrite(output: Path, stages: Sequence[Stage]) -> None:
@@ -151,6 +166,8 @@ def _earlier_rows(output: Path, stages: Sequence[Stage]) -> List[Dict[str, Any]]
         return []
     try:
         rows = json.loads(file.read_text())["stages"]
+        for row in rows:
+            float(row["seconds"]), int(row["epoch"]), [row[name] for name in NAMES]
         return [row for row in rows if row["name"] not in [stage.name for stage in stages]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise FCNXSError(f"{file}: not a summary of finetuning ({error}); choose another --output") from None

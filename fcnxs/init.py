@@ -12,6 +12,8 @@ from .errors import FCNXSError
 
 Params = Dict[str, mx.nd.NDArray]
 
+# Layers that a net has beyond those of the one before it.
+SKIPS = {"fcn8s": ("score_pool3", "score4"), "fcn16s": ("score_pool4", "score2")}
 SCORES = ("score", "score_pool4", "score_pool3")
 DECONVOLUTIONS = ("bigscore", "score2", "score4")
 
@@ -39,9 +41,19 @@ def net_of(arg_params: Params, where: str) -> Net:
     width, fc = arg_params["conv1_1_weight"].shape[0] / 64, arg_params["fc6_weight"].shape[0]
     if "score_weight" not in arg_params:
         return Net("vgg16", width, fc, None)
-    stages = {"score_pool3_weight": "fcn8s", "score_pool4_weight": "fcn16s", "score_weight": "fcn32s"}
-    name = next(stage for parameter, stage in stages.items() if parameter in arg_params)
+    has = {name.rpartition("_")[0] for name in arg_params}
+    name = next((stage for stage, layers in SKIPS.items() if has.intersection(layers)), "fcn32s")
     return Net(name, width, fc, arg_params["score_weight"].shape[0])
+
+
+def check_params(symbol: mx.sym.Symbol, arg_params: Params, aux_params: Params, where: str) -> None:
+    """Raise an error that names `where` unless every parameter of a net is there, float32, in its shape."""
+    arg_shapes, _, aux_shapes = symbol.infer_shape(data=(1, 3, 500, 500))  # weights have the same at any size
+    given = {**arg_params, **aux_params}
+    needed = [*zip(symbol.list_arguments(), arg_shapes), *zip(symbol.list_auxiliary_states(), aux_shapes)]
+    for name, shape in needed:
+        if not is_input(name):
+            _check(name, shape, given, where)
 
 
 def upsample_filt(size: int) -> np.ndarray:
@@ -78,10 +90,10 @@ def init_from_fcnxs(
     """
     if "score_weight" not in fcnxs_args_from:
         raise FCNXSError("score_weight is missing: these are not the parameters of an FCN; use init_from_vgg16")
-    new = [name for name in fcnxs_symbol.list_arguments() if name not in fcnxs_args_from]
-    known = {f"{layer}_{kind}" for layer in SCORES + DECONVOLUTIONS for kind in ("weight", "bias")}
-    new = [name for name in new if name in known] + ["bigscore_weight"]
-    return _init(ctx, fcnxs_symbol, fcnxs_args_from, fcnxs_auxs_from, new)
+    parent = net_of(fcnxs_args_from, "parent").name
+    later = {"fcn32s": ("fcn16s", "fcn8s"), "fcn16s": ("fcn8s",), "fcn8s": ()}[parent]
+    new = [f"{layer}_{kind}" for net in later for layer in SKIPS[net] for kind in ("weight", "bias")]
+    return _init(ctx, fcnxs_symbol, fcnxs_args_from, fcnxs_auxs_from, [*new, "bigscore_weight"])
 
 
 def _init(
@@ -113,9 +125,17 @@ def bilinear(shape: Tuple[int, ...]) -> np.ndarray:
 
 
 def _copy(ctx: mx.Context, name: str, shape: Tuple[int, ...], params: Params) -> mx.nd.NDArray:
-    if name not in params:
-        raise FCNXSError(f"parameter {name} {shape} of the net is not among the given parameters")
-    if params[name].shape != shape:
-        hint = "; an FCN for other classes starts from VGG-16" if name.startswith("score") else ""
-        raise FCNXSError(f"parameter {name} is {params[name].shape}, but the net needs {shape}{hint}")
+    _check(name, shape, params, "parent")
     return params[name].copyto(ctx)
+
+
+def _check(name: str, shape: Tuple[int, ...], params: Params, where: str) -> None:
+    if name not in params:
+        raise FCNXSError(f"{where}: parameter {name} {shape} of the net is missing")
+    given = params[name]
+    if given.shape != shape or given.dtype != np.float32:
+        hint = "; an FCN for other classes starts from VGG-16" if name.startswith("score") else ""
+        kind = np.dtype(given.dtype).name
+        raise FCNXSError(
+            f"{where}: parameter {name} is {kind} {given.shape}, but the net needs float32 {shape}{hint}"
+        )

@@ -10,8 +10,8 @@ import numpy as np
 from .compat import mxnet as mx
 from .data import IGNORE_LABEL, check_label
 from .errors import FCNXSError
-from .executors import Executors, check_size
-from .init import Params, is_input
+from .executors import Executors
+from .init import Params, check_params, is_input
 from .score import NAMES, confusion_matrix, scores
 
 
@@ -181,33 +181,25 @@ class Solver:
         self, batch: Dict[str, np.ndarray], data: mx.io.DataIter, is_train: bool
     ) -> mx.executor.Executor:
         if self._executors is None:
-            self._executors = self._bind(data, batch[data.data_name].shape)
+            self._executors = self._bind(data)
         image, label = batch[data.data_name], batch[data.label_name]
-        executor = self._executors.get(data.data_name, image.shape)
-        check_label(np.asarray(label), executor.outputs[0].shape[1], data.label_name)
+        where = getattr(data, "current", "an image")
+        executor = self._executors.get(data.data_name, image.shape, where)
+        check_label(np.asarray(label), executor.outputs[0].shape[1], f"{where}: {data.label_name}")
         executor.arg_dict[data.data_name][:] = image
         label_array = executor.arg_dict[data.label_name]
         label_array[:] = np.reshape(label, label_array.shape)
         executor.forward(is_train=is_train)
         return executor
 
-    def _bind(self, data: mx.io.DataIter, shape: Tuple[int, ...]) -> Executors:
+    def _bind(self, data: mx.io.DataIter) -> Executors:
         """Check the parameters against the net, and give those that are trained a gradient."""
-        if data.data_name in self.symbol.list_arguments():
-            check_size(self.symbol, data.data_name, shape)
-        arg_shapes, _, aux_shapes = self.symbol.infer_shape(**{data.data_name: shape})
-        needed = dict(zip(self.symbol.list_auxiliary_states(), aux_shapes))
-        needed.update(zip(self.symbol.list_arguments(), arg_shapes))
+        names = self.symbol.list_arguments()
         for name in (data.data_name, data.label_name):
-            if name not in needed:
-                raise FCNXSError(f"the net has no input {name!r}; its arguments are {', '.join(needed)}")
-            del needed[name]
-        for name, wanted in needed.items():
-            given = self.arg_params.get(name, self.aux_params.get(name))
-            if given is None or given.shape != wanted:
-                has = "missing" if given is None else given.shape
-                raise FCNXSError(f"parameter {name} is {has}, but the net needs {wanted}")
-        self.arg_params = {name: array for name, array in self.arg_params.items() if name in needed}
+            if name not in names:
+                raise FCNXSError(f"the net has no input {name!r}; its arguments are {', '.join(names)}")
+        check_params(self.symbol, self.arg_params, self.aux_params, "Solver")
+        self.arg_params = {name: array for name, array in self.arg_params.items() if name in names}
         grads = {
             name: mx.nd.zeros(array.shape, self.ctx)
             for name, array in self.arg_params.items()

@@ -41,6 +41,12 @@ class Stage:
         return {"lr_mult": dict.fromkeys(biases, 2.0), "wd_mult": dict.fromkeys(biases, 0.0)}
 
 
+def lineage(name: str) -> Tuple[str, ...]:
+    """Nets that a stage can start from: itself, its parent, and that one's, down to VGG-16."""
+    parents = {stage.name: stage.parent for stage in RECIPES["mxnet"].values()}
+    return (name, *lineage(parents[name])) if name in parents else (name,)
+
+
 def _recipe(*stages: Stage) -> Dict[str, Stage]:
     return {stage.name: stage for stage in stages}
 
@@ -63,6 +69,6 @@ RECIPES: Dict[str, Dict[str, Stage]] = {
     "adam": _recipe(
         Stage("fcn32s", "vgg16", "adam", 1e-3, None, 0.0, 10),
         Stage("fcn16s", "fcn32s", "adam", 1e-3, None, 0.0, 5),
-        Stage("fcn8s", "fcn16s", "adam", 5e-4, None, 0.0, 5),
+        Stage("fcn8s", "fcn16s", "adam", 3e-4, None, 0.0, 5),
     ),
 }

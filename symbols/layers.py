@@ -54,7 +54,7 @@ def deconv(x: Symbol, name: str, channels: int, factor: int, workspace: int = 10
     )
 
 
-def crop(x: Symbol, like: Symbol, name: str) -> Symbol:
+def crop(x: Symbol, like: Symbol, name: str | None = None) -> Symbol:
     """`x` cut to the size of `like` where its cells lie on those of `like`.
 
     The offset comes from composing the coordinate maps of the graph (FCN paper, section 3.2 and the
@@ -66,13 +66,13 @@ def crop(x: Symbol, like: Symbol, name: str) -> Symbol:
     return mx.sym.Crop(x, like, offset=graph.crop_offset(x, like), name=name)
 
 
-def add(a: Symbol, b: Symbol, name: str) -> Symbol:
+def add(a: Symbol, b: Symbol, name: str | None = None) -> Symbol:
     """Sum of two layers.
 
     Raises:
         FCNXSError: their coordinate maps differ.
     """
-    graph.check_aligned(a, b, f"sum {name!r}")
+    graph.check_aligned(a, b, f"sum {name!r}" if name else "a sum")
     return mx.sym.elemwise_add(a, b, name=name)
 
 

@@ -61,9 +61,15 @@ def test_what_cannot_be_read_is_named(tmp_path):
     for content, message in (
         ("{", "not a meta file"),
         ("[]", "not a meta file"),
-        (json.dumps({**good, "mean": [1, 2]}), "wants a mean of 3 values"),
-        (json.dumps({**good, "mean": [1, "x", 2]}), "could not convert"),
-        (json.dumps({**good, "palette": [[0, 0, 0]]}), "3 classes, but 1 colours"),
+        (json.dumps({**good, "mean": [1, 2]}), "mean: want three finite numbers"),
+        (json.dumps({**good, "mean": [1, "x", 2]}), "mean: want three finite numbers"),
+        (json.dumps({**good, "mean": "123"}), "mean: want three finite numbers"),
+        (json.dumps({**good, "mean": [float("nan")] * 3}), "mean: want three finite numbers"),
+        (json.dumps({**good, "channel_order": "BGR"}), "want channel_order RGB"),
+        (json.dumps({**good, "palette": [[0, 0, 0]]}), "want a list of names as classes"),
+        (json.dumps({**good, "palette": [[0, 0, 300]] * 3}), "want a list of names as classes"),
+        (json.dumps({**good, "classes": "abc"}), "want a list of names as classes"),
+        (json.dumps({**good, "classes": 5}), "want a list of names as classes"),
         (json.dumps({k: v for k, v in good.items() if k != "classes"}), "lacks 'classes'"),
     ):
         meta.write_text(content)

@@ -41,8 +41,12 @@ def run(args: argparse.Namespace) -> int:
     """Run one measurement and print it."""
     if not re.fullmatch(r"\d+x\d+", args.size):
         raise FCNXSError(f"--size {args.size}: want height x width, such as 375x500")
+    if min(map(int, args.size.split("x"))) < 26:
+        raise FCNXSError(f"--size {args.size}: the nets take 26x26 and more")
     if args.steps < 1 or args.fc < 1:
         raise FCNXSError("--steps and --fc: want 1 or more")
+    if not (args.width > 0 and (args.width * 64).is_integer()):
+        raise FCNXSError(f"--width {args.width}: want a multiple of 1/64")
     if args.part:
         return _train_part(args)
     return PARTS[args.what](args)

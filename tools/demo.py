@@ -18,7 +18,7 @@ from pathlib import Path
 
 from ..errors import FCNXSError
 
-TRAIN, VAL, EPOCHS = 220, 30, (2, 2, 2)
+TRAIN, VAL, EPOCHS = 220, 30, (2, 2, 3)
 STAGES = ("fcn32s", "fcn16s", "fcn8s")
 
 

@@ -25,6 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate; print a table of the classes and the four scores."""
+    if args.json and (args.json.is_dir() or not args.json.name):
+        raise FCNXSError(f"--json {args.json}: is a folder; want the name of a file")
     data_list = options.list_of(args.data, args.split, "val", "--split")
 
     from .. import checkpoint

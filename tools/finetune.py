@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from ..checkpoint import Checkpoint, Meta
 
 STAGES = "fcn32s,fcn16s,fcn8s"
+OPTIMIZERS = (
+    *("adadelta", "adagrad", "adam", "adamax", "ftml", "ftrl", "lamb", "nadam", "nag", "rmsprop", "sgd"),
+    *("sgld", "signum"),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -174,10 +178,10 @@ def _with_momentum_if_any(stage: Stage, args: argparse.Namespace) -> Stage:
     """
     from ..compat import mxnet as mx
 
-    known = mx.optimizer.Optimizer.opt_registry
-    if stage.optimizer.lower() not in known:
-        raise FCNXSError(f"--optimizer {stage.optimizer}: MXNet has {', '.join(sorted(known))}")
-    has_momentum = "momentum" in inspect.signature(known[stage.optimizer.lower()].__init__).parameters
+    if stage.optimizer not in OPTIMIZERS:
+        raise FCNXSError(f"--optimizer {stage.optimizer}: want one of {', '.join(OPTIMIZERS)}")
+    optimizer = mx.optimizer.Optimizer.opt_registry[stage.optimizer]
+    has_momentum = "momentum" in inspect.signature(optimizer.__init__).parameters
     if args.momentum is not None and not has_momentum:
         raise FCNXSError(f"--momentum {args.momentum}: the optimizer {stage.optimizer} has none")
     return stage if has_momentum else replace(stage, momentum=None)

@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 from types import FrameType
-from typing import List
+from typing import List, NoReturn
 
 from ..compat import use_the_machine
 from ..errors import FCNXSError
@@ -40,25 +40,41 @@ def main(argv: List[str] | None = None) -> int:
     args = parse(arguments)
     use_the_machine()
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _end)
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
+            signal.signal(number, _end)
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # names of files that the terminal cannot show
     try:
         code = args.run(args)
         sys.stdout.flush()
     except BrokenPipeError:  # whoever read our output has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
-    except (FCNXSError, ModuleNotFoundError, MemoryError, OSError) as error:
-        return _say(str(error) or type(error).__name__, 2)
+    except (FCNXSError, ImportError, MemoryError, OSError) as error:
+        hint = " (on Debian: apt-get install libgl1)" if "libGL" in str(error) else ""
+        return _say((str(error) or type(error).__name__) + hint, 2)
     except KeyboardInterrupt:
         return _say("interrupted", 128 + signal.SIGINT)
     except Ended as end:
         return _say(f"ended by {signal.Signals(end.number).name}", 128 + end.number)
+    except RuntimeError as error:
+        if type(error).__name__ != "MXNetError":
+            raise
+        return _say(f"MXNet failed: {str(error).strip().splitlines()[-1]}", 1)
     return code
+
+
+class Parser(argparse.ArgumentParser):
+    """Parser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong, and where the options are explained; exit code 2."""
+        self.exit(2, f"fcnxs: {message}; see {self.prog} --help\n")
 
 
 def parse(arguments: List[str]) -> argparse.Namespace:
     """Options of the sub-command that is called, and its `run`; the others are not imported."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="fcnxs",
         description="Fully convolutional networks for semantic segmentation, on MXNet.",
         epilog="example: fcnxs demo --output shapes",

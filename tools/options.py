@@ -34,7 +34,7 @@ def device(gpus: str | None) -> mx.Context:
 
     if gpus is None:
         return mx.cpu()
-    if not gpus.isdigit():
+    if not (gpus.isascii() and gpus.isdigit()):
         raise FCNXSError(f"--gpus {gpus}: want the number of one GPU, from 0")
     try:
         count = mx.context.num_gpus()

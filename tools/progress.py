@@ -39,7 +39,7 @@ class Progress:
         """Print what an epoch came to."""
         self._close()
         line = f"{record['stage']} epoch {record['epoch']}: train loss {record['train_loss']:.4f}"
-        if record["val_loss"] is not None:
+        if record["pixel_accuracy"] is not None:
             line += (
                 f", val loss {record['val_loss']:.4f}, pixel acc. {record['pixel_accuracy']:.4f}, "
                 f"mean acc. {record['mean_accuracy']:.4f}, mean IU {record['mean_iu']:.4f}, "

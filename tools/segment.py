@@ -25,12 +25,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Segment every image; one that fails is named, and the others are done. Then the exit code is 1."""
-    _refuse_same_names(args.images)
+    _check_names(args.images, args.output)
 
     from PIL import Image
 
     from .. import checkpoint
-    from ..data import read_image
+    from ..data import preprocess, read_image
     from ..predict import Segmenter
     from ..vis import overlay, save_mask, voc_palette
 
@@ -43,10 +43,9 @@ def run(args: argparse.Namespace) -> int:
     for file in args.images:
         try:
             image = read_image(file)
-            mask = segmenter(image)
+            mask = segmenter.class_map(preprocess(image, segmenter.mean), file)
         except FCNXSError as error:
-            text = str(error)
-            print(f"fcnxs: {text if str(file) in text else f'{file}: {text}'}", file=sys.stderr)
+            print(f"fcnxs: {error}", file=sys.stderr)
             failed += 1
             continue
         targets = args.output / f"{file.stem}.png", args.output / f"{file.stem}_overlay.png"
@@ -59,13 +58,15 @@ def run(args: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def _refuse_same_names(images: list) -> None:
-    counts = Counter(name for file in images for name in (f"{file.stem}.png", f"{file.stem}_overlay.png"))
-    twice = [name for name, count in counts.items() if count > 1]
-    if twice:
-        raise FCNXSError(
-            f"two of the images would be written to {twice[0]}; segment them into different folders"
-        )
+def _check_names(images: list, output: Path) -> None:
+    """Refuse to write two pictures under one name, or over one of the images."""
+    written = [output / f"{file.stem}{end}.png" for file in images for end in ("", "_overlay")]
+    name, count = Counter(written).most_common(1)[0]
+    if count > 1:
+        raise FCNXSError(f"two of the images would be written to {name}; segment them into different folders")
+    over = {file.resolve() for file in images}.intersection(file.resolve() for file in written)
+    if over:
+        raise FCNXSError(f"--output {output}: would write over the image {over.pop()}; choose another folder")
 
 
 def _shares(mask: object, classes: list | None) -> list:
