@@ -116,6 +116,7 @@ NAN[1, 2, 0, 0] = np.nan
             lambda b: change(b, "conv3_2", 0, NAN),
             r"conv3_2\[0\] \(16, 16, 3, 3\) holds values that are not finite",
         ),
+        (lambda b: change(b, "fc8", 0, b["fc8"][0] * np.nan), r"fc8\[0\] \(7, 16\) holds values that are not"),
         (lambda b: change(b, "fc7", 1, np.array([np.inf] * FC)), r"fc7\[1\] \(16,\) holds values that are not"),
         (lambda b: change(b, "fc6", 0, b["fc6"][0][:, :-1]), r"fc6\[0\] \(16, 1567\) .*wrong shapes for a 7x7"),
         (

@@ -99,6 +99,13 @@ def test_files_appear_whole_or_not_at_all(tmp_path):
     assert len(list(tmp_path.iterdir())) == 2
 
 
+def test_a_folder_in_the_place_of_a_file_leaves_everything_as_it_was(tmp_path):
+    (tmp_path / "net-symbol.json").mkdir()
+    with pytest.raises(FCNXSError, match="net-symbol.json: cannot write: it is a folder"):
+        checkpoint.save(tmp_path / "net", 1, SYMBOL, random_params(SYMBOL), {}, META)
+    assert [f.name for f in tmp_path.iterdir()] == ["net-symbol.json"]
+
+
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(FCNXSError, match="file/net-0001.params: cannot write: (Not a directory|File exists)"):

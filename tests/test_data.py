@@ -90,6 +90,14 @@ def test_palette_and_grey_labels_are_read_as_numbers(tmp_path):
     assert Image.open(tmp_path / "palette.png").mode == "P"
 
 
+@pytest.mark.parametrize("mode", ["L", "RGBA", "CMYK", "P", "LA", "1"])
+def test_images_of_other_kinds_become_rgb(mode, tmp_path):
+    file = tmp_path / ("image.tif" if mode == "CMYK" else "image.png")
+    Image.new("RGB", (5, 4), (255, 255, 255)).convert(mode).save(file)
+    image = read_image(file)
+    assert image.shape == (4, 5, 3) and image.dtype == np.uint8 and (image == 255).all()
+
+
 def test_exif_orientation_is_applied(tmp_path):
     image = Image.fromarray(np.zeros((10, 20, 3), np.uint8))
     exif = Image.Exif()
@@ -124,6 +132,9 @@ def test_bad_images_are_refused_with_their_names(pair):
     image.write_text("no picture")
     with pytest.raises(FCNXSError, match="image.png: not an image"):
         FileIter(pair, "all.lst")
+    Image.fromarray(np.zeros((20, 30), np.uint16)).save(image)
+    with pytest.raises(FCNXSError, match=r"image.png: an image of more than 8 bits a channel \(mode I;16\)"):
+        FileIter(pair, "all.lst")
     image.write_bytes(whole)
     assert len(list(FileIter(pair, "all.lst"))) == 1
 
@@ -136,6 +147,7 @@ def test_bad_lists_are_refused_with_file_and_line(pair):
             r"nix.png: no such file \(named in .*all.lst, line 2\)",
         ),
         ("0\timage.png\n", r"all.lst, line 1: 2 fields; want index, image and label"),
+        ("0 image.png label.png\n", r"all.lst, line 1: 1 fields; want index, image and label between tabs"),
         ("\n\n", r"all.lst: the list names no image"),
     ):
         flist.write_text(text)

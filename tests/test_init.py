@@ -71,6 +71,21 @@ def test_an_fcn_32s_can_be_trained_on(ctx):
         np.testing.assert_array_equal(args[name], parent[name].asnumpy())
 
 
+@pytest.mark.parametrize("name", ["score_bias", "score2_weight", "score_pool4_weight", "score_pool4_bias"])
+def test_a_parameter_that_the_parent_should_have_is_never_made_new(name, ctx):
+    parent = random_params(get_fcn16s_symbol(5, **NARROW), 2)
+    del parent[name]
+    with pytest.raises(FCNXSError, match=f"parameter {name} .* of the net is missing"):
+        init_from_fcnxs(ctx, get_fcn8s_symbol(5, **NARROW), parent, {})
+
+
+def test_parameters_of_another_type_are_refused(ctx):
+    parent = random_params(get_vgg16fc_symbol(**NARROW))
+    parent["fc6_bias"] = parent["fc6_bias"].astype("float16")
+    with pytest.raises(FCNXSError, match=r"fc6_bias is float16 \(16,\), but the net needs float32"):
+        init_from_vgg16(ctx, get_fcn32s_symbol(5, **NARROW), parent, {})
+
+
 def test_a_parameter_that_is_missing_or_of_another_shape_is_named(ctx):
     parent = random_params(get_vgg16fc_symbol(**NARROW))
     symbol = get_fcn32s_symbol(5, **NARROW)

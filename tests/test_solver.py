@@ -1,4 +1,7 @@
 import logging
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import numpy_reference
@@ -293,3 +296,33 @@ def test_mistakes_are_named(ctx):
         Solver(symbol, ctx, arg_params=params).fit(data)
     with pytest.raises(FCNXSError, match="grad_req='add'"):
         Solver(symbol, ctx, num_epoch=1, arg_params=params).fit(data, grad_req="add")
+
+
+MEMORY = """
+import sys
+from pathlib import Path
+import numpy as np
+from fcnxs import compat
+compat.use_the_machine()
+from fcnxs.compat import mxnet as mx
+from fcnxs.solver import Solver
+from fcnxs.symbols import get_fcn8s_symbol
+from test_solver import Images, random_params
+symbol = get_fcn8s_symbol(3, width=1 / 8, fc=16)
+sizes = [(330, 330)] + [(330 - 8 * i, 250 + 8 * i) for i in range(1, 10)]
+data = Images(sizes)
+solver = Solver(symbol, arg_params=random_params(symbol), learning_rate=1e-6)
+for batch in data.batches:
+    solver.step(batch, data)
+    mx.nd.waitall()
+    print(int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 1e6)
+"""
+
+
+def test_memory_does_not_grow_with_new_sizes():
+    """378 MB after the first size and 416 after ten were seen; 847 with `shared_exec=None`."""
+    tests = str(Path(__file__).parent)
+    done = subprocess.run([sys.executable, "-c", MEMORY], cwd=tests, capture_output=True, text=True, check=True)
+    megabytes = [float(line) for line in done.stdout.split()]
+    assert len(megabytes) == 10
+    assert megabytes[-1] < 1.2 * megabytes[0]

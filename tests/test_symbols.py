@@ -164,6 +164,7 @@ def test_a_sum_of_layers_that_do_not_align_is_refused():
     with pytest.raises(FCNXSError, match=r"elemwise_add 'd' joins 'a'.* 'b'"):
         symbols.coordinate_maps(mx.sym.elemwise_add(a, b, name="d"))
     assert symbols.add(a, conv(data, "e", pad=(1, 1)), "f").list_outputs() == ["f_output"]
+    assert symbols.add(a, symbols.crop(b, a)).infer_shape(data=(1, 3, 8, 9))[1] == [(1, 2, 8, 9)]
 
 
 def test_an_operator_without_a_map_is_named():

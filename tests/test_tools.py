@@ -13,8 +13,10 @@ import pytest
 from conftest import FC, WIDTH, random_params
 from PIL import Image
 
-from fcnxs import FCNXSError, checkpoint
+from fcnxs import FCNXSError, checkpoint, data
+from fcnxs.finetune import make_solver
 from fcnxs.score import NAMES
+from fcnxs.stages import RECIPES
 from fcnxs.symbols import get_fcn32s_symbol
 from fcnxs.tools import finetune as finetune_command
 from fcnxs.tools.demo import demo
@@ -159,11 +161,14 @@ def test_an_fcn_is_a_parent_and_later_runs_add_to_the_summary(run_folder, voc, t
     assert checkpoint.load(tmp_path / "fcn16s", 1).meta.classes == [f"class {i}" for i in range(5)]
 
 
-def test_the_mean_belongs_to_the_checkpoint(run_folder, voc, tmp_path):
+def test_the_mean_belongs_to_the_checkpoint(run_folder, voc, tmp_path, monkeypatch):
     """A parent with the mean of Caffe's FCNs hands it down to training, segmentation and export."""
     mean = (122.67892, 116.66877, 104.00699)
     parent = checkpoint.load(run_folder / "run" / "fcn32s", 2)
     meta = checkpoint.Meta(parent.meta.classes, parent.meta.palette, mean)
+    used = []
+    preprocess = data.preprocess
+    monkeypatch.setattr(data, "preprocess", lambda image, mean: used.append(mean) or preprocess(image, mean))
     checkpoint.save(tmp_path / "p", 0, parent.symbol, parent.arg_params, {}, meta)
     arguments = ["--data", str(voc), "--stages", "fcn16s", "--epochs", "1", "--output", str(tmp_path / "run")]
     assert main(["finetune", "--prefix", str(tmp_path / "p"), "--epoch", "0", *arguments]) == 0
@@ -171,6 +176,40 @@ def test_the_mean_belongs_to_the_checkpoint(run_folder, voc, tmp_path):
     assert main(["export", "--prefix", net, "--epoch", "1", "--output", str(tmp_path / "out")]) == 0
     for prefix, epoch in ((net, 1), (tmp_path / "out", 0)):
         assert checkpoint.load(prefix, epoch).meta.mean == mean
+    assert main(["evaluate", "--prefix", net, "--epoch", "1", "--data", str(voc)]) == 0
+    assert len(used) > 6 + 3 and set(used) == {mean}
+
+
+@pytest.mark.parametrize("recipe", ["mxnet", "caffe", "adam"])
+def test_the_solver_gets_the_settings_of_its_stage(recipe):
+    symbol = get_fcn32s_symbol(3, width=WIDTH, fc=FC)
+    for stage in RECIPES[recipe].values():
+        solver = make_solver(stage, symbol, random_params(symbol), {}, mx.cpu())
+        expected = {"learning_rate": stage.learning_rate, "wd": stage.wd, "momentum": stage.momentum}
+        assert solver.kwargs == {key: value for key, value in expected.items() if value is not None}
+        assert solver.optimizer == stage.optimizer and solver.num_epoch == stage.epochs
+        assert solver.fixed == set(stage.fixed) and solver.unnormalised == (recipe == "caffe")
+        biases = {name: 2.0 for name in solver.arg_params if name.endswith("_bias")}
+        assert solver.lr_mult == (biases if recipe == "caffe" else {})
+        assert solver.wd_mult == (dict.fromkeys(biases, 0.0) if recipe == "caffe" else {})
+
+
+def test_a_run_that_diverges_stops_and_names_the_image(run_folder, voc, tmp_path, capsys):
+    arguments = finetune(voc, run_folder, "--output", str(tmp_path), "--lr", "1e9", "--epochs", "3")
+    assert main(arguments) == 2
+    err = capsys.readouterr().err
+    assert "not finite" in err and "try a smaller --lr than 1e+09" in err and err.count("\n") == 1
+    for file in tmp_path.glob("*.params"):  # those of epochs before it are whole
+        assert all(np.isfinite(array.asnumpy()).all() for array in mx.nd.load(str(file)).values())
+
+
+def test_labels_of_255_alone_stop_the_run(run_folder, voc, tmp_path, capsys):
+    image = sorted((voc / "JPEGImages").glob("train_*.jpg"))[0]
+    save_mask(tmp_path / "label.png", np.full(Image.open(image).size[::-1], 255), voc_palette())
+    (tmp_path / "void.lst").write_text(f"0\t{image}\tlabel.png\n")
+    void = ["--data", str(tmp_path / "void.lst"), "--output", str(tmp_path / "run")]
+    assert main(finetune(voc, run_folder, *void)) == 2
+    assert "every pixel of the training labels is 255" in capsys.readouterr().err
 
 
 def test_a_checkpoint_of_the_original_works_and_the_mean_is_said(voc, tmp_path, capsys):
@@ -247,6 +286,7 @@ def test_options_override_the_recipe():
     ("more", "message"),
     [
         (["--stages", "fcn4s"], "--stages fcn4s: want some of fcn32s,fcn16s,fcn8s"),
+        (["--stages", "fcn16s,fcn32s"], "fcn32s cannot start from fcn16s, which has more layers"),
         (["--stages", "fcn8s,fcn8s"], "--stages fcn8s,fcn8s: want"),
         (["--lr", "1e-3,1e-4"], "--lr 1e-3,1e-4: want 1 or 3 numbers"),
         (["--lr", "fast"], "--lr fast: want"),
@@ -340,6 +380,41 @@ def test_wrong_usage_is_exit_code_2(capsys):
             main(arguments)
         err = capsys.readouterr().err
         assert ended.value.code == 2 and err.startswith("fcnxs: ") and err.count("\n") == 1
+
+
+def test_segment_never_writes_over_an_image(run_folder, tmp_path, capsys):
+    Image.new("RGB", (40, 40), (9, 9, 9)).save(tmp_path / "photo.png")
+    prefix = ["--prefix", str(run_folder / "run" / "fcn32s"), "--epoch", "2"]
+    assert main(["segment", *prefix, str(tmp_path / "photo.png"), "--output", str(tmp_path)]) == 2
+    assert "would write over the image" in capsys.readouterr().err
+    assert Image.open(tmp_path / "photo.png").mode == "RGB" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_checkpoint_of_other_shapes_is_refused(run_folder, voc, tmp_path, capsys):
+    source = checkpoint.load(run_folder / "run" / "fcn32s", 2)
+    source.arg_params["fc7_bias"] = mx.nd.zeros((3,))
+    checkpoint.save(tmp_path / "net", 0, source.symbol, source.arg_params, {}, source.meta)
+    net, image = ["--prefix", str(tmp_path / "net"), "--epoch", "0"], str(voc / "JPEGImages" / "val_0000.jpg")
+    for command in (
+        ["segment", *net, image, "--output", str(tmp_path / "o")],
+        ["export", *net, "--output", str(tmp_path / "o")],
+        ["finetune", *net, "--data", str(voc), "--output", str(tmp_path / "o")],
+    ):
+        assert main(command) == 2
+        assert (
+            "net-0000.params: parameter fc7_bias is float32 (3,), but the net needs" in capsys.readouterr().err
+        )
+    assert not list(tmp_path.glob("o*"))
+
+
+def test_nohup_is_respected(caffemodel, tmp_path):
+    code = (
+        "import os, signal; signal.signal(signal.SIGHUP, signal.SIG_IGN); from fcnxs.tools.main import main; "
+        f"code = main(['convert', {str(caffemodel)!r}, {str(tmp_path / 'vgg')!r}]); "
+        "os.kill(os.getpid(), signal.SIGHUP); print('alive')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.endswith("alive\n") and done.returncode == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
