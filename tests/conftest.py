@@ -17,6 +17,7 @@ from fcnxs.caffe import VGG16_CONVOLUTIONS, write_caffemodel  # noqa: E402
 from fcnxs.compat import mxnet as mx  # noqa: E402
 from fcnxs.init import is_input  # noqa: E402
 from fcnxs.shapes import write_voc  # noqa: E402
+from fcnxs.tools.main import main  # noqa: E402
 
 WIDTH, FC = 1 / 16, 16  # of the nets in most tests: 4, 8, 16, 32, 32 channels
 
@@ -69,3 +70,59 @@ def caffemodel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("caffe") / "vgg.caffemodel"
     write_caffemodel(file, random_vgg16())
     return file
+
+
+@pytest.fixture(scope="session")
+def run_folder(caffemodel, voc, tmp_path_factory):
+    """What convert and then finetune make, with one epoch each."""
+    folder = tmp_path_factory.mktemp("run")
+    assert main(["convert", str(caffemodel), str(folder / "vgg")]) == 0
+    assert main(finetune(voc, folder, "--val-split", "val", "--epochs", "2,1,1", "--seed", "3")) == 0
+    return folder
+
+
+def finetune(voc, folder, *more):
+    return [
+        *(
+            "finetune",
+            "--data",
+            str(voc),
+            "--classes",
+            str(voc / "classes.txt"),
+            "--prefix",
+            str(folder / "vgg"),
+        ),
+        *("--epoch", "0", "--output", str(folder / "run"), "--recipe", "adam", *more),
+    ]
+
+
+class Images(mx.io.DataIter):
+    """A few random images of several sizes, as `FileIter` would give them."""
+
+    data_name, label_name = "data", "softmax_label"
+
+    def __init__(self, sizes, classes=3, seed=0):
+        super().__init__(batch_size=1)
+        rng = np.random.default_rng(seed)
+        self.batches = [
+            {
+                "data": rng.normal(0, 2, (1, 3, *size)).astype(np.float32),
+                "softmax_label": rng.choice([*range(classes), 255], (1, *size)).astype(np.float32),
+            }
+            for size in sizes
+        ]
+        self.reset()
+
+    def reset(self):
+        self.rest = iter(self.batches)
+
+    def next(self):
+        return next(self.rest)
+
+
+def fresh_probabilities(symbol, params, data, ctx):
+    """Output of an executor that has never run before."""
+    args = {name: array.copy() for name, array in params.items()}
+    args["data"] = mx.nd.array(data, ctx)
+    args["softmax_label"] = mx.nd.zeros((data.shape[0], data.shape[2] * data.shape[3]), ctx)
+    return symbol.bind(ctx, args, grad_req="null").forward(is_train=False)[0].asnumpy()

@@ -1,12 +1,9 @@
 import logging
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import numpy_reference
 import pytest
-from conftest import FC, WIDTH, random_params, random_vgg16
+from conftest import FC, WIDTH, Images, fresh_probabilities, random_params, random_vgg16
 
 from fcnxs import FCNXSError
 from fcnxs.caffe import read_vgg16, write_caffemodel
@@ -19,30 +16,6 @@ from fcnxs.symbols import get_fcn8s_symbol, get_fcn16s_symbol, get_fcn32s_symbol
 from fcnxs.symbols.symbol_fcnxs import FCNXS
 
 NARROW = {"width": WIDTH, "fc": FC}
-
-
-class Images(mx.io.DataIter):
-    """A few random images of several sizes, as `FileIter` would give them."""
-
-    data_name, label_name = "data", "softmax_label"
-
-    def __init__(self, sizes, classes=3, seed=0):
-        super().__init__(batch_size=1)
-        rng = np.random.default_rng(seed)
-        self.batches = [
-            {
-                "data": rng.normal(0, 2, (1, 3, *size)).astype(np.float32),
-                "softmax_label": rng.choice([*range(classes), 255], (1, *size)).astype(np.float32),
-            }
-            for size in sizes
-        ]
-        self.reset()
-
-    def reset(self):
-        self.rest = iter(self.batches)
-
-    def next(self):
-        return next(self.rest)
 
 
 def without_dropout(symbol):
@@ -118,14 +91,6 @@ def test_steps_equal_momentum_sgd_by_hand(caffe, ctx):
             )
 
 
-def fresh_probabilities(symbol, params, data, ctx):
-    """Output of an executor that has never run before."""
-    args = {name: array.copy() for name, array in params.items()}
-    args["data"] = mx.nd.array(data, ctx)
-    args["softmax_label"] = mx.nd.zeros((data.shape[0], data.shape[2] * data.shape[3]), ctx)
-    return symbol.bind(ctx, args, grad_req="null").forward(is_train=False)[0].asnumpy()
-
-
 def test_evaluation_between_steps_is_of_the_current_weights(ctx):
     symbol = get_fcn8s_symbol(3, **NARROW)
     train, val = Images([(40, 50), (64, 30)]), Images([(40, 50), (33, 47)], seed=1)
@@ -170,37 +135,6 @@ def test_one_image_can_be_learnt_by_heart(voc, ctx, tmp_path):
     solver.evaluate(data, metric)
     scores = dict(metric.get_name_value())
     assert scores["pixel_accuracy"] > 0.97 and scores["mean_iu"] > 0.85
-
-
-def test_executors_are_kept_within_their_bound_and_give_the_same(ctx):
-    symbol = get_fcn32s_symbol(3, **NARROW)
-    params = random_params(symbol, 1, ctx)
-    executors = Executors(symbol, ctx, params, {}, {}, bound=2)
-    sizes = [(40, 50), (50, 40), (30, 30), (60, 45), (40, 50), (30, 30)]
-    for batch in Images(sizes).batches:
-        shape = batch["data"].shape
-        executor = executors.get("data", shape)
-        assert executor is executors.get("data", shape)
-        assert len(executors._kept) <= 2
-        output = executor.forward(is_train=False, data=mx.nd.array(batch["data"], ctx))[0].asnumpy()
-        expected = fresh_probabilities(symbol, params, batch["data"], ctx)
-        np.testing.assert_allclose(output, expected, atol=1e-6)
-    assert executors._donor_shape == (1, 3, 60, 50)
-    executors.get("data", (1, 3, 40, 50))
-    executors.get("data", (1, 3, 50, 40))
-    assert list(executors._kept) == [(1, 3, 40, 50), (1, 3, 50, 40)]
-
-
-def test_executors_for_inference_see_updates_of_the_weights(ctx):
-    """MXNet's fused executors do not, silently: they keep the weights of their first run."""
-    symbol = get_fcn32s_symbol(3, **NARROW)
-    params, data = random_params(symbol, 1, ctx), Images([(40, 50)]).batches[0]["data"]
-    executors = Executors(symbol, ctx, params, {})
-    for factor in (1, 0.5):
-        params["fc7_weight"][:] *= factor
-        executor = executors.get("data", data.shape)
-        output = executor.forward(is_train=False, data=mx.nd.array(data, ctx))[0].asnumpy()
-        np.testing.assert_allclose(output, fresh_probabilities(symbol, params, data, ctx), atol=1e-6)
 
 
 def test_the_flow_of_the_original_s_fcn_xs_py(voc, ctx, tmp_path, caplog):
@@ -296,33 +230,3 @@ def test_mistakes_are_named(ctx):
         Solver(symbol, ctx, arg_params=params).fit(data)
     with pytest.raises(FCNXSError, match="grad_req='add'"):
         Solver(symbol, ctx, num_epoch=1, arg_params=params).fit(data, grad_req="add")
-
-
-MEMORY = """
-import sys
-from pathlib import Path
-import numpy as np
-from fcnxs import compat
-compat.use_the_machine()
-from fcnxs.compat import mxnet as mx
-from fcnxs.solver import Solver
-from fcnxs.symbols import get_fcn8s_symbol
-from test_solver import Images, random_params
-symbol = get_fcn8s_symbol(3, width=1 / 8, fc=16)
-sizes = [(330, 330)] + [(330 - 8 * i, 250 + 8 * i) for i in range(1, 10)]
-data = Images(sizes)
-solver = Solver(symbol, arg_params=random_params(symbol), learning_rate=1e-6)
-for batch in data.batches:
-    solver.step(batch, data)
-    mx.nd.waitall()
-    print(int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 1e6)
-"""
-
-
-def test_memory_does_not_grow_with_new_sizes():
-    """378 MB after the first size and 416 after ten were seen; 847 with `shared_exec=None`."""
-    tests = str(Path(__file__).parent)
-    done = subprocess.run([sys.executable, "-c", MEMORY], cwd=tests, capture_output=True, text=True, check=True)
-    megabytes = [float(line) for line in done.stdout.split()]
-    assert len(megabytes) == 10
-    assert megabytes[-1] < 1.2 * megabytes[0]
