@@ -132,7 +132,7 @@ def read_meta(file: Path) -> Meta:
         FCNXSError: it is not JSON, or a value is missing or of the wrong kind.
     """
     try:
-        content = json.loads(file.read_text())
+        content = json.loads(file.read_text(encoding="utf-8"))
         meta = Meta(**{key: content[key] for key in Meta.__dataclass_fields__})
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         what = f"lacks {error}" if isinstance(error, KeyError) else reason(error)

@@ -80,7 +80,7 @@ def read_list(root_dir: PathLike, flist_name: PathLike) -> List[Tuple[Path, Path
     """
     root, flist = Path(root_dir), Path(root_dir) / flist_name
     try:
-        lines = flist.read_text().splitlines()
+        lines = flist.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise FCNXSError(f"{flist}: cannot read this list of images: {reason(error)}") from None
     pairs = []

@@ -165,7 +165,7 @@ def _earlier_rows(output: Path, stages: Sequence[Stage]) -> List[Dict[str, Any]]
     if not file.is_file():
         return []
     try:
-        rows = json.loads(file.read_text())["stages"]
+        rows = json.loads(file.read_text(encoding="utf-8"))["stages"]
         for row in rows:
             float(row["seconds"]), int(row["epoch"]), [row[name] for name in NAMES]
         return [row for row in rows if row["name"] not in [stage.name for stage in stages]]

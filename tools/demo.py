@@ -89,7 +89,7 @@ def _command(*arguments: str) -> None:
 
 
 def _draw(file: Path, data: Path, runs: Path, epochs: tuple) -> None:
-    """Six pictures with their truth and what each stage makes of them."""
+    """Four pictures with their truth and what each stage makes of them."""
     from PIL import Image
 
     from .. import checkpoint
@@ -97,7 +97,7 @@ def _draw(file: Path, data: Path, runs: Path, epochs: tuple) -> None:
     from ..predict import Segmenter
     from ..vis import colour, comparison
 
-    pairs = read_list(*find_list(data, "val"))[:6]
+    pairs = read_list(*find_list(data, "val"))[:4]
     rows = [{"image": read_image(image)} for image, _ in pairs]
     sources = {name: checkpoint.load(runs / name, epoch) for name, epoch in zip(STAGES, epochs)}
     palette = sources["fcn8s"].meta.palette

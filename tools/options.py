@@ -52,7 +52,7 @@ def read_classes(file: str) -> List[str]:
         FCNXSError: the file cannot be read, or names no or too many classes.
     """
     try:
-        names = [line.strip() for line in Path(file).read_text().splitlines() if line.strip()]
+        names = [line.strip() for line in Path(file).read_text(encoding="utf-8").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise FCNXSError(f"--classes {file}: cannot read it: {error}") from None
     if not 2 <= len(names) <= 255 or len(set(names)) < len(names):
