@@ -12,6 +12,8 @@ from .errors import FCNXSError
 
 Params = Dict[str, mx.nd.NDArray]
 
+ANY_SIZE = (1, 3, 500, 500)  # of an image: weights have the same shapes at any
+
 # Layers that a net has beyond those of the one before it.
 SKIPS = {"fcn8s": ("score_pool3", "score4"), "fcn16s": ("score_pool4", "score2")}
 SCORES = ("score", "score_pool4", "score_pool3")
@@ -46,13 +48,19 @@ def net_of(arg_params: Params, where: str) -> Net:
     return Net(name, width, fc, arg_params["score_weight"].shape[0])
 
 
-def check_params(symbol: mx.sym.Symbol, arg_params: Params, aux_params: Params, where: str) -> None:
+def check_params(
+    symbol: mx.sym.Symbol,
+    arg_params: Params,
+    aux_params: Params,
+    where: str,
+    inputs: Tuple[str, str] = ("data", "softmax_label"),
+) -> None:
     """Raise an error that names `where` unless every parameter of a net is there, float32, in its shape."""
-    arg_shapes, _, aux_shapes = symbol.infer_shape(data=(1, 3, 500, 500))  # weights have the same at any size
+    arg_shapes, _, aux_shapes = symbol.infer_shape(**{inputs[0]: ANY_SIZE})
     given = {**arg_params, **aux_params}
     needed = [*zip(symbol.list_arguments(), arg_shapes), *zip(symbol.list_auxiliary_states(), aux_shapes)]
     for name, shape in needed:
-        if not is_input(name):
+        if name not in inputs:
             _check(name, shape, given, where)
 
 
@@ -99,7 +107,7 @@ def init_from_fcnxs(
 def _init(
     ctx: mx.Context, symbol: mx.sym.Symbol, args: Params, auxs: Params, new: list[str]
 ) -> Tuple[Params, Params]:
-    arg_shapes, _, aux_shapes = symbol.infer_shape(data=(1, 3, 500, 500))  # weights have the same at any size
+    arg_shapes, _, aux_shapes = symbol.infer_shape(data=ANY_SIZE)
     arg_params = {}
     for name, shape in zip(symbol.list_arguments(), arg_shapes):
         if is_input(name):

@@ -198,7 +198,8 @@ class Solver:
         for name in (data.data_name, data.label_name):
             if name not in names:
                 raise FCNXSError(f"the net has no input {name!r}; its arguments are {', '.join(names)}")
-        check_params(self.symbol, self.arg_params, self.aux_params, "Solver")
+        inputs = (data.data_name, data.label_name)
+        check_params(self.symbol, self.arg_params, self.aux_params, "Solver", inputs)
         self.arg_params = {name: array for name, array in self.arg_params.items() if name in names}
         grads = {
             name: mx.nd.zeros(array.shape, self.ctx)

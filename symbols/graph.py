@@ -111,6 +111,8 @@ def _own_map(node: Dict[str, Any], axis: int) -> Map:
         values = literal_eval(attrs.get(key, "()"))
         return values[axis] if values else default
 
+    if op == "Concat" and attrs.get("dim", "1") not in ("0", "1"):
+        raise FCNXSError(f"Concat {node['name']!r} along axis {attrs['dim']} has no one coordinate map")
     if op in SAME or op in JOIN:
         return IDENTITY
     flags = ("global_pool", "center_crop")

@@ -198,6 +198,20 @@ def test_a_metric_of_mxnet_s_does_not_count_255(ctx):
     assert metric.num_inst == sum((batch["softmax_label"] != 255).sum() for batch in data.batches)
 
 
+def test_inputs_may_have_other_names(voc, ctx):
+    score = mx.sym.Convolution(mx.sym.Variable("image"), kernel=(1, 1), num_filter=5, name="score")
+    settings = {"multi_output": True, "use_ignore": True, "ignore_label": 255}
+    net = mx.sym.SoftmaxOutput(score, mx.sym.Variable("truth"), name="softmax", **settings)
+    data = FileIter(voc, "ImageSets/Segmentation/val.txt", data_name="image", label_name="truth")
+    params = {"score_weight": mx.nd.zeros((5, 3, 1, 1), ctx), "score_bias": mx.nd.zeros(5, ctx)}
+    metric = SegmentationMetric(5)
+    solver = Solver(net, ctx, num_epoch=20, arg_params=params, fixed=(), optimizer="adam", learning_rate=1e-2)
+    solver.evaluate(data, metric)
+    assert dict(metric.get_name_value())["loss"] == pytest.approx(np.log(5), rel=1e-5)
+    solver.fit(data, eval_metric=metric)
+    assert dict(metric.get_name_value())["loss"] < 1.0
+
+
 def test_grad_req_null_trains_nothing(ctx):
     symbol = get_fcn32s_symbol(3, **NARROW)
     params = random_params(symbol, 2, ctx)

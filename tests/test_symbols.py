@@ -171,6 +171,10 @@ def test_an_operator_without_a_map_is_named():
     data = mx.sym.Variable("data")
     with pytest.raises(FCNXSError, match="Flatten 'flat' .* has no known coordinate map"):
         symbols.coordinate_maps(mx.sym.Flatten(data, name="flat"))
+    joined = mx.sym.Concat(data, data, dim=1, name="joined")
+    assert symbols.coordinate_maps(joined)["joined"] == (1, 0)
+    with pytest.raises(FCNXSError, match="Concat 'tall' along axis 2"):
+        symbols.coordinate_maps(mx.sym.Concat(data, data, dim=2, name="tall"))
     with pytest.raises(FCNXSError, match="Pooling 'all' .* has no known coordinate map"):
         symbols.coordinate_maps(mx.sym.Pooling(data, global_pool=True, kernel=(1, 1), name="all"))
 
