@@ -156,9 +156,7 @@ def read_vgg16(path: str | Path) -> Vgg16:
         if layer == "score_fr":  # only the FCNs of Caffe have it
             mean = FCN_MEAN
         for i, blob in enumerate(blobs):
-            if not (
-                np.isfinite(blob.min(initial=0)) and np.isfinite(blob.max(initial=0))
-            ):  # NaN goes through both
+            if not np.isfinite([blob.min(initial=0), blob.max(initial=0)]).all():  # NaN comes out of both
                 raise FCNXSError(f"{path}: {_title(layer, i, blob)} holds values that are not finite numbers")
         if layer not in wanted:
             fates += [Fate(_title(layer, i, blob), None, _dropped(layer)) for i, blob in enumerate(blobs)]
@@ -167,10 +165,10 @@ def read_vgg16(path: str | Path) -> Vgg16:
             raise FCNXSError(f"{path}: layer {layer} is there twice")
         weight, bias = _converted(layer, blobs, path)
         params[f"{layer}_weight"], params[f"{layer}_bias"] = mx.nd.array(weight), mx.nd.array(bias)
-        what = "BGR to RGB" if layer == "conv1_1" else "copied"
         for i, (kind, array) in enumerate((("weight", weight), ("bias", bias))):
-            done = "reshaped" if array.shape != blobs[i].shape else what if i == 0 else "copied"
-            fates.append(Fate(_title(layer, i, blobs[i]), f"{layer}_{kind} {array.shape}", done))
+            done = ["reshaped"] if array.shape != blobs[i].shape else ["copied"]
+            done += ["BGR to RGB"] if array is weight and layer == "conv1_1" else []
+            fates.append(Fate(_title(layer, i, blobs[i]), f"{layer}_{kind} {array.shape}", ", ".join(done)))
     missing = [layer for layer in wanted if f"{layer}_weight" not in params]
     if missing:
         raise FCNXSError(f"{path}: layers {', '.join(missing)} of VGG-16 are not in this caffemodel")

@@ -80,7 +80,7 @@ def test_every_blob_and_every_parameter_is_accounted_for(v1, tmp_path):
     made = [fate.parameter.split()[0] for fate in vgg16.fates if fate.parameter]
     assert sorted(made) == sorted(params)
     assert [fate.blob.split()[0] for fate in vgg16.fates if not fate.parameter] == ["fc8[0]", "fc8[1]"]
-    assert vgg16.fates[0].what == "BGR to RGB" and "dropped" in vgg16.fates[-1].what
+    assert vgg16.fates[0].what == "copied, BGR to RGB" and "dropped" in vgg16.fates[-1].what
     assert vgg16.mean == (123.68, 116.779, 103.939)
 
 
