@@ -60,7 +60,7 @@ def check_params(
     given = {**arg_params, **aux_params}
     needed = [*zip(symbol.list_arguments(), arg_shapes), *zip(symbol.list_auxiliary_states(), aux_shapes)]
     for name, shape in needed:
-        if name not in inputs:
+        if name not in inputs and not is_input(name):
             _check(name, shape, given, where)
 
 
