@@ -105,7 +105,3 @@ def _say(message: str, code: int) -> int:
     line = " ".join(message.split())
     print(f"fcnxs: {line}", file=sys.stderr)
     return code
-
-
-if __name__ == "__main__":
-    sys.exit(main())
