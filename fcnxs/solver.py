@@ -247,4 +247,4 @@ def _callbacks(callback: Callable | List[Callable] | None) -> List[Callable]:
 
 
 def _text(metric: mx.metric.EvalMetric) -> str:
-    return ", ".join(f"{name} {value:.6f}" for name, value in metric.get_name_value())
+    return ", ".join(f"{name} {value:.6f}" for name, value in metric.get_global_name_value())

@@ -26,6 +26,7 @@ def test_convert_writes_trunk_parameters_and_meta(run_folder, caffemodel, capsys
     assert main(["convert", str(caffemodel), str(run_folder / "again")]) == 0
     out = capsys.readouterr().out
     assert "fc8[0] (7, 16)" in out and "dropped: the classifier's scores" in out and "BGR to RGB" in out
+    assert f"VGG-16 of width {WIDTH:g} and fc {FC}" in out
     symbol, args, auxs = mx.model.load_checkpoint(str(run_folder / "vgg"), 0)
     assert symbol.list_outputs() == ["relu7_output"] and len(args) == 30 and auxs == {}
     meta = json.loads((run_folder / "vgg-meta.json").read_text())

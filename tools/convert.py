@@ -22,6 +22,7 @@ def run(args: argparse.Namespace) -> int:
     """Convert, then print what became of every blob."""
     from .. import checkpoint
     from ..caffe import read_vgg16
+    from ..init import net_of
     from .text import table
 
     vgg16 = read_vgg16(args.source)
@@ -30,6 +31,8 @@ def run(args: argparse.Namespace) -> int:
     rows = [(fate.blob, fate.parameter or "-", fate.what) for fate in vgg16.fates]
     print(table(("blob of the file", "parameter of the net", "what became of it"), rows))
     dropped = sum(fate.parameter is None for fate in vgg16.fates)
+    net = net_of(vgg16.arg_params, args.source)
+    print(f"VGG-16 of width {net.width:g} and fc {net.fc}")
     print(f"{len(vgg16.arg_params)} parameters, {len(rows)} blobs, {dropped} dropped; mean RGB {vgg16.mean}")
     print(f"wrote {args.prefix}-symbol.json, {file}, {args.prefix}-meta.json")
     return 0

@@ -2,7 +2,8 @@
 
 Makes labelled pictures in VOC layout; converts the narrow VGG-16 that the package carries in Caffe's
 format; finetunes FCN-32s, FCN-16s and FCN-8s; evaluates on pictures that were not trained on; exports;
-and draws comparison.png. Every step is a command of its own, shown as it is run. Four minutes on two cores.
+and draws comparison.png. Every step is a command of its own, shown as it is run. It takes three to
+four minutes on two cores.
 
 Example:
     fcnxs demo --output shapes

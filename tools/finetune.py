@@ -68,6 +68,8 @@ def run(args: argparse.Namespace) -> int:
         raise FCNXSError(f"--seed {args.seed}: want 0 or more")
     if args.cut_off_size is not None and args.cut_off_size < 1:
         raise FCNXSError(f"--cut-off-size {args.cut_off_size}: want 1 or more")
+    if args.output.exists() and not args.output.is_dir():
+        raise FCNXSError(f"--output {args.output}: is a file; want a folder")
     train_list = options.list_of(args.data, args.split, "train", "--split")
     val_list = None
     if args.val or args.val_split:
@@ -87,7 +89,10 @@ def run(args: argparse.Namespace) -> int:
     val = FileIter(*val_list, **settings) if val_list else None
     options.tell_mean(args.prefix, parent)
     evaluated = len(val) if val else "none"
-    print(f"{len(train)} images to train on, {evaluated} to evaluate on, {len(meta.classes)} classes")
+    print(f"{len(train)} images to train on, {evaluated} to evaluate on")
+    named = args.classes or args.num_classes is not None
+    origin = "" if named else ", by default (--classes or --num-classes give others)"
+    print(f"{len(meta.classes)} classes{origin}: {', '.join(meta.classes)}")
     for stage in stages:
         print(describe(stage))
     with Progress(len(train)) as progress:

@@ -13,6 +13,7 @@ import sys
 from types import FrameType
 from typing import List, NoReturn
 
+from .. import __version__
 from ..compat import use_the_machine
 from ..errors import FCNXSError
 
@@ -22,7 +23,7 @@ COMMANDS = {
     "evaluate": "score a checkpoint on labelled images",
     "segment": "write masks and overlays of images",
     "export": "write a checkpoint for deployment",
-    "demo": "all of it, on generated pictures, in four minutes",
+    "demo": "all of it, on generated pictures",
     "benchmark": "measure conversion and training at full size",
 }
 
@@ -79,6 +80,7 @@ def parse(arguments: List[str]) -> argparse.Namespace:
         description="Fully convolutional networks for semantic segmentation, on MXNet.",
         epilog="example: fcnxs demo --output shapes",
     )
+    parser.add_argument("--version", action="version", version=f"fcnxs {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for name, summary in COMMANDS.items():
         if name in arguments[:1]:

@@ -54,7 +54,7 @@ def read_classes(file: str) -> List[str]:
     try:
         names = [line.strip() for line in Path(file).read_text(encoding="utf-8").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
-        raise FCNXSError(f"--classes {file}: cannot read it: {error}") from None
+        raise FCNXSError(f"--classes {file}: cannot read it: {getattr(error, 'strerror', error)}") from None
     if not 2 <= len(names) <= 255 or len(set(names)) < len(names):
         raise FCNXSError(f"--classes {file}: want 2 to 255 different names, a line each; has {len(names)}")
     return names
