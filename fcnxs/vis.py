@@ -17,13 +17,8 @@ def voc_palette(colours: int = 256) -> List[List[int]]:
 
     Source: VOCdevkit's VOClabelcolormap.
     """
-    palette = []
-    for number in range(colours):
-        bits = [(number >> bit) & 1 for bit in range(8)]
-        palette.append([sum(bits[3 * i + channel] << (7 - i) for i in range(2)) for channel in range(3)])
-        palette[-1][0] |= bits[6] << 5
-        palette[-1][1] |= bits[7] << 5
-    return palette
+    numbers, channels = np.arange(colours)[:, np.newaxis], np.arange(3)
+    return sum(((numbers >> (3 * i + channels)) & 1) << (7 - i) for i in range(3)).tolist()
 
 
 def save_mask(path: str | os.PathLike[str], mask: np.ndarray, palette: Palette) -> None:
