@@ -165,7 +165,12 @@ def test_nohup_is_respected(caffemodel, tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_with_128_and_its_number_and_leaves_whole_files(number, run_folder, voc, tmp_path):
     arguments = finetune(voc, run_folder, "--epochs", "500", "--output", str(tmp_path))
-    process = subprocess.Popen([sys.executable, "-m", "fcnxs", *arguments], stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "fcnxs", *arguments],
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # a shell's background jobs ignore SIGINT
+    )
     deadline = time.time() + 60
     while not list(tmp_path.glob("fcn32s-0003.params")) and time.time() < deadline and process.poll() is None:
         time.sleep(0.05)
