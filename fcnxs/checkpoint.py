@@ -86,7 +86,7 @@ def load(prefix: str | os.PathLike[str], epoch: int, ctx: mx.Context | None = No
     try:
         symbol = mx.sym.load(str(symbol_file))
     except (mx.MXNetError, ValueError) as error:
-        raise FCNXSError(f"{symbol_file}: not a symbol that MXNet reads: {_first_line(error)}") from None
+        raise FCNXSError(f"{symbol_file}: not a symbol that MXNet reads: {_last_line(error)}") from None
     arg_params, aux_params = _load_params(params_file, ctx)
     meta_file = Path(f"{prefix}-meta.json")
     meta = read_meta(meta_file) if meta_file.exists() else None
@@ -169,8 +169,8 @@ def source_of(file: str | os.PathLike[str]) -> Dict[str, str]:
 def written_whole(*files: Path) -> Iterator[List[Path]]:
     """Give a temporary path for each file, all of one folder; when the block succeeds, they move there.
 
-    When it fails, or is interrupted, nothing has changed. The temporary paths have the files' names, in
-    a folder beside them.
+    When the block fails, or is interrupted, nothing has changed. The temporary paths have the files'
+    names, in a folder beside them, so that taking their places is one rename for each.
 
     Raises:
         FCNXSError: a file cannot be written.
@@ -187,7 +187,7 @@ def written_whole(*files: Path) -> Iterator[List[Path]]:
             for part, file in zip(parts, files):
                 os.replace(part, file)
     except (OSError, mx.MXNetError) as error:
-        raise FCNXSError(f"{files[0]}: cannot write: {_first_line(error)}") from None
+        raise FCNXSError(f"{files[0]}: cannot write: {_last_line(error)}") from None
 
 
 def write_json(file: Path, content: Any) -> None:  # noqa: ANN401  (whatever JSON takes)
@@ -204,11 +204,11 @@ def _load_params(file: Path, ctx: mx.Context | None) -> Tuple[Params, Params]:
             if not is_input(name):
                 params[kind][name] = array if ctx is None else array.as_in_context(ctx)
     except (mx.MXNetError, AttributeError, KeyError, ValueError) as error:
-        raise FCNXSError(f"{file}: not a file of MXNet parameters, or damaged: {_first_line(error)}") from None
+        raise FCNXSError(f"{file}: not a file of MXNet parameters, or damaged: {_last_line(error)}") from None
     return params["arg"], params["aux"]
 
 
-def _first_line(error: Exception) -> str:
-    """The part of an error that says something: MXNet's begin with a stack trace."""
+def _last_line(error: Exception) -> str:
+    """The line of an error that says something: MXNet's begin with a stack trace."""
     lines = [line.strip() for line in reason(error).splitlines() if line.strip()]
     return lines[-1].replace("Error: ", "") if lines else type(error).__name__

@@ -143,6 +143,8 @@ def _epochs(
         values = dict.fromkeys(("loss", *NAMES))
         if val is not None:
             solver.evaluate(val, metric)
+            if not math.isfinite(metric.loss_sum):
+                raise _diverged(stage, f"epoch {epoch}: the loss on the validation images is not finite")
             values = {name: or_none(value) for name, value in metric.get_name_value()}
         record["val_loss"] = values.pop("loss")
         yield {**record, **values, "seconds": round(time.time() - began, 1)}

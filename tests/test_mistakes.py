@@ -26,6 +26,19 @@ def test_a_run_that_diverges_stops_and_names_the_image(run_folder, voc, tmp_path
         assert all(np.isfinite(array.asnumpy()).all() for array in mx.nd.load(str(file)).values())
 
 
+def test_a_loss_that_is_not_finite_on_validation_images_stops_the_run(run_folder, voc, tmp_path, capsys):
+    """One step a stage at an absurd rate: a step's own loss is of the weights before it, and those are fine.
+
+    FCN-32s survives it: while its scores are zero, nothing below them has a gradient.
+    """
+    name = (voc / "ImageSets/Segmentation/train.txt").read_text().split()[0]
+    (tmp_path / "one.lst").write_text(f"0\t{voc}/JPEGImages/{name}.jpg\t{voc}/SegmentationClass/{name}.png\n")
+    one = ["--data", str(tmp_path / "one.lst"), "--val", str(tmp_path / "one.lst"), "--epochs", "1"]
+    assert main(finetune(voc, run_folder, *one, "--lr", "1e5", "--output", str(tmp_path / "run"))) == 2
+    assert "fcn16s, epoch 1: the loss on the validation images is not finite" in capsys.readouterr().err
+    assert [file.name for file in (tmp_path / "run").glob("*.params")] == ["fcn32s-0001.params"]
+
+
 def test_labels_of_255_alone_stop_the_run(run_folder, voc, tmp_path, capsys):
     image = sorted((voc / "JPEGImages").glob("train_*.jpg"))[0]
     save_mask(tmp_path / "label.png", np.full(Image.open(image).size[::-1], 255), voc_palette())
