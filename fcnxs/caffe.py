@@ -22,7 +22,7 @@ from .compat import mxnet as mx
 from .data import VGG_MEAN, reason
 from .errors import FCNXSError
 from .init import Params
-from .symbols.symbol_fcnxs import get_vgg16fc_symbol
+from .symbols import get_vgg16fc_symbol
 
 FCN_MEAN = (122.67892, 116.66877, 104.00699)  # RGB; of shelhamer/fcn.berkeleyvision.org
 

@@ -1,20 +1,38 @@
 """Symbol builders of the nets, and the coordinate maps that their crop offsets come from."""
 
+from functools import partial
+
 from .coord_map import compose_fp, compose_fp_list, filter_map, inv_fp
 from .graph import coordinate_maps
 from .layers import add, crop
+from .symbol_alexnet import get_fcn_alexnet_symbol
 from .symbol_fcnxs import (
+    FCNXS,
     fcnxs_score,
+    get_fcn8s_atonce_symbol,
     get_fcn8s_symbol,
     get_fcn16s_symbol,
     get_fcn32s_symbol,
-    get_vgg16_symbol,
-    get_vgg16fc_symbol,
+    get_fcnxs_symbol,
     offset,
 )
+from .symbol_vgg16 import get_mask_regression_symbol, get_vgg16_symbol, get_vgg16fc_symbol
 from .vgg16 import vgg16_pool3, vgg16_pool4, vgg16_score
 
+# Every net by its name; a builder's further arguments have defaults.
+NETS = {
+    **FCNXS,
+    "fcn4s": partial(get_fcnxs_symbol, 4),
+    "fcn2s": partial(get_fcnxs_symbol, 2),
+    "fcn8s_atonce": get_fcn8s_atonce_symbol,
+    "fcn_alexnet": get_fcn_alexnet_symbol,
+    "vgg16": get_vgg16_symbol,
+    "vgg16fc": get_vgg16fc_symbol,
+    "mask_regression": get_mask_regression_symbol,
+}
+
 __all__ = [
+    "NETS",
     "add",
     "compose_fp",
     "compose_fp_list",
@@ -24,7 +42,11 @@ __all__ = [
     "filter_map",
     "get_fcn16s_symbol",
     "get_fcn32s_symbol",
+    "get_fcn8s_atonce_symbol",
     "get_fcn8s_symbol",
+    "get_fcn_alexnet_symbol",
+    "get_fcnxs_symbol",
+    "get_mask_regression_symbol",
     "get_vgg16_symbol",
     "get_vgg16fc_symbol",
     "inv_fp",

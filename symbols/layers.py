@@ -13,9 +13,20 @@ from . import graph
 Symbol = mx.sym.Symbol
 
 
-def conv(x: Symbol, name: str, channels: int, kernel: int = 3, pad: int = 0, workspace: int = 1024) -> Symbol:
-    """Convolution with a square kernel and stride 1. (N, C, H, W) to (N, channels, H', W')."""
+def conv(
+    x: Symbol,
+    name: str,
+    channels: int,
+    kernel: int = 3,
+    pad: int = 0,
+    workspace: int = 1024,
+    stride: int = 1,
+    groups: int = 1,
+) -> Symbol:
+    """Convolution with a square kernel. (N, C, H, W) to (N, channels, H', W')."""
     settings = {"pad": (pad, pad)} if pad else {}
+    settings.update({"stride": (stride, stride)} if stride > 1 else {})
+    settings.update({"num_group": groups} if groups > 1 else {})
     return mx.sym.Convolution(
         x, kernel=(kernel, kernel), num_filter=channels, workspace=workspace, name=name, **settings
     )
@@ -26,14 +37,41 @@ def relu(x: Symbol, name: str) -> Symbol:
     return mx.sym.Activation(x, act_type="relu", name=name)
 
 
-def conv_relu(x: Symbol, suffix: str, channels: int, pad: int = 1, workspace: int = 1024) -> Symbol:
-    """3x3 convolution `conv{suffix}` and its `relu{suffix}`."""
-    return relu(conv(x, f"conv{suffix}", channels, pad=pad, workspace=workspace), f"relu{suffix}")
+def conv_relu(
+    x: Symbol,
+    suffix: str,
+    channels: int,
+    pad: int = 1,
+    workspace: int = 1024,
+    kernel: int = 3,
+    stride: int = 1,
+    groups: int = 1,
+) -> Symbol:
+    """Convolution `conv{suffix}`, 3x3 with a pad of 1 unless said otherwise, and its `relu{suffix}`."""
+    x = conv(x, f"conv{suffix}", channels, kernel, pad, workspace, stride, groups)
+    return relu(x, f"relu{suffix}")
 
 
-def pool(x: Symbol, name: str) -> Symbol:
-    """2x2 maximum pooling with stride 2, sizes rounded down."""
-    return mx.sym.Pooling(x, pool_type="max", kernel=(2, 2), stride=(2, 2), name=name)
+def pool(x: Symbol, name: str, kernel: int = 2, pooling_convention: str = "valid") -> Symbol:
+    """Maximum pooling with stride 2. Sizes are rounded down ('valid') or, as Caffe does, up ('full').
+
+    Raises:
+        FCNXSError: `pooling_convention` is neither.
+    """
+    check_pooling_convention(pooling_convention)
+    settings = {"pooling_convention": "full"} if pooling_convention == "full" else {}
+    return mx.sym.Pooling(x, pool_type="max", kernel=(kernel, kernel), stride=(2, 2), name=name, **settings)
+
+
+def check_pooling_convention(pooling_convention: str) -> None:
+    """Raise an error unless it is 'valid' or 'full'."""
+    if pooling_convention not in ("valid", "full"):
+        raise FCNXSError(f"pooling_convention={pooling_convention!r}: want 'valid' or 'full'")
+
+
+def lrn(x: Symbol, name: str) -> Symbol:
+    """Local response normalisation over 5 channels (AlexNet paper, section 3.3), with Caffe's constants."""
+    return mx.sym.LRN(x, nsize=5, alpha=1e-4, beta=0.75, knorm=1, name=name)
 
 
 def dropout(x: Symbol, name: str) -> Symbol:
@@ -41,17 +79,31 @@ def dropout(x: Symbol, name: str) -> Symbol:
     return mx.sym.Dropout(x, p=0.5, name=name)
 
 
-def deconv(x: Symbol, name: str, channels: int, factor: int, workspace: int = 1024) -> Symbol:
-    """Upsampling by `factor` with a kernel of twice that. `adj` makes up for pooling's rounding down."""
+def deconv(
+    x: Symbol,
+    name: str,
+    channels: int,
+    kernel: int,
+    stride: int,
+    workspace: int = 1024,
+    pooling_convention: str = "valid",
+) -> Symbol:
+    """Upsampling by `stride`. `adj`, further rows and columns, makes up for pooling that rounds down."""
+    settings = {"adj": (stride - 1, stride - 1)} if pooling_convention == "valid" else {}
     return mx.sym.Deconvolution(
         x,
-        kernel=(2 * factor, 2 * factor),
-        stride=(factor, factor),
-        adj=(factor - 1, factor - 1),
+        kernel=(kernel, kernel),
+        stride=(stride, stride),
         num_filter=channels,
         workspace=workspace,
         name=name,
+        **settings,
     )
+
+
+def scale(x: Symbol, name: str, factor: float) -> Symbol:
+    """`x` times a constant."""
+    return mx.sym._internal._mul_scalar(x, scalar=factor, name=name)
 
 
 def crop(x: Symbol, like: Symbol, name: str | None = None) -> Symbol:
@@ -79,6 +131,21 @@ def add(a: Symbol, b: Symbol, name: str | None = None) -> Symbol:
 def softmax_loss(x: Symbol, name: str = "softmax") -> Symbol:
     """Softmax over channels; its gradient is the loss's, divided by H*W; pixels labelled 255 have none."""
     return mx.sym.SoftmaxOutput(x, multi_output=True, use_ignore=True, ignore_label=255, name=name)
+
+
+def euclidean_loss(x: Symbol, channels: int, size: int, name: str = "euclidean") -> Symbol:
+    """Masks `x` (N, channels, size, size), with half their squared distance to the true ones as the loss.
+
+    `softmax_label` (N, size, size) holds classes: a pixel's mask is 1 in the channel of its class and 0 in
+    the others. Pixels labelled 255 have no gradient. The loss is summed over an image, as Caffe's
+    EuclideanLoss.
+    """
+    like = mx.sym.zeros_like(mx.sym.argmax(x, axis=1))  # (N, size, size), from which the label has its shape
+    label = mx.sym.elemwise_add(mx.sym.Variable("softmax_label"), like)
+    masks = mx.sym.transpose(mx.sym.one_hot(label, depth=channels), axes=(0, 3, 1, 2))  # of 255: 0 everywhere
+    ignored = mx.sym.expand_dims(label == 255, axis=1)
+    target = mx.sym.elemwise_add(masks, mx.sym.broadcast_mul(x, ignored))  # what is ignored is its own target
+    return mx.sym.LinearRegressionOutput(x, target, grad_scale=channels * size * size, name=name)
 
 
 def scaled(channels: int, width: float) -> int:

@@ -1,6 +1,6 @@
-"""FCN-32s, FCN-16s and FCN-8s (FCN paper, section 4), and the nets around them.
+"""FCN-32s to FCN-2s and FCN-8s at-once (FCN paper, section 4; at-once: its journal version, PAMI 2017).
 
-By default each graph equals the one that apache/mxnet 1.4.1 example/fcn-xs/symbol_fcnxs.py builds.
+By default FCN-32s, 16s and 8s equal what apache/mxnet 1.4.1 example/fcn-xs/symbol_fcnxs.py builds.
 """
 
 from __future__ import annotations
@@ -13,64 +13,126 @@ from ..compat import mxnet as mx
 from ..errors import FCNXSError
 from . import graph, layers
 from .layers import Symbol
-from .vgg16 import vgg16_pool3, vgg16_pool4, vgg16_relu7, vgg16_score
+from .vgg16 import vgg16_pool3, vgg16_pool4, vgg16_score
+
+# Stride of the first net that has the skip; where it comes from, the upsampled scores, their sum.
+SKIPS = {
+    16: ("pool4", "score2", "score_fused"),
+    8: ("pool3", "score4", "score_final"),
+    4: ("pool2", "score8", "score_fused_pool2"),
+    2: ("pool1", "score16", "score_fused_pool1"),
+}
 
 
-def get_fcn32s_symbol(
-    numclass: int = 21, workspace_default: int = 1024, width: float = 1, fc: int = 4096
+def get_fcnxs_symbol(
+    stride: int,
+    numclass: int = 21,
+    workspace_default: int = 1024,
+    width: float = 1,
+    fc: int = 4096,
+    pooling_convention: str = "valid",
 ) -> Symbol:
-    """FCN-32s: the class scores of VGG-16, upsampled 32 times.
+    """FCN whose finest scores have `stride`: 32 has no skip, 16 that from pool4, and so on to 2 and pool1.
 
-    Input `data` (N, 3, H, W), RGB minus the mean, H and W at least 26; `softmax_label` (N, H*W) or
-    (N, H, W), classes or 255. Output `softmax_output` (N, numclass, H, W), probabilities.
+    Input `data` (N, 3, H, W), RGB minus the mean; `softmax_label` (N, H*W) or (N, H, W), classes or 255.
+    Output `softmax_output` (N, numclass, H, W), probabilities.
 
     Args:
+        stride: 32, 16, 8, 4 or 2.
         numclass: number of classes.
         workspace_default: MXNet's workspace for each convolution, in MB.
         width: scale of the channels of conv1_1 to conv5_3, a multiple of 1/64.
         fc: channels of fc6 and fc7.
-    """
-    data = mx.sym.Variable("data")
-    pool3 = vgg16_pool3(data, workspace_default, width)
-    pool4 = vgg16_pool4(pool3, workspace_default, width)
-    score = vgg16_score(pool4, numclass, workspace_default, width, fc)
+        pooling_convention: 'valid' rounds sizes down as the original: H and W at least 26, and the last
+            rows and columns, up to 12, of FCN-32s get no score. 'full' rounds up as Caffe: any H and W.
 
-    return fcnxs_score(score, data, None, (64, 64), (32, 32), numclass, workspace_default)
+    Raises:
+        FCNXSError: there is no such net.
+    """
+    if stride not in (32, *SKIPS):
+        raise FCNXSError(f"stride={stride!r}: want 32, 16, 8, 4 or 2")
+    data = mx.sym.Variable("data")
+    pool3 = vgg16_pool3(data, workspace_default, width, pooling_convention=pooling_convention)
+    pool4 = vgg16_pool4(pool3, workspace_default, width, pooling_convention)
+    score = vgg16_score(pool4, numclass, workspace_default, width, fc, pooling_convention)
+
+    trunk = score.get_internals()
+    for skip_stride, (pool, up, total) in SKIPS.items():
+        if skip_stride >= stride:
+            skip = trunk[f"{pool}_output"]
+            score = _skip(score, skip, (up, pool, total), numclass, workspace_default, pooling_convention)
+    kernel, strides = (2 * stride, 2 * stride), (stride, stride)
+    return fcnxs_score(score, data, None, kernel, strides, numclass, workspace_default, pooling_convention)
+
+
+def get_fcn32s_symbol(
+    numclass: int = 21,
+    workspace_default: int = 1024,
+    width: float = 1,
+    fc: int = 4096,
+    pooling_convention: str = "valid",
+) -> Symbol:
+    """FCN-32s: the class scores of VGG-16, upsampled 32 times. All as `get_fcnxs_symbol`."""
+    return get_fcnxs_symbol(32, numclass, workspace_default, width, fc, pooling_convention)
 
 
 def get_fcn16s_symbol(
-    numclass: int = 21, workspace_default: int = 1024, width: float = 1, fc: int = 4096
+    numclass: int = 21,
+    workspace_default: int = 1024,
+    width: float = 1,
+    fc: int = 4096,
+    pooling_convention: str = "valid",
 ) -> Symbol:
-    """FCN-16s: FCN-32s with the skip from pool4. Arguments, inputs and output as `get_fcn32s_symbol`."""
-    data = mx.sym.Variable("data")
-    pool3 = vgg16_pool3(data, workspace_default, width)
-    pool4 = vgg16_pool4(pool3, workspace_default, width)
-    score = vgg16_score(pool4, numclass, workspace_default, width, fc)
-
-    fused = _skip(score, pool4, ("score2", "score_pool4", "score_fused"), numclass, workspace_default)
-    return fcnxs_score(fused, data, None, (32, 32), (16, 16), numclass, workspace_default)
+    """FCN-16s: FCN-32s with the skip from pool4. All as `get_fcnxs_symbol`."""
+    return get_fcnxs_symbol(16, numclass, workspace_default, width, fc, pooling_convention)
 
 
 def get_fcn8s_symbol(
-    numclass: int = 21, workspace_default: int = 1024, width: float = 1, fc: int = 4096
+    numclass: int = 21,
+    workspace_default: int = 1024,
+    width: float = 1,
+    fc: int = 4096,
+    pooling_convention: str = "valid",
 ) -> Symbol:
-    """FCN-8s: FCN-16s with the skip from pool3. Arguments, inputs and output as `get_fcn32s_symbol`."""
+    """FCN-8s: FCN-16s with the skip from pool3. All as `get_fcnxs_symbol`."""
+    return get_fcnxs_symbol(8, numclass, workspace_default, width, fc, pooling_convention)
+
+
+def get_fcn8s_atonce_symbol(
+    numclass: int = 21,
+    workspace_default: int = 1024,
+    width: float = 1,
+    fc: int = 4096,
+    pooling_convention: str = "valid",
+) -> Symbol:
+    """FCN-8s for training in one stage: the skips' inputs are scaled to the size of the scores.
+
+    All as `get_fcnxs_symbol`. Source: shelhamer/fcn.berkeleyvision.org voc-fcn8s-atonce/net.py.
+    """
     data = mx.sym.Variable("data")
-    pool3 = vgg16_pool3(data, workspace_default, width)
-    pool4 = vgg16_pool4(pool3, workspace_default, width)
-    score = vgg16_score(pool4, numclass, workspace_default, width, fc)
+    pool3 = vgg16_pool3(data, workspace_default, width, pooling_convention=pooling_convention)
+    pool4 = vgg16_pool4(pool3, workspace_default, width, pooling_convention)
+    score = vgg16_score(pool4, numclass, workspace_default, width, fc, pooling_convention)
 
-    fused = _skip(score, pool4, ("score2", "score_pool4", "score_fused"), numclass, workspace_default)
-    final = _skip(fused, pool3, ("score4", "score_pool3", "score_final"), numclass, workspace_default)
-    return fcnxs_score(final, data, None, (16, 16), (8, 8), numclass, workspace_default)
+    x, rest = score, (numclass, workspace_default, pooling_convention)
+    x = _skip(x, layers.scale(pool4, "scale_pool4", 0.01), ("score2", "pool4", "score_fused"), *rest)
+    x = _skip(x, layers.scale(pool3, "scale_pool3", 0.0001), ("score4", "pool3", "score_final"), *rest)
+    return fcnxs_score(x, data, None, (16, 16), (8, 8), *rest)
 
 
-def _skip(x: Symbol, skip: Symbol, names: Tuple[str, str, str], numclass: int, workspace: int) -> Symbol:
+def _skip(
+    x: Symbol,
+    skip: Symbol,
+    names: Tuple[str, str, str],
+    numclass: int,
+    workspace: int,
+    pooling_convention: str,
+) -> Symbol:
     """Upsample the coarse scores twice; score the finer layer, crop it like them, and add."""
-    up_name, score_name, sum_name = names
-    up = layers.deconv(x, up_name, numclass, factor=2, workspace=workspace)
-    score = layers.conv(skip, score_name, numclass, kernel=1, workspace=workspace)
-    return layers.add(up, layers.crop(score, up, f"{score_name}c"), sum_name)
+    up_name, pool_name, sum_name = names
+    up = layers.deconv(x, up_name, numclass, 4, 2, workspace, pooling_convention)
+    score = layers.conv(skip, f"score_{pool_name}", numclass, kernel=1, workspace=workspace)
+    return layers.add(up, layers.crop(score, up, f"score_{pool_name}c"), sum_name)
 
 
 def fcnxs_score(
@@ -81,28 +143,30 @@ def fcnxs_score(
     stride: Tuple[int, int] = (32, 32),
     numclass: int = 21,
     workspace_default: int = 1024,
+    pooling_convention: str = "valid",
 ) -> Symbol:
     """Upsample the scores `input` to the pixels of `crop`, with softmax and its loss.
 
     Args:
         offset: rows and columns cut from the top and left; None takes them from the coordinate maps.
+        kernel, stride: of the upsampling, both square.
 
     Raises:
-        FCNXSError: `offset` is given and is not that of the maps, or the maps cannot be aligned.
+        FCNXSError: `offset` is given and is not that of the maps, the maps cannot be aligned, or `kernel`
+            or `stride` is not square.
     """
-    bigscore = mx.sym.Deconvolution(
-        input,
-        kernel=kernel,
-        stride=stride,
-        adj=(stride[0] - 1, stride[1] - 1),
-        num_filter=numclass,
-        workspace=workspace_default,
-        name="bigscore",
+    if len({*kernel}) != 1 or len({*stride}) != 1:
+        raise FCNXSError(f"fcnxs_score: kernel={kernel}, stride={stride}: want square ones")
+    bigscore = layers.deconv(
+        input, "bigscore", numclass, kernel[0], stride[0], workspace_default, pooling_convention
     )
     upscore = layers.crop(bigscore, crop, "upscore")
     if offset is not None and tuple(offset) != (derived := graph.crop_offset(bigscore, crop)):
         raise FCNXSError(f"offset={tuple(offset)} of crop 'upscore': the coordinate maps give {derived}")
     return layers.softmax_loss(upscore)
+
+
+FCNXS = {"fcn32s": get_fcn32s_symbol, "fcn16s": get_fcn16s_symbol, "fcn8s": get_fcn8s_symbol}
 
 
 def offset() -> Dict[str, Tuple[int, int]]:
@@ -114,24 +178,3 @@ def offset() -> Dict[str, Tuple[int, int]]:
                 key = f"{name}_upscore" if node["name"] == "upscore" else node["name"]
                 offsets[key] = literal_eval(node["attrs"]["offset"])
     return offsets
-
-
-def get_vgg16fc_symbol(workspace_default: int = 1024, width: float = 1, fc: int = 4096) -> Symbol:
-    """Trunk of the FCNs: fully convolutional VGG-16 with a pad of 100. Output `relu7_output`."""
-    pool3 = vgg16_pool3(mx.sym.Variable("data"), workspace_default, width)
-    pool4 = vgg16_pool4(pool3, workspace_default, width)
-    return vgg16_relu7(pool4, workspace_default, width, fc)
-
-
-def get_vgg16_symbol(
-    numclass: int = 1000, workspace_default: int = 1024, width: float = 1, fc: int = 4096
-) -> Symbol:
-    """VGG-16 as a classifier of (N, 3, 224, 224) images. `softmax_label` (N,), output (N, numclass)."""
-    pool3 = vgg16_pool3(mx.sym.Variable("data"), workspace_default, width, pad=1)
-    pool4 = vgg16_pool4(pool3, workspace_default, width)
-    relu7 = layers.dropout(vgg16_relu7(pool4, workspace_default, width, fc), "drop7")
-    fc8 = layers.conv(relu7, "fc8", numclass, kernel=1, workspace=workspace_default)  # (N, numclass, 1, 1)
-    return mx.sym.SoftmaxOutput(mx.sym.Flatten(fc8), name="softmax")
-
-
-FCNXS = {"fcn32s": get_fcn32s_symbol, "fcn16s": get_fcn16s_symbol, "fcn8s": get_fcn8s_symbol}

@@ -1,0 +1,51 @@
+"""FCN-AlexNet (FCN paper, section 4.1): AlexNet (Krizhevsky et al., NIPS 2012), fully convolutional."""
+
+from __future__ import annotations
+
+from ..compat import mxnet as mx
+from .layers import Symbol, conv, conv_relu, dropout, lrn, pool, relu, scaled
+from .symbol_fcnxs import fcnxs_score
+
+
+def get_fcn_alexnet_symbol(
+    numclass: int = 21,
+    workspace_default: int = 1024,
+    width: float = 1,
+    fc: int = 4096,
+    pooling_convention: str = "valid",
+) -> Symbol:
+    """FCN-AlexNet: the class scores of AlexNet, upsampled 32 times. Inputs and output as `get_fcnxs_symbol`.
+
+    Args:
+        width: scale of the channels of conv1 to conv5, a multiple of 1/32.
+        pooling_convention: 'valid' needs H and W of 27 at least; 'full', Caffe's, takes any.
+
+    Source: shelhamer/fcn.berkeleyvision.org voc-fcn-alexnet/net.py.
+    """
+
+    def group(
+        x: Symbol, suffix: str, channels: int, kernel: int, pad: int, stride: int = 1, groups: int = 1
+    ) -> Symbol:
+        return conv_relu(x, suffix, scaled(channels, width), pad, workspace_default, kernel, stride, groups)
+
+    def half(x: Symbol, name: str) -> Symbol:
+        return pool(x, name, kernel=3, pooling_convention=pooling_convention)
+
+    data = mx.sym.Variable("data")
+    x = group(data, "1", 96, kernel=11, pad=100, stride=4)  # (N, 96, (H + 193) / 4, ...)
+    x = lrn(half(x, "pool1"), "norm1")  # (N, 96, (H + 189) / 8, ...)
+
+    x = group(x, "2", 256, kernel=5, pad=2, groups=2)
+    x = lrn(half(x, "pool2"), "norm2")  # (N, 256, (H + 181) / 16, ...)
+
+    x = group(x, "3", 384, kernel=3, pad=1)
+    x = group(x, "4", 384, kernel=3, pad=1, groups=2)
+    x = group(x, "5", 256, kernel=3, pad=1, groups=2)
+    x = half(x, "pool5")  # (N, 256, (H + 165) / 32, ...)
+
+    x = dropout(relu(conv(x, "fc6", fc, kernel=6, workspace=workspace_default), "relu6"), "drop6")
+    x = dropout(relu(conv(x, "fc7", fc, kernel=1, workspace=workspace_default), "relu7"), "drop7")
+    score = conv(
+        x, "score", numclass, kernel=1, workspace=workspace_default
+    )  # (N, numclass, (H + 5) / 32, ...)
+    return fcnxs_score(score, data, None, (63, 63), (32, 32), numclass, workspace_default, pooling_convention)

@@ -1,0 +1,63 @@
+"""VGG-16 as it was before FCNs: the classifier, the trunk that the FCNs share, and regression of masks."""
+
+from __future__ import annotations
+
+from ..compat import mxnet as mx
+from . import layers
+from .layers import Symbol
+from .vgg16 import vgg16_pool3, vgg16_pool4, vgg16_relu5, vgg16_relu7
+
+
+def get_vgg16fc_symbol(
+    workspace_default: int = 1024, width: float = 1, fc: int = 4096, pooling_convention: str = "valid"
+) -> Symbol:
+    """Trunk of the FCNs: fully convolutional VGG-16 with a pad of 100. Output `relu7_output`."""
+    data = mx.sym.Variable("data")
+    pool3 = vgg16_pool3(data, workspace_default, width, pooling_convention=pooling_convention)
+    pool4 = vgg16_pool4(pool3, workspace_default, width, pooling_convention)
+    return vgg16_relu7(pool4, workspace_default, width, fc, pooling_convention)
+
+
+def get_vgg16_symbol(
+    numclass: int = 1000,
+    workspace_default: int = 1024,
+    width: float = 1,
+    fc: int = 4096,
+    pooling_convention: str = "valid",
+) -> Symbol:
+    """VGG-16 as a classifier of (N, 3, 224, 224) images. `softmax_label` (N,), output (N, numclass).
+
+    Layers fc6 to fc8 are convolutions whose outputs are 1x1: the same numbers, and the FCNs' shapes.
+    """
+    data = mx.sym.Variable("data")
+    pool3 = vgg16_pool3(data, workspace_default, width, 1, pooling_convention)
+    pool4 = vgg16_pool4(pool3, workspace_default, width, pooling_convention)
+    relu7 = vgg16_relu7(pool4, workspace_default, width, fc, pooling_convention)
+    x = layers.dropout(relu7, "drop7")
+    fc8 = layers.conv(x, "fc8", numclass, kernel=1, workspace=workspace_default)  # (N, numclass, 1, 1)
+    return mx.sym.SoftmaxOutput(mx.sym.Flatten(fc8), name="softmax")
+
+
+def get_mask_regression_symbol(
+    mask_size: int = 64,
+    numclass: int = 21,
+    workspace_default: int = 1024,
+    width: float = 1,
+    pooling_convention: str = "valid",
+) -> Symbol:
+    """Regression of masks, the baseline that FCNs replaced: every mask pixel sees every cell of relu5_3.
+
+    Input `data` (N, 3, H, W), RGB minus the mean, all images of one size (224x224 makes relu5_3 14x14);
+    `softmax_label` (N, mask_size, mask_size), classes or 255. Output `euclidean_output` (N, numclass,
+    mask_size, mask_size), the masks; the class of a pixel is that of the largest.
+
+    Source: Object segmentation with deep regression, ICIP 2015.
+    """
+    data = mx.sym.Variable("data")
+    pool3 = vgg16_pool3(data, workspace_default, width, 1, pooling_convention)
+    pool4 = vgg16_pool4(pool3, workspace_default, width, pooling_convention)
+    relu5 = vgg16_relu5(pool4, workspace_default, width)  # (N, 512, H / 16, W / 16)
+
+    x = mx.sym.FullyConnected(relu5, num_hidden=numclass * mask_size**2, name="mask")
+    x = mx.sym.Reshape(x, shape=(0, numclass, mask_size, mask_size), name="masks")
+    return layers.euclidean_loss(x, numclass, mask_size)
