@@ -1,4 +1,4 @@
-"""Reading and writing `.caffemodel` files, and VGG-16 from them.
+"""Reading and writing `.caffemodel` files.
 
 A `.caffemodel` is a protobuf message NetParameter. The schema here has just the fields that weights
 need (BVLC/caffe src/caffe/proto/caffe.proto at 1.0), for old files (V1 layers, shapes as num, channels,
@@ -9,7 +9,6 @@ floats and reads without a Python object for each number.
 from __future__ import annotations
 
 import mmap
-from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from typing import Any, Dict, Iterable, Iterator, List, Tuple
@@ -18,18 +17,8 @@ import numpy as np
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 
-from .compat import mxnet as mx
-from .data import VGG_MEAN, reason
+from .data import reason
 from .errors import FCNXSError
-from .init import Params
-from .symbols import get_vgg16fc_symbol
-
-FCN_MEAN = (122.67892, 116.66877, 104.00699)  # RGB; of shelhamer/fcn.berkeleyvision.org
-
-VGG16_CONVOLUTIONS = (
-    *("conv1_1", "conv1_2", "conv2_1", "conv2_2", "conv3_1", "conv3_2", "conv3_3"),
-    *("conv4_1", "conv4_2", "conv4_3", "conv5_1", "conv5_2", "conv5_3"),
-)
 
 Blobs = Dict[str, List[np.ndarray]]
 
@@ -119,101 +108,6 @@ def write_caffemodel(path: str | Path, blobs: Blobs, v1: bool = False) -> None:
             else:
                 blob.shape.dim.extend(array.shape)
     Path(path).write_bytes(net.SerializeToString())
-
-
-@dataclass(frozen=True)
-class Fate:
-    """What became of one blob of the file and the parameter made from it; None where there is none."""
-
-    blob: str | None
-    parameter: str | None
-    what: str
-
-
-@dataclass(frozen=True)
-class Vgg16:
-    """Fully convolutional VGG-16 from a file: trunk symbol, parameters, RGB mean, fate of every blob."""
-
-    symbol: mx.sym.Symbol
-    arg_params: Params
-    mean: Tuple[float, float, float]
-    fates: List[Fate]
-
-
-def read_vgg16(path: str | Path) -> Vgg16:
-    """Read VGG-16, of any width, from a `.caffemodel`: Oxford's classifier, or the trunk of an FCN.
-
-    fc6 and fc7 become convolutions, conv1_1 takes RGB instead of BGR, layers behind fc7 are dropped.
-
-    Raises:
-        FCNXSError: not a caffemodel, a layer is missing, or a blob has a wrong shape or is not finite.
-    """
-    params: Params = {}
-    fates: List[Fate] = []
-    wanted = (*VGG16_CONVOLUTIONS, "fc6", "fc7")
-    mean = VGG_MEAN
-    for layer, blobs in iterate_layers(path):
-        if layer == "score_fr":  # only the FCNs of Caffe have it
-            mean = FCN_MEAN
-        for i, blob in enumerate(blobs):
-            if not np.isfinite([blob.min(initial=0), blob.max(initial=0)]).all():  # NaN comes out of both
-                raise FCNXSError(f"{path}: {_title(layer, i, blob)} holds values that are not finite numbers")
-        if layer not in wanted:
-            fates += [Fate(_title(layer, i, blob), None, _dropped(layer)) for i, blob in enumerate(blobs)]
-            continue
-        if f"{layer}_weight" in params:
-            raise FCNXSError(f"{path}: layer {layer} is there twice")
-        weight, bias = _converted(layer, blobs, path)
-        params[f"{layer}_weight"], params[f"{layer}_bias"] = mx.nd.array(weight), mx.nd.array(bias)
-        for i, (kind, array) in enumerate((("weight", weight), ("bias", bias))):
-            done = ["reshaped"] if array.shape != blobs[i].shape else ["copied"]
-            done += ["BGR to RGB"] if array is weight and layer == "conv1_1" else []
-            fates.append(Fate(_title(layer, i, blobs[i]), f"{layer}_{kind} {array.shape}", ", ".join(done)))
-    missing = [layer for layer in wanted if f"{layer}_weight" not in params]
-    if missing:
-        raise FCNXSError(f"{path}: layers {', '.join(missing)} of VGG-16 are not in this caffemodel")
-    return Vgg16(_checked_symbol(params, path), params, mean, fates)
-
-
-def _converted(layer: str, blobs: List[np.ndarray], path: str | Path) -> Tuple[np.ndarray, np.ndarray]:
-    """Weight (outputs, inputs, k, k) and bias (outputs,) of a layer; views of its blobs where they can be."""
-    if len(blobs) != 2:
-        raise FCNXSError(f"{path}: layer {layer} has {len(blobs)} blobs; want weights and a bias")
-    weight, bias = blobs
-    kernel = {"fc6": 7, "fc7": 1}.get(layer, 3)
-    inputs = weight.size // (max(bias.size, 1) * kernel**2)
-    shape = (bias.size, inputs, kernel, kernel)
-    flat = (bias.size, inputs * kernel**2)  # of an inner product
-    fits = weight.shape == shape or (layer in ("fc6", "fc7") and weight.shape in (flat, (1, 1, *flat)))
-    if not fits or bias.shape not in ((bias.size,), (1, 1, 1, bias.size)) or not weight.size:
-        raise FCNXSError(
-            f"{path}: {_title(layer, 0, weight)} with {_title(layer, 1, bias)}: wrong shapes for a "
-            f"{kernel}x{kernel} convolution"
-        )
-    weight = weight.reshape(shape)
-    return weight[:, ::-1] if layer == "conv1_1" else weight, bias.reshape(-1)
-
-
-def _checked_symbol(params: Params, path: str | Path) -> mx.sym.Symbol:
-    """Trunk with the widths of the parameters, every one of which has the shape that it needs."""
-    width, fc = params["conv1_1_weight"].shape[0] / 64, params["fc6_weight"].shape[0]
-    symbol = get_vgg16fc_symbol(width=width, fc=fc)
-    shapes, _, _ = symbol.infer_shape(data=(1, 3, 64, 64))
-    for name, shape in zip(symbol.list_arguments(), shapes):
-        if name != "data" and params[name].shape != shape:
-            raise FCNXSError(
-                f"{path}: {name} has shape {params[name].shape}; a VGG-16 that begins with "
-                f"{params['conv1_1_weight'].shape[0]} channels needs {shape}"
-            )
-    return symbol
-
-
-def _dropped(layer: str) -> str:
-    return "dropped: the classifier's scores" if layer == "fc8" else "dropped: not a layer of the trunk"
-
-
-def _title(layer: str, index: int, blob: np.ndarray) -> str:
-    return f"{layer}[{index}] {blob.shape}"
 
 
 def _array(blob: Any, layer: str, path: str | Path) -> np.ndarray:  # noqa: ANN401  (a generated class)

@@ -23,6 +23,7 @@ from .compat import mxnet as mx
 from .data import IGNORE_LABEL, VGG_MEAN, reason
 from .errors import FCNXSError
 from .init import Params, is_input
+from .symbols.legacy import completed
 
 
 def versions() -> Dict[str, str]:
@@ -73,7 +74,8 @@ class Checkpoint:
 def load(prefix: str | os.PathLike[str], epoch: int, ctx: mx.Context | None = None) -> Checkpoint:
     """Read a checkpoint. Without a meta file it is one of the original's, with the original's mean.
 
-    Inputs that the original's solver saved among the parameters are left out.
+    Inputs that the original's solver saved among the parameters are left out, and symbols of its oldest
+    versions are completed (`symbols/legacy.py`).
 
     Raises:
         FCNXSError: a file is missing or cannot be read.
@@ -84,7 +86,7 @@ def load(prefix: str | os.PathLike[str], epoch: int, ctx: mx.Context | None = No
         if not file.is_file():
             raise FCNXSError(f"{file}: no such file (of checkpoint {prefix}, epoch {epoch})")
     try:
-        symbol = mx.sym.load(str(symbol_file))
+        symbol = completed(mx.sym.load(str(symbol_file)))
     except (mx.MXNetError, ValueError) as error:
         raise FCNXSError(f"{symbol_file}: not a symbol that MXNet reads: {_last_line(error)}") from None
     arg_params, aux_params = _load_params(params_file, ctx)

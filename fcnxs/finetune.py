@@ -39,6 +39,7 @@ def finetune(
     seed: int = 0,
     on_step: OnStep | None = None,
     on_epoch: OnEpoch | None = None,
+    pooling_convention: str | None = None,
 ) -> List[Dict[str, Any]]:
     """Train the stages in a row, the first from `parent`, each other from the one before.
 
@@ -48,6 +49,7 @@ def finetune(
     Args:
         parent: VGG-16 or an FCN, which one is told by its parameters. It is emptied, to save memory.
         meta: goes with the checkpoints; its classes are those of `train` and `val`.
+        pooling_convention: of the nets, 'valid' or 'full'; None takes the parent's.
 
     Returns:
         the rows of summary.json: name, epoch, the four scores of the last epoch on `val` (None
@@ -58,12 +60,12 @@ def finetune(
             finite, or as `FileIter`.
     """
     _refuse_to_overwrite(output, stages)
-    net = net_of(parent.arg_params, str(parent.params_file))
+    net = net_of(parent.arg_params, str(parent.params_file), parent.symbol)
     check_params(parent.symbol, parent.arg_params, parent.aux_params, str(parent.params_file))
     for before, name in zip([net.name, *(stage.name for stage in stages)], [stage.name for stage in stages]):
         if before not in lineage(name):
             raise FCNXSError(
-                f"{name} cannot start from {before}, which has more layers; change --stages or --prefix"
+                f"{name} cannot start from {before}, which has other layers; change --stages or --prefix"
             )
     numclass = len(meta.classes)
     output.mkdir(parents=True, exist_ok=True)
@@ -73,7 +75,8 @@ def finetune(
     parent.arg_params, parent.aux_params = {}, {}
     rows = _earlier_rows(output, stages)
     for stage in stages:
-        symbol = FCNXS[stage.name](numclass, width=net.width, fc=net.fc)
+        pooling = pooling_convention or net.pooling_convention
+        symbol = FCNXS[stage.name](numclass, width=net.width, fc=net.fc, pooling_convention=pooling)
         init = init_from_vgg16 if net.name == "vgg16" else init_from_fcnxs
         arg_params, aux_params = init(ctx, symbol, arg_params, aux_params)
         solver = make_solver(stage, symbol, arg_params, aux_params, ctx)

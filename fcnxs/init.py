@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Dict, Tuple
 
@@ -15,9 +16,14 @@ Params = Dict[str, mx.nd.NDArray]
 ANY_SIZE = (1, 3, 500, 500)  # of an image: weights have the same shapes at any
 
 # Layers that a net has beyond those of the one before it.
-SKIPS = {"fcn8s": ("score_pool3", "score4"), "fcn16s": ("score_pool4", "score2")}
-SCORES = ("score", "score_pool4", "score_pool3")
-DECONVOLUTIONS = ("bigscore", "score2", "score4")
+SKIPS = {
+    "fcn16s": ("score_pool4", "score2"),
+    "fcn8s": ("score_pool3", "score4"),
+    "fcn4s": ("score_pool2", "score8"),
+    "fcn2s": ("score_pool1", "score16"),
+}
+SCORES = ("score", *(score for score, _ in SKIPS.values()))
+DECONVOLUTIONS = ("bigscore", *(up for _, up in SKIPS.values()))
 
 
 def is_input(name: str) -> bool:
@@ -29,23 +35,42 @@ def is_input(name: str) -> bool:
 class Net:
     """What a set of parameters is, read off its shapes."""
 
-    name: str  # vgg16, fcn32s, fcn16s or fcn8s
+    name: str  # vgg16, fcn32s, ..., fcn2s, or fcn8s_atonce
     width: float  # channels, relative to VGG-16's
     fc: int  # channels of fc6 and fc7
     numclass: int | None  # None for VGG-16
+    pooling_convention: str = "valid"
 
 
-def net_of(arg_params: Params, where: str) -> Net:
-    """Tell the net, its width and its classes by its parameters; `where` names them in the error."""
+def net_of(arg_params: Params, where: str, symbol: mx.sym.Symbol | None = None) -> Net:
+    """Tell the net, its width and its classes by its parameters; `where` names them in the error.
+
+    Args:
+        symbol: tells what parameters do not: FCN-8s at-once from FCN-8s, and the rounding of pooled sizes.
+
+    Raises:
+        FCNXSError: it is neither VGG-16 nor an FCN on it.
+    """
+    if "conv1_weight" in arg_params:
+        raise FCNXSError(f"{where}: the parameters of an AlexNet; want those of VGG-16 or an FCN on it")
     for name in ("conv1_1_weight", "fc6_weight"):
         if name not in arg_params:
             raise FCNXSError(f"{where}: no {name} among the parameters; neither VGG-16 nor an FCN")
     width, fc = arg_params["conv1_1_weight"].shape[0] / 64, arg_params["fc6_weight"].shape[0]
+    pooling, scaled = _settings(symbol) if symbol else ("valid", False)
     if "score_weight" not in arg_params:
-        return Net("vgg16", width, fc, None)
+        return Net("vgg16", width, fc, None, pooling)
     has = {name.rpartition("_")[0] for name in arg_params}
-    name = next((stage for stage, layers in SKIPS.items() if has.intersection(layers)), "fcn32s")
-    return Net(name, width, fc, arg_params["score_weight"].shape[0])
+    name = next((net for net, layers in [*SKIPS.items()][::-1] if has.intersection(layers)), "fcn32s")
+    numclass = arg_params["score_weight"].shape[0]
+    return Net("fcn8s_atonce" if scaled else name, width, fc, numclass, pooling)
+
+
+def _settings(symbol: mx.sym.Symbol) -> Tuple[str, bool]:
+    """Pooling convention of a net, and whether it scales layers by a constant."""
+    nodes = json.loads(symbol.tojson())["nodes"]
+    full = any(node.get("attrs", {}).get("pooling_convention") == "full" for node in nodes)
+    return "full" if full else "valid", any(node["op"] == "_mul_scalar" for node in nodes)
 
 
 def check_params(
@@ -98,8 +123,8 @@ def init_from_fcnxs(
     """
     if "score_weight" not in fcnxs_args_from:
         raise FCNXSError("score_weight is missing: these are not the parameters of an FCN; use init_from_vgg16")
-    parent = net_of(fcnxs_args_from, "parent").name
-    later = {"fcn32s": ("fcn16s", "fcn8s"), "fcn16s": ("fcn8s",), "fcn8s": ()}[parent]
+    nets = ["fcn32s", *SKIPS]
+    later = nets[nets.index(net_of(fcnxs_args_from, "parent").name) + 1 :]
     new = [f"{layer}_{kind}" for net in later for layer in SKIPS[net] for kind in ("weight", "bias")]
     return _init(ctx, fcnxs_symbol, fcnxs_args_from, fcnxs_auxs_from, [*new, "bigscore_weight"])
 

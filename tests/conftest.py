@@ -13,10 +13,11 @@ from fcnxs import compat
 
 compat.use_the_machine()  # before MXNet loads
 
-from fcnxs.caffe import VGG16_CONVOLUTIONS, write_caffemodel  # noqa: E402
+from fcnxs.caffe import write_caffemodel  # noqa: E402
 from fcnxs.compat import mxnet as mx  # noqa: E402
 from fcnxs.init import is_input  # noqa: E402
 from fcnxs.shapes import write_voc  # noqa: E402
+from fcnxs.sources import VGG16_CONVOLUTIONS  # noqa: E402
 from fcnxs.tools.main import main  # noqa: E402
 
 WIDTH, FC = 1 / 16, 16  # of the nets in most tests: 4, 8, 16, 32, 32 channels

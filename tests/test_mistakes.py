@@ -52,7 +52,7 @@ def test_labels_of_255_alone_stop_the_run(run_folder, voc, tmp_path, capsys):
     ("more", "message"),
     [
         (["--stages", "fcn4s"], "--stages fcn4s: want some of fcn32s,fcn16s,fcn8s"),
-        (["--stages", "fcn16s,fcn32s"], "fcn32s cannot start from fcn16s, which has more layers"),
+        (["--stages", "fcn16s,fcn32s"], "fcn32s cannot start from fcn16s, which has other layers"),
         (["--stages", "fcn8s,fcn8s"], "--stages fcn8s,fcn8s: want"),
         (["--lr", "1e-3,1e-4"], "--lr 1e-3,1e-4: want 1 or 3 numbers"),
         (["--lr", "fast"], "--lr fast: want"),

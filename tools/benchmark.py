@@ -60,7 +60,8 @@ def peak_memory() -> float:
 def _convert(args: argparse.Namespace) -> int:
     import numpy as np
 
-    from ..caffe import VGG16_CONVOLUTIONS, write_caffemodel
+    from ..caffe import write_caffemodel
+    from ..sources import VGG16_CONVOLUTIONS
 
     rng, blobs, inputs = np.random.default_rng(0), {}, 3
     outputs = {"1": 64, "2": 128, "3": 256, "4": 512, "5": 512}

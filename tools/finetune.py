@@ -52,6 +52,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--momentum", type=float, metavar="M", help="instead of the recipe's")
     add("--wd", type=float, metavar="W", help="weight decay, instead of the recipe's")
+    add(
+        "--pooling-convention",
+        choices=("valid", "full"),
+        help="rounding of the pooled sizes: down as the original, or up as Caffe, by which no border is "
+        "without scores (default: the parent's)",
+    )
     add("--cut-off-size", type=int, metavar="N", help="train on random cuts of images larger than this")
     add("--seed", type=int, default=0, metavar="N", help="of the order of images and of dropout (default: 0)")
     options.add_gpus(parser)
@@ -96,8 +102,9 @@ def run(args: argparse.Namespace) -> int:
     for stage in stages:
         print(describe(stage))
     with Progress(len(train)) as progress:
+        told = (progress.step, progress.epoch)
         rows = finetune(
-            parent, stages, train, val, args.output, meta, ctx, args.seed, progress.step, progress.epoch
+            parent, stages, train, val, args.output, meta, ctx, args.seed, *told, args.pooling_convention
         )
     print(summary_table(rows))
     print(
@@ -158,7 +165,7 @@ def make_meta(args: argparse.Namespace, parent: Checkpoint) -> Meta:
     if net.numclass not in (None, len(classes)):
         raise FCNXSError(
             f"{parent.params_file} is an {net.name} for {net.numclass} classes, not {len(classes)}; "
-            "start from VGG-16 for other classes"
+            "start from VGG-16 for other classes (of Caffe's FCNs, `fcnxs convert --trunk` has it)"
         )
     same = classes == parent.meta.classes
     palette = parent.meta.palette if same else voc_palette(len(classes))

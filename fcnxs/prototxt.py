@@ -1,0 +1,126 @@
+"""The nets as Caffe describes them, for running a caffemodel in OpenCV.
+
+They are written from the published files (shelhamer/fcn.berkeleyvision.org voc-fcn*/val.prototxt), crop
+offsets included, and share nothing with `fcnxs.symbols`: what they check is that the two agree.
+"""
+
+from __future__ import annotations
+
+from typing import Dict
+
+VGG16_GROUPS = {"pool1": 2, "pool2": 2, "pool3": 3, "pool4": 3, "pool5": 3}  # convolutions before each
+
+# Of each FCN on VGG-16: its upsamplings (name, kernel, stride), skips (pool, offset), and last offset.
+SKIP16 = ("pool4", 5, "fuse_pool4")
+SKIP8 = ("pool3", 9, "fuse_pool3")
+UPSAMPLING = {
+    "fcn32s": ([], ("upscore", 64, 32), 19),
+    "fcn16s": ([("upscore2", *SKIP16)], ("upscore16", 32, 16), 27),
+    "fcn8s": ([("upscore2", *SKIP16), ("upscore_pool4", *SKIP8)], ("upscore8", 16, 8), 31),
+    "fcn8s_atonce": ([("upscore2", *SKIP16), ("upscore_pool4", *SKIP8)], ("upscore8", 16, 8), 31),
+}
+
+
+def prototxt(net: str, outputs: Dict[str, int], height: int, width: int, groups: int = 1) -> str:
+    """Text of a net for one input of 3 x `height` x `width`, BGR minus the mean; it ends in its scores.
+
+    Args:
+        net: vgg16 (the classifier), vgg16fc, or the name of an FCN of `fcnxs.symbols.NETS`.
+        outputs: channels of every layer that has weights, by Caffe's names. A classifier without fc8
+            ends in relu7.
+        groups: of the deconvolutions.
+    """
+    text = _Text(outputs, height, width, groups)
+    if net == "fcn_alexnet":
+        _alexnet(text)
+        text.upsample("upscore", text.last, 63, 32)
+        text.crop("score", "upscore", "data", 18)
+    else:
+        _vgg16(text, net)
+    if net in UPSAMPLING:
+        skips, (up, kernel, stride), offset = UPSAMPLING[net]
+        text.convolution("score_fr", 1)
+        for up2, pool, skip_offset, fused in skips:
+            text.upsample(up2, text.last, 4, 2)
+            if net == "fcn8s_atonce":
+                text.layer(f"scale_{pool}", "Scale", "", pool)
+            score = text.convolution(f"score_{pool}", 1, bottom=text.last if "atonce" in net else pool)
+            text.crop(f"{score}c", score, up2, skip_offset)
+            text.layer(fused, "Eltwise", "eltwise_param { operation: SUM }", up2, f"{score}c")
+        text.upsample(up, text.last, kernel, stride)
+        text.crop("score", up, "data", offset)
+    return text.text
+
+
+class _Text:
+    """A prototxt that grows by a layer at a time; `last` is the name of the newest output."""
+
+    def __init__(self, outputs: Dict[str, int], height: int, width: int, groups: int) -> None:
+        sizes = "".join(f"input_dim: {size}\n" for size in (1, 3, height, width))
+        self.text, self.last = f'input: "data"\n{sizes}', "data"
+        self.outputs, self.groups = outputs, groups
+
+    def layer(self, name: str, kind: str, settings: str, *bottoms: str, in_place: bool = False) -> str:
+        """Layer on `bottoms`, or on the last one. In place, the name of its output is that of its input."""
+        bottoms = bottoms or (self.last,)
+        self.last = bottoms[0] if in_place else name
+        inputs = " ".join(f'bottom: "{bottom}"' for bottom in bottoms)
+        self.text += f'layer {{ name: "{name}" type: "{kind}" {inputs} top: "{self.last}" {settings} }}\n'
+        return self.last
+
+    def convolution(
+        self, name: str, kernel: int, pad: int = 0, stride: int = 1, group: int = 1, bottom: str | None = None
+    ) -> str:
+        settings = f"num_output: {self.outputs[name]} kernel_size: {kernel} pad: {pad} stride: {stride}"
+        bottoms = () if bottom is None else (bottom,)
+        return self.layer(name, "Convolution", f"convolution_param {{ {settings} group: {group} }}", *bottoms)
+
+    def convolution_relu(self, name: str, *settings: int) -> None:
+        self.convolution(name, *settings)
+        self.layer(f"relu_{name}", "ReLU", "", in_place=True)
+
+    def pool(self, name: str, kernel: int) -> None:
+        self.layer(name, "Pooling", f"pooling_param {{ pool: MAX kernel_size: {kernel} stride: 2 }}")
+
+    def upsample(self, name: str, bottom: str, kernel: int, stride: int) -> None:
+        settings = f"num_output: {self.outputs[name]} kernel_size: {kernel} stride: {stride}"
+        settings += f" group: {self.groups} bias_term: false"
+        self.layer(name, "Deconvolution", f"convolution_param {{ {settings} }}", bottom)
+
+    def crop(self, name: str, bottom: str, like: str, offset: int) -> None:
+        self.layer(name, "Crop", f"crop_param {{ axis: 2 offset: {offset} }}", bottom, like)
+
+
+def _vgg16(text: _Text, net: str) -> None:
+    """Layers of VGG-16 up to relu7; of the classifier up to fc8, if there are weights for it."""
+    for stage, (pool, count) in enumerate(VGG16_GROUPS.items(), 1):
+        for i in range(1, count + 1):
+            first = stage == i == 1 and net != "vgg16"
+            text.convolution_relu(f"conv{stage}_{i}", 3, 100 if first else 1)
+        text.pool(pool, 2)
+    for name, kernel in (("fc6", 7), ("fc7", 1)):
+        if net == "vgg16":
+            text.layer(name, "InnerProduct", f"inner_product_param {{ num_output: {text.outputs[name]} }}")
+            text.layer(f"relu_{name}", "ReLU", "", in_place=True)
+        else:
+            text.convolution_relu(name, kernel)
+    if net == "vgg16" and "fc8" in text.outputs:
+        text.layer("fc8", "InnerProduct", f"inner_product_param {{ num_output: {text.outputs['fc8']} }}")
+
+
+def _alexnet(text: _Text) -> None:
+    """Layers of FCN-AlexNet up to its scores."""
+    norm = "lrn_param { local_size: 5 alpha: 0.0001 beta: 0.75 }"
+    text.convolution_relu("conv1", 11, 100, 4)
+    text.pool("pool1", 3)
+    text.layer("norm1", "LRN", norm)
+    text.convolution_relu("conv2", 5, 2, 1, 2)
+    text.pool("pool2", 3)
+    text.layer("norm2", "LRN", norm)
+    text.convolution_relu("conv3", 3, 1)
+    text.convolution_relu("conv4", 3, 1, 1, 2)
+    text.convolution_relu("conv5", 3, 1, 1, 2)
+    text.pool("pool5", 3)
+    text.convolution_relu("fc6", 6)
+    text.convolution_relu("fc7", 1)
+    text.convolution("score_fr", 1)

@@ -1,0 +1,98 @@
+"""What the arrays of a file of weights are called, by framework, and what is done to them on the way in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Dict, Iterable, Iterator, NamedTuple, Tuple
+
+import numpy as np
+
+from .caffe import iterate_layers
+from .errors import FCNXSError
+
+FCN_MEAN = (122.67892, 116.66877, 104.00699)  # RGB; of shelhamer/fcn.berkeleyvision.org
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # RGB, of images of 0 to 1
+
+VGG16_CONVOLUTIONS = (
+    *("conv1_1", "conv1_2", "conv2_1", "conv2_2", "conv3_1", "conv3_2", "conv3_3"),
+    *("conv4_1", "conv4_2", "conv4_3", "conv5_1", "conv5_2", "conv5_3"),
+)
+# Layers of Caffe's FCNs that have another name here.
+CAFFE_NAMES = {
+    **{"score_fr": "score", "upscore2": "score2", "upscore_pool4": "score4"},
+    **dict.fromkeys(("upscore", "upscore16", "upscore8"), "bigscore"),
+}
+# Constants of FCN-8s at-once, which its file has as layers.
+SCALES = {"scale_pool4": 0.01, "scale_pool3": 0.0001}
+
+# Channels of the first convolution and its name, at full width.
+FIRST = {"conv1_1": 64, "conv1": 96}
+
+KINDS = ("weight", "bias")
+
+
+class NamedArray(NamedTuple):
+    """An array of a file: its title there, the layer and parameter it is for, and what was done to it."""
+
+    title: str
+    layer: str
+    parameter: str | None
+    values: np.ndarray
+    done: str
+
+
+def arrays_of_caffe(path: str | Path) -> Iterator[NamedArray]:
+    """Arrays of a caffemodel; conv1 takes RGB instead of BGR."""
+    for layer, blobs in iterate_layers(path):
+        name = CAFFE_NAMES.get(layer, layer)
+        for i, values in enumerate(blobs):
+            done, parameter = "", f"{name}_{KINDS[i]}" if i < 2 else None
+            if name in FIRST and i == 0 and values.ndim == 4 and values.shape[1] == 3:
+                values, done = values[:, ::-1], "BGR to RGB"
+            if layer in SCALES:
+                if i > 0 or not np.allclose(values, SCALES[layer], rtol=1e-6, atol=0):
+                    raise FCNXSError(f"{path}: layer {layer} is not the constant {SCALES[layer]:g}")
+                parameter, done = None, f"dropped: the net has the constant {SCALES[layer]:g}"
+            yield NamedArray(f"{layer}[{i}] {blobs[i].shape}", name, parameter, values, done)
+
+
+def arrays_of_sequential(path: str | Path, tensors: Dict[str, np.ndarray]) -> Iterator[NamedArray]:
+    """Arrays of VGG-16 as Gluon, torchvision and timm name them; conv1_1 takes images of 0 to 255.
+
+    Raises:
+        FCNXSError: it is VGG-16 with batch normalisation.
+    """
+    if any("running_mean" in key for key in tensors):
+        raise FCNXSError(f"{path}: has batch normalisation; the FCNs are built on VGG-16 without it")
+    names = sequential_names(tensors)
+    for key in list(tensors):
+        values, done = tensors.pop(key), ""
+        layer, kind = names.get(key, (key, None))
+        parameter = kind and f"{layer}_{kind}"
+        if parameter == "conv1_1_weight" and values.ndim == 4 and values.shape[1] == 3:
+            scale = 255 * np.asarray(IMAGENET_STD).reshape(1, 3, 1, 1)
+            values, done = (values / scale).astype(np.float32), "divided by 255 times the deviation"
+        yield NamedArray(f"{key} {values.shape}", layer, parameter, values, done)
+
+
+def sequential_names(keys: Iterable[str]) -> Dict[str, Tuple[str, str]]:
+    """Layer and kind, weight or bias, of every key that one of the naming schemes has."""
+    layers = (*VGG16_CONVOLUTIONS, "fc6", "fc7", "fc8")
+    places = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)  # of the convolutions among `features`
+    convolutions = [f"features.{place}" for place in places]
+    by_order = [*(f"conv{i}" for i in range(13)), *(f"dense{i}" for i in range(3))]
+    schemes = {}
+    for scheme in (
+        [*convolutions, "features.31", "features.33", "output"],  # Gluon, save_parameters
+        [*convolutions, "classifier.0", "classifier.3", "classifier.6"],  # torchvision
+        [*convolutions, "pre_logits.fc1", "pre_logits.fc2", "head.fc"],  # timm
+    ):
+        schemes.update(
+            {f"{name}.{kind}": (layer, kind) for name, layer in zip(scheme, layers) for kind in KINDS}
+        )
+    found = {key: schemes[key] for key in keys if key in schemes}
+    for key in keys:  # Gluon, before save_parameters, and exported: [arg:][vgg0_]conv0_weight
+        parts = key.rpartition(":")[2].split("_")[-2:]
+        if len(parts) == 2 and parts[0] in by_order and parts[1] in KINDS:
+            found[key] = (layers[by_order.index(parts[0])], parts[1])
+    return found
