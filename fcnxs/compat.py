@@ -14,6 +14,7 @@ from __future__ import annotations
 import ctypes
 import importlib.util
 import os
+import sys
 from types import ModuleType
 
 import numpy as np
@@ -56,11 +57,16 @@ def use_the_machine() -> None:
 
 
 def __getattr__(name: str) -> ModuleType:
-    """Give `fcnxs.compat.mxnet`: MXNet, imported now.
+    """Give `fcnxs.compat.mxnet` and `fcnxs.compat.gluoncv`, imported now.
+
+    GluonCV 0.10.5 refuses to load where PyTorch 2 is installed, of which it needs nothing here: PyTorch is
+    hidden from it while it loads.
 
     Raises:
         ModuleNotFoundError: MXNet is not installed; the message says which extras install it.
     """
+    if name == "gluoncv":
+        return _import_gluoncv()
     if name != "mxnet":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
@@ -70,3 +76,14 @@ def __getattr__(name: str) -> ModuleType:
             raise
         raise ModuleNotFoundError(INSTALL_HINT, name="mxnet") from None
     return mxnet
+
+
+def _import_gluoncv() -> ModuleType:
+    torch = {"torch": sys.modules["torch"]} if "torch" in sys.modules else {}
+    sys.modules["torch"] = None  # makes `import torch` fail
+    try:
+        import gluoncv
+    finally:
+        del sys.modules["torch"]
+        sys.modules.update(torch)
+    return gluoncv

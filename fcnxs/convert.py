@@ -159,15 +159,21 @@ def _converted(
         array = taken.pop(name)
         params[name], done = _fitted(path, array, shapes[name], TITLES[net])
         fates.append(Fate(array.title, f"{name} {shapes[name]}", done))
-    classifier = {name: taken[name] for name in ("fc8_weight", "fc8_bias") if name in taken}
+    classifier = _classifier(path, taken, fc)
     for array in taken.values():
         what = "the classifier's scores" if array.layer == "fc8" else f"not a layer of {TITLES[net]}"
         fates.append(Fate(array.title, None, f"dropped: {what}"))
-    fc8 = (
-        {name: mx.nd.array(array.values) for name, array in classifier.items()} if len(classifier) == 2 else {}
-    )
     symbol, numclass = NETS[net](**settings), settings.get("numclass")
-    return Converted(framework, net, symbol, params, mean, fates, width, fc, numclass, fc8)
+    return Converted(framework, net, symbol, params, mean, fates, width, fc, numclass, classifier)
+
+
+def _classifier(path: str | Path, taken: Dict[str, NamedArray], fc: int) -> Params:
+    """Parameters of fc8, if both are there."""
+    if not {"fc8_weight", "fc8_bias"} <= taken.keys():
+        return {}
+    classes = taken["fc8_bias"].values.size
+    shapes = {"fc8_weight": (classes, fc, 1, 1), "fc8_bias": (classes,)}
+    return {name: _fitted(path, taken[name], shape, "VGG-16")[0] for name, shape in shapes.items()}
 
 
 def _shapes(path: str | Path, net: str, settings: dict, first: str) -> Dict[str, Tuple[int, ...]]:

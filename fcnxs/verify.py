@@ -48,8 +48,10 @@ class Comparison:
 
     @property
     def equal(self) -> bool:
-        """Whether both are within `TOLERANCE` and `AGREEMENT`."""
-        return self.difference <= TOLERANCE * self.largest and self.agreement >= AGREEMENT  # NaN is not
+        """Whether both are within `TOLERANCE` and `AGREEMENT`; one pixel of a small image may be a tie."""
+        pixels = self.shape[2] * self.shape[3]
+        others = round((1 - self.agreement) * pixels)
+        return self.difference <= TOLERANCE * self.largest and others <= max(1, (1 - AGREEMENT) * pixels)
 
 
 def compare(ours: np.ndarray, theirs: np.ndarray, runtime: str) -> Comparison:

@@ -17,7 +17,7 @@ def get_fcn_alexnet_symbol(
     """FCN-AlexNet: the class scores of AlexNet, upsampled 32 times. Inputs and output as `get_fcnxs_symbol`.
 
     Args:
-        width: scale of the channels of conv1 to conv5, a multiple of 1/32.
+        width: scale of the channels of conv1 to conv5, a multiple of 1/16.
         pooling_convention: 'valid' needs H and W of 27 at least; 'full', Caffe's, takes any.
 
     Source: shelhamer/fcn.berkeleyvision.org voc-fcn-alexnet/net.py.

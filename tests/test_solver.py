@@ -6,8 +6,9 @@ import pytest
 from conftest import FC, WIDTH, Images, fresh_probabilities, random_params, random_vgg16
 
 from fcnxs import FCNXSError
-from fcnxs.caffe import read_vgg16, write_caffemodel
+from fcnxs.caffe import write_caffemodel
 from fcnxs.compat import mxnet as mx
+from fcnxs.convert import read
 from fcnxs.data import FileIter
 from fcnxs.executors import Executors
 from fcnxs.init import init_from_fcnxs, init_from_vgg16
@@ -125,7 +126,7 @@ def test_one_image_can_be_learnt_by_heart(voc, ctx, tmp_path):
     (tmp_path / "one.lst").write_text(f"0\t{voc}/JPEGImages/{name}.jpg\t{voc}/SegmentationClass/{name}.png\n")
     data = FileIter(tmp_path, "one.lst", num_classes=5)
     write_caffemodel(tmp_path / "vgg", random_vgg16(3, width=1 / 8, fc=64))
-    parent = read_vgg16(tmp_path / "vgg").arg_params
+    parent = read(tmp_path / "vgg").arg_params
     parent["conv1_1_weight"] /= 60  # of a net for inputs of about 1
     symbol = without_dropout(get_fcn8s_symbol(5, width=1 / 8, fc=64))
     args, auxs = init_from_vgg16(ctx, symbol, parent, {})
@@ -141,7 +142,7 @@ def test_the_flow_of_the_original_s_fcn_xs_py(voc, ctx, tmp_path, caplog):
     """What apache/mxnet 1.4.1 example/fcn-xs/fcn_xs.py does, with its arguments and callbacks."""
     caplog.set_level(logging.INFO)
     write_caffemodel(tmp_path / "vgg", random_vgg16())
-    vgg16 = read_vgg16(tmp_path / "vgg")
+    vgg16 = read(tmp_path / "vgg")
     mx.model.save_checkpoint(str(tmp_path / "VGG_FC"), 74, vgg16.symbol, vgg16.arg_params, {})
     lists = {}
     for split in ("train", "val"):

@@ -77,9 +77,8 @@ def run(args: argparse.Namespace) -> int:
     dropped = sum(fate.parameter is None for fate in converted.fates)
     classes = f", {converted.numclass} classes" if converted.numclass else ""
     print(f"{TITLES[converted.net]} of width {converted.width:g} and fc {converted.fc}{classes}")
-    print(
-        f"{len(converted.arg_params)} parameters, {len(rows)} arrays, {dropped} dropped; mean RGB {converted.mean}"
-    )
+    print(f"{len(converted.arg_params)} parameters, {len(rows)} arrays, {dropped} dropped")
+    print(f"mean RGB {converted.mean}")
     try:
         file = checkpoint.save(args.prefix, 0, converted.symbol, converted.arg_params, {}, meta, check=check)
     except _NotEqual:

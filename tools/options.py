@@ -77,9 +77,9 @@ def default_classes(numclass: int | None) -> List[str]:
     """Names where nobody gave any: PASCAL VOC's for 21 classes or none known, else numbers."""
     if numclass not in (None, 21):
         return [f"class {number}" for number in range(numclass)]
-    from gluoncv.data import VOCSegmentation
+    from ..compat import gluoncv
 
-    return [name.lower() for name in VOCSegmentation.CLASSES]
+    return [name.lower() for name in gluoncv.data.VOCSegmentation.CLASSES]
 
 
 def tell_mean(prefix: str, source: Checkpoint) -> None:

@@ -1,0 +1,393 @@
+import sys
+
+import numpy as np
+import pytest
+from conftest import FC, WIDTH, random_vgg16
+from PIL import Image
+
+from fcnxs import FCNXSError, checkpoint
+from fcnxs.caffe import write_caffemodel
+from fcnxs.compat import mxnet as mx
+from fcnxs.convert import read
+from fcnxs.predict import Segmenter
+from fcnxs.sources import FCN_MEAN, VGG16_CONVOLUTIONS
+from fcnxs.tools.main import main
+from fcnxs.tools.parity import FCNS, random_blobs
+from fcnxs.verify import verify
+
+
+def photo(height=60, width=70, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3)).astype(np.uint8)
+
+
+def as_checkpoint(converted, file):
+    meta = checkpoint.Meta(mean=converted.mean)
+    return checkpoint.Checkpoint(converted.symbol, converted.arg_params, {}, meta, file)
+
+
+def changed(blobs, layer, index, array):
+    arrays = list(blobs[layer])
+    arrays[index] = array
+    return {**blobs, layer: arrays}
+
+
+@pytest.fixture
+def fcn(tmp_path):
+    """Write an FCN of Caffe's for 7 classes, changed by a function."""
+
+    def make(net, change=lambda blobs: blobs, v1=False):
+        file = tmp_path / "net.caffemodel"
+        write_caffemodel(file, change(random_blobs(net, WIDTH, FC, 7)), v1)
+        return file
+
+    return make
+
+
+@pytest.mark.parametrize("v1", [False, True])
+def test_every_blob_and_every_parameter_is_accounted_for(v1, tmp_path):
+    blobs = random_vgg16(3)
+    write_caffemodel(tmp_path / "net.caffemodel", blobs, v1)
+    vgg16 = read(tmp_path / "net.caffemodel")
+    params = {name: array.asnumpy() for name, array in vgg16.arg_params.items()}
+    assert set(params) == set(vgg16.symbol.list_arguments()) - {"data"}
+    for layer, (weight, bias) in blobs.items():
+        if layer == "fc8":
+            continue
+        if layer == "conv1_1":
+            weight = weight[:, ::-1]
+        np.testing.assert_array_equal(params[f"{layer}_weight"].reshape(weight.shape), weight)
+        np.testing.assert_array_equal(params[f"{layer}_bias"], bias)
+    assert params["fc6_weight"].shape == (FC, 32, 7, 7) and params["fc7_weight"].shape == (FC, FC, 1, 1)
+    assert len(vgg16.fates) == 32
+    made = [fate.parameter.split()[0] for fate in vgg16.fates if fate.parameter]
+    assert sorted(made) == sorted(params)
+    assert [fate.blob.split()[0] for fate in vgg16.fates if not fate.parameter] == ["fc8[0]", "fc8[1]"]
+    assert vgg16.fates[0].what == "copied, BGR to RGB" and "dropped" in vgg16.fates[-1].what
+    assert vgg16.net == "vgg16fc" and vgg16.mean == (123.68, 116.779, 103.939)
+    np.testing.assert_array_equal(vgg16.classifier["fc8_weight"].asnumpy().reshape(7, FC), blobs["fc8"][0])
+
+
+@pytest.mark.parametrize("v1", [False, True])
+def test_vgg_16_equals_opencv_s_caffe_runtime(v1, tmp_path):
+    write_caffemodel(tmp_path / "net.caffemodel", random_vgg16(1), v1)
+    vgg16 = read(tmp_path / "net.caffemodel")
+    result = verify(tmp_path / "net.caffemodel", vgg16, as_checkpoint(vgg16, tmp_path), photo())
+    assert result.equal and result.shape == (1, 7, 1, 1) and result.largest > 0.1
+    blobs = random_vgg16(1)
+    del blobs["fc8"]  # then relu7 is compared
+    write_caffemodel(tmp_path / "net.caffemodel", blobs, v1)
+    vgg16 = read(tmp_path / "net.caffemodel")
+    result = verify(tmp_path / "net.caffemodel", vgg16, as_checkpoint(vgg16, tmp_path), photo())
+    assert result.equal and result.shape == (1, FC, 1, 1) and result.largest > 0.1
+
+
+@pytest.mark.parametrize("net", FCNS)
+def test_an_fcn_of_caffe_is_told_by_its_layers_and_used_at_once(net, fcn, tmp_path, voc, capsys):
+    """For 5 classes: convert, evaluate, segment and export, with nothing between them."""
+    file = fcn(net)
+    write_caffemodel(file, random_blobs(net, WIDTH, FC, 5), v1=True)
+    prefix, image = str(tmp_path / "fcn"), str(tmp_path / "photo.png")
+    Image.fromarray(photo()).save(image)
+    assert main(["convert", str(file), prefix, "--verify", image]) == 0
+    told = capsys.readouterr().out
+    assert "5 classes" in told and "OpenCV runs the source" in told and "agree on 100.0000% of" in told
+    loaded = checkpoint.load(prefix, 0)
+    assert loaded.meta.mean == FCN_MEAN and loaded.meta.classes == [f"class {i}" for i in range(5)]
+    assert len(loaded.meta.palette) == 5
+    at = ["--prefix", prefix, "--epoch", "0"]
+    assert main(["evaluate", *at, "--data", str(voc)]) == 0
+    assert main(["segment", *at, image, "--output", str(tmp_path / "masks")]) == 0
+    assert main(["export", *at, "--output", str(tmp_path / "deploy")]) == 0
+    mask = np.asarray(Image.open(tmp_path / "masks" / "photo.png"))
+    np.testing.assert_array_equal(mask, Segmenter(loaded)(photo()))
+    assert len(np.unique(mask)) > 1
+
+
+def test_an_fcn_for_21_classes_has_voc_s_names(tmp_path, capsys):
+    write_caffemodel(tmp_path / "net", random_blobs("fcn32s", WIDTH, FC, 21))
+    assert main(["convert", str(tmp_path / "net"), str(tmp_path / "fcn")]) == 0, capsys.readouterr().err
+    assert checkpoint.load(tmp_path / "fcn", 0).meta.classes[:3] == ["background", "airplane", "bicycle"]
+
+
+def test_pooling_rounds_up_for_fcns_and_down_for_vgg_16_unless_told(fcn, caffemodel):
+    def convention(converted):
+        return {'"pooling_convention": "full"' in converted.symbol.tojson()}
+
+    assert convention(read(fcn("fcn16s"))) == {True}
+    assert convention(read(fcn("fcn16s"), pooling_convention="valid")) == {False}
+    assert convention(read(caffemodel)) == {False}
+    assert convention(read(caffemodel, pooling_convention="full")) == {True}
+
+
+def test_deconvolutions_of_single_channels_are_made_dense(fcn, tmp_path):
+    def channelwise(blobs):
+        return {
+            name: [np.stack([a[i, i][None] for i in range(7)])] if name.startswith("upscore") else [a, *rest]
+            for name, (a, *rest) in blobs.items()
+        }
+
+    file = fcn("fcn8s", channelwise)
+    converted = read(file)
+    weight = converted.arg_params["bigscore_weight"].asnumpy()
+    assert weight.shape == (7, 7, 16, 16) and not weight[~np.eye(7, dtype=bool)].any()
+    assert verify(file, converted, as_checkpoint(converted, file), photo()).equal
+
+
+def test_trunk_of_an_fcn_keeps_that_net_s_mean(fcn):
+    vgg16 = read(fcn("fcn32s"), trunk=True)
+    assert vgg16.net == "vgg16fc" and vgg16.numclass is None
+    assert set(vgg16.arg_params) == set(vgg16.symbol.list_arguments()) - {"data"}
+    assert vgg16.mean == FCN_MEAN == (122.67892, 116.66877, 104.00699)
+    assert [fate.blob for fate in vgg16.fates if not fate.parameter] == [
+        "score_fr[0] (7, 16, 1, 1)",
+        "score_fr[1] (7,)",
+        "upscore[0] (7, 7, 64, 64)",
+    ]
+
+
+NAN = random_vgg16()["conv3_2"][0].copy()
+NAN[1, 2, 0, 0] = np.nan
+
+
+@pytest.mark.parametrize(
+    ("broken", "message"),
+    [
+        (lambda b: {k: v for k, v in b.items() if k != "conv3_2"}, "layers conv3_2 of VGG-16 are not, or"),
+        (lambda b: changed(b, "conv3_2", 0, NAN), r"conv3_2\[0\] \(16, 16, 3, 3\) holds values that are not"),
+        (lambda b: changed(b, "fc8", 0, b["fc8"][0] * np.nan), r"fc8\[0\] \(7, 16\) holds values that are not"),
+        (
+            lambda b: changed(b, "fc7", 1, np.array([np.inf] * FC)),
+            r"fc7\[1\] \(16,\) holds values that are not",
+        ),
+        (lambda b: changed(b, "fc6", 0, b["fc6"][0][:, :-1]), r"fc6\[0\] \(16, 1567\) has the wrong shape"),
+        (
+            lambda b: changed(b, "conv2_1", 0, b["conv2_1"][0][..., :2]),
+            r"conv2_1\[0\] \(8, 4, 3, 2\) has the wrong shape .* needs \(8, 4, 3, 3\)",
+        ),
+        (
+            lambda b: changed(b, "conv1_1", 1, np.zeros(5)),
+            r"conv1_1\[0\] .*wrong shape .* needs \(5, 3, 3, 3\)",
+        ),
+        (lambda b: changed(b, "conv1_1", 1, np.zeros(0)), "conv1_1 or fc6 has no channels"),
+        (lambda b: changed(b, "conv5_1", 1, b["conv5_1"][1][:5]), r"conv5_1\[1\] \(5,\) has the wrong shape"),
+        (lambda b: {**b, "conv1_2": b["conv1_2"][:1]}, "layers conv1_2 of VGG-16 are not, or not whole"),
+        (lambda b: {**b, "conv1_2": [*b["conv1_2"], np.ones(3)]}, r"conv1_2\[2\] \(3,\) has no place"),
+        (lambda b: {**b, "score_fr": b["fc8"]}, "layers bigscore of FCN-32s are not"),
+        (
+            lambda b: {f"{k}x": v for k, v in b.items()},
+            "neither VGG-16 nor one of the FCNs: .* conv1_1x, conv1_2x",
+        ),
+    ],
+)
+def test_a_damaged_net_is_refused_by_the_layer_s_name(broken, message, tmp_path):
+    file = tmp_path / "net.caffemodel"
+    write_caffemodel(file, broken(random_vgg16()))
+    with pytest.raises(FCNXSError, match=f"net.caffemodel: .*{message}"):
+        read(file)
+
+
+@pytest.mark.parametrize(
+    ("net", "broken", "message"),
+    [
+        (
+            "fcn8s_atonce",
+            lambda b: changed(b, "scale_pool3", 0, b["scale_pool3"][0] * 2),
+            "scale_pool3 is not the",
+        ),
+        (
+            "fcn16s",
+            lambda b: {**b, "upscore2": [*b["upscore2"], np.ones(7)]},
+            r"upscore2\[1\] \(7,\) has no place",
+        ),
+        ("fcn32s", lambda b: changed(b, "score_fr", 1, np.zeros(300)), "not 1 to 255 classes"),
+        ("fcn_alexnet", lambda b: {k: v for k, v in b.items() if k != "conv4"}, "layers conv4 of FCN-AlexNet"),
+        (
+            "fcn_alexnet",
+            lambda b: {k: v for k, v in b.items() if "score" not in k},
+            "its layers are conv1, conv2",
+        ),
+        ("fcn_alexnet", lambda b: changed(b, "conv1", 1, np.zeros(1)), "conv1 has 1 channels: width="),
+    ],
+)
+def test_a_damaged_fcn_is_refused_by_the_layer_s_name(net, broken, message, fcn):
+    with pytest.raises(FCNXSError, match=message):
+        read(fcn(net, broken))
+
+
+def test_a_deconvolution_s_bias_of_zeros_is_dropped(fcn):
+    fates = read(fcn("fcn16s", lambda b: {**b, "upscore2": [*b["upscore2"], np.zeros(7)]})).fates
+    assert [fate.blob for fate in fates if not fate.parameter] == ["upscore2[1] (7,)"]
+
+
+def test_verify_finds_a_difference_and_nothing_is_written(caffemodel, tmp_path, capsys, monkeypatch):
+    """The channel order of the first layer is what a conversion most easily gets wrong."""
+    image = tmp_path / "photo.png"
+    Image.fromarray(photo()).save(image)
+    out = tmp_path / "out"
+    arguments = ["convert", str(caffemodel), str(out / "vgg"), "--verify", str(image)]
+    monkeypatch.setattr("fcnxs.sources.FIRST", {"conv1": 96})
+    assert main(arguments) == 1
+    captured = capsys.readouterr()
+    assert "gives other scores; nothing was written" in captured.err and "largest difference" in captured.out
+    assert list(out.iterdir()) == []
+    monkeypatch.undo()
+    assert main(arguments) == 0
+    assert sorted(file.name for file in out.iterdir()) == [
+        "vgg-0000.params",
+        "vgg-meta.json",
+        "vgg-symbol.json",
+    ]
+
+
+FEATURES = [f"features.{i}" for i in (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)]
+GLUON = [*FEATURES, "features.31", "features.33", "output"]
+TORCHVISION = [*FEATURES, "classifier.0", "classifier.3", "classifier.6"]
+TIMM = [*FEATURES, "pre_logits.fc1", "pre_logits.fc2", "head.fc"]
+
+
+def named(names, separator="."):
+    """A narrow random VGG-16 for images of 0 to 1, normalised, RGB, by the names of a framework."""
+    tensors = {}
+    for name, (weight, bias) in zip(names, random_vgg16(4).values()):
+        if name in ("pre_logits.fc1", "pre_logits.fc2"):
+            weight = weight.reshape(FC, -1, *((7, 7) if name.endswith("fc1") else (1, 1)))
+        tensors[f"{name}{separator}weight"], tensors[f"{name}{separator}bias"] = weight, bias
+    return tensors
+
+
+def write(file, tensors):
+    if file.suffix == ".safetensors":
+        from safetensors.numpy import save_file
+
+        save_file(tensors, file)
+    elif file.suffix == ".pth":
+        torch = pytest.importorskip("torch")
+        torch.save({name: torch.from_numpy(values) for name, values in tensors.items()}, file)
+    else:
+        mx.nd.save(str(file), {name: mx.nd.array(values) for name, values in tensors.items()})
+    return file
+
+
+def float64_vgg16(tensors, image):
+    """Scores of the 1000 classes, computed with OpenCV-free NumPy in float64 from an image of 0 to 255."""
+    x = ((image / 255 - (0.485, 0.456, 0.406)) / (0.229, 0.224, 0.225)).transpose(2, 0, 1)
+    values = [*tensors.values()]
+    for i, layer in enumerate(VGG16_CONVOLUTIONS):
+        padded = np.pad(x, [(0, 0), (1, 1), (1, 1)])
+        windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(1, 2))
+        x = np.einsum("chwij,ocij->ohw", windows, values[2 * i].astype(np.float64), optimize=True)
+        x = np.maximum(x + values[2 * i + 1][:, None, None], 0)
+        if layer in ("conv1_2", "conv2_2", "conv3_3", "conv4_3", "conv5_3"):
+            x = x.reshape(len(x), x.shape[1] // 2, 2, -1, 2).max((2, 4))
+    x = x.reshape(-1)
+    for i in (26, 28):
+        x = np.maximum(values[i].reshape(FC, -1).astype(np.float64) @ x + values[i + 1], 0)
+    return values[30].astype(np.float64) @ x + values[31]
+
+
+@pytest.mark.parametrize(
+    ("name", "names", "separator"),
+    [
+        ("gluon.params", GLUON, "."),
+        ("gluoncv.params", [*(f"conv{i}" for i in range(13)), *(f"dense{i}" for i in range(3))], "_"),
+        (
+            "exported.params",
+            [f"arg:vgg0_{n}{i}" for n, c in (("conv", 13), ("dense", 3)) for i in range(c)],
+            "_",
+        ),
+        ("torchvision.safetensors", TORCHVISION, "."),
+        ("timm.safetensors", TIMM, "."),
+        ("torchvision.pth", TORCHVISION, "."),
+    ],
+)
+def test_vgg_16_of_other_frameworks_gives_their_output(name, names, separator, tmp_path):
+    """The input's scale is in conv1_1, the mean in the meta file; the other runtime normalises the image."""
+    tensors = named(names, separator)
+    file = write(tmp_path / name, tensors)
+    vgg16 = read(file)
+    assert vgg16.mean == (123.675, 116.28, 103.53)
+    assert len(vgg16.fates) == 32 and sum(fate.parameter is None for fate in vgg16.fates) == 2
+    image = photo(224, 224, seed=5)
+    result = verify(file, vgg16, as_checkpoint(vgg16, file), image)
+    assert result.runtime in ("Gluon", "PyTorch") and result.equal
+    expected = float64_vgg16(tensors, image)
+    from fcnxs.data import preprocess
+    from fcnxs.symbols import get_vgg16_symbol
+    from fcnxs.verify import run_mxnet
+
+    scores = get_vgg16_symbol(7, width=WIDTH, fc=FC).get_internals()["fc8_output"]
+    ours = run_mxnet(scores, {**vgg16.arg_params, **vgg16.classifier}, preprocess(image, vgg16.mean))
+    np.testing.assert_allclose(ours.reshape(-1), expected, atol=1e-5 * np.abs(expected).max())
+
+
+def test_gluon_s_own_vgg_16_file_is_read(tmp_path, capsys):
+    """The model zoo's class, narrow in its convolutions alone; its file in both of Gluon's ways."""
+    from mxnet.gluon.model_zoo.vision import VGG
+
+    net = VGG([2, 2, 3, 3, 3], [4, 8, 16, 32, 32], classes=10)
+    net.initialize(mx.init.Xavier(magnitude=2))
+    image = photo(224, 224)
+    normalised = (image / 255 - (0.485, 0.456, 0.406)) / (0.229, 0.224, 0.225)
+    theirs = net(mx.nd.array(normalised.transpose(2, 0, 1)[None])).asnumpy()
+    net.save_parameters(str(tmp_path / "new.params"))
+    net.collect_params().save(str(tmp_path / "old.params"), strip_prefix=net.prefix)
+    Image.fromarray(image).save(tmp_path / "photo.png")
+    for kind in ("new", "old"):
+        file = tmp_path / f"{kind}.params"
+        assert main(["convert", str(file), str(tmp_path / kind), "--verify", str(tmp_path / "photo.png")]) == 0
+        assert "VGG-16 of width 0.0625 and fc 4096" in capsys.readouterr().out
+        vgg16 = read(file)
+        result = verify(file, vgg16, checkpoint.load(tmp_path / kind, 0), image)
+        assert result.equal and result.largest == pytest.approx(np.abs(theirs).max(), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("cut.params", lambda file: file.read_bytes()[:-9], "not a file of MXNet parameters, or damaged"),
+        ("cut.safetensors", lambda file: file.read_bytes()[:-9], "not a safetensors file, or damaged"),
+        ("cut.pth", lambda file: file.read_bytes()[:-900], "not the state dict of a PyTorch net, or damaged"),
+        ("head.safetensors", lambda file: file.read_bytes()[:40], "not a safetensors file, or damaged"),
+    ],
+)
+def test_damaged_files_of_other_frameworks_are_refused(name, content, message, tmp_path):
+    if name == "cut.pth":
+        pytest.importorskip("torch")
+    file = write(tmp_path / name, named(TORCHVISION))
+    file.write_bytes(content(file))
+    with pytest.raises(FCNXSError, match=f"{name}: {message}"):
+        read(file)
+
+
+def test_other_nets_of_other_frameworks_are_refused(tmp_path):
+    tensors = named(TORCHVISION)
+    bn = write(tmp_path / "bn.safetensors", {**tensors, "features.1.running_mean": np.zeros(4, np.float32)})
+    with pytest.raises(FCNXSError, match="bn.safetensors: has batch normalisation"):
+        read(bn)
+    with pytest.raises(FCNXSError, match="neither VGG-16 nor one of the FCNs: its layers are layer1.0"):
+        read(write(tmp_path / "resnet.safetensors", {"layer1.0.weight": np.zeros((3, 3), np.float32)}))
+    with pytest.raises(FCNXSError, match="features.0.weight is int8, not floating-point"):
+        read(write(tmp_path / "q.safetensors", {**tensors, "features.0.weight": np.zeros((3, 3), np.int8)}))
+    mx.nd.save(str(tmp_path / "list.params"), [mx.nd.zeros(3)])
+    with pytest.raises(FCNXSError, match="list.params: not a file of MXNet parameters"):
+        read(tmp_path / "list.params")
+
+
+def test_pth_without_pytorch_says_what_to_do(tmp_path, monkeypatch):
+    (tmp_path / "vgg.pth").write_bytes(b"PK\x03\x04" + bytes(20))
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(FCNXSError, match=r"vgg.pth: PyTorch's format needs PyTorch: .* \.safetensors"):
+        read(tmp_path / "vgg.pth")
+
+
+def test_a_pickle_that_runs_code_is_not_run(tmp_path):
+    torch = pytest.importorskip("torch")
+
+    class Evil:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "pwned"), "w"))
+
+    torch.save({"features.0.weight": Evil()}, tmp_path / "evil.pth")
+    with pytest.raises(FCNXSError, match="evil.pth: not the state dict"):
+        read(tmp_path / "evil.pth")
+    assert not (tmp_path / "pwned").exists()
