@@ -79,9 +79,15 @@ def check_params(
     aux_params: Params,
     where: str,
     inputs: Tuple[str, str] = ("data", "softmax_label"),
+    image_shape: Tuple[int, ...] = ANY_SIZE,
 ) -> None:
-    """Raise an error that names `where` unless every parameter of a net is there, float32, in its shape."""
-    arg_shapes, _, aux_shapes = symbol.infer_shape(**{inputs[0]: ANY_SIZE})
+    """Raise an error that names `where` unless every parameter of a net is there, float32, in its shape.
+
+    Args:
+        inputs: names of image and label.
+        image_shape: of the image; it matters to nets with fully connected layers alone.
+    """
+    arg_shapes, _, aux_shapes = symbol.infer_shape(**{inputs[0]: image_shape})
     given = {**arg_params, **aux_params}
     needed = [*zip(symbol.list_arguments(), arg_shapes), *zip(symbol.list_auxiliary_states(), aux_shapes)]
     for name, shape in needed:

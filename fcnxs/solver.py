@@ -10,7 +10,7 @@ import numpy as np
 from .compat import mxnet as mx
 from .data import IGNORE_LABEL, check_label
 from .errors import FCNXSError
-from .executors import Executors
+from .executors import Executors, check_size
 from .init import Params, check_params, is_input
 from .score import NAMES, confusion_matrix, scores
 
@@ -180,10 +180,10 @@ class Solver:
     def _forward(
         self, batch: Dict[str, np.ndarray], data: mx.io.DataIter, is_train: bool
     ) -> mx.executor.Executor:
-        if self._executors is None:
-            self._executors = self._bind(data)
         image, label = batch[data.data_name], batch[data.label_name]
         where = getattr(data, "current", "an image")
+        if self._executors is None:
+            self._executors = self._bind(data, image.shape, where)
         executor = self._executors.get(data.data_name, image.shape, where)
         check_label(np.asarray(label), executor.outputs[0].shape[1], f"{where}: {data.label_name}")
         executor.arg_dict[data.data_name][:] = image
@@ -192,14 +192,15 @@ class Solver:
         executor.forward(is_train=is_train)
         return executor
 
-    def _bind(self, data: mx.io.DataIter) -> Executors:
+    def _bind(self, data: mx.io.DataIter, shape: Tuple[int, ...], where: object) -> Executors:
         """Check the parameters against the net, and give those that are trained a gradient."""
         names = self.symbol.list_arguments()
         for name in (data.data_name, data.label_name):
             if name not in names:
                 raise FCNXSError(f"the net has no input {name!r}; its arguments are {', '.join(names)}")
         inputs = (data.data_name, data.label_name)
-        check_params(self.symbol, self.arg_params, self.aux_params, "Solver", inputs)
+        check_size(self.symbol, data.data_name, shape, where)
+        check_params(self.symbol, self.arg_params, self.aux_params, "Solver", inputs, shape)
         self.arg_params = {name: array for name, array in self.arg_params.items() if name in names}
         grads = {
             name: mx.nd.zeros(array.shape, self.ctx)

@@ -145,6 +145,7 @@ def euclidean_loss(x: Symbol, channels: int, size: int, name: str = "euclidean")
     masks = mx.sym.transpose(mx.sym.one_hot(label, depth=channels), axes=(0, 3, 1, 2))  # of 255: 0 everywhere
     ignored = mx.sym.expand_dims(label == 255, axis=1)
     target = mx.sym.elemwise_add(masks, mx.sym.broadcast_mul(x, ignored))  # what is ignored is its own target
+    target = mx.sym.BlockGrad(target)  # of which LinearRegressionOutput leaves the gradient undefined
     return mx.sym.LinearRegressionOutput(x, target, grad_scale=channels * size * size, name=name)
 
 

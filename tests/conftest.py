@@ -30,10 +30,10 @@ def ctx() -> mx.Context:
     return mx.Context(kind, int(number))
 
 
-def random_params(symbol: mx.sym.Symbol, seed: int = 0, ctx: mx.Context | None = None) -> dict:
+def random_params(symbol: mx.sym.Symbol, seed: int = 0, ctx: mx.Context | None = None, size: int = 64) -> dict:
     """Random weights that keep the size of activations, random biases."""
     rng = np.random.default_rng(seed)
-    shapes, _, _ = symbol.infer_shape(data=(1, 3, 64, 64))
+    shapes, _, _ = symbol.infer_shape(data=(1, 3, size, size))
     params = {}
     for name, shape in zip(symbol.list_arguments(), shapes):
         if not is_input(name):

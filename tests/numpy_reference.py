@@ -82,18 +82,19 @@ def deconvolution(attrs: dict, x: np.ndarray, weight: np.ndarray) -> tuple:
 
 def pooling(attrs: dict, x: np.ndarray) -> tuple:
     assert attrs["pool_type"] == "max" and _pair(attrs, "kernel", 1) == _pair(attrs, "stride", 1) == 2
-    n, c, h, w = x.shape[0], x.shape[1], x.shape[2] // 2, x.shape[3] // 2
-    cells = (
-        x[:, :, : 2 * h, : 2 * w].reshape(n, c, h, 2, w, 2).transpose(0, 1, 2, 4, 3, 5).reshape(n, c, h, w, 4)
-    )
+    up = attrs.get("pooling_convention", "valid") == "full"
+    n, c, h, w = x.shape[0], x.shape[1], (x.shape[2] + up) // 2, (x.shape[3] + up) // 2
+    odd = [(0, 0), (0, 0), *((0, max(0, 2 * cells - size)) for cells, size in zip((h, w), x.shape[2:]))]
+    padded = np.pad(x, odd, constant_values=-np.inf)[:, :, : 2 * h, : 2 * w]
+    cells = padded.reshape(n, c, h, 2, w, 2).transpose(0, 1, 2, 4, 3, 5).reshape(n, c, h, w, 4)
     first = cells.argmax(-1)[..., None]
 
     def grads(dy: np.ndarray) -> tuple:
         d_cells = np.zeros_like(cells)
         np.put_along_axis(d_cells, first, dy[..., None], -1)
-        dx = np.zeros_like(x)
         d_cells = d_cells.reshape(n, c, h, w, 2, 2).transpose(0, 1, 2, 4, 3, 5).reshape(n, c, 2 * h, 2 * w)
-        dx[:, :, : 2 * h, : 2 * w] = d_cells
+        dx = np.zeros_like(x)
+        dx[:, :, : 2 * h, : 2 * w] = d_cells[:, :, : x.shape[2], : x.shape[3]]
         return (dx,)
 
     return cells.max(-1), grads
