@@ -30,11 +30,12 @@ setup(
         "pillow",
         "tqdm",
         "protobuf>=4.22",  # message_factory.GetMessageClass
+        "safetensors",
     ],
     extras_require={
         "cpu": ["mxnet==1.9.1"],
         "cu112": ["mxnet-cu112==1.9.1"],
         "cu117": ["mxnet-cu117==1.9.1"],
-        "test": ["pytest", "hypothesis", "ruff==0.17.6"],
+        "test": ["pytest", "hypothesis", "scikit-learn", "ruff==0.17.6"],
     },
 )

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import sklearn.metrics
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -36,6 +37,33 @@ def test_scores_equal_the_definitions(truth, prediction):
     result = scores(confusion_matrix(truth, prediction, CLASSES))
     four = [result.pixel_accuracy, result.mean_accuracy, result.mean_iu, result.frequency_weighted_iu]
     np.testing.assert_allclose(four, by_hand(truth, prediction), rtol=1e-12)
+
+
+@given(truths, predictions)
+def test_confusion_matrix_equals_scikit_learn_s(truth, prediction):
+    counted = truth != 255
+    if counted.any():
+        expected = sklearn.metrics.confusion_matrix(truth[counted], prediction[counted], labels=range(CLASSES))
+        np.testing.assert_array_equal(confusion_matrix(truth, prediction, CLASSES), expected)
+
+
+@given(truths, predictions)
+def test_scores_equal_gluoncv_s_class_by_class(truth, prediction):
+    """Its pixel accuracy, and its IU of each class that occurs; its mean counts the others as 0."""
+    from fcnxs.compat import gluoncv
+
+    metric = gluoncv.utils.metrics.segmentation.SegmentationMetric(CLASSES)
+    label = np.where(truth == 255, -1, truth.astype(np.int64))
+    one_hot = np.arange(CLASSES)[:, None, None] == prediction
+    metric.update(mx.nd.array(label[None]), mx.nd.array(one_hot[None]))
+    result = scores(confusion_matrix(truth, prediction, CLASSES))
+    present = metric.total_union > 0
+    np.testing.assert_array_equal(present, ~np.isnan(result.class_iu))
+    np.testing.assert_allclose(
+        result.class_iu[present], (metric.total_inter / np.maximum(metric.total_union, 1))[present], rtol=1e-12
+    )
+    if (truth != 255).any():
+        assert result.pixel_accuracy == pytest.approx(metric.get()[0], rel=1e-12)
 
 
 def test_known_case():
