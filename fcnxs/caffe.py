@@ -83,7 +83,8 @@ def iterate_layers(path: str | Path) -> Iterator[Tuple[str, List[np.ndarray]]]:
                 if kind is not None:
                     layer = _MESSAGES[kind].FromString(content[start:end])
                     content.madvise(mmap.MADV_DONTNEED)  # the pages that were read are not kept in memory
-                    name, arrays = layer.name, [_array(blob, layer.name, path) for blob in layer.blobs]
+                    name = printable(layer.name)
+                    arrays = [_array(blob, name, path) for blob in layer.blobs]
                     del layer  # a second copy of the values
                     if arrays:
                         yield name, arrays
@@ -93,6 +94,12 @@ def iterate_layers(path: str | Path) -> Iterator[Tuple[str, List[np.ndarray]]]:
         if isinstance(error, FCNXSError):
             raise
         raise FCNXSError(f"{path}: cannot read this caffemodel: {reason(error)}") from None
+
+
+def printable(name: str | bytes) -> str:
+    """Name of a layer in a file, which may be anything, as a message can show it; bytes are not UTF-8."""
+    text = name.decode(errors="backslashreplace") if isinstance(name, bytes) else name
+    return text.encode("unicode_escape").decode()
 
 
 def write_caffemodel(path: str | Path, blobs: Blobs, v1: bool = False) -> None:

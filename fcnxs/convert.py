@@ -16,8 +16,8 @@ import numpy as np
 from .compat import mxnet as mx
 from .data import VGG_MEAN
 from .errors import FCNXSError
-from .init import Params
-from .sources import FCN_MEAN, FIRST, IMAGENET_MEAN, NamedArray, arrays_of_caffe, arrays_of_sequential
+from .init import Params, is_input
+from .sources import FCN_MEAN, FIRST, IMAGENET_MEAN, SCALES, NamedArray, arrays_of_caffe, arrays_of_sequential
 from .symbols import NETS
 from .tensors import iterate_tensors, kind_of_file
 
@@ -86,7 +86,7 @@ def read(path: str | Path, trunk: bool = False, pooling_convention: str | None =
     mean = VGG_MEAN if framework == "caffe" else tuple(round(255 * value, 4) for value in IMAGENET_MEAN)
     if framework == "caffe" and "score" in layers:
         mean = FCN_MEAN
-    return _converted(path, framework, net, mean, taken, fates, pooling_convention)
+    return _converted(path, framework, net, mean, taken, fates, layers, pooling_convention)
 
 
 def _collect(
@@ -114,7 +114,12 @@ def _collect(
 @functools.cache
 def _known_parameters() -> FrozenSet[str]:
     """Parameters of all the nets that a file can hold, and of the classifier."""
-    return frozenset(name for net in (*TITLES, "vgg16") for name in NETS[net]().list_arguments())
+    return frozenset(name for net in (*TITLES, "vgg16") for name in _parameters_of(net))
+
+
+@functools.cache
+def _parameters_of(net: str) -> Tuple[str, ...]:
+    return tuple(name for name in NETS[net]().list_arguments() if not is_input(name))
 
 
 def _net_of(path: str | Path, layers: Dict[str, None], trunk: bool) -> str:
@@ -138,11 +143,13 @@ def _converted(
     mean: Tuple[float, float, float],
     taken: Dict[str, NamedArray],
     fates: List[Fate],
+    layers: Dict[str, None],
     pooling_convention: str,
 ) -> Converted:
     """The net in the width of its arrays, each of which has the shape that it needs."""
-    needed = [name for name in NETS[net]().list_arguments() if name not in ("data", "softmax_label")]
-    missing = {name.rpartition("_")[0]: None for name in needed if name not in taken}
+    needed = _parameters_of(net)
+    missing = [name.rpartition("_")[0] for name in needed if name not in taken]
+    missing = [*dict.fromkeys(missing), *(s for s in SCALES if net == "fcn8s_atonce" and s not in layers)]
     if missing:
         raise FCNXSError(
             f"{path}: layers {', '.join(missing)} of {TITLES[net]} are not, or not whole, in this file"
@@ -153,7 +160,7 @@ def _converted(
     settings = {"width": width, "fc": fc, "pooling_convention": pooling_convention}
     if net != "vgg16fc":
         settings["numclass"] = taken["score_bias"].values.size
-    shapes = _shapes(path, net, settings, first)
+    symbol, shapes = _built(path, net, settings, first)
     params: Params = {}
     for name in needed:
         array = taken.pop(name)
@@ -163,7 +170,7 @@ def _converted(
     for array in taken.values():
         what = "the classifier's scores" if array.layer == "fc8" else f"not a layer of {TITLES[net]}"
         fates.append(Fate(array.title, None, f"dropped: {what}"))
-    symbol, numclass = NETS[net](**settings), settings.get("numclass")
+    numclass = settings.get("numclass")
     return Converted(framework, net, symbol, params, mean, fates, width, fc, numclass, classifier)
 
 
@@ -176,8 +183,10 @@ def _classifier(path: str | Path, taken: Dict[str, NamedArray], fc: int) -> Para
     return {name: _fitted(path, taken[name], shape, "VGG-16")[0] for name, shape in shapes.items()}
 
 
-def _shapes(path: str | Path, net: str, settings: dict, first: str) -> Dict[str, Tuple[int, ...]]:
-    """Shape of each parameter of a net."""
+def _built(
+    path: str | Path, net: str, settings: dict, first: str
+) -> Tuple[mx.sym.Symbol, Dict[str, Tuple[int, ...]]]:
+    """A net, and the shape of each of its parameters."""
     if not (settings["width"] and settings["fc"] and 0 < settings.get("numclass", 1) < 256):
         raise FCNXSError(f"{path}: {first} or fc6 has no channels, or there are not 1 to 255 classes")
     try:
@@ -188,7 +197,7 @@ def _shapes(path: str | Path, net: str, settings: dict, first: str) -> Dict[str,
         raise FCNXSError(
             f"{path}: {first} has {int(settings['width'] * FIRST[first])} channels: {what}"
         ) from None
-    return dict(zip(symbol.list_arguments(), shapes))
+    return symbol, dict(zip(symbol.list_arguments(), shapes))
 
 
 def _fitted(

@@ -8,6 +8,7 @@ from typing import Iterator, Tuple
 
 import numpy as np
 
+from .caffe import printable
 from .compat import mxnet as mx
 from .data import reason
 from .errors import FCNXSError
@@ -43,6 +44,7 @@ def iterate_tensors(path: str | Path, kind: str) -> Iterator[Tuple[str, np.ndarr
     """
     tensors = {"gluon": _mxnet, "torch": _torch, "safetensors": _safetensors}[kind](path)
     for name, values in tensors.items():
+        name = printable(name)
         if values.dtype.kind == "f":
             yield name, values.astype(np.float32, copy=False)
         elif "num_batches_tracked" not in name:

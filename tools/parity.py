@@ -35,13 +35,12 @@ def random_blobs(net: str, width: float, fc: int, numclass: int, seed: int = 0) 
         layer, _, kind = parameter.rpartition("_")
         if kind in ("weight", "bias"):
             scale = 0.1 if kind == "bias" else (2 / np.prod(shape[1:])) ** 0.5
-            scale /= SCALES.get(layer.replace("score", "scale"), 1) if net == "fcn8s_atonce" else 1
             values = rng.standard_normal(shape, np.float32) * np.float32(scale)
+            scale_layer = layer.replace("score", "scale")
+            if net == "fcn8s_atonce" and scale_layer in SCALES and kind == "weight":
+                values /= SCALES[scale_layer]  # so that the skip counts
+                blobs[scale_layer] = [np.full(shape[1], SCALES[scale_layer], np.float32)]
             blobs.setdefault(names.get(layer, layer), []).append(values)
-    if net == "fcn8s_atonce":
-        for layer, factor in SCALES.items():
-            channels = blobs[layer.replace("scale", "score")][0].shape[1]
-            blobs[layer] = [np.full(channels, factor, np.float32)]
     return blobs
 
 
