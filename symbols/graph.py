@@ -3,29 +3,13 @@
 from __future__ import annotations
 
 import json
-from ast import literal_eval
 from fractions import Fraction
-from typing import Any, Dict, List, NamedTuple, Tuple
+from typing import Dict, List, NamedTuple, Tuple
 
 from ..compat import mxnet as mx
 from ..errors import FCNXSError
 from .coord_map import IDENTITY, Map, compose_fp, filter_map, format_map, inv_fp
-
-Node = Dict[str, Any]  # of a symbol's JSON: op, name, attrs, inputs
-
-# Operators whose output cells lie where the cells of their first input do; further inputs are
-# parameters or labels.
-SAME = {
-    *("Activation", "BatchNorm", "BlockGrad", "Cast", "Dropout", "InstanceNorm", "LRN", "LeakyReLU"),
-    *("SoftmaxActivation", "SoftmaxOutput", "_copy", "_div_scalar", "_minus_scalar", "_mul_scalar"),
-    *("_plus_scalar", "argmax", "clip", "identity", "log_softmax", "relu", "sigmoid", "slice_like"),
-    *("softmax", "tanh"),
-}
-# Operators that join inputs cell by cell: all of them must have the same map.
-JOIN = {
-    *("Concat", "_maximum", "_minimum", "add_n", "broadcast_add", "broadcast_div", "broadcast_mul"),
-    *("broadcast_sub", "elemwise_add", "elemwise_div", "elemwise_mul", "elemwise_sub"),
-}
+from .nodes import JOIN, SAME, Node, flag, image_inputs, image_of, setting, window
 
 
 def coordinate_maps(symbol: mx.sym.Symbol, axis: int = 0) -> Dict[str, Map]:
@@ -108,6 +92,8 @@ def walk(symbol: mx.sym.Symbol, axis: int, strict: bool = True) -> Walk:
         if node["op"] == "null":
             continue
         images = image_inputs(node)
+        if not strict:  # a variable that is joined with layers is a parameter, unless it is the image
+            images = [j for j in images if nodes[j]["op"] != "null" or j == image_of(nodes)] or images[:1]
         for j in images:
             if nodes[j]["op"] == "null":  # a variable that enters as an image
                 found.maps[j] = IDENTITY
@@ -121,27 +107,10 @@ def walk(symbol: mx.sym.Symbol, axis: int, strict: bool = True) -> Walk:
     return found
 
 
-def image_inputs(node: Node) -> List[int]:
-    """Numbers of the nodes whose cells become the node's: its first input, or all those that it joins."""
-    inputs = [entry[0] for entry in node["inputs"]]
-    return inputs if node["op"] in JOIN else inputs[:1]
-
-
-def setting(node: Node, key: str, axis: int, default: int) -> int:
-    """An operator's setting for rows (axis 0) or columns (1), such as its kernel."""
-    values = literal_eval(node.get("attrs", {}).get(key, "()"))
-    return values[axis] if len(values) > axis else default
-
-
-def flag(node: Node, key: str) -> bool:
-    """Whether an operator's setting is true."""
-    return node.get("attrs", {}).get(key) in ("True", "1")
-
-
-def window(node: Node, axis: int) -> Tuple[int, int, int]:
-    """Kernel, stride and pad of a convolution, pooling or deconvolution. A dilated kernel counts as it spans."""
-    kernel = (setting(node, "kernel", axis, 1) - 1) * setting(node, "dilate", axis, 1) + 1
-    return (kernel, setting(node, "stride", axis, 1), setting(node, "pad", axis, 0))
+def misaligned(symbol: mx.sym.Symbol, axis: int = 0) -> List[str]:
+    """What is wrong with each layer that joins layers whose cells do not lie on each other; none is good."""
+    found = walk(symbol, axis, strict=False)
+    return [str(error) for i, error in found.refused.items() if found.nodes[i]["op"] in JOIN - {"Concat"}]
 
 
 def own_map(node: Node, axis: int) -> Map:

@@ -1,14 +1,14 @@
 """Sizes of layers as formulas in the size H of the image. Exact, and free of MXNet.
 
-A size is `scale * base + shift`, where the base is H or a quotient that is rounded down or up. Every size has
-one form: what divides exactly is divided, nested quotients of one rounding are one quotient, and what is added
-to a quotient is added inside it.
+A size is `scale * base + shift`, where the base is H or a quotient that is rounded down or up. Sizes are kept
+simple: what divides exactly is divided, nested quotients of one rounding are one quotient, and what is added to
+a quotient is added inside it.
 
     >>> pool1 = (Size() + 198).divided(2)
     >>> print((pool1 + 2).divided(2))
     floor((H + 202)/4)
-    >>> print((pool1 + -1) * 2 + 3, pool1.value(375))
-    2 floor((H + 196)/2) + 3 286
+    >>> print(pool1 * 2 + 3, pool1.value(375))
+    2 floor((H + 198)/2) + 3 286
 """
 
 from __future__ import annotations
@@ -38,10 +38,7 @@ class Quotient:
 
 @dataclass(frozen=True)
 class Size:
-    """`scale * base + shift`; the base None is H itself. `Size()` is H, `Size.constant(7)` always 7.
-
-    Operations give the one form that equal sizes share; the constructor takes what it is given.
-    """
+    """`scale * base + shift`; the base None is H itself. `Size()` is H, `Size.constant(7)` always 7."""
 
     scale: int = 1
     base: Quotient | None = None
@@ -75,7 +72,9 @@ class Size:
         if divisor == 1:
             return size
         inner = size.base
-        if size.scale == 1 and inner is not None and inner.up == up:  # floor(floor(a / m) / d) = floor(a / (m d))
+        if (
+            size.scale == 1 and inner is not None and inner.up == up
+        ):  # floor(floor(a / m) / d) = floor(a / (m d))
             return inner.size.divided(inner.divisor * divisor, up)
         return Size(1, Quotient(size, divisor, up))
 
