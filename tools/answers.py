@@ -1,41 +1,15 @@
-"""The words of `fcnxs explain`: derivations of offsets, and answers with numbers that are read off the net."""
+"""What newcomers ask of a net, answered with numbers that are read off its graph."""
 
 from __future__ import annotations
 
-from fractions import Fraction
 from math import prod
 from typing import TYPE_CHECKING, List, Sequence, Tuple
 
 if TYPE_CHECKING:
     from ..compat import mxnet as mx
-    from ..symbols import CropDerivation, Row
-    from ..symbols.crops import Path
+    from ..symbols import Row
 
 Answer = Tuple[str, str]  # question, answer
-
-
-def crop_lines(crop: CropDerivation, variable: str) -> List[str]:
-    """The three derivations of a crop's offset, in lines; `variable` is H for rows and W for columns."""
-    sizes = total = maps = "no offset follows"
-    terms: List[str] = []
-    if crop.from_sizes is not None:
-        x, like = (_affine(size, variable) for size in (crop.x_size, crop.like_size))
-        sizes = f"{crop.x} {x}, {crop.like} {like}; half of the difference is {crop.from_sizes}"
-    if crop.from_sum is not None:
-        terms = [*_terms(crop.x, crop.x_path), *_terms(crop.like, crop.like_path)]
-        x, like = crop.x_path.total, crop.like_path.total
-        like_text = f"({like})" if like < 0 else str(like)
-        total = f"-({x} - {like_text})/{crop.x_path.stride} = {crop.from_sum}, with"
-    if crop.from_maps is not None:
-        (x_stride, x_shift), (like_stride, like_shift) = crop.x_map, crop.like_map
-        x, like = f"{crop.x} ({x_stride}, {x_shift})", f"{crop.like} ({like_stride}, {like_shift})"
-        maps = f"{x}, from {like}, is (1, {-crop.from_maps}); negated, {crop.from_maps}"
-    return [
-        f"sizes without rounding: {sizes}",
-        f"sum over the layers: {total}",
-        *terms,
-        f"composed maps: {maps}",
-    ]
 
 
 def answers(
@@ -53,19 +27,6 @@ def answers(
         found += [_why_pad(symbol, rows, coarse), _sees(rows, columns, coarse)]
     found += [_unscored(symbol, size, rows), *_dense(symbol, rows)]
     return [answer for answer in found if answer is not None]
-
-
-def _affine(size: Tuple[Fraction, Fraction], variable: str) -> str:
-    scale, shift = size
-    base = variable if scale == 1 else f"{variable}/{1 / scale}" if scale < 1 else f"{scale} {variable}"
-    return f"{base} {'-' if shift < 0 else '+'} {abs(shift)}" if shift else base
-
-
-def _terms(name: str, path: Path) -> List[str]:
-    """Sum of a layer, with a line for each term: `((3 - 1)/2 - 100) x 1 = -99  conv1_1`."""
-    width = max((len(term.text) for term in path.terms), default=0)
-    lines = [f"    {term.text.rjust(width)} = {str(term.shift).rjust(5)}  {term.name}" for term in path.terms]
-    return [f"  {name} {path.total}:" if lines else f"  {name} 0", *lines]
 
 
 def _coarsest(rows: Sequence[Row]) -> int | None:
@@ -184,7 +145,8 @@ def _dense_text(row: Row, source: Row, rows: Sequence[Row]) -> str:
     values = " x ".join(map(str, source.shape[1:]))
     text = (
         f"Each of its {outputs:,} numbers has a weight for each of the {values} = {inputs:,} values of "
-        f"{source.name}: {weights:,} weights, {weights * 4 / 1e9:,.1f} GB in single precision, for images of this one size."
+        f"{source.name}: {weights:,} weights, {weights * 4 / 1e9:,.1f} GB in single precision, for images of "
+        "this one size."
     )
     masks = [other.shape for other in rows if other.op == "Reshape" and len(other.shape or ()) == 4]
     if not masks or prod(masks[0][1:]) != outputs:

@@ -22,7 +22,7 @@ from .text import table
 
 if TYPE_CHECKING:
     from ..compat import mxnet as mx
-    from ..symbols import CropDerivation, Row
+    from ..symbols import Row
 
 CLASSIFIER_SIZE = {"vgg16": "224x224", "mask_regression": "224x224"}  # others take photographs as they are
 
@@ -141,25 +141,16 @@ def _pair(fp: tuple | None) -> str | None:
 def _print_crops(symbol: mx.sym.Symbol, square: bool) -> List[str]:
     """Derive every offset; the names of the layers where something is wrong."""
     from ..symbols import crop_derivations, misaligned
+    from .derivations import crop_text
 
     wrong = []
     for axis, what in ((0, "rows"), (1, "columns")):
         crops = crop_derivations(symbol, axis)
         for crop in crops:
             if axis == 0 or not square or not crop.agrees:
-                print(f"\n{_crop_text(crop, 'HW'[axis], what if not square else '')}")
+                print(f"\n{crop_text(crop, 'HW'[axis], what if not square else '')}")
             wrong += [] if crop.agrees else [f"offset {crop.offset} of {crop.name}, {what}"]
         for message in misaligned(symbol, axis):
             print(f"\n{what}: {message}")
             wrong.append(message.split(" joins ")[0] + f", {what}")
     return wrong
-
-
-def _crop_text(crop: CropDerivation, variable: str, what: str) -> str:
-    """The three derivations of an offset, a line or two each."""
-    from .answers import crop_lines
-
-    lines = crop_lines(crop, variable)
-    verdict = f"the graph has {crop.offset}: " + ("they agree" if crop.agrees else "THEY DO NOT AGREE")
-    head = f"Crop {crop.name}: {crop.x} cut like {crop.like}{f', {what}' if what else ''}"
-    return "\n  ".join([head, *lines, verdict])
