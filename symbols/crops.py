@@ -122,7 +122,8 @@ def _affine_sizes(nodes: List[Node], axis: int) -> List[Affine | None]:
     sizes[image_of(nodes)] = (Fraction(1), Fraction(0))
     for i, node in enumerate(nodes):
         inputs = [sizes[entry[0]] for entry in node["inputs"]]
-        if not inputs or inputs[0] is None or any(key in node.get("attrs", {}) for key in _FIXED):
+        fixed = flag(node, "global_pool") or "target_shape" in node.get("attrs", {})
+        if fixed or not inputs or inputs[0] is None:
             continue
         (scale, shift), op, (kernel, stride, pad) = inputs[0], node["op"], window(node, axis)
         if op in SAME or op in JOIN:
@@ -136,9 +137,6 @@ def _affine_sizes(nodes: List[Node], axis: int) -> List[Affine | None]:
         elif op == "UpSampling":
             sizes[i] = (scale * int(node["attrs"]["scale"]), shift * int(node["attrs"]["scale"]))
     return sizes
-
-
-_FIXED = ("global_pool", "target_shape", "h_w")  # settings by which a size does not follow the input's
 
 
 def _path(nodes: List[Node], i: int, axis: int) -> Path | None:

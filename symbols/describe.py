@@ -11,7 +11,7 @@ from ..errors import FCNXSError
 from .coord_map import Map
 from .graph import own_map, walk
 from .layer_sizes import layer_sizes, misfit, smallest
-from .nodes import Node, image_of, window
+from .nodes import Node, flag, image_of, window
 from .reach import receptive_fields
 
 Shape = Tuple[int, ...]
@@ -55,7 +55,7 @@ def describe(symbol: mx.sym.Symbol, size: Tuple[int, int], axis: int = 0) -> Lis
         if node["op"] != "null":
             formula = None if sizes[i] is None else sizes[i].text("HW"[axis])
             windowed = node["op"] in ("Convolution", "Deconvolution", "Pooling")
-            windowed = windowed and "global_pool" not in node.get("attrs", {})
+            windowed = windowed and not flag(node, "global_pool")
             geometry = window(node, axis) if windowed else (None, None, None)
             row = (counts[i], formula, shapes[i], *geometry, _own_map(node, axis), maps[i], fields[i])
             rows.append(Row(node["name"], node["op"], *row))

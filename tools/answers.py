@@ -22,7 +22,7 @@ def answers(
         rows, columns: of `describe(symbol, size)`, for axis 0 and 1.
     """
     coarse = _coarsest(rows)
-    found = [_smallest(symbol)]
+    found = [_smallest(symbol, rows)]
     if coarse is not None:
         found += [_why_pad(symbol, rows, coarse), _sees(rows, columns, coarse)]
     found += [_unscored(symbol, size, rows), *_dense(symbol, rows)]
@@ -43,12 +43,14 @@ def _by(size: Tuple[int | None, int | None]) -> str:
     return f"{size[1]}x{size[0]}"
 
 
-def _smallest(symbol: mx.sym.Symbol) -> Answer:
+def _smallest(symbol: mx.sym.Symbol, rows: Sequence[Row]) -> Answer:
     from ..symbols.layer_sizes import misfit, smallest_input
     from ..symbols.nodes import graph_nodes
 
     least = smallest_input(symbol)
-    text = f"{_by(least)}, width x height."
+    text = f"{_by(least)}, width x height"
+    known = all(row.formula for row in rows if row.op in ("Convolution", "Crop", "Deconvolution", "Pooling"))
+    text += "." if known else ", as far as the sizes are known."
     if least[0] > 1:
         text += f" With {least[0] - 1} rows, {misfit(graph_nodes(symbol), 0, least[0] - 1)}."
     return ("What is the smallest input?", text)
@@ -132,7 +134,7 @@ def _dense(symbol: mx.sym.Symbol, rows: Sequence[Row]) -> List[Answer]:
             j = nodes[i]["inputs"][0][0]
             while j in row_of and row_of[j].op in ("Dropout", "Flatten", "Reshape"):
                 j = nodes[j]["inputs"][0][0]
-            if j in row_of and len(row_of[j].shape or ()) == 4:
+            if j in row_of and len(row_of[j].shape or ()) == 4 and prod(row_of[j].shape[2:]) > 1:
                 found.append((f"Why does {row.name} not scale?", _dense_text(row, row_of[j], rows)))
     return found
 

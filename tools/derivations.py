@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
 
 def crop_text(crop: CropDerivation, variable: str, what: str) -> str:
-    """A crop with its derivations, in lines. `variable` is H (rows) or W (columns), `what` says which, or nothing."""
-    verdict = f"the graph has {crop.offset}: " + ("they agree" if crop.agrees else "THEY DO NOT AGREE")
+    """A crop and its derivations, in lines. `variable` is H or W, `what` is rows or columns, or nothing."""
+    verdict = f"the graph has {crop.offset}{': they agree' if crop.agrees else ', WHICH THEY DO NOT GIVE'}"
     head = f"Crop {crop.name}: {crop.x} cut like {crop.like}{f', {what}' if what else ''}"
     return "\n  ".join([head, *_lines(crop, variable), verdict])
 

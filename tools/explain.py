@@ -1,8 +1,8 @@
 """Explain a net: its layers and sizes, its maps, its crop offsets derived three ways, and answers to questions.
 
 The net is one of this package's by name, or a saved symbol JSON: any graph of convolutions, poolings,
-deconvolutions and crops. What is not known of an operator is printed as '-'. The exit code is 1 where a crop's
-offset is not what the layers give.
+deconvolutions and crops. What is not known of an operator is printed as '-'. The exit code is 1 where an
+offset is not what the layers give, or layers are joined that do not lie on each other.
 
 Example:
     fcnxs explain fcn8s --size 500x375
@@ -55,17 +55,23 @@ def run(args: argparse.Namespace) -> int:
 
         draw_net(symbol, size, args.png)
     _print_layers(name, size, rows)
-    _print_maps(rows, "")
+    print(
+        "\nK kernel, S stride, P pad. Cell x of a layer lies at S x + P' in the layer's input, with\n"
+        "P' = (K - S)/2 - P (a deconvolution undoes that), and at stride x + offset in the image, both from\n"
+        "edge to edge. A cell sees so many rows of the image and its padding.\n"
+    )
+    _print_maps(rows)
     square = [row[5:] for row in rows] == [column[5:] for column in columns]
     if not square:
-        _print_maps(columns, " of the columns, which differ from the rows")
+        print("\nThe same for columns, where they differ from rows:\n")
+        _print_maps(columns)
     wrong = _print_crops(symbol, square)
     for question, answer in answers(symbol, size, rows, columns):
         print(f"\n{question}\n{textwrap.fill(answer, 100, initial_indent='  ', subsequent_indent='  ')}")
     if args.png is not None:
         print(f"\nwrote {args.png}")
     if wrong:
-        print(f"\nNot as its layers give it: {', '.join(wrong)}")
+        print(f"\nNot what the layers give: {'; '.join(wrong)}")
     return 1 if wrong else 0
 
 
@@ -117,17 +123,11 @@ def _shape(row: Row) -> str | None:
     return None if row.shape is None else " x ".join(map(str, row.shape[1:]))
 
 
-def _print_maps(rows: List[Row], which: str) -> None:
+def _print_maps(rows: List[Row]) -> None:
     """Table of the layers that move cells; the others leave them where they are."""
-    print(
-        "\nK kernel, S stride, P pad. Cell x of a layer lies at S x + P' in the layer's input, with\n"
-        "P' = (K - S)/2 - P (a deconvolution undoes that), and at stride x + offset in the image, both from\n"
-        f"edge to edge. A cell sees so many rows of the image and its padding{which}.\n"
-    )
     cells = []
     for row in rows:
-        moves = row.kernel is not None or row.own_map is None or row.own_map != (1, 0)
-        if moves or row.name == rows[-1].name:
+        if row.kernel is not None or row.own_map != (1, 0) or row is rows[-1]:
             maps = [_pair(fp) for fp in (row.own_map, row.map)]
             cells.append((row.name, row.kernel, row.stride, row.pad, *maps, row.receptive_field))
     header = ("layer", "K", "S", "P", "S, P'", "stride, offset", "sees")
