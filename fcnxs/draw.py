@@ -23,8 +23,6 @@ def draw_net(symbol: mx.sym.Symbol, size: Tuple[int, int], file: Path) -> None:
         FCNXSError: the image does not fit, graphviz's program `dot` is missing or fails, or the file cannot
             be written.
     """
-    from graphviz import backend  # the Python package comes with MXNet
-
     rows, columns = describe(symbol, size), describe(symbol, size, axis=1)
     symbol, layers = _with_names_of_their_own(symbol)
     boxes = {"fixedsize": "false", "margin": "0.2,0.06", "height": "0"}
@@ -33,16 +31,18 @@ def draw_net(symbol: mx.sym.Symbol, size: Tuple[int, int], file: Path) -> None:
     for name, row, column in zip(layers, rows, columns):
         picture.node(name, label=_label(row, column))  # in the place of the label that it had
     try:
-        png = picture.pipe(format="png")
-    except backend.ExecutableNotFound:
+        dot = subprocess.run(["dot", "-Tpng"], input=picture.source.encode(), capture_output=True)
+    except FileNotFoundError:
         raise FCNXSError(
             f"{file}: drawing needs graphviz's program `dot`, which is not here: install graphviz "
             "(on Debian: apt-get install graphviz)"
         ) from None
-    except subprocess.CalledProcessError as error:
-        raise FCNXSError(f"{file}: graphviz's program `dot` failed: {error}") from None
+    if dot.returncode != 0:
+        raise FCNXSError(
+            f"{file}: graphviz's program `dot` failed: {dot.stderr.decode(errors='replace').strip()}"
+        )
     with written_whole(file) as (part,):
-        part.write_bytes(png)
+        part.write_bytes(dot.stdout)
 
 
 def _with_names_of_their_own(symbol: mx.sym.Symbol) -> tuple:
