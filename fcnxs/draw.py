@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from pathlib import Path
-from typing import Tuple
+from typing import List, Tuple
 
 from .checkpoint import written_whole
 from .compat import mxnet as mx
@@ -45,7 +45,7 @@ def draw_net(symbol: mx.sym.Symbol, size: Tuple[int, int], file: Path) -> None:
         part.write_bytes(dot.stdout)
 
 
-def _with_names_of_their_own(symbol: mx.sym.Symbol) -> tuple:
+def _with_names_of_their_own(symbol: mx.sym.Symbol) -> Tuple[mx.sym.Symbol, List[str]]:
     """The same graph for `plot_network`, which goes by names, and the new names of its layers in order.
 
     Names may occur twice, and graphviz reads a colon as the port of a node.
@@ -59,6 +59,8 @@ def _with_names_of_their_own(symbol: mx.sym.Symbol) -> tuple:
             variables.add(name)
         else:
             node["name"] = f"layer {i}"
+        if node["op"] == "Pooling":  # plot_network asks for what may be left to MXNet
+            node.setdefault("attrs", {}).setdefault("pool_type", "max")
     layers = [node["name"] for node in graph["nodes"] if node["op"] != "null"]
     return mx.sym.load_json(json.dumps(graph)), layers
 

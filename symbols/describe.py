@@ -10,7 +10,7 @@ from ..compat import mxnet as mx
 from ..errors import FCNXSError
 from .coord_map import Map
 from .graph import own_map, walk
-from .layer_sizes import layer_sizes, misfit, smallest
+from .layer_sizes import LARGEST, layer_sizes, misfit, smallest
 from .nodes import Node, flag, image_of, window
 from .reach import receptive_fields
 
@@ -76,7 +76,7 @@ def _shapes(symbol: mx.sym.Symbol, nodes: List[Node], size: Tuple[int, int]) -> 
         if fault:
             least = [smallest(nodes, each) for each in (0, 1)]
             if None in least:
-                raise FCNXSError(f"no image fits this net: with {size[axis]} {what}, {fault}")
+                raise FCNXSError(f"no image of up to {LARGEST} rows fits: with {size[axis]} {what}, {fault}")
             raise FCNXSError(
                 f"an image of {size[0]} rows and {size[1]} columns does not fit: {fault}; "
                 f"the smallest that fits has {least[0]} rows and {least[1]} columns"
@@ -88,7 +88,7 @@ def _shapes(symbol: mx.sym.Symbol, nodes: List[Node], size: Tuple[int, int]) -> 
     except mx.MXNetError as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         raise FCNXSError(
-            f"MXNet finds no shapes for an image of {size} rows and columns: {lines[-1]}"
+            f"MXNet infers no shapes for an image of {size[0]} rows and {size[1]} columns: {lines[-1]}"
         ) from None
     found: List[Shape | None] = [None] * len(nodes)
     for (i, output, *_), shape in zip(json.loads(internals.tojson())["heads"], shapes):

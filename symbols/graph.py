@@ -108,9 +108,10 @@ def walk(symbol: mx.sym.Symbol, axis: int, strict: bool = True) -> Walk:
 
 
 def misaligned(symbol: mx.sym.Symbol, axis: int = 0) -> List[str]:
-    """What is wrong with each layer that joins layers whose cells do not lie on each other; none is good."""
-    found = walk(symbol, axis, strict=False)
-    return [str(error) for i, error in found.refused.items() if found.nodes[i]["op"] in JOIN - {"Concat"}]
+    """A sentence for each layer that joins layers whose cells do not lie on each other. Rows: axis 0."""
+    nodes, _, maps, refused = walk(symbol, axis, strict=False)
+    joined = {i: {maps[j] for j in image_inputs(nodes[i])} - {None} for i in refused}
+    return [str(error) for i, error in refused.items() if len(joined[i]) > 1]
 
 
 def own_map(node: Node, axis: int) -> Map:

@@ -125,7 +125,7 @@ def _size(node: Node, inputs: List[Size | None], axis: int) -> Size | None:
 
 def _pooled(node: Node, rest: Size, stride: int) -> Size | None:
     """Size of a pooling whose first window leaves `rest` cells of its padded input."""
-    convention = node["attrs"].get("pooling_convention", "valid")
+    convention = node.get("attrs", {}).get("pooling_convention", "valid")
     if flag(node, "global_pool"):
         return Size.constant(1)
     return rest.divided(stride, up=convention == "full") + 1 if convention in ("valid", "full") else None

@@ -15,6 +15,7 @@ from .layer_sizes import layer_sizes
 from .nodes import JOIN, SAME, Node, flag, graph_nodes, image_inputs, image_of, setting, window
 
 Span = Tuple[int, int]
+Window = Tuple[int, int, int]  # kernel, stride, pad
 
 
 def receptive_fields(nodes: List[Node], maps: List[Map | None], axis: int) -> List[int | None]:
@@ -24,11 +25,16 @@ def receptive_fields(nodes: List[Node], maps: List[Map | None], axis: int) -> Li
     None where a layer on the way has no map, or sees everything.
     """
     image = image_of(nodes)
+    windows = [window(node, axis) for node in nodes]
     fields: List[int | None] = [None] * len(nodes)
     for i, node in enumerate(nodes):
         if node["op"] != "null" and maps[i] is not None:
-            cells = range(_period(nodes, maps, i))
-            numbers = [_seen(nodes, i, cell, image, axis) for cell in cells]
+            before = _ancestors(nodes, i)
+            # What the cells see repeats after a period: moved on by it, a whole number in every layer before.
+            period = lcm(
+                *{(maps[i][0] / stride).denominator for stride in {maps[k][0] for k in before if maps[k]}}
+            )
+            numbers = [_seen(nodes, windows, before, cell, image, axis) for cell in range(period)]
             fields[i] = None if None in numbers else max(numbers) or None
     return fields
 
@@ -60,14 +66,8 @@ def _unscored(nodes: List[Node], i: int, axis: int, height: int) -> Span | None:
     return (first, numbers[i] - 1 - last) if first <= last else (0, numbers[i])
 
 
-def _period(nodes: List[Node], maps: List[Map | None], i: int) -> int:
-    """After how many cells of node i what they see repeats: moved on by that, a whole number everywhere."""
-    before = _ancestors(nodes, i)
-    return lcm(*((maps[i][0] / maps[k][0]).denominator for k in before if maps[k] is not None))
-
-
 def _ancestors(nodes: List[Node], i: int) -> List[int]:
-    """Node i and all those before it that its cells come from, from the last to the first."""
+    """Node i and all those that its cells come from, the last first."""
     found = {i}
     for k in range(i, -1, -1):
         if k in found and nodes[k]["op"] != "null":
@@ -75,13 +75,15 @@ def _ancestors(nodes: List[Node], i: int) -> List[int]:
     return sorted(found, reverse=True)
 
 
-def _seen(nodes: List[Node], i: int, cell: int, image: int, axis: int) -> int | None:
-    """How many pixels a cell of node i sees, from the first to the last, walking back through the graph."""
-    spans: Dict[int, Span] = {i: (cell, cell)}
-    for k in _ancestors(nodes, i):
+def _seen(
+    nodes: List[Node], windows: List[Window], before: List[int], cell: int, image: int, axis: int
+) -> int | None:
+    """How many pixels a cell of the first of `before` sees, from the first to the last, going back by them."""
+    spans: Dict[int, Span] = {before[0]: (cell, cell)}
+    for k in before:
         if nodes[k]["op"] == "null" or k not in spans:
             continue
-        back = _inputs_of(nodes[k], spans[k], axis)
+        back = _inputs_of(nodes[k], windows[k], spans[k], axis)
         if back is None:
             return None
         if back[0] > back[1]:  # a cell between those that a deconvolution with a small kernel reaches
@@ -92,10 +94,9 @@ def _seen(nodes: List[Node], i: int, cell: int, image: int, axis: int) -> int | 
     return last - first + 1
 
 
-def _inputs_of(node: Node, span: Span, axis: int) -> Span | None:
+def _inputs_of(node: Node, window: Window, span: Span, axis: int) -> Span | None:
     """Cells of a node's input that the cells of a span are made of."""
-    first, last = span
-    op, (kernel, stride, pad) = node["op"], window(node, axis)
+    op, (kernel, stride, pad), (first, last) = node["op"], window, span
     if op == "InstanceNorm":  # averages over the image
         return None
     if op in SAME or op in JOIN:

@@ -31,11 +31,9 @@ def answers(
 
 def _coarsest(rows: Sequence[Row]) -> int | None:
     """Number of the layer that makes the coarsest scores: the last convolution with the largest stride."""
-    strides = [row.map[0] for row in rows if row.map is not None]
-    found = [
-        i for i, row in enumerate(rows) if row.map and row.op == "Convolution" and row.map[0] == max(strides)
-    ]
-    return found[-1] if found and max(strides) > 1 else None
+    strides = {i: row.map[0] for i, row in enumerate(rows) if row.op == "Convolution" and row.map is not None}
+    largest = max(strides.values(), default=1)
+    return max(i for i, stride in strides.items() if stride == largest) if largest > 1 else None
 
 
 def _by(size: Tuple[int | None, int | None]) -> str:
@@ -118,7 +116,7 @@ def _unscored(symbol: mx.sym.Symbol, size: Tuple[int, int], rows: Sequence[Row])
         f"At {_by(size)}, {top} rows at the top and {bottom} at the bottom have none, and {left} columns on "
         f"the left and {right} on the right; at other sizes up to {worst}. Pooling rounds sizes down, and adj "
         "of the deconvolutions makes up for it with cells that no score reaches: 0 for every class, read as "
-        "class 0. Pooling that rounds up needs no adj (--pooling-convention full).",
+        "class 0. Pooling that rounds up needs no adj (pooling convention 'full').",
     )
 
 

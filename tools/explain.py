@@ -30,7 +30,7 @@ CLASSIFIER_SIZE = {"vgg16": "224x224", "mask_regression": "224x224"}  # others t
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `fcnxs explain`."""
     parser.add_argument("net", nargs="?", metavar="NET", help="name of a net, e.g. fcn8s, or a symbol JSON")
-    parser.add_argument("--model", metavar="NET", help="the same, as an option")
+    parser.add_argument("--model", metavar="NAME|FILE", help="the same, as an option")
     parser.add_argument("--size", metavar="WxH", help="of the image, width x height (default: 500x375; "
                         "vgg16 and mask_regression 224x224)")  # fmt: skip
     parser.add_argument("--pooling-convention", choices=("valid", "full"), help="of a net by name: sizes are "
@@ -57,8 +57,8 @@ def run(args: argparse.Namespace) -> int:
     _print_layers(name, size, rows)
     print(
         "\nK kernel, S stride, P pad. Cell x of a layer lies at S x + P' in the layer's input, with\n"
-        "P' = (K - S)/2 - P (a deconvolution undoes that), and at stride x + offset in the image, both from\n"
-        "edge to edge. A cell sees so many rows of the image and its padding.\n"
+        "P' = (K - S)/2 - P (a deconvolution undoes that), and at stride x + offset in the image: where\n"
+        "its edge is. It sees so many rows of the image and its padding.\n"
     )
     _print_maps(rows)
     square = [row[5:] for row in rows] == [column[5:] for column in columns]
