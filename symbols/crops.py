@@ -126,7 +126,7 @@ def _affine_sizes(nodes: List[Node], axis: int) -> List[Affine | None]:
         if fixed or not inputs or inputs[0] is None:
             continue
         (scale, shift), op, (kernel, stride, pad) = inputs[0], node["op"], window(node, axis)
-        if op in SAME or op in JOIN:
+        if op in JOIN or (op in SAME and op != "slice_like"):  # that one cuts at the end alone
             sizes[i] = inputs[0]
         elif op in ("Convolution", "Pooling"):
             sizes[i] = (scale / stride, (shift + 2 * pad - kernel) / stride + 1)

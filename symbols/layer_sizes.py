@@ -42,7 +42,7 @@ def misfit(nodes: List[Node], axis: int, height: int, sizes: List[Size | None] |
             offset = 0 if flag(node, "center_crop") else setting(node, "offset", axis, 0)
             if offset + inputs[1] > inputs[0]:
                 return f"{node['name']!r} cuts {inputs[1]} {what} out of {inputs[0]}, from {offset} on"
-        if node["op"] in JOIN and not node["op"].startswith("broadcast"):
+        if _joins_equals(node):
             known = {numbers[j] for j in image_inputs(node)} - {None}
             if len(known) > 1:
                 return f"{node['name']!r} joins layers of {' and '.join(map(str, sorted(known)))} {what}"
@@ -107,8 +107,7 @@ def _size(node: Node, inputs: List[Size | None], axis: int) -> Size | None:
     if x is None or (op == "argmax" and attrs.get("axis") != "1"):
         return None
     if op in JOIN:
-        keeps = attrs.get("dim", "1") in ("0", "1") and not op.startswith("broadcast")
-        return x if keeps or all(y == x for y in inputs) else None
+        return x if _joins_equals(node) or (op != "Concat" and all(y == x for y in inputs)) else None
     if op in SAME:
         return x
     kernel, stride, pad = window(node, axis)
@@ -121,6 +120,12 @@ def _size(node: Node, inputs: List[Size | None], axis: int) -> Size | None:
         grown = x * stride + (kernel - stride - 2 * pad + setting(node, "adj", axis, 0))
         return Size.constant(target) if target else grown
     return x * int(attrs["scale"]) if op == "UpSampling" else None
+
+
+def _joins_equals(node: Node) -> bool:
+    """Whether the layers that a node joins must have the same rows and columns."""
+    broadcasts, dim = node["op"].startswith("broadcast"), node.get("attrs", {}).get("dim", "1")
+    return node["op"] in JOIN and not broadcasts and dim in ("0", "1")
 
 
 def _pooled(node: Node, rest: Size, stride: int) -> Size | None:

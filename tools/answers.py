@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import prod
+from math import ceil, prod
 from typing import TYPE_CHECKING, List, Sequence, Tuple
 
 if TYPE_CHECKING:
@@ -42,10 +42,12 @@ def _by(size: Tuple[int | None, int | None]) -> str:
 
 
 def _smallest(symbol: mx.sym.Symbol, rows: Sequence[Row]) -> Answer:
-    from ..symbols.layer_sizes import misfit, smallest_input
+    from ..symbols.layer_sizes import LARGEST, misfit, smallest_input
     from ..symbols.nodes import graph_nodes
 
     least = smallest_input(symbol)
+    if None in least:
+        return ("What is the smallest input?", f"One of more than {LARGEST} rows or columns.")
     text = f"{_by(least)}, width x height"
     known = all(row.formula for row in rows if row.op in ("Convolution", "Crop", "Deconvolution", "Pooling"))
     text += "." if known else ", as far as the sizes are known."
@@ -61,7 +63,7 @@ def _why_pad(symbol: mx.sym.Symbol, rows: Sequence[Row], coarse: int) -> Answer 
 
     number = next(i for i, row in enumerate(rows) if row.op == "Convolution")
     first, score = rows[number], rows[coarse].name
-    if first.pad <= first.kernel // 2:
+    if first.pad is None or first.pad <= first.kernel // 2 or rows[coarse].formula is None:
         return None
     other = with_pad(symbol, number, 1)
     here, there = (smallest_input(net, coarse + 1) for net in (symbol, other))
@@ -104,8 +106,8 @@ def _unscored(symbol: mx.sym.Symbol, size: Tuple[int, int], rows: Sequence[Row])
     border = unscored_border(symbol, size)
     if border is None or not any(row.op == "Deconvolution" for row in rows):
         return None
-    strides = int(max(row.map[0] for row in rows if row.map is not None))
-    sizes = [(size[0] + more, size[1] + more) for more in range(strides)]
+    period = max((ceil(row.map[0]) for row in rows if row.map is not None), default=1)
+    sizes = [(size[0] + more, size[1] + more) for more in range(period)]
     worst = max(sum(ends) for each in sizes if fits(symbol, each) for ends in unscored_border(symbol, each))
     question = "Does every pixel get a score?"
     if worst == 0:
