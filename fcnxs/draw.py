@@ -25,7 +25,7 @@ def draw_net(symbol: mx.sym.Symbol, size: Tuple[int, int], file: Path) -> None:
     """
     rows, columns = describe(symbol, size), describe(symbol, size, axis=1)
     symbol, layers = _with_names_of_their_own(symbol)
-    boxes = {"fixedsize": "false", "margin": "0.2,0.06", "height": "0"}
+    boxes = {"fontname": "Helvetica", "fixedsize": "false", "margin": "0.2,0.06", "height": "0"}
     picture = mx.viz.plot_network(symbol, node_attrs=boxes)
     picture.graph_attr.update(rankdir="BT", ranksep="0.25", nodesep="0.4", dpi="72")
     for name, row, column in zip(layers, rows, columns):

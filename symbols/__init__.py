@@ -1,4 +1,4 @@
-"""Symbol builders of the nets, and the coordinate maps that their crop offsets come from."""
+"""Symbol builders of the nets, the coordinate maps that their crop offsets come from, and what the nets are."""
 
 from functools import partial
 

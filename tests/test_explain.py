@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -57,6 +58,13 @@ def test_fcn8s_is_explained(capsys):
     assert "the offset of upscore would be -68, a negative one" in out
     assert "What does a cell of score see? 404x404 pixels" in out and "372 of 404 rows are the same" in out
     assert "Does every pixel get a score? Yes, at every size" in out
+
+
+def test_the_readme_shows_what_is_printed(capsys):
+    readme = (Path(__file__).parent.parent / "README.md").read_text()
+    example = re.search(r"## What the nets are.*?```\n(.*?)```", readme, re.DOTALL)[1].splitlines()
+    assert main(["explain", "fcn8s", "--size", "500x375"]) == 0
+    assert len(example) > 20 and set(example) <= set(capsys.readouterr().out.splitlines())
 
 
 def test_numbers_follow_the_net_and_the_size(capsys):
