@@ -85,14 +85,23 @@ def load(prefix: str | os.PathLike[str], epoch: int, ctx: mx.Context | None = No
     for file in (symbol_file, params_file):
         if not file.is_file():
             raise FCNXSError(f"{file}: no such file (of checkpoint {prefix}, epoch {epoch})")
-    try:
-        symbol = completed(mx.sym.load(str(symbol_file)))
-    except (mx.MXNetError, ValueError) as error:
-        raise FCNXSError(f"{symbol_file}: not a symbol that MXNet reads: {_last_line(error)}") from None
+    symbol = completed(load_symbol(symbol_file))
     arg_params, aux_params = _load_params(params_file, ctx)
     meta_file = Path(f"{prefix}-meta.json")
     meta = read_meta(meta_file) if meta_file.exists() else None
     return Checkpoint(symbol, arg_params, aux_params, meta or Meta(), params_file, meta is not None)
+
+
+def load_symbol(file: Path) -> mx.sym.Symbol:
+    """Read a symbol JSON.
+
+    Raises:
+        FCNXSError: it is not one, or has operators that this MXNet does not know.
+    """
+    try:
+        return mx.sym.load(str(file))
+    except (mx.MXNetError, ValueError) as error:
+        raise FCNXSError(f"{file}: not a symbol that MXNet reads: {_last_line(error)}") from None
 
 
 def save(

@@ -1,10 +1,14 @@
-"""Symbol builders of the nets, and the coordinate maps that their crop offsets come from."""
+"""Symbol builders of the nets, the coordinate maps that their crop offsets come from, and what the nets are."""
 
 from functools import partial
 
 from .coord_map import compose_fp, compose_fp_list, filter_map, inv_fp
-from .graph import coordinate_maps
+from .crops import CropDerivation, crop_derivations
+from .describe import Row, describe
+from .graph import coordinate_maps, misaligned
+from .layer_sizes import smallest_input
 from .layers import add, crop
+from .reach import unscored_border
 from .symbol_alexnet import get_fcn_alexnet_symbol
 from .symbol_fcnxs import (
     FCNXS,
@@ -33,11 +37,15 @@ NETS = {
 
 __all__ = [
     "NETS",
+    "CropDerivation",
+    "Row",
     "add",
     "compose_fp",
     "compose_fp_list",
     "coordinate_maps",
     "crop",
+    "crop_derivations",
+    "describe",
     "fcnxs_score",
     "filter_map",
     "get_fcn16s_symbol",
@@ -50,7 +58,10 @@ __all__ = [
     "get_vgg16_symbol",
     "get_vgg16fc_symbol",
     "inv_fp",
+    "misaligned",
     "offset",
+    "smallest_input",
+    "unscored_border",
     "vgg16_pool3",
     "vgg16_pool4",
     "vgg16_score",

@@ -3,27 +3,13 @@
 from __future__ import annotations
 
 import json
-from ast import literal_eval
 from fractions import Fraction
-from typing import Any, Dict, List, Tuple
+from typing import Dict, List, NamedTuple, Tuple
 
 from ..compat import mxnet as mx
 from ..errors import FCNXSError
 from .coord_map import IDENTITY, Map, compose_fp, filter_map, format_map, inv_fp
-
-# Operators whose output cells lie where the cells of their first input do; further inputs are
-# parameters or labels.
-SAME = {
-    *("Activation", "BatchNorm", "BlockGrad", "Cast", "Dropout", "InstanceNorm", "LRN", "LeakyReLU"),
-    *("SoftmaxActivation", "SoftmaxOutput", "_copy", "_div_scalar", "_minus_scalar", "_mul_scalar"),
-    *("_plus_scalar", "argmax", "clip", "identity", "log_softmax", "relu", "sigmoid", "slice_like"),
-    *("softmax", "tanh"),
-}
-# Operators that join inputs cell by cell: all of them must have the same map.
-JOIN = {
-    *("Concat", "_maximum", "_minimum", "add_n", "broadcast_add", "broadcast_div", "broadcast_mul"),
-    *("broadcast_sub", "elemwise_add", "elemwise_div", "elemwise_mul", "elemwise_sub"),
-}
+from .nodes import JOIN, SAME, Node, flag, image_inputs, image_of, setting, window
 
 
 def coordinate_maps(symbol: mx.sym.Symbol, axis: int = 0) -> Dict[str, Map]:
@@ -39,7 +25,7 @@ def coordinate_maps(symbol: mx.sym.Symbol, axis: int = 0) -> Dict[str, Map]:
     Raises:
         FCNXSError: layers with different maps are joined, or an operator's map is not known.
     """
-    nodes, _, maps = _walk(symbol, axis)
+    nodes, _, maps, _ = walk(symbol, axis)
     return {node["name"]: fp for node, fp in zip(nodes, maps) if fp is not None}
 
 
@@ -75,59 +61,91 @@ def _crop_offset(x: mx.sym.Symbol, like: mx.sym.Symbol, axis: int) -> int:
 
 
 def _maps_of(a: mx.sym.Symbol, b: mx.sym.Symbol, axis: int) -> List[Tuple[str, Map]]:
-    nodes, heads, maps = _walk(mx.sym.Group([a, b]), axis)
+    nodes, heads, maps, _ = walk(mx.sym.Group([a, b]), axis)
     if len(heads) != 2:
         raise FCNXSError(f"layers with one output each are wanted, not {[n['name'] for n in heads]}")
     return [(nodes[i]["name"], IDENTITY if maps[i] is None else maps[i]) for i in heads]
 
 
-def _walk(symbol: mx.sym.Symbol, axis: int) -> Tuple[List[Dict[str, Any]], List[int], List[Map | None]]:
-    """Nodes in order, the numbers of the output nodes, and every node's map."""
+class Walk(NamedTuple):
+    """What `walk` found: nodes in order, numbers of the output nodes, every node's map, refusals by node."""
+
+    nodes: List[Node]
+    heads: List[int]
+    maps: List[Map | None]
+    refused: Dict[int, FCNXSError]
+
+
+def walk(symbol: mx.sym.Symbol, axis: int, strict: bool = True) -> Walk:
+    """Maps of all nodes of a graph, by number: names may occur twice.
+
+    Args:
+        strict: raise what is refused. Else it is recorded, and the nodes from there on have no map.
+
+    Raises:
+        FCNXSError: as `coordinate_maps`.
+    """
     graph = json.loads(symbol.tojson())
     nodes = graph["nodes"]
-    maps: List[Map | None] = [None] * len(nodes)
+    found = Walk(nodes, [head[0] for head in graph["heads"]], [None] * len(nodes), {})
     for i, node in enumerate(nodes):
         if node["op"] == "null":
             continue
-        images = [entry[0] for entry in node["inputs"]]
-        images = images if node["op"] in JOIN else images[:1]
+        images = image_inputs(node)
+        if not strict:  # a variable that is joined with layers is a parameter, unless it is the image
+            images = [j for j in images if nodes[j]["op"] != "null" or j == image_of(nodes)] or images[:1]
         for j in images:
-            if maps[j] is None:  # a variable that enters as an image
-                maps[j] = IDENTITY
-        first = images[0] if images else i
-        for j in images[1:]:
-            if maps[j] != maps[first]:
-                what = f"{node['op']} {node['name']!r}"
-                raise _misaligned(what, nodes[first]["name"], maps[first], nodes[j]["name"], maps[j])
-        maps[i] = compose_fp(maps[first] or IDENTITY, _own_map(node, axis))
-    return nodes, [head[0] for head in graph["heads"]], maps
+            if nodes[j]["op"] == "null":  # a variable that enters as an image
+                found.maps[j] = IDENTITY
+        if all(found.maps[j] is not None for j in images):
+            try:
+                found.maps[i] = _map(nodes, i, images, found.maps, axis)
+            except FCNXSError as error:
+                if strict:
+                    raise
+                found.refused[i] = error
+    return found
 
 
-def _own_map(node: Dict[str, Any], axis: int) -> Map:
-    """Map of one node, from its cells to its input's."""
+def misaligned(symbol: mx.sym.Symbol, axis: int = 0) -> List[str]:
+    """A sentence for each layer that joins layers whose cells do not lie on each other. Rows: axis 0."""
+    nodes, _, maps, refused = walk(symbol, axis, strict=False)
+    joined = {i: {maps[j] for j in image_inputs(nodes[i])} - {None} for i in refused}
+    return [str(error) for i, error in refused.items() if len(joined[i]) > 1]
+
+
+def own_map(node: Node, axis: int) -> Map:
+    """Map of one node, from its cells to its input's.
+
+    Raises:
+        FCNXSError: it is not known.
+    """
     op, attrs = node["op"], node.get("attrs", {})
-
-    def value(key: str, default: int) -> int:
-        values = literal_eval(attrs.get(key, "()"))
-        return values[axis] if values else default
-
     if op == "Concat" and attrs.get("dim", "1") not in ("0", "1"):
         raise FCNXSError(f"Concat {node['name']!r} along axis {attrs['dim']} has no one coordinate map")
     if op in SAME or op in JOIN:
         return IDENTITY
-    flags = ("global_pool", "center_crop")
-    if not any(attrs.get(flag) in ("True", "1") for flag in flags) and "target_shape" not in attrs:
-        kernel = (value("kernel", 1) - 1) * value("dilate", 1) + 1
+    if not flag(node, "global_pool") and not flag(node, "center_crop") and "target_shape" not in attrs:
         if op in ("Convolution", "Pooling"):
-            return filter_map(kernel, value("stride", 1), value("pad", 0))
+            return filter_map(*window(node, axis))
         if op == "Deconvolution":
-            return inv_fp(filter_map(kernel, value("stride", 1), value("pad", 0)))
+            return inv_fp(filter_map(*window(node, axis)))
         if op == "Crop":
-            return (Fraction(1), Fraction(value("offset", 0)))
+            return (Fraction(1), Fraction(setting(node, "offset", axis, 0)))
         if op == "UpSampling":
             return (Fraction(1, int(attrs["scale"])), Fraction(0))
     settings = ", ".join(f"{key}={text}" for key, text in attrs.items())
     raise FCNXSError(f"{op} {node['name']!r} ({settings}) has no known coordinate map")
+
+
+def _map(nodes: List[Node], i: int, images: List[int], maps: List[Map | None], axis: int) -> Map:
+    """Map of node i from those of the images that enter it; joined images must have the same."""
+    fp = maps[images[0]] if images else IDENTITY
+    for j in images[1:]:
+        if maps[j] != fp:
+            what = f"{nodes[i]['op']} {nodes[i]['name']!r}"
+            raise _misaligned(what, nodes[images[0]]["name"], fp, nodes[j]["name"], maps[j])
+    return compose_fp(fp, own_map(nodes[i], axis))
 
 
 def _misaligned(what: str, name_a: str, fp_a: Map, name_b: str, fp_b: Map) -> FCNXSError:

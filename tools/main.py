@@ -23,6 +23,7 @@ COMMANDS = {
     "evaluate": "score a checkpoint on labelled images",
     "segment": "write masks and overlays of images",
     "export": "write a checkpoint for deployment",
+    "explain": "what a net is: layers, sizes, offsets, and why",
     "demo": "all of it, on generated pictures",
     "benchmark": "measure conversion and training at full size",
 }

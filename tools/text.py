@@ -7,11 +7,14 @@ from typing import Sequence
 from ..score import NAMES, Scores
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Columns as wide as they need to be; numbers are set right."""
+def table(header: Sequence[str], rows: Sequence[Sequence[object]], right: Sequence[int] = ()) -> str:
+    """Columns as wide as they need to be; numbers are set right, and so are the columns named by `right`."""
     cells = [[_cell(value) for value in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(header, *cells)]
-    numeric = [all(isinstance(row[i], (int, float, type(None))) for row in rows) for i in range(len(header))]
+    numeric = [
+        i in right or all(isinstance(row[i], (int, float, type(None))) for row in rows)
+        for i in range(len(header))
+    ]
     lines = [header, ["-" * width for width in widths], *cells]
     return "\n".join(
         "  ".join(

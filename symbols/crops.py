@@ -1,0 +1,172 @@
+"""Why a crop has the offset that it has: three derivations, none of which uses another.
+
+1. From the sizes. Without rounding and `adj`, a layer's size is an affine function of the image's. A crop takes
+   off as much at the end as at the start: half of the difference of the two sizes.
+2. From the sum over the layers. A convolution or pooling moves cell 0 by (K - S)/2 - P cells of its input: that
+   times the product of the strides before it, in pixels. A deconvolution moves it back, a crop by its offset.
+3. From the composed maps: `compose_fp(inv_fp(like), x)`, negated (FCN paper, section 3.2; coord_map.py).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import List, NamedTuple, Tuple
+
+from ..compat import mxnet as mx
+from .coord_map import Map, compose_fp, inv_fp
+from .graph import walk
+from .nodes import JOIN, SAME, Node, flag, image_inputs, image_of, setting, window
+
+Affine = Tuple[Fraction, Fraction]  # size = scale * H + shift
+
+
+class Term(NamedTuple):
+    """What a layer adds to the sum: pixels by which it moves cell 0. `text` is how."""
+
+    name: str
+    shift: Fraction
+    text: str
+
+
+class Path(NamedTuple):
+    """Layers from the image to a node, the product of their strides, and the terms that are not 0."""
+
+    stride: Fraction
+    terms: List[Term]
+
+    @property
+    def total(self) -> Fraction:
+        """Pixels between the edge of the image and that of cell 0."""
+        return sum((term.shift for term in self.terms), Fraction(0))
+
+
+@dataclass(frozen=True)
+class CropDerivation:
+    """A crop of `x` like `like` with its offset in the graph, and what three derivations say of it.
+
+    The results `from_*` are None where none follows: a layer on the way has no size or map, or the strides
+    differ.
+    """
+
+    name: str
+    x: str
+    like: str
+    offset: int
+    x_size: Affine | None
+    like_size: Affine | None
+    x_path: Path | None
+    like_path: Path | None
+    x_map: Map | None
+    like_map: Map | None
+
+    @property
+    def from_sizes(self) -> Fraction | None:
+        """Half of the difference of the two sizes."""
+        if self.x_size is None or self.like_size is None or self.x_size[0] != self.like_size[0]:
+            return None
+        return (self.x_size[1] - self.like_size[1]) / 2
+
+    @property
+    def from_sum(self) -> Fraction | None:
+        """Difference of the two sums over the layers, in cells, negated."""
+        if self.x_path is None or self.like_path is None or self.x_path.stride != self.like_path.stride:
+            return None
+        return -(self.x_path.total - self.like_path.total) / self.x_path.stride
+
+    @property
+    def from_maps(self) -> Fraction | None:
+        """Offset of the map from `like` to `x`, negated."""
+        if self.x_map is None or self.like_map is None:
+            return None
+        scale, shift = compose_fp(inv_fp(self.like_map), self.x_map)
+        return -shift if scale == 1 else None
+
+    @property
+    def agrees(self) -> bool:
+        """Whether all derivations that there are give the graph's offset, and the strides are equal."""
+        for a, b in ((self.x_size, self.like_size), (self.x_path, self.like_path), (self.x_map, self.like_map)):
+            if a is not None and b is not None and a[0] != b[0]:
+                return False
+        results = (self.from_sizes, self.from_sum, self.from_maps)
+        return all(result is None or result == self.offset for result in results)
+
+
+def crop_derivations(symbol: mx.sym.Symbol, axis: int = 0) -> List[CropDerivation]:
+    """Every Crop of one layer like another, in order, with three derivations of its offset.
+
+    Args:
+        symbol: any Symbol; crops to a given size and from the centre have no offset to derive.
+        axis: 0 for rows, 1 for columns.
+    """
+    nodes, _, maps, _ = walk(symbol, axis, strict=False)
+    sizes = _affine_sizes(nodes, axis)
+    found = []
+    for node in nodes:
+        if node["op"] == "Crop" and len(node["inputs"]) == 2 and not flag(node, "center_crop"):
+            pair = [entry[0] for entry in node["inputs"]]
+            found.append(
+                CropDerivation(
+                    *(node["name"], *(nodes[i]["name"] for i in pair), setting(node, "offset", axis, 0)),
+                    *(sizes[i] for i in pair),
+                    *(_path(nodes, i, axis) for i in pair),
+                    *(maps[i] for i in pair),
+                )
+            )
+    return found
+
+
+def _affine_sizes(nodes: List[Node], axis: int) -> List[Affine | None]:
+    """Size of every node without rounding and without `adj`, None where it has none."""
+    sizes: List[Affine | None] = [None] * len(nodes)
+    sizes[image_of(nodes)] = (Fraction(1), Fraction(0))
+    for i, node in enumerate(nodes):
+        inputs = [sizes[entry[0]] for entry in node["inputs"]]
+        fixed = flag(node, "global_pool") or "target_shape" in node.get("attrs", {})
+        if fixed or not inputs or inputs[0] is None:
+            continue
+        (scale, shift), op, (kernel, stride, pad) = inputs[0], node["op"], window(node, axis)
+        if op in JOIN or (op in SAME and op != "slice_like"):  # that one cuts at the end alone
+            sizes[i] = inputs[0]
+        elif op in ("Convolution", "Pooling"):
+            sizes[i] = (scale / stride, (shift + 2 * pad - kernel) / stride + 1)
+        elif op == "Deconvolution":
+            sizes[i] = (scale * stride, (shift - 1) * stride + kernel - 2 * pad)
+        elif op == "Crop" and len(inputs) == 2:
+            sizes[i] = inputs[1]
+        elif op == "UpSampling":
+            sizes[i] = (scale * int(node["attrs"]["scale"]), shift * int(node["attrs"]["scale"]))
+    return sizes
+
+
+def _path(nodes: List[Node], i: int, axis: int) -> Path | None:
+    """Strides and terms from the image to node i, along the first inputs."""
+    way = []
+    while nodes[i]["op"] != "null":
+        way.append(nodes[i])
+        if not image_inputs(nodes[i]):
+            return None
+        i = image_inputs(nodes[i])[0]
+    if i != image_of(nodes):
+        return None
+    stride, terms = Fraction(1), []
+    for node in reversed(way):
+        op, (kernel, step, pad) = node["op"], window(node, axis)
+        shift, text = (Fraction(kernel - step, 2) - pad, f"({kernel} - {step})/2 - {pad}")
+        if op in ("Convolution", "Pooling") and not flag(node, "global_pool"):
+            term, stride = (shift * stride, f"({text}) x {stride}"), stride * step
+        elif op == "Deconvolution" and "target_shape" not in node["attrs"]:
+            stride = stride / step  # of the finer grid, in which the deconvolution's kernel moves
+            term = (-shift * stride, f"-({text}) x {stride}")
+        elif op == "Crop" and not flag(node, "center_crop"):
+            offset = setting(node, "offset", axis, 0)
+            term = (offset * stride, f"{offset} x {stride}")
+        elif op == "UpSampling":
+            stride, term = stride / int(node["attrs"]["scale"]), (Fraction(0), "")
+        elif op in SAME or op in JOIN:
+            continue
+        else:
+            return None
+        if term[0] != 0:
+            terms.append(Term(node["name"], *term))
+    return Path(stride, terms)

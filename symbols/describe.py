@@ -1,0 +1,111 @@
+"""What a net is: a row for each layer, with its parameters, sizes and maps."""
+
+from __future__ import annotations
+
+import json
+from math import prod
+from typing import List, NamedTuple, Tuple
+
+from ..compat import mxnet as mx
+from ..errors import FCNXSError
+from .coord_map import Map
+from .graph import own_map, walk
+from .layer_sizes import LARGEST, layer_sizes, misfit, smallest
+from .nodes import Node, flag, image_of, window
+from .reach import receptive_fields
+
+Shape = Tuple[int, ...]
+
+
+class Row(NamedTuple):
+    """A layer. What it does not have, or what is not known, is None."""
+
+    name: str
+    op: str  # MXNet's operator
+    parameters: int  # weights and biases; those of several layers count for the first
+    formula: str | None  # its rows, in those of the image, H; its columns in W
+    shape: Shape | None  # for one image, (1, channels, rows, columns) while it is an image
+    kernel: int | None  # as a dilated one spans
+    stride: int | None
+    pad: int | None
+    own_map: Map | None  # (S, P') to its input; P' = (K - S)/2 - P, inverted by a deconvolution
+    map: Map | None  # (stride, offset) to the image, composed
+    receptive_field: int | None  # rows of the image that one cell sees, from the first to the last
+
+
+def describe(symbol: mx.sym.Symbol, size: Tuple[int, int], axis: int = 0) -> List[Row]:
+    """Row of every layer of a graph, in order. Names may occur twice.
+
+    Args:
+        symbol: any Symbol. Its image is the variable `data`, or else the first that an operator takes first.
+            From operators on whose maps are not known, such as Flatten, the maps are None.
+        size: rows and columns of the image, which has three channels.
+        axis: 0 for formulas, kernels and maps of rows, 1 for those of columns.
+
+    Raises:
+        FCNXSError: the image is too small for the net, or MXNet finds another fault in the graph.
+    """
+    nodes, _, maps, _ = walk(symbol, axis, strict=False)
+    shapes = _shapes(symbol, nodes, size)
+    sizes = layer_sizes(nodes, axis)
+    fields = receptive_fields(nodes, maps, axis)
+    counts = _parameters(symbol, nodes, shapes)
+    rows = []
+    for i, node in enumerate(nodes):
+        if node["op"] != "null":
+            formula = None if sizes[i] is None else sizes[i].text("HW"[axis])
+            windowed = node["op"] in ("Convolution", "Deconvolution", "Pooling")
+            windowed = windowed and not flag(node, "global_pool")
+            geometry = window(node, axis) if windowed else (None, None, None)
+            row = (counts[i], formula, shapes[i], *geometry, _own_map(node, axis), maps[i], fields[i])
+            rows.append(Row(node["name"], node["op"], *row))
+    return rows
+
+
+def _own_map(node: Node, axis: int) -> Map | None:
+    try:
+        return own_map(node, axis)
+    except FCNXSError:
+        return None
+
+
+def _shapes(symbol: mx.sym.Symbol, nodes: List[Node], size: Tuple[int, int]) -> List[Shape | None]:
+    """Shape of every node's first output, as MXNet infers it for one image."""
+    for axis, what in ((0, "rows"), (1, "columns")):
+        fault = misfit(nodes, axis, size[axis])
+        if fault:
+            least = [smallest(nodes, each) for each in (0, 1)]
+            if None in least:
+                raise FCNXSError(f"no image of up to {LARGEST} rows fits: with {size[axis]} {what}, {fault}")
+            raise FCNXSError(
+                f"an image of {size[0]} rows and {size[1]} columns does not fit: {fault}; "
+                f"the smallest that fits has {least[0]} rows and {least[1]} columns"
+            )
+    internals = symbol.get_internals()
+    try:
+        image = {nodes[image_of(nodes)]["name"]: (1, 3, *size)}
+        _, shapes, _ = internals.infer_shape_partial(**image)
+    except mx.MXNetError as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        raise FCNXSError(
+            f"MXNet infers no shapes for an image of {size[0]} rows and {size[1]} columns: {lines[-1]}"
+        ) from None
+    found: List[Shape | None] = [None] * len(nodes)
+    for (i, output, *_), shape in zip(json.loads(internals.tojson())["heads"], shapes):
+        if output == 0 and shape and all(number > 0 for number in shape):
+            found[i] = tuple(shape)
+    return found
+
+
+def _parameters(symbol: mx.sym.Symbol, nodes: List[Node], shapes: List[Shape | None]) -> List[int]:
+    """How many weights enter each node first: variables other than image, labels and statistics."""
+    others = {nodes[image_of(nodes)]["name"], *symbol.list_auxiliary_states()}
+    counts, counted = [0] * len(nodes), set()
+    for i, node in enumerate(nodes):
+        for j in (entry[0] for entry in node["inputs"]):
+            name = nodes[j]["name"]
+            if nodes[j]["op"] != "null" or j in counted or name in others or name.endswith("label"):
+                continue
+            counted.add(j)
+            counts[i] += prod(shapes[j]) if shapes[j] else 0
+    return counts

@@ -1,0 +1,136 @@
+"""Sizes of a graph's layers, and the smallest image that they leave something of. Rows are axis 0, columns 1.
+
+The formulas are those of MXNet's shape inference (src/operator/nn/{convolution,pooling,deconvolution}.cc and
+src/operator/crop-inl.h at 1.9.1).
+"""
+
+from __future__ import annotations
+
+import json
+from typing import List, Tuple
+
+from ..compat import mxnet as mx
+from .nodes import JOIN, SAME, Node, flag, graph_nodes, image_inputs, image_of, setting, window
+from .sizes import Size
+
+LARGEST = 4096  # where the search for the smallest image ends
+
+
+def layer_sizes(nodes: List[Node], axis: int) -> List[Size | None]:
+    """Every node's rows or columns as a formula in those of the image; None where there is none."""
+    sizes: List[Size | None] = [None] * len(nodes)
+    sizes[image_of(nodes)] = Size()
+    for i, node in enumerate(nodes):
+        if node["op"] != "null":
+            sizes[i] = _size(node, [sizes[entry[0]] for entry in node["inputs"]], axis)
+    return sizes
+
+
+def misfit(nodes: List[Node], axis: int, height: int, sizes: List[Size | None] | None = None) -> str | None:
+    """What does not fit where the image has `height` rows or columns; None if everything does."""
+    sizes = sizes or layer_sizes(nodes, axis)
+    numbers = [None if size is None else size.value(height) for size in sizes]
+    what = ("rows", "columns")[axis]
+    for i, node in enumerate(nodes):
+        inputs = [numbers[entry[0]] for entry in node["inputs"]]
+        if node["op"] in ("Convolution", "Pooling") and inputs[0] is not None:
+            kernel, _, pad = window(node, axis)
+            padded = inputs[0] + 2 * pad
+            if padded < kernel and not flag(node, "global_pool"):
+                return f"{node['name']!r} has a kernel of {kernel} {what} and an input of {padded}"
+        if node["op"] == "Crop" and len(inputs) == 2 and None not in inputs:
+            offset = 0 if flag(node, "center_crop") else setting(node, "offset", axis, 0)
+            if offset + inputs[1] > inputs[0]:
+                return f"{node['name']!r} cuts {inputs[1]} {what} out of {inputs[0]}, from {offset} on"
+        if _joins_equals(node):
+            known = {numbers[j] for j in image_inputs(node)} - {None}
+            if len(known) > 1:
+                return f"{node['name']!r} joins layers of {' and '.join(map(str, sorted(known)))} {what}"
+        if numbers[i] is not None and numbers[i] < 1:
+            return f"{node['name']!r} has {numbers[i]} {what}"
+    return None
+
+
+def smallest(nodes: List[Node], axis: int) -> int | None:
+    """Fewest rows or columns of an image that fits; None if no size up to `LARGEST` does."""
+    sizes = layer_sizes(nodes, axis)
+    return next((n for n in range(1, LARGEST + 1) if misfit(nodes, axis, n, sizes) is None), None)
+
+
+def smallest_input(symbol: mx.sym.Symbol, layers: int | None = None) -> Tuple[int | None, int | None]:
+    """Rows and columns of the smallest image that a net takes; None where no size up to 4096 fits.
+
+    Found with the sizes: every layer must be left a cell, every kernel an input as large as itself, every crop
+    an input that reaches as far as it cuts. Layers without a size in H, as FullyConnected, ask for nothing.
+
+    Args:
+        layers: how many of the layers, in order, count; None for all.
+    """
+    nodes = graph_nodes(symbol)
+    ends = [i + 1 for i, node in enumerate(nodes) if node["op"] != "null"]
+    nodes = nodes[: ends[-1 if layers is None else layers - 1]]
+    return (smallest(nodes, 0), smallest(nodes, 1))
+
+
+def fits(symbol: mx.sym.Symbol, size: Tuple[int, int]) -> bool:
+    """Whether a net takes an image of so many rows and columns."""
+    nodes = graph_nodes(symbol)
+    return all(misfit(nodes, axis, size[axis]) is None for axis in (0, 1))
+
+
+def layer_formula(symbol: mx.sym.Symbol, layer: int) -> str:
+    """Rows of one layer, by its number in order, as a formula in H; '-' where there is none."""
+    nodes = graph_nodes(symbol)
+    sizes = [size for node, size in zip(nodes, layer_sizes(nodes, 0)) if node["op"] != "null"]
+    return "-" if sizes[layer] is None else str(sizes[layer])
+
+
+def with_pad(symbol: mx.sym.Symbol, layer: int, pad: int) -> mx.sym.Symbol:
+    """The same graph with another pad of one layer, by its number in order."""
+    graph = json.loads(symbol.tojson())
+    layers = [node for node in graph["nodes"] if node["op"] != "null"]
+    layers[layer]["attrs"]["pad"] = f"({pad}, {pad})"
+    return mx.sym.load_json(json.dumps(graph))
+
+
+def _size(node: Node, inputs: List[Size | None], axis: int) -> Size | None:
+    """Size of a node from those of all its inputs."""
+    op, attrs = node["op"], node.get("attrs", {})
+    if op == "Crop" and len(inputs) == 1:
+        cut = setting(node, "h_w", axis, 0)
+        return Size.constant(cut) if cut else None
+    if op in ("Crop", "slice_like"):
+        axes = attrs.get("axes", "()").strip("()").split(",")
+        covered = axes == [""] or str(axis + 2) in [each.strip() for each in axes]
+        return inputs[1] if op == "Crop" or covered else inputs[0]
+    x = inputs[0] if inputs else None
+    if x is None or (op == "argmax" and attrs.get("axis") != "1"):
+        return None
+    if op in JOIN:
+        return x if _joins_equals(node) or (op != "Concat" and all(y == x for y in inputs)) else None
+    if op in SAME:
+        return x
+    kernel, stride, pad = window(node, axis)
+    if op == "Convolution":
+        return (x + 2 * pad - kernel).divided(stride) + 1
+    if op == "Pooling":
+        return _pooled(node, x + 2 * pad - kernel, stride)
+    if op == "Deconvolution":
+        target = setting(node, "target_shape", axis, 0)
+        grown = x * stride + (kernel - stride - 2 * pad + setting(node, "adj", axis, 0))
+        return Size.constant(target) if target else grown
+    return x * int(attrs["scale"]) if op == "UpSampling" else None
+
+
+def _joins_equals(node: Node) -> bool:
+    """Whether the layers that a node joins must have the same rows and columns."""
+    broadcasts, dim = node["op"].startswith("broadcast"), node.get("attrs", {}).get("dim", "1")
+    return node["op"] in JOIN and not broadcasts and dim in ("0", "1")
+
+
+def _pooled(node: Node, rest: Size, stride: int) -> Size | None:
+    """Size of a pooling whose first window leaves `rest` cells of its padded input."""
+    convention = node.get("attrs", {}).get("pooling_convention", "valid")
+    if flag(node, "global_pool"):
+        return Size.constant(1)
+    return rest.divided(stride, up=convention == "full") + 1 if convention in ("valid", "full") else None

@@ -1,0 +1,350 @@
+"""Sizes, rows, receptive fields and crop derivations, each against something that does not share their code."""
+
+import re
+from fractions import Fraction
+from math import ceil, floor, prod
+
+import numpy as np
+import pytest
+from conftest import FC, WIDTH, random_params
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fcnxs import FCNXSError, symbols
+from fcnxs.compat import mxnet as mx
+from fcnxs.symbols.sizes import Size
+
+NETS = [(name, convention) for name in symbols.NETS for convention in ("valid", "full")]
+FCNS = [(name, convention) for name, convention in NETS if "fcn" in name]
+
+
+def build(name, convention):
+    return symbols.NETS[name](pooling_convention=convention)
+
+
+def value(formula, height):
+    """Read a formula as a person does: exact fractions, and floor and ceil where it says so."""
+    expression = re.sub(r"(\d) (floor|ceil|H)", r"\1 * \2", formula)
+    return eval(expression, {"H": Fraction(height), "floor": floor, "ceil": ceil})
+
+
+steps = st.lists(
+    st.one_of(
+        st.tuples(st.just("add"), st.integers(-300, 300)),
+        st.tuples(st.just("multiply"), st.integers(0, 8)),
+        st.tuples(st.sampled_from(["floor", "ceil"]), st.integers(1, 8)),
+    ),
+    max_size=8,
+)
+
+
+@given(steps, st.integers(0, 1000))
+def test_a_formula_and_its_text_have_the_value_of_the_steps_in_turn(operations, height):
+    size, number = Size(), height
+    for what, operand in operations:
+        if what == "add":
+            size, number = size + operand, number + operand
+        elif what == "multiply":
+            size, number = size * operand, number * operand
+        else:
+            size = size.divided(operand, up=what == "ceil")
+            number = {"floor": floor, "ceil": ceil}[what](Fraction(number, operand))
+    assert size.value(height) == number == value(str(size), height)
+
+
+def test_formulas_are_as_simple_as_they_can_be():
+    pool3 = (Size() + 198).divided(2).divided(2).divided(2)
+    score = pool3.divided(4) - 6
+    assert [str(pool3), str(score)] == ["floor((H + 198)/8)", "floor((H + 6)/32)"]
+    assert str(score * 32 + 63) == "32 floor((H + 6)/32) + 63"
+    assert str((score * 32 + 63).divided(16)) == "2 floor((H + 6)/32) + 3"
+    assert str(Size().divided(2, up=True).divided(2)) == "floor(ceil(H/2)/2)"
+    assert [str(Size() * 3 - 1), str((Size() * 4 + 8).divided(4)), str(Size() * 0 + 7)] == [
+        "3 H - 1",
+        "H + 2",
+        "7",
+    ]
+    assert (Size() - 3).text("W") == "W - 3"
+
+
+@given(
+    st.sampled_from(["Convolution", "valid", "full", "Deconvolution", "UpSampling"]),
+    st.tuples(st.integers(1, 7), st.integers(1, 5), st.integers(0, 3), st.integers(1, 3)),
+    st.integers(1, 40),
+)
+def test_every_kind_of_layer_has_the_size_that_mxnet_infers(kind, numbers, height):
+    kernel, stride, pad, dilate = numbers
+    settings = {key: (value, value) for key, value in zip(("kernel", "stride", "pad"), numbers)}
+    data = mx.sym.Variable("data")
+    if kind in ("valid", "full"):
+        settings["pad"] = (min(pad, kernel - 1),) * 2  # MXNet's condition
+        x = mx.sym.Pooling(data, pooling_convention=kind, **settings)
+    elif kind == "UpSampling":
+        x = mx.sym.UpSampling(data, scale=stride, sample_type="nearest")
+    else:
+        settings.update(
+            dilate=(dilate, dilate), **({"adj": (stride - 1,) * 2} if kind == "Deconvolution" else {})
+        )
+        x = getattr(mx.sym, kind)(data, num_filter=1, **settings)
+    try:
+        _, ((_, _, rows, _),), _ = x.infer_shape_partial(data=(1, 3, height, 40))
+    except mx.MXNetError:
+        rows = 0
+    if rows > 0:
+        (row,) = symbols.describe(x, (height, 40))
+        assert value(row.formula, height) == rows == row.shape[2]
+    else:
+        with pytest.raises(FCNXSError, match=f"image of {height} rows and 40 columns does not fit"):
+            symbols.describe(x, (height, 40))
+
+
+@pytest.mark.parametrize(("name", "convention"), NETS)
+def test_rows_are_what_mxnet_infers_at_every_size(name, convention):
+    symbol = build(name, convention)
+    internals = symbol.get_internals()
+    rows = symbols.describe(symbol, (230, 250))
+    assert len(rows) == sum(output.endswith("_output") for output in internals.list_outputs())
+    least = symbols.smallest_input(symbol)[0]
+    for height in (230, *range(least, least + 33)):
+        _, shapes, _ = internals.infer_shape(data=(1, 3, height, 250))
+        shapes = dict(zip(internals.list_outputs(), shapes))
+        for row in rows:
+            if row.formula is not None:
+                assert value(row.formula, height) == shapes[f"{row.name}_output"][2], (row.name, height)
+            if height == 230:
+                assert row.shape == shapes[f"{row.name}_output"], row.name
+    sized = [row.name for row in rows if row.formula is not None]
+    assert {"pool3", "conv5_3"} < set(sized) or name == "fcn_alexnet"
+    assert "softmax" in sized or name in ("vgg16", "vgg16fc", "mask_regression")
+
+
+@pytest.mark.parametrize(("name", "convention"), NETS)
+def test_the_smallest_input_is_the_smallest_that_mxnet_takes(name, convention):
+    symbol = build(name, convention)
+    rows, columns = symbols.smallest_input(symbol)
+    assert rows == columns == {"vgg16": {"valid": 224, "full": 193}}.get(name, {}).get(convention, rows)
+    symbol.infer_shape_partial(data=(1, 3, rows, columns))
+    for shape in ((1, 3, rows - 1, 300), (1, 3, 300, columns - 1)):
+        if min(shape) > 0:  # 0 is MXNet's for a size that is not known
+            with pytest.raises(mx.MXNetError):
+                symbol.infer_shape_partial(data=shape)
+
+
+def test_sizes_that_do_not_fit_are_those_that_mxnet_refuses(ctx):
+    """Without adj a crop refuses sizes in between, when it runs: shape inference lets some of them pass."""
+    data = mx.sym.Variable("data")
+    x = mx.sym.Convolution(data, kernel=(3, 3), pad=(4, 4), num_filter=2, name="a")
+    x = mx.sym.Pooling(x, kernel=(8, 8), stride=(8, 8), pool_type="max", name="b")
+    x = mx.sym.Deconvolution(x, kernel=(10, 10), stride=(8, 8), num_filter=2, name="c")
+    x = symbols.crop(x, data, "d")
+    refused = []
+    for height in range(1, 60):
+        try:
+            x.infer_shape_partial(data=(1, 3, height, 10))
+            x.simple_bind(ctx, data=(1, 3, height, 10), grad_req="null").forward()[0].wait_to_read()
+        except mx.MXNetError:
+            refused.append(height)
+            with pytest.raises(FCNXSError, match=f"image of {height} rows and 10 columns does not fit"):
+                symbols.describe(x, (height, 10))
+        else:
+            assert symbols.describe(x, (height, 10))[-1].shape == (1, 2, height, 10)
+    assert (
+        refused and symbols.smallest_input(x)[0] not in refused and max(refused) > symbols.smallest_input(x)[0]
+    )
+
+
+@pytest.mark.parametrize("name", symbols.NETS)
+def test_parameters_are_those_of_the_arguments(name):
+    symbol = symbols.NETS[name]()
+    shapes = dict(zip(symbol.list_arguments(), symbol.infer_shape(data=(1, 3, 224, 224))[0]))
+    for row in symbols.describe(symbol, (224, 224)):
+        own = [shapes.pop(f"{row.name}_{kind}", None) for kind in ("weight", "bias")]
+        assert row.parameters == sum(prod(shape) for shape in own if shape), row.name
+    assert set(shapes) <= {"data", "softmax_label"}
+
+
+def test_the_weights_of_the_regression_of_masks_are_counted_exactly():
+    rows = {row.name: row for row in symbols.describe(symbols.get_mask_regression_symbol(), (224, 224))}
+    assert rows["mask"].parameters == 8_631_877_632 + 21 * 64 * 64
+    assert rows["relu5_3"].shape == (1, 512, 14, 14) and rows["masks"].shape == (1, 21, 64, 64)
+    assert rows["mask"].formula is rows["mask"].map is rows["mask"].receptive_field is None
+    assert rows["masks"].map is rows["euclidean"].map is rows["euclidean"].formula is None
+
+
+def test_maps_are_those_of_coordinate_maps():
+    symbol = symbols.get_fcn8s_symbol()
+    rows, maps = symbols.describe(symbol, (64, 64)), symbols.coordinate_maps(symbol)
+    assert all(row.map == maps[row.name] for row in rows)
+    rows = {row.name: row for row in rows}
+    assert rows["fc6"][5:9] == (7, 1, 0, (1, 3)) and rows["pool1"][5:9] == (2, 2, 0, (2, 0))
+    assert rows["conv1_1"].own_map == (1, -99) and rows["score2"].own_map == symbols.inv_fp((2, 1))
+    assert rows["relu1_1"].kernel is None and rows["relu1_1"].own_map == (1, 0)
+
+
+def test_receptive_fields_follow_the_recurrence():
+    """The textbook's: r grows by (K - 1) times the product of the strides before."""
+    field = jump = 1
+    rows = symbols.describe(symbols.get_vgg16fc_symbol(), (64, 64))
+    for row in rows:
+        if row.kernel is not None:
+            field, jump = field + (row.kernel - 1) * jump, jump * row.stride
+        assert row.receptive_field == field and row.map[0] == jump
+    assert field == 404
+
+
+def tiny():
+    """Convolutions, a pooling, a dilated kernel, two deconvolutions, a skip and crops."""
+    data = mx.sym.Variable("data")
+    x = mx.sym.Convolution(data, kernel=(3, 3), pad=(12, 12), num_filter=1, name="a")
+    skip = mx.sym.Pooling(x, kernel=(2, 2), stride=(2, 2), pool_type="avg", name="b")
+    x = mx.sym.Convolution(skip, kernel=(3, 3), dilate=(2, 2), stride=(3, 3), num_filter=1, name="c")
+    x = mx.sym.Deconvolution(x, kernel=(5, 5), stride=(3, 3), num_filter=1, name="d")
+    x = symbols.add(x, symbols.crop(skip, x, "e"), "f")
+    x = mx.sym.Deconvolution(x, kernel=(4, 4), stride=(2, 2), pad=(1, 1), num_filter=1, name="g")
+    return symbols.crop(x, data, "h")
+
+
+@pytest.mark.parametrize("layer", "abcdefgh")
+def test_receptive_fields_are_where_gradients_come_from(layer, ctx):
+    """Weights are 1, so that a pixel that is seen has a gradient."""
+    symbol, size = tiny(), 36
+    output = symbol.get_internals()[f"{layer}_output"]
+    row = {row.name: row for row in symbols.describe(output, (size, size))}[layer]
+    shapes, _, _ = output.infer_shape(data=(1, 3, size, size))
+    args = {name: mx.nd.ones(shape, ctx) for name, shape in zip(output.list_arguments(), shapes)}
+    grads = {"data": mx.nd.zeros((1, 3, size, size), ctx)}
+    executor = output.bind(ctx, args, grads, {name: "write" if name == "data" else "null" for name in args})
+    executor.forward(is_train=True)
+    spans = []
+    for cell in range(row.shape[2]):
+        head = mx.nd.zeros(row.shape, ctx)
+        head[0, 0, cell] = 1
+        executor.backward([head])
+        seen = np.flatnonzero(grads["data"].asnumpy().sum((0, 1, 3)))
+        if len(seen) and seen[0] > 0 and seen[-1] < size - 1:  # all of it inside the image
+            spans.append(seen[-1] - seen[0] + 1)
+    assert spans and row.receptive_field == max(spans)
+
+
+@pytest.mark.parametrize(("name", "convention"), FCNS)
+def test_rows_and_columns_without_a_score_are_those_that_are_zero(name, convention, ctx):
+    symbol = symbols.NETS[name](numclass=2, width=max(WIDTH, 1 / 32), fc=FC, pooling_convention=convention)
+    params = {key: mx.nd.abs(array) for key, array in random_params(symbol, ctx=ctx).items()}
+    upscore = symbol.get_internals()["upscore_output"]
+    for size in ((57, 58), (89, 33)):
+        args = {**params, "data": mx.nd.random.uniform(1, 2, (1, 3, *size), ctx=ctx)}
+        scores = upscore.bind(ctx, args, grad_req="null").forward()[0].asnumpy()[0].sum(0)
+        zeros = [np.flatnonzero(scores.sum(axis) != 0) for axis in (1, 0)]
+        found = tuple((int(rows[0]), length - 1 - int(rows[-1])) for rows, length in zip(zeros, size))
+        assert symbols.unscored_border(symbol, size) == found
+        assert convention == "valid" or found == ((0, 0), (0, 0))
+    if (name, convention) == ("fcn32s", "valid"):
+        assert symbols.unscored_border(symbol, (57, 58)) == ((0, 12), (0, 0))
+
+
+@pytest.mark.parametrize(("name", "convention"), NETS)
+def test_three_derivations_give_every_offset(name, convention):
+    symbol = build(name, convention)
+    crops = [symbols.crop_derivations(symbol, axis) for axis in (0, 1)]
+    assert crops[0] == crops[1] and symbols.misaligned(symbol) == []
+    for crop in crops[0]:
+        assert crop.from_sizes == crop.from_sum == crop.from_maps == crop.offset and crop.agrees
+    expected = {"fcn32s": [19], "fcn16s": [5, 27], "fcn8s": [5, 9, 31], "fcn8s_atonce": [5, 9, 31]}
+    expected.update({"fcn4s": [5, 9, 17, 33], "fcn2s": [5, 9, 17, 33, 34], "fcn_alexnet": [18]})
+    assert [crop.offset for crop in crops[0]] == expected.get(name, [])
+
+
+def test_the_terms_of_the_sum_are_the_layers():
+    (crop,) = symbols.crop_derivations(symbols.get_fcn32s_symbol())
+    assert [(term.name, term.shift) for term in crop.x_path.terms] == [
+        ("conv1_1", -99),
+        ("fc6", 96),
+        ("bigscore", -16),
+    ]
+    assert crop.like_path.terms == [] and (crop.x, crop.like) == ("bigscore", "data")
+
+
+def fcn16s_with(offset):
+    """FCN-16s with another offset of its skip's crop."""
+    text = symbols.get_fcn16s_symbol().tojson()
+    assert text.count('"offset": "(5, 5)"') == 1
+    return mx.sym.load_json(text.replace('"offset": "(5, 5)"', f'"offset": "{offset}"'))
+
+
+def test_a_wrong_offset_is_seen_and_each_derivation_is_one_of_its_own():
+    symbol = fcn16s_with((5, 6))
+    skip, upscore = symbols.crop_derivations(symbol, axis=1)
+    assert skip.from_sizes == skip.from_sum == skip.from_maps == 5 and skip.offset == 6 and not skip.agrees
+    assert upscore.from_sizes == upscore.from_sum == upscore.offset == 27  # they do not see the skip
+    assert upscore.from_maps is None and upscore.agrees  # a sum that does not align has no map
+    (message,) = symbols.misaligned(symbol, axis=1)
+    assert re.match(r"elemwise_add 'score_fused' joins 'score2', map \(16, -19\), and 'score_pool4c'", message)
+    assert all(crop.agrees for crop in symbols.crop_derivations(symbol, axis=0)) and not symbols.misaligned(
+        symbol
+    )
+    data = mx.sym.Variable("data")
+    wide = mx.sym.Convolution(data, kernel=(3, 3), pad=(10, 10), num_filter=2, name="wide")
+    first = mx.sym.Crop(wide, data, offset=(4, 4), name="first")
+    (wrong, second) = symbols.crop_derivations(mx.sym.Crop(first, data, offset=(0, 0), name="second"))
+    assert wrong.from_sizes == wrong.from_sum == wrong.from_maps == 9 and not wrong.agrees
+    assert (second.from_sizes, second.from_sum, second.from_maps) == (0, 5, 5) and not second.agrees
+
+
+def test_strides_that_differ_have_no_offset():
+    data = mx.sym.Variable("data")
+    x = mx.sym.Pooling(data, kernel=(2, 2), stride=(2, 2), pool_type="max", name="x")
+    y = mx.sym.Convolution(data, kernel=(3, 3), num_filter=2, stride=(4, 4), name="y")
+    (crop,) = symbols.crop_derivations(mx.sym.Crop(x, y, offset=(0, 0), name="c"))
+    assert crop.from_sizes is crop.from_sum is crop.from_maps is None and not crop.agrees
+
+
+def test_names_that_occur_twice_stay_apart():
+    """In the oldest version of the original example the activation relu5_2 is named conv1_2."""
+    data = mx.sym.Variable("data")
+    x = mx.sym.Convolution(data, kernel=(3, 3), pad=(1, 1), num_filter=4, name="conv1_2")
+    x = mx.sym.Pooling(x, kernel=(2, 2), stride=(2, 2), pool_type="max", name="pool")
+    x = mx.sym.Activation(x, act_type="relu", name="conv1_2")
+    rows = symbols.describe(x, (9, 8))
+    assert [(row.name, row.op, row.parameters, row.formula, row.shape) for row in rows] == [
+        ("conv1_2", "Convolution", 112, "H", (1, 4, 9, 8)),
+        ("pool", "Pooling", 0, "floor(H/2)", (1, 4, 4, 4)),
+        ("conv1_2", "Activation", 0, "floor(H/2)", (1, 4, 4, 4)),
+    ]
+
+
+def test_rows_and_columns_have_formulas_and_maps_of_their_own():
+    data = mx.sym.Variable("data")
+    x = mx.sym.Convolution(
+        data, kernel=(3, 5), pad=(1, 8), dilate=(1, 2), stride=(2, 1), num_filter=2, name="x"
+    )
+    (rows,), (columns,) = symbols.describe(x, (20, 30)), symbols.describe(x, (20, 30), axis=1)
+    assert rows[3:9] == ("floor((H + 1)/2)", (1, 2, 10, 38), 3, 2, 1, (2, Fraction(-1, 2)))
+    assert columns[3:9] == ("W + 8", (1, 2, 10, 38), 9, 1, 8, (1, -4))
+    assert symbols.crop_derivations(symbols.crop(x.get_internals()["data"], data)) != []
+
+
+def test_what_is_not_known_is_none_from_there_on():
+    data = mx.sym.Variable("picture")
+    x = mx.sym.Convolution(data, kernel=(3, 3), num_filter=2, no_bias=True, name="a")
+    x = mx.sym.BatchNorm(
+        mx.sym.broadcast_mul(x, mx.sym.Variable("scale", shape=(1, 2, 1, 1)), name="s"), name="n"
+    )
+    x = mx.sym.contrib.BilinearResize2D(x, height=7, width=9, name="r")
+    x = mx.sym.Convolution(x, kernel=(3, 3), num_filter=4, name="b")
+    x = mx.sym.Pooling(x, kernel=(1, 1), global_pool=True, pool_type="avg", name="p")
+    a, s, n, r, b, p = symbols.describe(x, (20, 30))
+    assert [row.parameters for row in (a, s, n, r, b, p)] == [54, 2, 4, 0, 76, 0]  # no statistics of BatchNorm
+    assert a.map == s.map == n.map == (1, 1) and r.map is b.map is p.map is r.own_map is None
+    assert b.own_map == (1, 1) and b.receptive_field is None and a.formula == "H - 2"
+    assert b.formula is None and b.shape == (1, 4, 5, 7) and p.kernel is None and p.shape == (1, 4, 1, 1)
+
+
+def test_an_image_that_is_too_small_is_refused_with_the_smallest():
+    symbol = symbols.get_fcn8s_symbol()
+    with pytest.raises(
+        FCNXSError, match="kernel of 7 columns and an input of 6; .* has 26 rows and 26 columns"
+    ):
+        symbols.describe(symbol, (300, 25))
+    assert symbols.describe(symbol, (300, 26))[-1].shape == (1, 21, 300, 26)
+    with pytest.raises(FCNXSError, match="no layer that takes an image"):
+        symbols.describe(mx.sym.Variable("data"), (30, 30))

@@ -1,0 +1,201 @@
+"""`fcnxs explain`, as a user runs it."""
+
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fcnxs import symbols
+from fcnxs.compat import mxnet as mx
+from fcnxs.draw import draw_net
+from fcnxs.tools.main import main
+
+
+def run(capsys, *arguments):
+    """Exit code, output with its spaces and line ends made single spaces, and errors."""
+    code = main(["explain", *map(str, arguments)])
+    captured = capsys.readouterr()
+    return code, " ".join(captured.out.split()), captured.err
+
+
+def small(**crop):
+    data = mx.sym.Variable("data")
+    x = mx.sym.Convolution(data, kernel=(3, 3), pad=(10, 10), num_filter=4, name="narrow")
+    x = mx.sym.Activation(x, act_type="relu", name="narrow")  # a name that occurs twice
+    x = mx.sym.Pooling(x, kernel=(2, 2), stride=(2, 2), pool_type="max", name="half:0")
+    x = mx.sym.Deconvolution(x, kernel=(4, 4), stride=(2, 2), adj=(1, 1), num_filter=4, name="twice")
+    return mx.sym.Crop(x, data, name="cut", **crop)
+
+
+@pytest.fixture
+def saved(tmp_path):
+    def save(symbol, name="net.json"):
+        symbol.save(str(tmp_path / name))
+        return tmp_path / name
+
+    return save
+
+
+def test_fcn8s_is_explained(capsys):
+    code, out, err = run(capsys, "fcn8s", "--size", "500x375")
+    assert (code, err) == (0, "")
+    assert "fcn8s: 49 layers, 134,489,759 parameters. Image 500x375: H = 375 rows." in out
+    assert "conv1_1 Convolution 1,792 H + 198 573 64 x 573 x 698 relu1_1 Activation H + 198" in out
+    assert "score4 Deconvolution 7,056 4 floor((H + 6)/32) + 9 53 21 x 53 x 69" in out
+    assert "conv1_1 3 1 100 1, -99 1, -99 3 " in out and "fc6 7 1 0 1, 3 32, -3 404 " in out
+    assert "bigscore 16 8 0 1/8, -1/2 1, -31 468 upscore - - - 1, 31 1, 0 468 " in out
+    assert "bigscore H + 62, data H; half of the difference is 31" in out
+    assert "((7 - 1)/2 - 0) x 32 = 96 fc6" in out and "-(-31 - 0)/1 = 31" in out
+    assert "bigscore (1, -31), from data (1, 0), is (1, -31); negated, 31" in out
+    assert re.findall(r"the graph has (\d+): they agree", out) == ["5", "9", "31"] and "NOT GIVE" not in out
+    assert (
+        "smallest input? 26x26" in out and "With 25 rows, 'fc6' has a kernel of 7 rows and an input of 6" in out
+    )
+    assert "Why does conv1_1 pad 100?" in out and "the smallest input with a score would be 224x224" in out
+    assert "the offset of upscore would be -68, a negative one" in out
+    assert "What does a cell of score see? 404x404 pixels" in out and "372 of 404 rows are the same" in out
+    assert "Does every pixel get a score? Yes, at every size" in out
+
+
+def test_the_readme_shows_what_is_printed(capsys):
+    readme = (Path(__file__).parent.parent / "README.md").read_text()
+    example = re.search(r"## What the nets are.*?```\n(.*?)```", readme, re.DOTALL)[1].splitlines()
+    assert main(["explain", "fcn8s", "--size", "500x375"]) == 0
+    assert len(example) > 20 and set(example) <= set(capsys.readouterr().out.splitlines())
+
+
+def test_numbers_follow_the_net_and_the_size(capsys):
+    code, out, _ = run(capsys, "--model", "fcn32s", "--size", "58x57")
+    assert code == 0 and "the graph has 19: they agree" in out
+    assert "At 58x57, 0 rows at the top and 12 at the bottom have none, and 0 columns on the left and 0" in out
+    assert "at other sizes up to 12" in out
+    _, out, _ = run(capsys, "fcn32s", "--pooling-convention", "full")
+    assert "smallest input? 1x1, width x height." in out and "would be 193x193. With 100" in out
+    assert "ceil((H + 6)/32)" in out and "floor" not in out and "Yes, at every size" in out
+    code, out, _ = run(capsys, "fcn_alexnet")
+    assert code == 0 and "score would have floor((H - 193)/32) rows" in out and "conv1 pad 100" in out
+    assert "355x355 pixels" in out and "((11 - 4)/2 - 100) x 1 = -193/2 conv1" in out
+
+
+def test_mask_regression_and_the_classifier_have_sizes_of_their_own(capsys):
+    code, out, _ = run(capsys, "mask_regression")
+    assert code == 0 and "Image 224x224" in out and "Why does mask not scale?" in out
+    assert "86,016 numbers" in out and "512 x 14 x 14 = 100,352 values of relu5_3: 8,631,877,632 weights" in out
+    assert "21 masks of 64x64" in out and "FCN-8s scores 21 classes with 102,144 weights" in out
+    assert 102_144 == (4096 + 512 + 256) * 21
+    assert "mask FullyConnected 8,631,963,648 - - 86016" in out and "pad 100" not in out
+    code, out, _ = run(capsys, "vgg16")
+    assert code == 0 and "smallest input? 224x224" in out and "Crop" not in out and "Why does" not in out
+
+
+def test_a_saved_symbol_is_explained_by_name_of_its_file(capsys, saved):
+    file = saved(small(offset=(10, 10)))
+    for arguments in ((file,), ("--model", file)):
+        code, out, err = run(capsys, *arguments, "--size", "64x48")
+        assert (code, err) == (0, "") and "4 x 66 x 82" in out and "the graph has 10: they agree" in out
+        assert out.count(" narrow ") == 4
+    file = saved(symbols.get_fcn16s_symbol(), "fcn16s-symbol.json")
+    assert run(capsys, file)[1].split(": ", 1)[1] == run(capsys, "fcn16s")[1].split(": ", 1)[1]
+
+
+def test_a_wrong_offset_is_said_and_is_exit_code_1(capsys, saved):
+    file = saved(small(offset=(10, 9)))
+    code, out, err = run(capsys, file, "--size", "64x48")
+    assert (code, err) == (1, "")
+    assert "the graph has 10: they agree" in out and "the graph has 9, WHICH THEY DO NOT GIVE" in out
+    assert out.endswith("Not what the layers give: offset 9 of cut, columns")
+    data = mx.sym.Variable("data")
+    wide = mx.sym.Convolution(data, kernel=(3, 3), pad=(2, 2), num_filter=3, name="wide")
+    total = mx.sym.elemwise_add(mx.sym.Crop(wide, data, offset=(0, 0), name="cut"), data, name="total")
+    code, out, _ = run(capsys, saved(total))
+    assert code == 1 and "rows: elemwise_add 'total' joins 'cut', map (1, -1), and 'data', map (1, 0)" in out
+
+
+def test_operators_that_are_not_known_have_dashes(capsys, saved):
+    x = mx.sym.Convolution(mx.sym.Variable("data"), kernel=(3, 5), pad=(1, 1), num_filter=2, name="a")
+    x = mx.sym.contrib.BilinearResize2D(x, height=30, width=40, name="resize")
+    x = mx.sym.Convolution(x, kernel=(3, 3), num_filter=2, name="b")
+    code, out, _ = run(capsys, saved(x))
+    assert code == 0 and "resize _contrib_BilinearResize2D - - 2 x 30 x 40" in out
+    assert "resize - - - - - -" in out and "b 3 1 0 1, 1 - -" in out and "as far as the sizes are known" in out
+    assert "The same for columns" in out and "a 5 1 1 1, 1 1, 1 5" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "want one net, as NET or with --model; the nets are fcn32s, fcn16s"),
+        (("fcn8s", "--model", "fcn8s"), "want one net"),
+        (("fcn9s",), "fcn9s: neither a net nor a file; the nets are fcn32s, .*, mask_regression"),
+        (("none.json",), "none.json: no such file"),
+        (("fcn8s", "--size", "375"), "--size 375: want width x height in pixels, such as 500x375"),
+        (("fcn8s", "--size", "500x0"), "--size 500x0: want"),
+        (("fcn8s", "--size", "25x375"), "25 columns does not fit: .*; the smallest .* 26 rows and 26 columns"),
+        (("vgg16", "--size", "500x200"), "200 rows and 500 columns does not fit: .* has 224 rows and 224"),
+    ],
+)
+def test_mistakes_are_one_line_and_exit_code_2(capsys, arguments, message):
+    code, out, err = run(capsys, *arguments)
+    assert code == 2 and out == "" and re.match(f"fcnxs: .*{message}", err) and err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{}", b"\x89PNG", b'{"nodes": [{"op": "Foo", "name": "a", "inputs": []}]}']
+)
+def test_what_is_not_a_symbol_is_refused(capsys, tmp_path, content):
+    (tmp_path / "net.json").write_bytes(content)
+    code, out, err = run(capsys, tmp_path / "net.json")
+    assert code == 2 and out == "" and re.match(r"fcnxs: .*net.json: not a symbol that MXNet reads: .+\n$", err)
+
+
+def test_a_file_says_itself_how_it_pools(capsys, saved):
+    code, _, err = run(capsys, saved(small(offset=(10, 10))), "--pooling-convention", "full")
+    assert code == 2 and "says itself how its poolings round" in err
+
+
+def test_drawing_without_dot_says_what_to_install(capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    code, out, err = run(capsys, "fcn8s", "--png", tmp_path / "net.png")
+    assert (
+        code == 2 and "install graphviz (on Debian: apt-get install graphviz)" in err and err.count("\n") == 1
+    )
+    assert list(tmp_path.iterdir()) == []
+    assert run(capsys, "fcn8s")[0] == 0
+
+
+def test_a_dot_that_fails_leaves_the_old_picture(capsys, tmp_path, monkeypatch):
+    (tmp_path / "dot").write_text("#!/bin/sh\necho no >&2\nexit 3\n")
+    (tmp_path / "dot").chmod(0o755)
+    (tmp_path / "net.png").write_bytes(b"old")
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    code, _, err = run(capsys, "fcn32s", "--png", tmp_path / "net.png")
+    assert (
+        code == 2
+        and "`dot` failed: no\n" in err
+        and err.count("\n") == 1
+        and (tmp_path / "net.png").read_bytes() == b"old"
+    )
+
+
+@pytest.mark.skipif(shutil.which("dot") is None, reason="graphviz's dot is not installed")
+def test_a_net_is_drawn(capsys, saved, tmp_path):
+    file = tmp_path / "new" / "net.png"
+    code, out, _ = run(capsys, saved(small(offset=(10, 10))), "--size", "64x48", "--png", file)
+    assert (
+        code == 0
+        and out.endswith(f"wrote {file}")
+        and [each.name for each in file.parent.iterdir()] == ["net.png"]
+    )
+    picture = np.asarray(Image.open(file).convert("RGB"))
+    boxes = {"convolution": (251, 128, 114), "activation": (255, 255, 179), "pooling": (128, 177, 211)}
+    for colour in boxes.values():  # plot_network's
+        assert (picture == colour).all(-1).sum() > 500
+    rows = {name: np.flatnonzero((picture == colour).all(-1).any(1)) for name, colour in boxes.items()}
+    assert (
+        rows["convolution"].max() < rows["activation"].min() < rows["pooling"].min()
+    )  # the image is at the top
+    draw_net(symbols.get_mask_regression_symbol(), (224, 224), tmp_path / "masks.png")
+    assert Image.open(tmp_path / "masks.png").format == "PNG"
