@@ -59,9 +59,6 @@ def use_the_machine() -> None:
 def __getattr__(name: str) -> ModuleType:
     """Give `fcnxs.compat.mxnet` and `fcnxs.compat.gluoncv`, imported now.
 
-    GluonCV 0.10.5 refuses to load where PyTorch 2 is installed, of which it needs nothing here: PyTorch is
-    hidden from it while it loads.
-
     Raises:
         ModuleNotFoundError: MXNet is not installed; the message says which extras install it.
     """
@@ -79,11 +76,20 @@ def __getattr__(name: str) -> ModuleType:
 
 
 def _import_gluoncv() -> ModuleType:
+    """GluonCV 0.10.5, without what its import does to others.
+
+    It refuses to load where PyTorch 2 is installed, of which nothing is needed here: PyTorch is hidden
+    while it loads. And it tells Pillow to take images that are cut off for whole ones, for everybody.
+    """
+    from PIL import ImageFile
+
     torch = {"torch": sys.modules["torch"]} if "torch" in sys.modules else {}
     sys.modules["torch"] = None  # makes `import torch` fail
+    truncated = ImageFile.LOAD_TRUNCATED_IMAGES
     try:
         import gluoncv
     finally:
+        ImageFile.LOAD_TRUNCATED_IMAGES = truncated
         del sys.modules["torch"]
         sys.modules.update(torch)
     return gluoncv

@@ -69,8 +69,8 @@ def preprocess(image: np.ndarray, mean: Sequence[float] = VGG_MEAN) -> np.ndarra
     return np.ascontiguousarray(centred.transpose(2, 0, 1)[np.newaxis])
 
 
-def read_list(root_dir: PathLike, flist_name: PathLike) -> List[Tuple[Path, Path]]:
-    r"""Pairs of image and label files that a list names, all of them there.
+def read_list(root_dir: PathLike, flist_name: PathLike, labels: bool = True) -> List[Tuple[Path, Path]]:
+    r"""Pairs of image and label files that a list names, all of them there; without `labels`, all images.
 
     A `.lst` file has lines `index \t image \t label`, with paths relative to `root_dir`. A split file
     of the VOC layout has lines `name`, for JPEGImages/name.jpg and SegmentationClass/name.png.
@@ -93,7 +93,7 @@ def read_list(root_dir: PathLike, flist_name: PathLike) -> List[Tuple[Path, Path
                 f"{flist}, line {number}: {len(fields)} fields; want index, image and label between tabs"
             )
         pair = (root / fields[1], root / fields[2]) if len(fields) == 3 else _voc_pair(root, fields[0])
-        for file in pair:
+        for file in pair if labels else pair[:1]:
             if not file.is_file():
                 raise FCNXSError(f"{file}: no such file (named in {flist}, line {number})")
         pairs.append(pair)

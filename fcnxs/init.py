@@ -57,7 +57,7 @@ def net_of(arg_params: Params, where: str, symbol: mx.sym.Symbol | None = None) 
         if name not in arg_params:
             raise FCNXSError(f"{where}: no {name} among the parameters; neither VGG-16 nor an FCN")
     width, fc = arg_params["conv1_1_weight"].shape[0] / 64, arg_params["fc6_weight"].shape[0]
-    pooling, scaled = _settings(symbol) if symbol else ("valid", False)
+    pooling, scaled = _settings(symbol) if symbol is not None else ("valid", False)
     if "score_weight" not in arg_params:
         return Net("vgg16", width, fc, None, pooling)
     has = {name.rpartition("_")[0] for name in arg_params}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Callable
+
 import numpy as np
 
 from .checkpoint import Checkpoint
@@ -51,11 +54,19 @@ class Segmenter:
         return mx.nd.argmax(scores, axis=1)[0].asnumpy().astype(np.uint8)
 
 
-def evaluate(segmenter: Segmenter, data: FileIter) -> np.ndarray:
-    """Confusion matrix (C, C) of a net over labelled images; rows are true classes."""
+def evaluate(
+    segmenter: Segmenter, data: FileIter, on_prediction: Callable[[Path, np.ndarray], None] | None = None
+) -> np.ndarray:
+    """Confusion matrix (C, C) of a net over labelled images; rows are true classes.
+
+    Args:
+        on_prediction: told the file of each image and its class map, uint8 (H, W).
+    """
     matrix = np.zeros((segmenter.numclass, segmenter.numclass), np.int64)
     data.reset()
     for batch in data:
         prediction = segmenter.class_map(batch[data.data_name], data.current)
         matrix += confusion_matrix(batch[data.label_name][0], prediction, segmenter.numclass)
+        if on_prediction is not None:
+            on_prediction(data.current, prediction)
     return matrix

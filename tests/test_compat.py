@@ -6,6 +6,8 @@ import pytest
 
 import fcnxs
 
+PATH = os.pathsep.join(path for path in sys.path if path)
+
 
 def run(code: str, **environment: str) -> str:
     """Standard output of a fresh interpreter."""
@@ -75,3 +77,21 @@ def test_without_mxnet_the_first_use_says_what_to_install(module):
         "import sys\nfrom fcnxs.tools.main import main\nsys.stderr = sys.stdout\nmain(['convert', 'a', 'b'])"
     )
     assert run(hide + command).startswith("fcnxs: MXNet is not installed")
+
+
+def test_gluoncv_loads_beside_pytorch_2(tmp_path):
+    """Which it refuses by itself; whether PyTorch has been loaded before or is loaded after."""
+    (tmp_path / "torch.py").write_text("__version__ = '2.0.0'")
+    code = "import fcnxs; from fcnxs.compat import gluoncv; print(len(gluoncv.data.VOCSegmentation.CLASSES)); "
+    code += "import torch; print(torch.__version__)"
+    refusal = "import fcnxs\ntry:\n    import gluoncv\nexcept RuntimeError as error:\n    print(error)"
+    assert "Legacy torch==2.0.0 detected" in run(refusal, PYTHONPATH=f"{tmp_path}:{PATH}")
+    for first in ("", "import torch; "):
+        assert run(first + code, PYTHONPATH=f"{tmp_path}:{PATH}").splitlines() == ["21", "2.0.0"]
+
+
+def test_gluoncv_does_not_make_pillow_take_images_that_are_cut_off(tmp_path):
+    (tmp_path / "torch.py").write_text("raise ImportError")
+    code = "from PIL import ImageFile; print(ImageFile.LOAD_TRUNCATED_IMAGES)"
+    assert run(f"import fcnxs, gluoncv; {code}", PYTHONPATH=f"{tmp_path}:{PATH}") == "True"
+    assert run(f"from fcnxs.compat import gluoncv; {code}") == "False"

@@ -1,6 +1,7 @@
 """The commands, as a user runs them."""
 
 import json
+import shutil
 
 import mxnet as mx
 import numpy as np
@@ -84,6 +85,63 @@ def test_evaluate_gives_the_scores_of_training(run_folder, voc, tmp_path, capsys
     assert "star" in out and f"{result['mean_iu']:.4f}" in out
 
 
+def test_dump_writes_what_segment_writes_by_the_names_of_the_images(run_folder, voc, tmp_path, capsys):
+    """With labels as without any; the PNGs' indices are the classes, and their colours VOC's."""
+    prefix = ["--prefix", str(run_folder / "run" / "fcn8s"), "--epoch", "1"]
+    test = tmp_path / "test"  # the same pictures as a split without labels
+    shutil.copytree(voc, test)
+    shutil.rmtree(test / "SegmentationClass")
+    images = sorted(map(str, (voc / "JPEGImages").glob("val_*.jpg")))
+    assert main(["segment", *prefix, *images, "--output", str(tmp_path / "masks")]) == 0
+    assert main(["evaluate", *prefix, "--data", str(voc), "--dump", str(tmp_path / "scored")]) == 0
+    assert "mean IU" in capsys.readouterr().out
+    assert main(["evaluate", *prefix, "--data", str(test), "--dump", str(tmp_path / "unscored")]) == 0
+    assert "none of the 3 images has a label: no scores" in capsys.readouterr().out
+    for folder in ("scored", "unscored"):
+        assert sorted(file.name for file in (tmp_path / folder).iterdir()) == [
+            f"val_000{i}.png" for i in range(3)
+        ]
+        for i in range(3):
+            ours, theirs = (Image.open(tmp_path / f / f"val_000{i}.png") for f in (folder, "masks"))
+            assert ours.mode == "P" and ours.getpalette()[:768] == sum(voc_palette(), [])
+            np.testing.assert_array_equal(ours, theirs)
+
+
+def test_dump_writes_over_nothing_that_is_read(run_folder, voc, tmp_path, capsys):
+    prefix = ["--prefix", str(run_folder / "run" / "fcn8s"), "--epoch", "1", "--data", str(voc)]
+    truth = {file: file.read_bytes() for file in (voc / "SegmentationClass").iterdir()}
+    assert main(["evaluate", *prefix, "--dump", str(voc / "SegmentationClass")]) == 2
+    assert "would write over" in capsys.readouterr().err
+    assert {file: file.read_bytes() for file in (voc / "SegmentationClass").iterdir()} == truth
+    (tmp_path / "file").touch()
+    assert main(["evaluate", *prefix, "--dump", str(tmp_path / "file")]) == 2
+    assert "is a file; want a folder" in capsys.readouterr().err
+
+
+def test_stages_keep_the_parent_s_pooling_convention_unless_told(run_folder, caffemodel, voc, tmp_path):
+    def run(prefix, output, *more):
+        arguments = ["--prefix", str(prefix), "--epoch", "0" if "vgg" in str(prefix) else "1", *more]
+        arguments += [
+            "--data",
+            str(voc),
+            "--num-classes",
+            "5",
+            "--output",
+            str(tmp_path / output),
+            "--epochs",
+            "1",
+        ]
+        assert main(["finetune", *arguments]) == 0
+
+    def rounds_up(prefix):
+        return '"pooling_convention": "full"' in (tmp_path / f"{prefix}-symbol.json").read_text()
+
+    run(run_folder / "vgg", "full", "--stages", "fcn32s", "--pooling-convention", "full")
+    run(tmp_path / "full" / "fcn32s", "child", "--stages", "fcn16s")
+    run(tmp_path / "full" / "fcn32s", "changed", "--stages", "fcn16s", "--pooling-convention", "valid")
+    assert [rounds_up(p) for p in ("full/fcn32s", "child/fcn16s", "changed/fcn16s")] == [True, True, False]
+
+
 def test_segment_writes_palette_masks_and_overlays_and_names_what_fails(run_folder, voc, tmp_path, capsys):
     images = sorted((voc / "JPEGImages").glob("val_*.jpg"))
     (tmp_path / "bad.jpg").write_text("no picture")
@@ -110,7 +168,7 @@ def test_segment_writes_palette_masks_and_overlays_and_names_what_fails(run_fold
         assert mask.getpalette()[:15] == [value for entry in voc_palette(5) for value in entry]
     assert main(["segment", *prefix, str(images[0])]) == 0
     assert main(["segment", *prefix, str(images[0]), str(tmp_path / "val_0000.png")]) == 2
-    assert "masks/val_0000.png; segment them into different folders" in capsys.readouterr().err
+    assert "masks/val_0000.png; take them to different folders" in capsys.readouterr().err
 
 
 def test_export_says_the_difference(run_folder, tmp_path, capsys):

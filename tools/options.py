@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, List
+from typing import TYPE_CHECKING, Iterable, List, Sequence
 
 from ..errors import FCNXSError
 
@@ -80,6 +81,22 @@ def default_classes(numclass: int | None) -> List[str]:
     from ..compat import gluoncv
 
     return [name.lower() for name in gluoncv.data.VOCSegmentation.CLASSES]
+
+
+def refuse_clashes(option: str, folder: Path, written: Sequence[Path], sources: Iterable[Path]) -> None:
+    """Refuse to write two pictures under one name in a folder, or over a file that is read.
+
+    Raises:
+        FCNXSError: that would happen, or the folder is a file.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise FCNXSError(f"{option} {folder}: is a file; want a folder")
+    name, count = Counter(written).most_common(1)[0]
+    if count > 1:
+        raise FCNXSError(f"two of the images would be written to {name}; take them to different folders")
+    over = {file.resolve() for file in sources}.intersection(file.resolve() for file in written)
+    if over:
+        raise FCNXSError(f"{option} {folder}: would write over {over.pop()}; choose another folder")
 
 
 def tell_mean(prefix: str, source: Checkpoint) -> None:

@@ -25,7 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Segment every image; one that fails is named, and the others are done. Then the exit code is 1."""
-    _check_names(args.images, args.output)
+    written = [args.output / f"{file.stem}{end}.png" for file in args.images for end in ("", "_overlay")]
+    options.refuse_clashes("--output", args.output, written, args.images)
 
     from PIL import Image
 
@@ -56,17 +57,6 @@ def run(args: argparse.Namespace) -> int:
     if failed:
         print(f"fcnxs: {failed} of {len(args.images)} images failed", file=sys.stderr)
     return 1 if failed else 0
-
-
-def _check_names(images: list, output: Path) -> None:
-    """Refuse to write two pictures under one name, or over one of the images."""
-    written = [output / f"{file.stem}{end}.png" for file in images for end in ("", "_overlay")]
-    name, count = Counter(written).most_common(1)[0]
-    if count > 1:
-        raise FCNXSError(f"two of the images would be written to {name}; segment them into different folders")
-    over = {file.resolve() for file in images}.intersection(file.resolve() for file in written)
-    if over:
-        raise FCNXSError(f"--output {output}: would write over the image {over.pop()}; choose another folder")
 
 
 def _shares(mask: object, classes: list | None) -> list:
