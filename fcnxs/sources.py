@@ -30,6 +30,12 @@ FIRST = {"conv1_1": 64, "conv1": 96}
 
 KINDS = ("weight", "bias")
 
+# Layers of VGG-16 in the order of ours, conv1_1 to fc8; `features` counts activations and poolings too.
+FEATURES = tuple(f"features.{place}" for place in (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28))
+GLUON = (*FEATURES, "features.31", "features.33", "output")  # of save_parameters
+TORCHVISION = (*FEATURES, "classifier.0", "classifier.3", "classifier.6")
+TIMM = (*FEATURES, "pre_logits.fc1", "pre_logits.fc2", "head.fc")
+
 
 class NamedArray(NamedTuple):
     """An array of a file: its title there, the layer and parameter it is for, and what was done to it."""
@@ -78,15 +84,9 @@ def arrays_of_sequential(path: str | Path, tensors: Dict[str, np.ndarray]) -> It
 def sequential_names(keys: Iterable[str]) -> Dict[str, Tuple[str, str]]:
     """Layer and kind, weight or bias, of every key that one of the naming schemes has."""
     layers = (*VGG16_CONVOLUTIONS, "fc6", "fc7", "fc8")
-    places = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)  # of the convolutions among `features`
-    convolutions = [f"features.{place}" for place in places]
     by_order = [*(f"conv{i}" for i in range(13)), *(f"dense{i}" for i in range(3))]
     schemes = {}
-    for scheme in (
-        [*convolutions, "features.31", "features.33", "output"],  # Gluon, save_parameters
-        [*convolutions, "classifier.0", "classifier.3", "classifier.6"],  # torchvision
-        [*convolutions, "pre_logits.fc1", "pre_logits.fc2", "head.fc"],  # timm
-    ):
+    for scheme in (GLUON, TORCHVISION, TIMM):
         schemes.update(
             {f"{name}.{kind}": (layer, kind) for name, layer in zip(scheme, layers) for kind in KINDS}
         )

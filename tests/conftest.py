@@ -17,8 +17,8 @@ from fcnxs.caffe import write_caffemodel  # noqa: E402
 from fcnxs.compat import mxnet as mx  # noqa: E402
 from fcnxs.init import is_input  # noqa: E402
 from fcnxs.shapes import write_voc  # noqa: E402
-from fcnxs.sources import VGG16_CONVOLUTIONS  # noqa: E402
 from fcnxs.tools.main import main  # noqa: E402
+from fcnxs.tools.parity import random_blobs  # noqa: E402
 
 WIDTH, FC = 1 / 16, 16  # of the nets in most tests: 4, 8, 16, 32, 32 channels
 
@@ -44,17 +44,7 @@ def random_params(symbol: mx.sym.Symbol, seed: int = 0, ctx: mx.Context | None =
 
 def random_vgg16(seed: int = 0, width: float = WIDTH, fc: int = FC, classes: int = 7) -> dict:
     """Blobs of a VGG-16 as Caffe has it: BGR, inner products."""
-    rng = np.random.default_rng(seed)
-    blobs, inputs = {}, 3
-    for layer in VGG16_CONVOLUTIONS:
-        outputs = int({"1": 64, "2": 128, "3": 256}.get(layer[4], 512) * width)
-        blobs[layer] = [rng.normal(0, (2 / inputs / 9) ** 0.5, (outputs, inputs, 3, 3))]
-        inputs = outputs
-    for layer, shape in (("fc6", (fc, 49 * inputs)), ("fc7", (fc, fc)), ("fc8", (classes, fc))):
-        blobs[layer] = [rng.normal(0, (2 / shape[1]) ** 0.5, shape)]
-    for arrays in blobs.values():
-        arrays.append(rng.normal(0, 0.1, len(arrays[0])))
-    return {layer: [array.astype(np.float32) for array in arrays] for layer, arrays in blobs.items()}
+    return random_blobs("vgg16", width, fc, classes, seed)
 
 
 @pytest.fixture(scope="session")

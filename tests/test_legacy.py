@@ -55,7 +55,7 @@ def test_symbols_without_adj_run_at_every_size_and_give_what_they_gave(net, fail
     assert "adj" not in old.tojson()
     new, params, failed = completed(old), random_params(old, 1, ctx), []
     for height in range(32, 97):
-        assert crops_that_do_not_fit(new, height, 120 - height) == []
+        assert crops_that_do_not_fit(new, height, 130 - height) == []
         if crops_that_do_not_fit(old, height, height):
             failed.append(height)
         elif height % 7 == 0:

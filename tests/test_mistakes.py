@@ -96,7 +96,7 @@ def test_more_mistakes(run_folder, voc, caffemodel, tmp_path, capsys):
             ["convert", str(tmp_path / "bad.caffemodel"), str(tmp_path / "o")],
             "bad.caffemodel: not a caffemodel, or cut",
         ),
-        (["convert", "nix", str(tmp_path / "o")], "nix: cannot read this caffemodel: No such file"),
+        (["convert", "nix", str(tmp_path / "o")], "nix: cannot read these weights: No such file"),
         (again, "fcn32s-0001.params is there already; choose another --output"),
         (
             ["evaluate", *net, "--data", str(voc), "--classes", str(tmp_path / "two.txt")],

@@ -23,7 +23,7 @@ def test_scores_equal_opencv_s_caffe_runtime(net):
     """20 sizes, whose heights and widths have all remainders of 32; from 1x1."""
     assert {side % 32 for size in SIZES for side in size} == set(range(32)) and (1, 1) in SIZES
     same = pixels = 0
-    for (height, width), result in zip(SIZES, comparisons(net, SIZES, WIDTH, FC, 7)):
+    for (height, width), result in comparisons(net, SIZES, WIDTH, FC, 7):
         assert result.runtime == "OpenCV" and result.shape == (1, 7, height, width)
         assert result.difference <= 1e-5 * result.largest and result.largest > 0.1
         same += result.agreement * height * width
@@ -46,7 +46,7 @@ def test_a_wrong_net_is_seen(monkeypatch):
             monkeypatch.setattr(
                 "fcnxs.verify.prototxt", lambda *a, r=right, w=wrong, **k: prototxt(*a, **k).replace(r, w)
             )
-            assert not all(result.equal for result in comparisons(net, ((51, 67),), WIDTH, FC, 7))
+            assert not all(result.equal for _, result in comparisons(net, ((51, 67),), WIDTH, FC, 7))
 
 
 OUTPUTS = [

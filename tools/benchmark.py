@@ -1,14 +1,18 @@
-"""Measure conversion and training at full size, on this machine.
+"""Measure conversion, training, inference and fidelity at full size, on this machine.
 
-Each part runs in a process of its own, so that its peak memory is its own.
+What measures memory runs in processes of their own, so that their peaks are their own.
 
 convert: makes a caffemodel of Oxford's size (138 million random weights, 553 MB) in a temporary
     folder, and converts it. Seconds, and the peak of resident memory.
 train: one step of FCN-8s, by this project's solver and by MXNet's bare forward, backward and update,
     in turns. Medians, peaks, and their ratios.
+pooling: scores of FCN-8s with pooling that rounds down and up, in turns. Medians, and their ratio.
+parity: random nets in Caffe's, Gluon's and torchvision's formats, run in OpenCV, Gluon and PyTorch (if it is
+    there), and converted, in MXNet. A row for each; one that is not equal is exit code 1.
 
-Example:
-    fcnxs benchmark train --size 375x500
+Examples:
+    fcnxs benchmark train
+    fcnxs benchmark parity --width 0.0625 --fc 16 --size all
 """
 
 from __future__ import annotations
@@ -19,17 +23,26 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from math import prod
 from pathlib import Path
-from typing import List
+from typing import TYPE_CHECKING, List
 
 from ..errors import FCNXSError
 from . import options
+
+if TYPE_CHECKING:
+    from ..compat import mxnet as mx
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `fcnxs benchmark`."""
     parser.add_argument("what", choices=PARTS, help="what to measure")
-    parser.add_argument("--size", default="375x500", metavar="HxW", help="of the image (default: %(default)s)")
+    parser.add_argument(
+        "--size",
+        default="500x375",
+        metavar="WxH",
+        help="width x height of the image (default: %(default)s); of parity also `all`, 20 small sizes",
+    )
     parser.add_argument("--width", type=float, default=1.0, help="of the net, relative to VGG-16 (default: 1)")
     parser.add_argument("--fc", type=int, default=4096, help="channels of fc6 and fc7 (default: 4096)")
     parser.add_argument("--steps", type=int, default=5, help="timed steps of each kind (default: 5)")
@@ -39,14 +52,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run one measurement and print it."""
-    if not re.fullmatch(r"\d+x\d+", args.size):
-        raise FCNXSError(f"--size {args.size}: want height x width, such as 375x500")
-    if min(map(int, args.size.split("x"))) < 26:
-        raise FCNXSError(f"--size {args.size}: the nets take 26x26 and more")
+    if not (args.what == "parity" and args.size == "all"):
+        if not re.fullmatch(r"\d+x\d+", args.size):
+            raise FCNXSError(f"--size {args.size}: want width x height, such as 500x375")
+        if min(map(int, args.size.split("x"))) < 27:
+            raise FCNXSError(f"--size {args.size}: want 27x27 or more")
     if args.steps < 1 or args.fc < 1:
         raise FCNXSError("--steps and --fc: want 1 or more")
-    if not (args.width > 0 and (args.width * 64).is_integer()):
-        raise FCNXSError(f"--width {args.width}: want a multiple of 1/64")
+    if not (args.width > 0 and (args.width * 16).is_integer()):
+        raise FCNXSError(f"--width {args.width}: want a multiple of 1/16")
     if args.part:
         return _train_part(args)
     return PARTS[args.what](args)
@@ -58,26 +72,10 @@ def peak_memory() -> float:
 
 
 def _convert(args: argparse.Namespace) -> int:
-    import numpy as np
-
     from ..caffe import write_caffemodel
-    from ..sources import VGG16_CONVOLUTIONS
+    from .parity import random_blobs
 
-    rng, blobs, inputs = np.random.default_rng(0), {}, 3
-    outputs = {"1": 64, "2": 128, "3": 256, "4": 512, "5": 512}
-    for layer in VGG16_CONVOLUTIONS:
-        channels = int(outputs[layer[4]] * args.width)
-        blobs[layer] = [
-            rng.standard_normal((channels, inputs, 3, 3), np.float32),
-            np.zeros(channels, np.float32),
-        ]
-        inputs = channels
-    for layer, shape in (
-        ("fc6", (args.fc, inputs * 49)),
-        ("fc7", (args.fc, args.fc)),
-        ("fc8", (1000, args.fc)),
-    ):
-        blobs[layer] = [rng.standard_normal(shape, np.float32), np.zeros(shape[0], np.float32)]
+    blobs = random_blobs("vgg16", args.width, args.fc, 1000)
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "vgg16.caffemodel"
         write_caffemodel(source, blobs, v1=True)
@@ -131,15 +129,10 @@ def _train_part(args: argparse.Namespace) -> int:
     from ..symbols import get_fcn8s_symbol, get_vgg16fc_symbol
 
     ctx = options.device(args.gpus)
-    shape = (1, 3, *map(int, args.size.split("x")))
+    shape = _shape(args)
     symbol = get_fcn8s_symbol(21, width=args.width, fc=args.fc)
     trunk = get_vgg16fc_symbol(width=args.width, fc=args.fc)
-    arg_shapes, _, _ = trunk.infer_shape(data=shape)
-    params = {
-        name: mx.nd.random.normal(0, (2 / np.prod(s[1:])) ** 0.5 if len(s) > 1 else 0.1, s, ctx=ctx)
-        for name, s in zip(trunk.list_arguments(), arg_shapes)
-        if name != "data"
-    }
+    params = _random_params(trunk, shape, ctx)
     params, _ = init_from_vgg16(ctx, symbol, params, {})
     data = np.random.default_rng(0).normal(0, 50, shape).astype(np.float32)
     label = np.random.default_rng(0).integers(0, 21, (1, *shape[2:])).astype(np.float32)
@@ -182,4 +175,60 @@ def _bare_step(symbol, ctx, params, data, label, settings):  # noqa: ANN001, ANN
     return step
 
 
-PARTS = {"convert": _convert, "train": _train}
+def _pooling(args: argparse.Namespace) -> int:
+    """Scores of FCN-8s with either rounding, in turns, in one process."""
+    import time
+
+    import numpy as np
+
+    from ..compat import mxnet as mx
+    from ..executors import Executors
+    from ..export import scores_symbol
+    from ..symbols import get_fcn8s_symbol
+
+    ctx, data = options.device(args.gpus), np.zeros(_shape(args), np.float32)
+    params, executors = None, {}
+    for convention in ("valid", "full"):
+        symbol = scores_symbol(
+            get_fcn8s_symbol(21, width=args.width, fc=args.fc, pooling_convention=convention)
+        )
+        params = params or _random_params(symbol, data.shape, ctx)
+        executors[convention] = Executors(symbol, ctx, params, {}).get("data", data.shape)
+    seconds: dict = {"valid": [], "full": []}
+    for _ in range(args.steps + 2):
+        for convention, executor in executors.items():
+            began = time.time()
+            executor.forward(is_train=False, data=mx.nd.array(data, ctx))
+            mx.nd.waitall()
+            seconds[convention].append(time.time() - began)
+    for convention, times in seconds.items():
+        print(f"{convention:<8}{' '.join(f'{value:.2f}' for value in times[2:])} s")
+    valid, full = (statistics.median(times[2:]) for times in seconds.values())
+    print(f"FCN-8s, {args.size}: valid {valid:.2f} s, full {full:.2f} s, ratio {full / valid:.3f}")
+    return 0
+
+
+def _parity(args: argparse.Namespace) -> int:
+    from . import parity
+
+    return parity.run(args)
+
+
+def _shape(args: argparse.Namespace) -> tuple:
+    """Shape (1, 3, H, W) of an image of --size."""
+    return (1, 3, *(int(side) for side in args.size.split("x")[::-1]))
+
+
+def _random_params(symbol: mx.sym.Symbol, shape: tuple, ctx: mx.Context) -> dict:
+    """Random parameters that keep the size of activations."""
+    from ..compat import mxnet as mx
+
+    shapes, _, _ = symbol.infer_shape(data=shape)
+    return {
+        name: mx.nd.random.normal(0, (2 / prod(s[1:])) ** 0.5 if len(s) > 1 else 0.1, s, ctx=ctx)
+        for name, s in zip(symbol.list_arguments(), shapes)
+        if name != "data"
+    }
+
+
+PARTS = {"convert": _convert, "train": _train, "pooling": _pooling, "parity": _parity}
