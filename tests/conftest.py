@@ -13,6 +13,7 @@ from fcnxs import compat
 
 compat.use_the_machine()  # before MXNet loads
 
+from fcnxs import checkpoint  # noqa: E402
 from fcnxs.caffe import write_caffemodel  # noqa: E402
 from fcnxs.compat import mxnet as mx  # noqa: E402
 from fcnxs.init import is_input  # noqa: E402
@@ -45,6 +46,17 @@ def random_params(symbol: mx.sym.Symbol, seed: int = 0, ctx: mx.Context | None =
 def random_vgg16(seed: int = 0, width: float = WIDTH, fc: int = FC, classes: int = 7) -> dict:
     """Blobs of a VGG-16 as Caffe has it: BGR, inner products."""
     return random_blobs("vgg16", width, fc, classes, seed)
+
+
+def photo(height=60, width=70, seed=0):
+    """A random image, RGB uint8 (H, W, 3)."""
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3)).astype(np.uint8)
+
+
+def as_checkpoint(converted, file):
+    """What a conversion would save, without saving it."""
+    meta = checkpoint.Meta(mean=converted.mean)
+    return checkpoint.Checkpoint(converted.symbol, converted.arg_params, {}, meta, file)
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Sizes, rows, receptive fields and crop derivations, each against something that does not share their code."""
+"""Sizes, rows and receptive fields, each against something that does not share their code."""
 
 import re
 from fractions import Fraction
@@ -240,62 +240,6 @@ def test_rows_and_columns_without_a_score_are_those_that_are_zero(name, conventi
         assert convention == "valid" or found == ((0, 0), (0, 0))
     if (name, convention) == ("fcn32s", "valid"):
         assert symbols.unscored_border(symbol, (57, 58)) == ((0, 12), (0, 0))
-
-
-@pytest.mark.parametrize(("name", "convention"), NETS)
-def test_three_derivations_give_every_offset(name, convention):
-    symbol = build(name, convention)
-    crops = [symbols.crop_derivations(symbol, axis) for axis in (0, 1)]
-    assert crops[0] == crops[1] and symbols.misaligned(symbol) == []
-    for crop in crops[0]:
-        assert crop.from_sizes == crop.from_sum == crop.from_maps == crop.offset and crop.agrees
-    expected = {"fcn32s": [19], "fcn16s": [5, 27], "fcn8s": [5, 9, 31], "fcn8s_atonce": [5, 9, 31]}
-    expected.update({"fcn4s": [5, 9, 17, 33], "fcn2s": [5, 9, 17, 33, 34], "fcn_alexnet": [18]})
-    assert [crop.offset for crop in crops[0]] == expected.get(name, [])
-
-
-def test_the_terms_of_the_sum_are_the_layers():
-    (crop,) = symbols.crop_derivations(symbols.get_fcn32s_symbol())
-    assert [(term.name, term.shift) for term in crop.x_path.terms] == [
-        ("conv1_1", -99),
-        ("fc6", 96),
-        ("bigscore", -16),
-    ]
-    assert crop.like_path.terms == [] and (crop.x, crop.like) == ("bigscore", "data")
-
-
-def fcn16s_with(offset):
-    """FCN-16s with another offset of its skip's crop."""
-    text = symbols.get_fcn16s_symbol().tojson()
-    assert text.count('"offset": "(5, 5)"') == 1
-    return mx.sym.load_json(text.replace('"offset": "(5, 5)"', f'"offset": "{offset}"'))
-
-
-def test_a_wrong_offset_is_seen_and_each_derivation_is_one_of_its_own():
-    symbol = fcn16s_with((5, 6))
-    skip, upscore = symbols.crop_derivations(symbol, axis=1)
-    assert skip.from_sizes == skip.from_sum == skip.from_maps == 5 and skip.offset == 6 and not skip.agrees
-    assert upscore.from_sizes == upscore.from_sum == upscore.offset == 27  # they do not see the skip
-    assert upscore.from_maps is None and upscore.agrees  # a sum that does not align has no map
-    (message,) = symbols.misaligned(symbol, axis=1)
-    assert re.match(r"elemwise_add 'score_fused' joins 'score2', map \(16, -19\), and 'score_pool4c'", message)
-    assert all(crop.agrees for crop in symbols.crop_derivations(symbol, axis=0)) and not symbols.misaligned(
-        symbol
-    )
-    data = mx.sym.Variable("data")
-    wide = mx.sym.Convolution(data, kernel=(3, 3), pad=(10, 10), num_filter=2, name="wide")
-    first = mx.sym.Crop(wide, data, offset=(4, 4), name="first")
-    (wrong, second) = symbols.crop_derivations(mx.sym.Crop(first, data, offset=(0, 0), name="second"))
-    assert wrong.from_sizes == wrong.from_sum == wrong.from_maps == 9 and not wrong.agrees
-    assert (second.from_sizes, second.from_sum, second.from_maps) == (0, 5, 5) and not second.agrees
-
-
-def test_strides_that_differ_have_no_offset():
-    data = mx.sym.Variable("data")
-    x = mx.sym.Pooling(data, kernel=(2, 2), stride=(2, 2), pool_type="max", name="x")
-    y = mx.sym.Convolution(data, kernel=(3, 3), num_filter=2, stride=(4, 4), name="y")
-    (crop,) = symbols.crop_derivations(mx.sym.Crop(x, y, offset=(0, 0), name="c"))
-    assert crop.from_sizes is crop.from_sum is crop.from_maps is None and not crop.agrees
 
 
 def test_names_that_occur_twice_stay_apart():
