@@ -1,5 +1,7 @@
 """Three derivations of every crop offset: they agree with each other, and see a wrong one."""
 
+import re
+
 import pytest
 
 from fcnxs import symbols
