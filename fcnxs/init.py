@@ -10,18 +10,14 @@ import numpy as np
 
 from .compat import mxnet as mx
 from .errors import FCNXSError
+from .symbols import symbol_fcnxs
 
 Params = Dict[str, mx.nd.NDArray]
 
 ANY_SIZE = (1, 3, 500, 500)  # of an image: weights have the same shapes at any
 
-# Layers that a net has beyond those of the one before it.
-SKIPS = {
-    "fcn16s": ("score_pool4", "score2"),
-    "fcn8s": ("score_pool3", "score4"),
-    "fcn4s": ("score_pool2", "score8"),
-    "fcn2s": ("score_pool1", "score16"),
-}
+# Layers that a net has beyond those of the one before it: scores of a finer layer, upsampling to it.
+SKIPS = {f"fcn{stride}s": (f"score_{pool}", up) for stride, (pool, up, _) in symbol_fcnxs.SKIPS.items()}
 SCORES = ("score", *(score for score, _ in SKIPS.values()))
 DECONVOLUTIONS = ("bigscore", *(up for _, up in SKIPS.values()))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,12 +98,9 @@ def verify(source: str | Path, converted: Converted, checkpoint: Checkpoint, ima
     kind = kind_of_file(source)
     tensors = dict(iterate_tensors(source, kind))
     layers = {names: tensors[key] for key, names in sequential_names(tensors).items()}
-    try:
-        if kind == "gluon":
-            raise ModuleNotFoundError
+    if kind != "gluon" and importlib.util.find_spec("torch"):
         return compare(ours, _run_torch(layers, data), "PyTorch")
-    except ModuleNotFoundError:
-        return compare(ours, _run_gluon(layers, data), "Gluon")
+    return compare(ours, _run_gluon(layers, data), "Gluon")
 
 
 def run_mxnet(symbol: mx.sym.Symbol, params: Params, data: np.ndarray) -> np.ndarray:

@@ -140,13 +140,21 @@ def euclidean_loss(x: Symbol, channels: int, size: int, name: str = "euclidean")
     the others. Pixels labelled 255 have no gradient. The loss is summed over an image, as Caffe's
     EuclideanLoss.
     """
-    like = mx.sym.zeros_like(mx.sym.argmax(x, axis=1))  # (N, size, size), from which the label has its shape
-    label = mx.sym.elemwise_add(mx.sym.Variable("softmax_label"), like)
-    masks = mx.sym.transpose(mx.sym.one_hot(label, depth=channels), axes=(0, 3, 1, 2))  # of 255: 0 everywhere
-    ignored = mx.sym.expand_dims(label == 255, axis=1)
-    target = mx.sym.elemwise_add(masks, mx.sym.broadcast_mul(x, ignored))  # what is ignored is its own target
-    target = mx.sym.BlockGrad(target)  # of which LinearRegressionOutput leaves the gradient undefined
-    return mx.sym.LinearRegressionOutput(x, target, grad_scale=channels * size * size, name=name)
+    sym, label = mx.sym, mx.sym.Variable("softmax_label")
+    like = sym.zeros_like(sym.argmax(x, axis=1, name="classes"), name="like")  # gives the label its shape
+    label = sym.elemwise_add(label, like, name="truth")  # (N, size, size)
+    masks = sym.one_hot(label, depth=channels, name="one_hot")  # of 255: 0 everywhere
+    masks = sym.transpose(masks, axes=(0, 3, 1, 2), name="true_masks")
+    ignored = sym.expand_dims(
+        sym._internal._equal_scalar(label, scalar=255, name="is_255"), axis=1, name="ignored"
+    )
+    target = sym.elemwise_add(
+        masks, sym.broadcast_mul(x, ignored, name="own"), name="sum"
+    )  # its own, if ignored
+    target = sym.BlockGrad(
+        target, name="target"
+    )  # of which LinearRegressionOutput leaves the gradient undefined
+    return sym.LinearRegressionOutput(x, target, grad_scale=channels * size * size, name=name)
 
 
 def scaled(channels: int, width: float) -> int:

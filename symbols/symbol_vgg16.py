@@ -35,7 +35,7 @@ def get_vgg16_symbol(
     relu7 = vgg16_relu7(pool4, workspace_default, width, fc, pooling_convention)
     x = layers.dropout(relu7, "drop7")
     fc8 = layers.conv(x, "fc8", numclass, kernel=1, workspace=workspace_default)  # (N, numclass, 1, 1)
-    return mx.sym.SoftmaxOutput(mx.sym.Flatten(fc8), name="softmax")
+    return mx.sym.SoftmaxOutput(mx.sym.Flatten(fc8, name="scores"), name="softmax")
 
 
 def get_mask_regression_symbol(

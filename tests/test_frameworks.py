@@ -164,3 +164,11 @@ def test_a_pickle_that_runs_code_is_not_run(tmp_path):
     with pytest.raises(FCNXSError, match="evil.pth: not the state dict"):
         read(tmp_path / "evil.pth")
     assert not (tmp_path / "pwned").exists()
+
+
+def test_torchvision_s_weights_are_verified_in_gluon_where_pytorch_is_not(tmp_path, monkeypatch):
+    file = write(tmp_path / "torchvision.safetensors", named(TORCHVISION))
+    monkeypatch.setitem(sys.modules, "torch", None)
+    vgg16 = read(file)
+    result = verify(file, vgg16, as_checkpoint(vgg16, file), photo())
+    assert result.runtime == "Gluon" and result.equal

@@ -5,7 +5,7 @@ from conftest import FC, WIDTH, random_params
 from fcnxs import FCNXSError
 from fcnxs.compat import mxnet as mx
 from fcnxs.init import init_from_fcnxs, init_from_vgg16, net_of, upsample_filt
-from fcnxs.symbols import get_fcn8s_symbol, get_fcn16s_symbol, get_fcn32s_symbol, get_vgg16fc_symbol
+from fcnxs.symbols import NETS, get_fcn8s_symbol, get_fcn16s_symbol, get_fcn32s_symbol, get_vgg16fc_symbol
 
 NARROW = {"width": WIDTH, "fc": FC}
 
@@ -112,7 +112,27 @@ def test_net_is_told_by_its_parameters():
     ):
         net = net_of(random_params(build(5, **NARROW)), "here")
         assert (net.name, net.width, net.fc, net.numclass) == (name, WIDTH, FC, 5)
+    for name in ("fcn4s", "fcn2s"):
+        assert net_of(random_params(NETS[name](5, **NARROW)), "here").name == name
+    symbol = NETS["fcn8s_atonce"](5, pooling_convention="full", **NARROW)
+    net = net_of(random_params(symbol), "here", symbol)
+    assert (net.name, net.pooling_convention) == ("fcn8s_atonce", "full")
+    with pytest.raises(FCNXSError, match="here: the parameters of an AlexNet"):
+        net_of(random_params(NETS["fcn_alexnet"](5, **NARROW)), "here")
     net = net_of(random_params(get_vgg16fc_symbol(**NARROW)), "here")
     assert (net.name, net.width, net.fc, net.numclass) == ("vgg16", WIDTH, FC, None)
     with pytest.raises(FCNXSError, match="here: no conv1_1_weight"):
         net_of({}, "here")
+
+
+def test_finer_nets_start_from_coarser_ones(ctx):
+    """FCN-2s from FCN-8s: all is copied but the two new skips and bigscore."""
+    parent = random_params(get_fcn8s_symbol(5, **NARROW), 2)
+    args = values(init_from_fcnxs(ctx, NETS["fcn2s"](5, **NARROW), parent, {})[0])
+    new = {"score_pool2_weight", "score_pool2_bias", "score_pool1_weight", "score_pool1_bias"}
+    assert set(args) - set(parent) == {*new, "score8_weight", "score16_weight"}
+    for name in set(parent) - {"bigscore_weight"}:
+        np.testing.assert_array_equal(args[name], parent[name].asnumpy())
+    assert not any(args[name].any() for name in new)
+    for name, kernel in (("score8_weight", 4), ("score16_weight", 4), ("bigscore_weight", 4)):
+        np.testing.assert_allclose(args[name][2, 2], upsample_filt(kernel))

@@ -1,4 +1,6 @@
 import json
+import re
+from math import prod
 from pathlib import Path
 
 import pytest
@@ -187,3 +189,71 @@ def test_classifier_takes_224_and_shares_the_names_of_the_trunk():
     assert [
         name for name in classifier.list_arguments() if name in trunk.list_arguments()
     ] == trunk.list_arguments()
+
+
+def test_classifier_has_the_layers_and_the_weights_of_the_paper():
+    """VGG-16, configuration D: 13 convolutions and 3 fully connected layers, 138 million parameters."""
+    symbol = symbols.get_vgg16_symbol()
+    shapes = dict(zip(symbol.list_arguments(), symbol.infer_shape(data=(1, 3, 224, 224))[0]))
+    channels = [shape[0] for name, shape in shapes.items() if name.endswith("weight")]
+    assert channels == [64] * 2 + [128] * 2 + [256] * 3 + [512] * 6 + [4096] * 2 + [1000]
+    parameters = [prod(shape) for name, shape in shapes.items() if name.endswith(("weight", "bias"))]
+    assert sum(parameters) == 138_357_544
+
+
+def test_skips_go_on_to_pool2_and_pool1():
+    """What the two further nets add: a score, a crop and an upsampling each, with offsets from the maps."""
+    nets = {stride: symbols.get_fcnxs_symbol(stride) for stride in (32, 16, 8, 4, 2)}
+    for stride, name in ((32, "fcn32s"), (16, "fcn16s"), (8, "fcn8s")):
+        assert nets[stride].tojson() == FCNXS[name]().tojson()
+    layers = {stride: set(net.get_internals().list_outputs()) for stride, net in nets.items()}
+    assert layers[4] - layers[8] == {
+        *(f"score_pool2_{what}" for what in ("weight", "bias", "output")),
+        *("score_pool2c_output", "score8_weight", "score8_output", "score_fused_pool2_output"),
+    }
+    assert {line for line in layers[2] - layers[4] if line.endswith("weight")} == {
+        "score_pool1_weight",
+        "score16_weight",
+    }
+    offsets = {
+        node["name"]: node["attrs"]["offset"]
+        for node in json.loads(nets[2].tojson())["nodes"]
+        if node["op"] == "Crop"
+    }
+    assert offsets == {
+        **{"score_pool4c": "(5, 5)", "score_pool3c": "(9, 9)", "score_pool2c": "(17, 17)"},
+        **{"score_pool1c": "(33, 33)", "upscore": "(34, 34)"},
+    }
+    shapes = dict(zip(nets[2].list_arguments(), nets[2].infer_shape(data=(1, 3, 64, 64))[0]))
+    assert shapes["bigscore_weight"] == (21, 21, 4, 4) and shapes["score_pool1_weight"] == (21, 64, 1, 1)
+
+
+@pytest.mark.parametrize("name", symbols.NETS)
+def test_pooling_convention_changes_rounding_and_adj_and_nothing_else(name):
+    build = symbols.NETS[name]
+    valid, full = (as_lines(build(pooling_convention=convention)) for convention in ("valid", "full"))
+    assert as_lines(build()) == valid
+    changed = [
+        re.sub(r" adj=\S+", "", line).replace("pool_type=max", "pool_type=max pooling_convention=full")
+        if line.startswith("Pooling")
+        else re.sub(r"adj=\S+ ", "", line)
+        for line in valid
+    ]
+    assert [" ".join(sorted(line.split())) for line in changed] == [
+        " ".join(sorted(line.split())) for line in full
+    ]
+    assert sum("pooling_convention=full" in line for line in full) == (
+        3 if name == "fcn_alexnet" else 4 if name == "mask_regression" else 5
+    )
+
+
+def test_builders_refuse_what_they_do_not_have():
+    for stride in (64, 3, "8", None):
+        with pytest.raises(FCNXSError, match="want 32, 16, 8, 4 or 2"):
+            symbols.get_fcnxs_symbol(stride)
+    for build in symbols.NETS.values():
+        with pytest.raises(FCNXSError, match="pooling_convention='same': want 'valid' or 'full'"):
+            build(pooling_convention="same")
+    data = mx.sym.Variable("data")
+    with pytest.raises(FCNXSError, match="want square ones"):
+        symbols.fcnxs_score(data, data, kernel=(64, 32))
