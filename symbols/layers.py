@@ -140,20 +140,16 @@ def euclidean_loss(x: Symbol, channels: int, size: int, name: str = "euclidean")
     the others. Pixels labelled 255 have no gradient. The loss is summed over an image, as Caffe's
     EuclideanLoss.
     """
-    sym, label = mx.sym, mx.sym.Variable("softmax_label")
+    sym = mx.sym
     like = sym.zeros_like(sym.argmax(x, axis=1, name="classes"), name="like")  # gives the label its shape
-    label = sym.elemwise_add(label, like, name="truth")  # (N, size, size)
+    label = sym.elemwise_add(sym.Variable("softmax_label"), like, name="truth")  # (N, size, size)
     masks = sym.one_hot(label, depth=channels, name="one_hot")  # of 255: 0 everywhere
     masks = sym.transpose(masks, axes=(0, 3, 1, 2), name="true_masks")
-    ignored = sym.expand_dims(
-        sym._internal._equal_scalar(label, scalar=255, name="is_255"), axis=1, name="ignored"
-    )
-    target = sym.elemwise_add(
-        masks, sym.broadcast_mul(x, ignored, name="own"), name="sum"
-    )  # its own, if ignored
-    target = sym.BlockGrad(
-        target, name="target"
-    )  # of which LinearRegressionOutput leaves the gradient undefined
+    ignored = sym._internal._equal_scalar(label, scalar=255, name="is_255")
+    ignored = sym.expand_dims(ignored, axis=1, name="ignored")
+    own = sym.broadcast_mul(x, ignored, name="own")  # what is ignored is its own target
+    # LinearRegressionOutput leaves the gradient of its target undefined: no gradient goes that way.
+    target = sym.BlockGrad(sym.elemwise_add(masks, own, name="masks_and_own"), name="target")
     return sym.LinearRegressionOutput(x, target, grad_scale=channels * size * size, name=name)
 
 
