@@ -74,41 +74,43 @@ def read(path: str | Path, trunk: bool = False, pooling_convention: str | None =
     """
     kind = kind_of_file(path)
     if kind == "caffe":
-        framework, arrays = "caffe", arrays_of_caffe(path)
+        file = _collect(path, "caffe", arrays_of_caffe(path))
     else:
-        tensors = dict(iterate_tensors(path, kind))
         framework = "gluon" if kind == "gluon" else "torchvision"
-        arrays = arrays_of_sequential(path, tensors)
-    taken, fates, layers = _collect(path, arrays)
-    net = _net_of(path, layers, trunk)
+        file = _collect(path, framework, arrays_of_sequential(path, dict(iterate_tensors(path, kind))))
+    net = _net_of(file, trunk)
     if pooling_convention is None:
         pooling_convention = "valid" if net == "vgg16fc" else "full"
-    mean = VGG_MEAN if framework == "caffe" else tuple(round(255 * value, 4) for value in IMAGENET_MEAN)
-    if framework == "caffe" and "score" in layers:
-        mean = FCN_MEAN
-    return _converted(path, framework, net, mean, taken, fates, layers, pooling_convention)
+    return _converted(file, net, pooling_convention)
 
 
-def _collect(
-    path: str | Path, arrays: Iterator[NamedArray]
-) -> Tuple[Dict[str, NamedArray], List[Fate], Dict[str, None]]:
-    """Arrays by parameter, fates of those that no net has, and the names of all layers in order."""
+class _File(NamedTuple):
+    """What a file has: arrays by parameter, fates of those that no net has, names of the layers in order."""
+
+    path: str | Path
+    framework: str
+    taken: Dict[str, NamedArray]
+    fates: List[Fate]
+    layers: List[str]
+
+
+def _collect(path: str | Path, framework: str, arrays: Iterator[NamedArray]) -> _File:
+    """Sort the arrays of a file, which are finite, each parameter's there once."""
     known = _known_parameters()
-    taken: Dict[str, NamedArray] = {}
-    fates, layers = [], {}
+    file = _File(path, framework, {}, [], [])
     for array in arrays:
-        layers[array.layer] = None
+        file.layers.append(array.layer)
         if not np.isfinite([array.values.min(initial=0), array.values.max(initial=0)]).all():  # nor NaN
             raise FCNXSError(f"{path}: {array.title} holds values that are not finite numbers")
-        if array.parameter not in known and f"{array.layer}_weight" in known and array.values.any():
-            raise FCNXSError(f"{path}: {array.title} has no place in the net, and is not zero")
-        if array.parameter not in known:
-            fates.append(Fate(array.title, None, array.done or "dropped: not a layer of these nets"))
-        elif array.parameter in taken:
+        if array.parameter in file.taken:
             raise FCNXSError(f"{path}: layer {array.layer} is there twice")
+        if array.parameter in known:
+            file.taken[array.parameter] = array
+        elif f"{array.layer}_weight" in known and array.values.any():
+            raise FCNXSError(f"{path}: {array.title} has no place in the net, and is not zero")
         else:
-            taken[array.parameter] = array
-    return taken, fates, layers
+            file.fates.append(Fate(array.title, None, array.done or "dropped: not a layer of these nets"))
+    return file
 
 
 @functools.cache
@@ -122,56 +124,60 @@ def _parameters_of(net: str) -> Tuple[str, ...]:
     return tuple(name for name in NETS[net]().list_arguments() if not is_input(name))
 
 
-def _net_of(path: str | Path, layers: Dict[str, None], trunk: bool) -> str:
+def _net_of(file: _File, trunk: bool) -> str:
     """Tell the net by the names of its layers."""
+    layers = set(file.layers)
     if "conv1_1" in layers:
         if trunk or "score" not in layers:
             return "vgg16fc"
-        if "scale_pool4" in layers or "scale_pool3" in layers:
+        if layers & SCALES.keys():
             return "fcn8s_atonce"
         return "fcn8s" if "score_pool3" in layers else "fcn16s" if "score_pool4" in layers else "fcn32s"
     if "conv1" in layers and "score" in layers and not trunk:
         return "fcn_alexnet"
-    found = ", ".join(list(layers)[:4]) or "none"
-    raise FCNXSError(f"{path}: neither VGG-16 nor one of the FCNs: its layers are {found:.100}, ...")
+    found = ", ".join([*dict.fromkeys(file.layers)][:4]) or "none"
+    raise FCNXSError(f"{file.path}: neither VGG-16 nor one of the FCNs: its layers are {found:.100}, ...")
 
 
-def _converted(
-    path: str | Path,
-    framework: str,
-    net: str,
-    mean: Tuple[float, float, float],
-    taken: Dict[str, NamedArray],
-    fates: List[Fate],
-    layers: Dict[str, None],
-    pooling_convention: str,
-) -> Converted:
+def _mean(file: _File) -> Tuple[float, ...]:
+    """RGB mean that a file's weights were trained with."""
+    if file.framework != "caffe":
+        return tuple(round(255 * value, 4) for value in IMAGENET_MEAN)
+    return FCN_MEAN if "score" in file.layers else VGG_MEAN
+
+
+def _converted(file: _File, net: str, pooling_convention: str) -> Converted:
     """The net in the width of its arrays, each of which has the shape that it needs."""
-    needed = _parameters_of(net)
-    missing = [name.rpartition("_")[0] for name in needed if name not in taken]
-    missing = [*dict.fromkeys(missing), *(s for s in SCALES if net == "fcn8s_atonce" and s not in layers)]
+    path, _, taken, fates, layers = file
+    missing = [name.rpartition("_")[0] for name in _parameters_of(net) if name not in taken]
+    missing += [layer for layer in SCALES if net == "fcn8s_atonce" and layer not in layers]
     if missing:
-        raise FCNXSError(
-            f"{path}: layers {', '.join(missing)} of {TITLES[net]} are not, or not whole, in this file"
-        )
+        names = ", ".join(dict.fromkeys(missing))
+        raise FCNXSError(f"{path}: layers {names} of {TITLES[net]} are not, or not whole, in this file")
     first = "conv1" if net == "fcn_alexnet" else "conv1_1"
-    width = taken[f"{first}_bias"].values.size / FIRST[first]
-    fc = taken["fc6_bias"].values.size
-    settings = {"width": width, "fc": fc, "pooling_convention": pooling_convention}
-    if net != "vgg16fc":
-        settings["numclass"] = taken["score_bias"].values.size
-    symbol, shapes = _built(path, net, settings, first)
+    settings = {"width": taken[f"{first}_bias"].values.size / FIRST[first], "fc": taken["fc6_bias"].values.size}
+    numclass = None if net == "vgg16fc" else taken["score_bias"].values.size
+    if not (all(settings.values()) and numclass in (None, *range(1, 256))):
+        raise FCNXSError(f"{path}: {first} or fc6 has no channels, or there are not 1 to 255 classes")
+    classes = {} if numclass is None else {"numclass": numclass}
+    try:
+        symbol = NETS[net](**settings, **classes, pooling_convention=pooling_convention)
+        shapes, _, _ = symbol.infer_shape_partial(data=(1, 3, 64, 64))  # which prints nothing when it fails
+    except (FCNXSError, mx.MXNetError) as error:
+        what = str(error) if isinstance(error, FCNXSError) else "MXNet cannot infer the shapes of such a net"
+        raise FCNXSError(f"{path}: {first} has {taken[f'{first}_bias'].values.size} channels: {what}") from None
+    shapes = dict(zip(symbol.list_arguments(), shapes))
     params: Params = {}
-    for name in needed:
-        array = taken.pop(name)
+    for name in _parameters_of(net):
+        array = taken.pop(name)  # and is freed
         params[name], done = _fitted(path, array, shapes[name], TITLES[net])
         fates.append(Fate(array.title, f"{name} {shapes[name]}", done))
-    classifier = _classifier(path, taken, fc)
+    classifier = _classifier(path, taken, settings["fc"])
     for array in taken.values():
         what = "the classifier's scores" if array.layer == "fc8" else f"not a layer of {TITLES[net]}"
         fates.append(Fate(array.title, None, f"dropped: {what}"))
-    numclass = settings.get("numclass")
-    return Converted(framework, net, symbol, params, mean, fates, width, fc, numclass, classifier)
+    widths = (settings["width"], settings["fc"])
+    return Converted(file.framework, net, symbol, params, _mean(file), fates, *widths, numclass, classifier)
 
 
 def _classifier(path: str | Path, taken: Dict[str, NamedArray], fc: int) -> Params:
@@ -181,23 +187,6 @@ def _classifier(path: str | Path, taken: Dict[str, NamedArray], fc: int) -> Para
     classes = taken["fc8_bias"].values.size
     shapes = {"fc8_weight": (classes, fc, 1, 1), "fc8_bias": (classes,)}
     return {name: _fitted(path, taken[name], shape, "VGG-16")[0] for name, shape in shapes.items()}
-
-
-def _built(
-    path: str | Path, net: str, settings: dict, first: str
-) -> Tuple[mx.sym.Symbol, Dict[str, Tuple[int, ...]]]:
-    """A net, and the shape of each of its parameters."""
-    if not (settings["width"] and settings["fc"] and 0 < settings.get("numclass", 1) < 256):
-        raise FCNXSError(f"{path}: {first} or fc6 has no channels, or there are not 1 to 255 classes")
-    try:
-        symbol = NETS[net](**settings)
-        shapes, _, _ = symbol.infer_shape_partial(data=(1, 3, 64, 64))  # which prints nothing when it fails
-    except (FCNXSError, mx.MXNetError) as error:
-        what = str(error) if isinstance(error, FCNXSError) else "MXNet cannot infer the shapes of such a net"
-        raise FCNXSError(
-            f"{path}: {first} has {int(settings['width'] * FIRST[first])} channels: {what}"
-        ) from None
-    return symbol, dict(zip(symbol.list_arguments(), shapes))
 
 
 def _fitted(
