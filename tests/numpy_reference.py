@@ -133,5 +133,6 @@ OPERATORS = {
     "SoftmaxOutput": softmax_output,
     "Activation": lambda attrs, x: (np.maximum(x, 0), lambda dy: (dy * (x > 0),)),
     "Dropout": lambda attrs, x: (x, lambda dy: (dy,)),  # with p = 0
+    "_mul_scalar": lambda attrs, x: (x * float(attrs["scalar"]), lambda dy: (dy * float(attrs["scalar"]),)),
     "elemwise_add": lambda attrs, a, b: (a + b, lambda dy: (dy, dy)),
 }

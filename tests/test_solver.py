@@ -16,7 +16,7 @@ from fcnxs.finetune import make_solver
 from fcnxs.init import init_from_fcnxs, init_from_vgg16
 from fcnxs.solver import SegmentationMetric, Solver
 from fcnxs.stages import RECIPES
-from fcnxs.symbols import get_fcn8s_symbol, get_fcn16s_symbol, get_fcn32s_symbol
+from fcnxs.symbols import NETS, get_fcn8s_symbol, get_fcn16s_symbol, get_fcn32s_symbol
 from fcnxs.symbols.symbol_fcnxs import FCNXS
 
 NARROW = {"width": WIDTH, "fc": FC}
@@ -30,9 +30,10 @@ def values(params):
     return {name: array.asnumpy().copy() for name, array in params.items()}
 
 
-@pytest.mark.parametrize("name", FCNXS)
-def test_gradients_equal_a_float64_reference(name, ctx):
-    symbol = without_dropout(FCNXS[name](3, width=1 / 32, fc=6))
+@pytest.mark.parametrize("convention", ["valid", "full"])
+@pytest.mark.parametrize("name", [*FCNXS, "fcn4s", "fcn2s", "fcn8s_atonce"])
+def test_gradients_equal_a_float64_reference(name, convention, ctx):
+    symbol = without_dropout(NETS[name](3, width=1 / 32, fc=6, pooling_convention=convention))
     params = random_params(symbol, 4, ctx)
     batch = Images([(29, 38)]).batches[0]
     grads = {key: mx.nd.zeros(array.shape, ctx) for key, array in params.items()}
