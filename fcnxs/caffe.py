@@ -66,6 +66,8 @@ def _schema() -> Dict[str, Any]:
     }
 
 
+MOST_DIMENSIONS = 32  # of a blob, Caffe's kMaxBlobAxes
+NOT_WEIGHTS = "not a caffemodel, nor a file of MXNet, PyTorch or safetensors"
 OLD_SHAPE = ("num", "channels", "height", "width")
 _MESSAGES = _schema()
 
@@ -99,7 +101,7 @@ def iterate_layers(path: str | Path) -> Iterator[Tuple[str, List[np.ndarray]]]:
 def printable(name: str | bytes) -> str:
     """Name of a layer in a file, which may be anything, as a message can show it; bytes are not UTF-8."""
     text = name.decode(errors="backslashreplace") if isinstance(name, bytes) else name
-    return text.encode("unicode_escape").decode()
+    return text[:200].encode("unicode_escape").decode()
 
 
 def write_caffemodel(path: str | Path, blobs: Blobs, v1: bool = False) -> None:
@@ -122,6 +124,8 @@ def _array(blob: Any, layer: str, path: str | Path) -> np.ndarray:  # noqa: ANN4
     chunks, kind = (blob.data, "<f4") if blob.data else (blob.double_data, "<f8")
     data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
     shape = tuple(blob.shape.dim) if blob.HasField("shape") else tuple(getattr(blob, key) for key in OLD_SHAPE)
+    if len(shape) > MOST_DIMENSIONS:
+        raise FCNXSError(f"{path}: a blob of layer {layer!r} declares {len(shape)} dimensions")
     if any(size < 0 for size in shape) or len(data) != prod(shape) * np.dtype(kind).itemsize:
         raise FCNXSError(
             f"{path}: a blob of layer {layer!r} declares shape {shape}, but holds {len(data)} bytes of values"
@@ -143,9 +147,9 @@ def _top_fields(content: mmap.mmap, path: str | Path) -> Iterable[Tuple[int, int
         elif wire_type in (1, 5):
             end = position + {1: 8, 5: 4}[wire_type]
         else:
-            raise FCNXSError(f"{path}: not a caffemodel (unknown wire type {wire_type} at byte {position})")
+            raise FCNXSError(f"{path}: {NOT_WEIGHTS} (unknown wire type {wire_type} at byte {position})")
         if end > len(content) or number == 0:
-            raise FCNXSError(f"{path}: not a caffemodel, or cut off (at byte {position} of {len(content)})")
+            raise FCNXSError(f"{path}: {NOT_WEIGHTS}, or cut off (at byte {position} of {len(content)})")
         yield number, position, end
         position = end
 
@@ -161,4 +165,4 @@ def _varint(content: mmap.mmap, position: int, path: str | Path) -> Tuple[int, i
         number |= (byte & 127) << shift
         if byte < 128:
             return number, position
-    raise FCNXSError(f"{path}: not a caffemodel, or cut off (at byte {position} of {len(content)})")
+    raise FCNXSError(f"{path}: {NOT_WEIGHTS}, or cut off (at byte {position} of {len(content)})")

@@ -11,7 +11,7 @@ import json
 import os
 import platform
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Tuple
@@ -23,6 +23,7 @@ from .compat import mxnet as mx
 from .data import IGNORE_LABEL, VGG_MEAN, reason
 from .errors import FCNXSError
 from .init import Params, is_input
+from .mxnet_params import load_params
 from .symbols.legacy import completed
 
 
@@ -120,20 +121,37 @@ def save(
             leaves everything as it was.
 
     Raises:
-        FCNXSError: the files cannot be written; the old ones, if any, are then still there.
+        FCNXSError: the files cannot be written, or parameters of other epochs with another symbol have this
+            prefix; the old files, if any, are then still there.
     """
     prefix = os.fspath(prefix)
     params_file = Path(f"{prefix}-{epoch:04d}.params")
+    _refuse_to_orphan(prefix, params_file, symbol)
     arrays = {f"arg:{name}": array for name, array in arg_params.items()}
     arrays.update({f"aux:{name}": array for name, array in aux_params.items()})
     files = [params_file, Path(f"{prefix}-symbol.json"), Path(f"{prefix}-meta.json")]
     with written_whole(*files) as (params_part, symbol_part, meta_part):
-        mx.nd.save(str(params_part), arrays)
-        symbol.save(str(symbol_part))
+        try:
+            mx.nd.save(str(params_part), arrays)
+            symbol.save(str(symbol_part))
+        except mx.MXNetError as error:
+            raise OSError(_last_line(error)) from None
         write_json(meta_part, asdict(replace(meta, versions=versions())))
         if check is not None:
             check(params_part.parent / Path(prefix).name)
     return params_file
+
+
+def _refuse_to_orphan(prefix: str, params_file: Path, symbol: mx.sym.Symbol) -> None:
+    """Refuse to take another net's prefix: its parameters would be left without their symbol."""
+    name = Path(prefix).name
+    if not name or prefix.endswith(os.sep):
+        raise FCNXSError(f"{prefix!r}: want a prefix of files, a folder and a name, such as {prefix}net")
+    others = [file for file in Path(prefix).parent.glob("*.params") if file.name.rpartition("-")[0] == name]
+    others = sorted(file for file in others if file.name != params_file.name)
+    symbol_file = Path(f"{prefix}-symbol.json")
+    if others and symbol_file.is_file() and symbol_file.read_text(errors="replace") != symbol.tojson():
+        raise FCNXSError(f"{symbol_file}: is another net's, with {others[0].name}; choose another prefix")
 
 
 def read_meta(file: Path) -> Meta:
@@ -190,6 +208,7 @@ def written_whole(*files: Path) -> Iterator[List[Path]]:
     for file in files:
         if file.is_dir() or not file.name:
             raise FCNXSError(f"{file}: cannot write: it is a folder")
+    made = [parent for parent in (folder, *folder.parents) if not parent.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".fcnxs-", dir=folder) as beside:
@@ -197,8 +216,13 @@ def written_whole(*files: Path) -> Iterator[List[Path]]:
             yield parts
             for part, file in zip(parts, files):
                 os.replace(part, file)
-    except (OSError, mx.MXNetError) as error:
+        made = []
+    except OSError as error:
         raise FCNXSError(f"{files[0]}: cannot write: {_last_line(error)}") from None
+    finally:
+        for parent in made:
+            with suppress(OSError):
+                parent.rmdir()
 
 
 def write_json(file: Path, content: Any) -> None:  # noqa: ANN401  (whatever JSON takes)
@@ -207,15 +231,15 @@ def write_json(file: Path, content: Any) -> None:  # noqa: ANN401  (whatever JSO
 
 
 def _load_params(file: Path, ctx: mx.Context | None) -> Tuple[Params, Params]:
-    try:
-        arrays = mx.nd.load(str(file))
-        named = {tuple(key.split(":", 1)): array for key, array in arrays.items()}
-        params = {kind: {} for kind in ("arg", "aux")}
-        for (kind, name), array in named.items():
-            if not is_input(name):
-                params[kind][name] = array if ctx is None else array.as_in_context(ctx)
-    except (mx.MXNetError, AttributeError, KeyError, ValueError) as error:
-        raise FCNXSError(f"{file}: not a file of MXNet parameters, or damaged: {_last_line(error)}") from None
+    params = {"arg": {}, "aux": {}}
+    for key, array in load_params(file).items():
+        kind, _, name = key.partition(":")
+        if kind not in params or not name:
+            raise FCNXSError(
+                f"{file}: {key!r:.80} is not the name of a checkpoint's parameter, such as arg:fc6_bias"
+            )
+        if not is_input(name):
+            params[kind][name] = array if ctx is None else array.as_in_context(ctx)
     return params["arg"], params["aux"]
 
 

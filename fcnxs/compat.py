@@ -12,6 +12,7 @@ MXNet was written for NumPy < 1.24 and Python < 3.12. It needs
 from __future__ import annotations
 
 import ctypes
+import importlib.abc
 import importlib.util
 import os
 import sys
@@ -75,6 +76,14 @@ def __getattr__(name: str) -> ModuleType:
     return mxnet
 
 
+class _WithoutPyTorch(importlib.abc.MetaPathFinder):
+    """Finder that makes `import torch` fail."""
+
+    def find_spec(self, name: str, *_: object) -> None:
+        if name == "torch":
+            raise ModuleNotFoundError("hidden from GluonCV", name="torch")
+
+
 def _import_gluoncv() -> ModuleType:
     """GluonCV 0.10.5, without what its import does to others.
 
@@ -83,13 +92,17 @@ def _import_gluoncv() -> ModuleType:
     """
     from PIL import ImageFile
 
-    torch = {"torch": sys.modules["torch"]} if "torch" in sys.modules else {}
-    sys.modules["torch"] = None  # makes `import torch` fail
-    truncated = ImageFile.LOAD_TRUNCATED_IMAGES
+    truncated, torch, finder = (
+        ImageFile.LOAD_TRUNCATED_IMAGES,
+        sys.modules.pop("torch", None),
+        _WithoutPyTorch(),
+    )
+    sys.meta_path.insert(0, finder)
     try:
         import gluoncv
     finally:
         ImageFile.LOAD_TRUNCATED_IMAGES = truncated
-        del sys.modules["torch"]
-        sys.modules.update(torch)
+        sys.meta_path.remove(finder)
+        if torch is not None:
+            sys.modules["torch"] = torch
     return gluoncv

@@ -17,7 +17,19 @@ from .compat import mxnet as mx
 from .data import VGG_MEAN
 from .errors import FCNXSError
 from .init import Params, is_input
-from .sources import FCN_MEAN, FIRST, IMAGENET_MEAN, SCALES, NamedArray, arrays_of_caffe, arrays_of_sequential
+from .sources import (
+    CAFFE_NAMES,
+    FCN_MEAN,
+    FIRST,
+    GLUON,
+    IMAGENET_MEAN,
+    SCALES,
+    TORCHVISION,
+    VGG16_LAYERS,
+    NamedArray,
+    arrays_of_caffe,
+    arrays_of_sequential,
+)
 from .symbols import NETS
 from .tensors import iterate_tensors, kind_of_file
 
@@ -65,8 +77,8 @@ def read(path: str | Path, trunk: bool = False, pooling_convention: str | None =
 
     Args:
         trunk: of an FCN, take VGG-16 alone, as the parent of nets with other classes.
-        pooling_convention: 'valid' or 'full'; None takes Caffe's own, 'full', for Caffe's FCNs, and for
-            VGG-16 the original example's, 'valid'.
+        pooling_convention: 'valid' or 'full'; None takes Caffe's own, 'full', for Caffe's FCNs and their
+            trunks, and for VGG-16 the original example's, 'valid'.
 
     Raises:
         FCNXSError: the file cannot be read or is damaged, holds none of these nets, lacks a layer, or an
@@ -80,7 +92,7 @@ def read(path: str | Path, trunk: bool = False, pooling_convention: str | None =
         file = _collect(path, framework, arrays_of_sequential(path, dict(iterate_tensors(path, kind))))
     net = _net_of(file, trunk)
     if pooling_convention is None:
-        pooling_convention = "valid" if net == "vgg16fc" else "full"
+        pooling_convention = "full" if file.framework == "caffe" and "score" in file.layers else "valid"
     return _converted(file, net, pooling_convention)
 
 
@@ -128,13 +140,23 @@ def _net_of(file: _File, trunk: bool) -> str:
     """Tell the net by the names of its layers."""
     layers = set(file.layers)
     if "conv1_1" in layers:
-        if trunk or "score" not in layers:
+        if trunk:
+            return "vgg16fc"
+        if "score" not in layers:
+            if any(name.startswith(("score", "scale_", "upscore", "bigscore")) for name in layers):
+                raise FCNXSError(
+                    f"{file.path}: has layers of an FCN, but no score_fr; --trunk takes VGG-16 alone"
+                )
             return "vgg16fc"
         if layers & SCALES.keys():
             return "fcn8s_atonce"
         return "fcn8s" if "score_pool3" in layers else "fcn16s" if "score_pool4" in layers else "fcn32s"
-    if "conv1" in layers and "score" in layers and not trunk:
+    if "conv1" in layers and "score" in layers:
+        if trunk:
+            raise FCNXSError(f"{file.path}: an FCN-AlexNet, which has no VGG-16 to take; leave --trunk out")
         return "fcn_alexnet"
+    if "arg:conv1_1_weight" in layers:
+        raise FCNXSError(f"{file.path}: is a checkpoint of MXNet's already; use it with --prefix and --epoch")
     found = ", ".join([*dict.fromkeys(file.layers)][:4]) or "none"
     raise FCNXSError(f"{file.path}: neither VGG-16 nor one of the FCNs: its layers are {found:.100}, ...")
 
@@ -146,13 +168,22 @@ def _mean(file: _File) -> Tuple[float, ...]:
     return FCN_MEAN if "score" in file.layers else VGG_MEAN
 
 
+def _names_of(file: _File) -> Dict[str, str]:
+    """What the framework calls our layers, where it is another name."""
+    if file.framework == "caffe":
+        return {ours: theirs for theirs, ours in CAFFE_NAMES.items() if ours != "bigscore"}
+    scheme = GLUON if file.framework == "gluon" else TORCHVISION
+    return {ours: f"{theirs} ({ours})" for theirs, ours in zip(scheme, VGG16_LAYERS)}
+
+
 def _converted(file: _File, net: str, pooling_convention: str) -> Converted:
     """The net in the width of its arrays, each of which has the shape that it needs."""
     path, _, taken, fates, layers = file
     missing = [name.rpartition("_")[0] for name in _parameters_of(net) if name not in taken]
     missing += [layer for layer in SCALES if net == "fcn8s_atonce" and layer not in layers]
     if missing:
-        names = ", ".join(dict.fromkeys(missing))
+        theirs = _names_of(file)
+        names = ", ".join(dict.fromkeys(theirs.get(name, name) for name in missing))
         raise FCNXSError(f"{path}: layers {names} of {TITLES[net]} are not, or not whole, in this file")
     first = "conv1" if net == "fcn_alexnet" else "conv1_1"
     settings = {"width": taken[f"{first}_bias"].values.size / FIRST[first], "fc": taken["fc6_bias"].values.size}
@@ -172,7 +203,7 @@ def _converted(file: _File, net: str, pooling_convention: str) -> Converted:
         array = taken.pop(name)  # and is freed
         params[name], done = _fitted(path, array, shapes[name], TITLES[net])
         fates.append(Fate(array.title, f"{name} {shapes[name]}", done))
-    classifier = _classifier(path, taken, settings["fc"])
+    classifier = _classifier(path, taken, settings["fc"]) if net == "vgg16fc" else {}
     for array in taken.values():
         what = "the classifier's scores" if array.layer == "fc8" else f"not a layer of {TITLES[net]}"
         fates.append(Fate(array.title, None, f"dropped: {what}"))
@@ -185,6 +216,8 @@ def _classifier(path: str | Path, taken: Dict[str, NamedArray], fc: int) -> Para
     if not {"fc8_weight", "fc8_bias"} <= taken.keys():
         return {}
     classes = taken["fc8_bias"].values.size
+    if not classes:
+        raise FCNXSError(f"{path}: fc8 has no channels")
     shapes = {"fc8_weight": (classes, fc, 1, 1), "fc8_bias": (classes,)}
     return {name: _fitted(path, taken[name], shape, "VGG-16")[0] for name, shape in shapes.items()}
 

@@ -17,6 +17,21 @@ from .errors import FCNXSError
 
 IGNORE_LABEL = 255
 VGG_MEAN = (123.68, 116.779, 103.939)  # RGB; of the original example and of Oxford's VGG-16
+VOC_CLASSES = (  # PASCAL VOC's, in the order of its labels
+    *("background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
+    *(
+        "diningtable",
+        "dog",
+        "horse",
+        "motorbike",
+        "person",
+        "pottedplant",
+        "sheep",
+        "sofa",
+        "train",
+        "tvmonitor",
+    ),
+)
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 
 PathLike = Union[str, "os.PathLike[str]"]

@@ -17,6 +17,7 @@ VGG16_CONVOLUTIONS = (
     *("conv1_1", "conv1_2", "conv2_1", "conv2_2", "conv3_1", "conv3_2", "conv3_3"),
     *("conv4_1", "conv4_2", "conv4_3", "conv5_1", "conv5_2", "conv5_3"),
 )
+VGG16_LAYERS = (*VGG16_CONVOLUTIONS, "fc6", "fc7", "fc8")
 # Layers of Caffe's FCNs that have another name here.
 CAFFE_NAMES = {
     **{"score_fr": "score", "upscore2": "score2", "upscore_pool4": "score4"},
@@ -57,7 +58,10 @@ def arrays_of_caffe(path: str | Path) -> Iterator[NamedArray]:
                 values, done = values[:, ::-1], "BGR to RGB"
             if layer in SCALES:
                 if i > 0 or not np.allclose(values, SCALES[layer], rtol=1e-6, atol=0):
-                    raise FCNXSError(f"{path}: layer {layer} is not the constant {SCALES[layer]:g}")
+                    other = values.flat[np.abs(values - SCALES[layer]).argmax()] if values.size else np.nan
+                    raise FCNXSError(
+                        f"{path}: layer {layer} is {other:.6g}, not the constant {SCALES[layer]:g}"
+                    )
                 parameter, done = None, f"dropped: the net has the constant {SCALES[layer]:g}"
             yield NamedArray(f"{layer}[{i}] {blobs[i].shape}", name, parameter, values, done)
 
@@ -83,16 +87,15 @@ def arrays_of_sequential(path: str | Path, tensors: Dict[str, np.ndarray]) -> It
 
 def sequential_names(keys: Iterable[str]) -> Dict[str, Tuple[str, str]]:
     """Layer and kind, weight or bias, of every key that one of the naming schemes has."""
-    layers = (*VGG16_CONVOLUTIONS, "fc6", "fc7", "fc8")
     by_order = [*(f"conv{i}" for i in range(13)), *(f"dense{i}" for i in range(3))]
     schemes = {}
     for scheme in (GLUON, TORCHVISION, TIMM):
         schemes.update(
-            {f"{name}.{kind}": (layer, kind) for name, layer in zip(scheme, layers) for kind in KINDS}
+            {f"{name}.{kind}": (layer, kind) for name, layer in zip(scheme, VGG16_LAYERS) for kind in KINDS}
         )
     found = {key: schemes[key] for key in keys if key in schemes}
     for key in keys:  # Gluon, before save_parameters, and exported: [arg:][vgg0_]conv0_weight
         parts = key.rpartition(":")[2].split("_")[-2:]
         if len(parts) == 2 and parts[0] in by_order and parts[1] in KINDS:
-            found[key] = (layers[by_order.index(parts[0])], parts[1])
+            found[key] = (VGG16_LAYERS[by_order.index(parts[0])], parts[1])
     return found

@@ -9,11 +9,9 @@ from typing import Iterator, Tuple
 import numpy as np
 
 from .caffe import printable
-from .compat import mxnet as mx
 from .data import reason
 from .errors import FCNXSError
-
-MXNET_MAGIC = (0x112).to_bytes(8, "little")  # kMXAPINDArrayListMagic of apache/mxnet 1.9.1 src/c_api/c_api.cc
+from .mxnet_params import LIST_MAGIC, load_params
 
 
 def kind_of_file(path: str | Path) -> str:
@@ -27,7 +25,7 @@ def kind_of_file(path: str | Path) -> str:
             start = file.read(9)
     except OSError as error:
         raise FCNXSError(f"{path}: cannot read these weights: {reason(error)}") from None
-    if start.startswith(MXNET_MAGIC):
+    if start.startswith(LIST_MAGIC.to_bytes(8, "little")):
         return "gluon"
     if start.startswith((b"PK\x03\x04", b"\x80\x02")):  # a zip file, or a pickle of older versions
         return "torch"
@@ -52,11 +50,7 @@ def iterate_tensors(path: str | Path, kind: str) -> Iterator[Tuple[str, np.ndarr
 
 
 def _mxnet(path: str | Path) -> dict:
-    try:
-        arrays = mx.nd.load(str(path))
-        return {name: array.asnumpy() for name, array in arrays.items()}
-    except (mx.MXNetError, AttributeError, ValueError):  # AttributeError: arrays without names
-        raise FCNXSError(f"{path}: not a file of MXNet parameters, or damaged") from None
+    return {name: array.asnumpy() for name, array in load_params(path).items()}
 
 
 def _torch(path: str | Path) -> dict:

@@ -48,7 +48,7 @@ def test_a_declared_size_is_not_believed(tmp_path):
     file = tmp_path / "bomb"
     file.write_bytes(b"\xa2\x06" + b"\x80" * 8 + b"\x10" + bytes(50))
     tracemalloc.start()
-    with pytest.raises(FCNXSError, match="bomb: not a caffemodel, or cut off"):
+    with pytest.raises(FCNXSError, match="bomb: not a caffemodel, nor .*, or cut off"):
         read(file)
     net = _MESSAGES["NetParameter"]()
     blob = net.layer.add(name="conv1_1").blobs.add(data=[bytes(4)])
@@ -58,6 +58,17 @@ def test_a_declared_size_is_not_believed(tmp_path):
         read(file)
     assert tracemalloc.get_traced_memory()[1] < 20e6
     tracemalloc.stop()
+
+
+def test_many_dimensions_and_long_names_end_in_a_short_line(tmp_path):
+    """A product of a million factors, and its text, would take hours."""
+    net, file = _MESSAGES["NetParameter"](), tmp_path / "many"
+    blob = net.layer.add(name="x" * 10**6).blobs.add(data=[bytes(4)])
+    blob.shape.dim.extend([127] * 10**6)
+    file.write_bytes(net.SerializeToString())
+    with pytest.raises(FCNXSError, match="declares 1000000 dimensions") as caught:
+        read(file)
+    assert len(str(caught.value)) < len(str(file)) + 300
 
 
 def test_layers_are_read_one_at_a_time(caffemodel: Path):

@@ -22,6 +22,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..errors import FCNXSError
+
 if TYPE_CHECKING:
     from ..verify import Comparison
 
@@ -39,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--trunk", action="store_true", help="of an FCN take VGG-16 alone, to finetune for other classes"
     )
+    parser.add_argument("--classes", metavar="FILE", help="names of an FCN's classes, a line each (21: VOC's)")
     parser.add_argument(
         "--pooling-convention",
         choices=("valid", "full"),
@@ -54,15 +57,29 @@ def run(args: argparse.Namespace) -> int:
     from ..data import read_image
     from ..verify import verify
     from ..vis import voc_palette
-    from .options import default_classes
+    from .options import default_classes, read_classes
     from .text import table
 
+    classes = read_classes(args.classes) if args.classes else None
     image = read_image(args.verify) if args.verify else None
+    written = [Path(f"{args.prefix}{end}") for end in ("-symbol.json", "-0000.params", "-meta.json")]
+    if Path(args.source).resolve() in [file.resolve() for file in written]:
+        raise FCNXSError(f"{args.source}: would be written over; choose another PREFIX")
     converted = read(args.source, args.trunk, args.pooling_convention)
+    if (
+        image is not None
+        and converted.framework == "caffe"
+        and converted.numclass
+        and args.pooling_convention == "valid"
+    ):
+        raise FCNXSError("--verify compares with Caffe, which rounds up: leave out --pooling-convention valid")
     meta = checkpoint.Meta(mean=converted.mean, source=checkpoint.source_of(args.source))
+    if classes and len(classes) != converted.numclass:
+        has = f"has {converted.numclass}" if converted.numclass else "is VGG-16, which has none of its own"
+        raise FCNXSError(f"--classes {args.classes}: {len(classes)} classes, but {args.source} {has}")
     if converted.numclass:
         colours = voc_palette(converted.numclass)
-        meta = replace(meta, classes=default_classes(converted.numclass), palette=colours)
+        meta = replace(meta, classes=classes or default_classes(converted.numclass), palette=colours)
     comparison = None
 
     def check(prefix: Path) -> None:
@@ -75,20 +92,20 @@ def run(args: argparse.Namespace) -> int:
     rows = [(fate.blob, fate.parameter or "-", fate.what) for fate in converted.fates]
     print(table(("array of the file", "parameter of the net", "what became of it"), rows))
     dropped = sum(fate.parameter is None for fate in converted.fates)
-    classes = f", {converted.numclass} classes" if converted.numclass else ""
-    print(f"{TITLES[converted.net]} of width {converted.width:g} and fc {converted.fc}{classes}")
+    count = f", {converted.numclass} classes" if converted.numclass else ""
+    print(f"{TITLES[converted.net]} of width {converted.width:g} and fc {converted.fc}{count}")
     print(f"{len(converted.arg_params)} parameters, {len(rows)} arrays, {dropped} dropped")
     print(f"mean RGB {converted.mean}")
     try:
         file = checkpoint.save(args.prefix, 0, converted.symbol, converted.arg_params, {}, meta, check=check)
     except _NotEqual:
-        print(_text(comparison))
+        print(_text(comparison, trunk=converted.numclass is None))
         print(
             f"fcnxs: {args.source}: the converted net gives other scores; nothing was written", file=sys.stderr
         )
         return 1
     if comparison is not None:
-        print(_text(comparison))
+        print(_text(comparison, trunk=converted.numclass is None))
     print(f"wrote {args.prefix}-symbol.json, {file}, {args.prefix}-meta.json")
     return 0
 
@@ -97,10 +114,14 @@ class _NotEqual(Exception):
     """The converted net and its source do not give the same."""
 
 
-def _text(comparison: Comparison) -> str:
-    shape = "x".join(map(str, comparison.shape[1:]))
+def _text(comparison: Comparison, trunk: bool) -> str:
+    _, channels, height, width = comparison.shape
+    if trunk:
+        agreement = f"the largest score is {'the same' if comparison.agreement else 'another'}"
+        agreement += " (the image as 224x224, the trunk with a pad of 1: the classifier that it was)"
+    else:
+        agreement = f"class maps of {width}x{height} agree on {100 * comparison.agreement:.4f}% of the pixels"
     return (
-        f"{comparison.runtime} runs the source, MXNet the result, scores {shape}: largest difference "
-        f"{comparison.difference:.2e} (the largest score is {comparison.largest:.4g}); class maps agree on "
-        f"{100 * comparison.agreement:.4f}% of the pixels"
+        f"{comparison.runtime} runs the source, MXNet the result, {channels} channels: largest difference "
+        f"{comparison.difference:.2e} (the largest score is {comparison.largest:.4g}); {agreement}"
     )

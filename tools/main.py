@@ -18,14 +18,14 @@ from ..compat import use_the_machine
 from ..errors import FCNXSError
 
 COMMANDS = {
-    "convert": "Caffe's VGG-16 to an MXNet checkpoint",
+    "convert": "weights of Caffe, Gluon, torchvision to a checkpoint",
     "finetune": "train FCN-32s, FCN-16s, FCN-8s in a row",
     "evaluate": "score a checkpoint on labelled images",
     "segment": "write masks and overlays of images",
     "export": "write a checkpoint for deployment",
     "explain": "what a net is: layers, sizes, offsets, and why",
     "demo": "all of it, on generated pictures",
-    "benchmark": "measure conversion and training at full size",
+    "benchmark": "measure speed, memory and fidelity at full size",
 }
 
 

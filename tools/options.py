@@ -76,11 +76,11 @@ def list_of(data: str, split: str | None, default: str, option: str) -> tuple:
 
 def default_classes(numclass: int | None) -> List[str]:
     """Names where nobody gave any: PASCAL VOC's for 21 classes or none known, else numbers."""
-    if numclass not in (None, 21):
-        return [f"class {number}" for number in range(numclass)]
-    from ..compat import gluoncv
+    from ..data import VOC_CLASSES
 
-    return [name.lower() for name in gluoncv.data.VOCSegmentation.CLASSES]
+    if numclass not in (None, len(VOC_CLASSES)):
+        return [f"class {number}" for number in range(numclass)]
+    return list(VOC_CLASSES)
 
 
 def refuse_clashes(option: str, folder: Path, written: Sequence[Path], sources: Iterable[Path]) -> None:

@@ -1,0 +1,85 @@
+"""Reading files of MXNet's parameters (`mx.nd.save`, Gluon's `save_parameters`), damaged ones without a crash.
+
+`mx.nd.load` believes what a file declares: a wrong number of dimensions ends the process. Here the headers
+are walked first. Format: apache/mxnet 1.9.1 src/ndarray/ndarray.cc, NDArray::Save and Load.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from math import prod
+from pathlib import Path
+from typing import BinaryIO, Dict
+
+from .compat import mxnet as mx
+from .errors import FCNXSError
+
+LIST_MAGIC, V1, V2, V3 = 0x112, 0xF993FAC8, 0xF993FAC9, 0xF993FACA
+SIZES = {
+    0: 4,
+    1: 8,
+    2: 2,
+    3: 1,
+    4: 4,
+    5: 1,
+    6: 8,
+    7: 1,
+    12: 2,
+}  # bytes of a value, by MXNet's number of its type
+MOST_DIMENSIONS = 32
+
+
+def load_params(file: str | Path) -> Dict[str, mx.nd.NDArray]:
+    """Arrays by name.
+
+    Raises:
+        FCNXSError: it is not a file of named arrays of MXNet, or damaged.
+    """
+    try:
+        with open(file, "rb") as stream:
+            _walk(stream, os.fstat(stream.fileno()).st_size)
+        return dict(mx.nd.load(str(file)).items())
+    except (_DamagedError, mx.MXNetError, AttributeError, OSError) as error:  # AttributeError: no names
+        what = {AttributeError: "its arrays have no names"}.get(
+            type(error), str(error).strip().splitlines()[-1]
+        )
+        raise FCNXSError(f"{file}: not a file of MXNet parameters, or damaged: {what}") from None
+
+
+class _DamagedError(Exception):
+    """What a file declares is not so."""
+
+
+def _walk(stream: BinaryIO, size: int) -> None:
+    """Go over the headers of all arrays and names; each must fit in what is left of the file."""
+
+    def number(kind: str) -> int:
+        content = stream.read(struct.calcsize(kind))
+        if len(content) < struct.calcsize(kind):
+            raise _DamagedError("it is cut off")
+        return struct.unpack(f"<{kind}", content)[0]
+
+    def skip(length: int) -> None:
+        if stream.tell() + length > size:
+            raise _DamagedError("it is cut off")
+        stream.seek(length, os.SEEK_CUR)
+
+    if number("Q") != LIST_MAGIC:
+        raise _DamagedError("it begins otherwise")
+    number("Q")  # reserved
+    for _ in range(number("Q")):
+        magic = number("I")
+        if magic in (V2, V3) and number("i") != 0:
+            raise _DamagedError("an array is sparse")
+        dimensions = number("I") if magic in (V1, V2, V3) else magic  # of the oldest files
+        if not 0 < dimensions <= MOST_DIMENSIONS:
+            raise _DamagedError(f"an array declares {dimensions} dimensions")
+        shape = [number("q" if magic in (V1, V2, V3) else "I") for _ in range(dimensions)]
+        skip(8)  # the device that it was on
+        kind = number("i")
+        if kind not in SIZES or min(shape) < 0:
+            raise _DamagedError("an array is of an unknown type or shape")
+        skip(prod(shape) * SIZES[kind])
+    for _ in range(number("Q")):
+        skip(number("Q"))
