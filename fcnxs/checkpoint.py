@@ -85,7 +85,8 @@ def load(prefix: str | os.PathLike[str], epoch: int, ctx: mx.Context | None = No
     symbol_file, params_file = Path(f"{prefix}-symbol.json"), Path(f"{prefix}-{epoch:04d}.params")
     for file in (symbol_file, params_file):
         if not file.is_file():
-            raise FCNXSError(f"{file}: no such file (of checkpoint {prefix}, epoch {epoch})")
+            hint = "; PREFIX goes without -symbol.json and -0000.params" if Path(prefix).is_file() else ""
+            raise FCNXSError(f"{file}: no such file (of checkpoint {prefix}, epoch {epoch}){hint}")
     symbol = completed(load_symbol(symbol_file))
     arg_params, aux_params = _load_params(params_file, ctx)
     meta_file = Path(f"{prefix}-meta.json")

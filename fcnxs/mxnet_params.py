@@ -16,17 +16,8 @@ from .compat import mxnet as mx
 from .errors import FCNXSError
 
 LIST_MAGIC, V1, V2, V3 = 0x112, 0xF993FAC8, 0xF993FAC9, 0xF993FACA
-SIZES = {
-    0: 4,
-    1: 8,
-    2: 2,
-    3: 1,
-    4: 4,
-    5: 1,
-    6: 8,
-    7: 1,
-    12: 2,
-}  # bytes of a value, by MXNet's number of its type
+# Bytes of a value, by MXNet's number of its type: float32, 64, 16, uint8, int32, 8, 64, bool, bfloat16.
+SIZES = {0: 4, 1: 8, 2: 2, 3: 1, 4: 4, 5: 1, 6: 8, 7: 1, 12: 2}
 MOST_DIMENSIONS = 32
 
 
@@ -40,10 +31,9 @@ def load_params(file: str | Path) -> Dict[str, mx.nd.NDArray]:
         with open(file, "rb") as stream:
             _walk(stream, os.fstat(stream.fileno()).st_size)
         return dict(mx.nd.load(str(file)).items())
-    except (_DamagedError, mx.MXNetError, AttributeError, OSError) as error:  # AttributeError: no names
-        what = {AttributeError: "its arrays have no names"}.get(
-            type(error), str(error).strip().splitlines()[-1]
-        )
+    except (_DamagedError, mx.MXNetError, AttributeError, OSError, UnicodeDecodeError) as error:
+        what = str(error).strip().splitlines()[-1]
+        what = "its arrays have no names" if isinstance(error, AttributeError) else what  # but are a list
         raise FCNXSError(f"{file}: not a file of MXNet parameters, or damaged: {what}") from None
 
 

@@ -43,7 +43,7 @@ def test_regression_of_masks_learns_figure_and_ground(ctx):
 
 
 def test_the_gradient_of_masks_is_that_of_caffe_s_euclidean_loss(ctx):
-    """Masks minus their target, nothing at 255, for each image of a batch."""
+    """Masks minus their target and nothing at 255, summed over an image's pixels and over the images."""
     symbol = get_mask_regression_symbol(3, 4, width=1 / 64)
     shapes = dict(zip(symbol.list_arguments(), symbol.infer_shape(data=(2, 3, 32, 32))[0]))
     assert shapes["mask_weight"] == (36, 8 * 2 * 2) and shapes["softmax_label"] == (2, 3, 3)
@@ -60,5 +60,9 @@ def test_the_gradient_of_masks_is_that_of_caffe_s_euclidean_loss(ctx):
     masks = executor.forward(is_train=True)[0].asnumpy()
     executor.backward()
     target = (np.arange(4)[:, None, None] == label[:, None]).astype(float)
-    expected = ((masks - target) * (label != 255)[:, None]).sum(0)
-    np.testing.assert_allclose(grads["mask_bias"].asnumpy(), expected.reshape(-1), rtol=1e-4, atol=1e-5)
+    of_masks = ((masks - target) * (label != 255)[:, None]).reshape(2, 36)
+    np.testing.assert_allclose(grads["mask_bias"].asnumpy(), of_masks.sum(0), rtol=1e-4, atol=1e-5)
+    features = symbol.get_internals()["relu5_3_output"]
+    args = {key: value for key, value in args.items() if key in features.list_arguments()}
+    relu5 = features.bind(ctx, args).forward()[0].asnumpy().reshape(2, 32)
+    np.testing.assert_allclose(grads["mask_weight"].asnumpy(), of_masks.T @ relu5, rtol=1e-4, atol=1e-5)

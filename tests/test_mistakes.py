@@ -94,7 +94,7 @@ def test_more_mistakes(run_folder, voc, caffemodel, tmp_path, capsys):
     for arguments, message in (
         (
             ["convert", str(tmp_path / "bad.caffemodel"), str(tmp_path / "o")],
-            "bad.caffemodel: not a caffemodel, or cut",
+            "bad.caffemodel: not a caffemodel, nor",
         ),
         (["convert", "nix", str(tmp_path / "o")], "nix: cannot read these weights: No such file"),
         (again, "fcn32s-0001.params is there already; choose another --output"),

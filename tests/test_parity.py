@@ -20,12 +20,12 @@ CROPPING = [net for net in NETS if net.startswith("fcn")]
 
 @pytest.mark.parametrize("net", FCNS)
 def test_scores_equal_opencv_s_caffe_runtime(net):
-    """20 sizes, whose heights and widths have all remainders of 32; from 1x1."""
-    assert {side % 32 for size in SIZES for side in size} == set(range(32)) and (1, 1) in SIZES
+    """36 sizes, whose heights, and whose widths, have all remainders of 32; from 1x1, square and not."""
+    assert all({size[axis] % 32 for size in SIZES} == set(range(32)) for axis in (0, 1)) and (1, 1) in SIZES
     same = pixels = 0
     for (height, width), result in comparisons(net, SIZES, WIDTH, FC, 7):
         assert result.runtime == "OpenCV" and result.shape == (1, 7, height, width)
-        assert result.difference <= 1e-5 * result.largest and result.largest > 0.1
+        assert result.difference <= 1e-5 * result.largest and result.largest > 0.01
         same += result.agreement * height * width
         pixels += height * width
     assert same / pixels >= 0.9999
@@ -38,15 +38,13 @@ def test_a_wrong_net_is_seen(monkeypatch):
         ("fcn16s", "pool: MAX", "pool: MAX ceil_mode: false"),
         ("fcn8s_atonce", 'bottom: "scale_pool3"', 'bottom: "pool3"'),
         ("fcn_alexnet", "alpha: 0.0001", "alpha: 0.0002"),
-        ("fcn_alexnet", "group: 2", "group: 1"),
     ):
         text = prototxt(net, dict.fromkeys(OUTPUTS, 8), 40, 40)
         assert right in text and text.replace(right, wrong) != text
-        if wrong != "group: 1":  # whose weights would not fit
-            monkeypatch.setattr(
-                "fcnxs.verify.prototxt", lambda *a, r=right, w=wrong, **k: prototxt(*a, **k).replace(r, w)
-            )
-            assert not all(result.equal for _, result in comparisons(net, ((51, 67),), WIDTH, FC, 7))
+        monkeypatch.setattr(
+            "fcnxs.verify.prototxt", lambda *a, r=right, w=wrong, **k: prototxt(*a, **k).replace(r, w)
+        )
+        assert not all(result.equal for _, result in comparisons(net, ((51, 67),), WIDTH, FC, 7))
 
 
 OUTPUTS = [

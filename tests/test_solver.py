@@ -98,9 +98,9 @@ def test_steps_equal_momentum_sgd_by_hand(caffe, ctx):
 
 @pytest.mark.parametrize("name", FCNXS)
 def test_a_step_of_the_caffe_recipe_equals_a_float64_reference(name, ctx):
-    """Loss, every gradient, every updated parameter, of a net with Caffe's pooling; the rate is larger."""
+    """Loss, every gradient, every updated parameter, with Caffe's pooling; rate and decay are larger."""
     symbol = without_dropout(FCNXS[name](3, width=1 / 32, fc=6, pooling_convention="full"))
-    stage = replace(RECIPES["caffe"][name], learning_rate=1e-5)
+    stage = replace(RECIPES["caffe"][name], learning_rate=1e-5, wd=50.0)  # for decay to count in a step
     params, data = random_params(symbol, 6, ctx), Images([(29, 43)])
     batch, before = data.batches[0], {key: value.astype(np.float64) for key, value in values(params).items()}
     solver = make_solver(stage, symbol, params, {}, ctx)
@@ -119,7 +119,7 @@ def test_a_step_of_the_caffe_recipe_equals_a_float64_reference(name, ctx):
         gradient = label.size * grads[key]  # of the sum over pixels; the graph's is of their mean
         given = label.size * solver._executors.grads[key].asnumpy()
         np.testing.assert_allclose(given, gradient, atol=1e-4 * np.abs(gradient).max(), err_msg=key)
-        double_rate, decay = (2, 0) if key.endswith("_bias") else (1, 5e-4)
+        double_rate, decay = (2, 0) if key.endswith("_bias") else (1, 50)
         change = -1e-5 * double_rate * (gradient + decay * before[key])
         assert np.abs(change).max() > 0
         np.testing.assert_allclose(

@@ -115,8 +115,30 @@ def test_dump_writes_over_nothing_that_is_read(run_folder, voc, tmp_path, capsys
     assert "would write over" in capsys.readouterr().err
     assert {file: file.read_bytes() for file in (voc / "SegmentationClass").iterdir()} == truth
     (tmp_path / "file").touch()
+    clash = ["--dump", str(tmp_path / "d"), "--json", str(tmp_path / "d" / "val_0000.png")]
+    assert main(["evaluate", *prefix, *clash]) == 2
+    assert "would write over" in capsys.readouterr().err and not (tmp_path / "d").exists()
     assert main(["evaluate", *prefix, "--dump", str(tmp_path / "file")]) == 2
     assert "is a file; want a folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_a_dump_that_fails_leaves_nothing(labelled, run_folder, voc, tmp_path, capsys):
+    data = tmp_path / "data"
+    shutil.copytree(voc, data)
+    if labelled:
+        (data / "SegmentationClass" / "val_0002.png").unlink()
+        Image.new("P", (5, 5)).save(data / "SegmentationClass" / "val_0002.png")
+    else:
+        shutil.rmtree(data / "SegmentationClass")
+        (data / "JPEGImages" / "val_0002.jpg").write_text("no picture")
+    arguments = ["--prefix", str(run_folder / "run" / "fcn8s"), "--epoch", "1", "--data", str(data)]
+    assert main(["evaluate", *arguments, "--dump", str(tmp_path / "new" / "dump")]) == 2
+    assert "val_0002" in capsys.readouterr().err and not (tmp_path / "new").exists()
+    if labelled:
+        (data / "SegmentationClass" / "val_0002.png").unlink()
+        assert main(["evaluate", *arguments, "--dump", str(tmp_path / "new" / "dump")]) == 2
+        assert "val_0002.png: no such file" in capsys.readouterr().err
 
 
 def test_stages_keep_the_parent_s_pooling_convention_unless_told(run_folder, caffemodel, voc, tmp_path):

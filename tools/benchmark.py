@@ -8,7 +8,7 @@ train: one step of FCN-8s, by this project's solver and by MXNet's bare forward,
     in turns. Medians, peaks, and their ratios.
 pooling: scores of FCN-8s with pooling that rounds down and up, in turns. Medians, and their ratio.
 parity: random nets in Caffe's, Gluon's and torchvision's formats, run in OpenCV, Gluon and PyTorch (if it is
-    there), and converted, in MXNet. A row for each; one that is not equal is exit code 1.
+    there), and converted, in MXNet, on the CPU. A row for each; one that is not equal is exit code 1.
 
 Examples:
     fcnxs benchmark train
@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--size",
         default="500x375",
         metavar="WxH",
-        help="width x height of the image (default: %(default)s); of parity also `all`, 20 small sizes",
+        help="width x height of the image (default: %(default)s); of parity also `all`, 36 small sizes",
     )
     parser.add_argument("--width", type=float, default=1.0, help="of the net, relative to VGG-16 (default: 1)")
     parser.add_argument("--fc", type=int, default=4096, help="channels of fc6 and fc7 (default: 4096)")
@@ -55,8 +55,9 @@ def run(args: argparse.Namespace) -> int:
     if not (args.what == "parity" and args.size == "all"):
         if not re.fullmatch(r"\d+x\d+", args.size):
             raise FCNXSError(f"--size {args.size}: want width x height, such as 500x375")
-        if min(map(int, args.size.split("x"))) < 27:
-            raise FCNXSError(f"--size {args.size}: want 27x27 or more")
+        least = 1 if args.what == "parity" else 26
+        if min(map(int, args.size.split("x"))) < least:
+            raise FCNXSError(f"--size {args.size}: want {least}x{least} or more")
     if args.steps < 1 or args.fc < 1:
         raise FCNXSError("--steps and --fc: want 1 or more")
     if not (args.width > 0 and (args.width * 16).is_integer()):

@@ -11,8 +11,9 @@ Examples:
 from __future__ import annotations
 
 import argparse
+from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Callable, List
+from typing import TYPE_CHECKING, Callable, Dict, List
 
 from ..errors import FCNXSError
 from ..score import Scores, or_none
@@ -50,9 +51,12 @@ def run(args: argparse.Namespace) -> int:
     labelled = any(label.is_file() for _, label in pairs)
     if args.json and not labelled:
         raise FCNXSError(f"--json {args.json}: none of the images has a label, so there are no scores")
+    written = [args.dump / f"{image.stem}.png" for image, _ in pairs] if args.dump else []
     if args.dump:
-        written = [args.dump / f"{image.stem}.png" for image, _ in pairs]
-        options.refuse_clashes("--dump", args.dump, written, [file for pair in pairs for file in pair])
+        sources = [file for pair in pairs for file in pair] + [args.json] * bool(args.json)
+        options.refuse_clashes("--dump", args.dump, written, sources)
+        if labelled:
+            read_list(*data_list)  # which names a label that is missing
     ctx = options.device(args.gpus)
     source = checkpoint.load(args.prefix, args.epoch)
     segmenter = Segmenter(source, ctx)
@@ -64,20 +68,24 @@ def run(args: argparse.Namespace) -> int:
             f"{segmenter.numclass}"
         )
     options.tell_mean(args.prefix, source)
-    dump = _dump_to(args.dump, source.meta.palette or voc_palette(segmenter.numclass)) if args.dump else None
+    palette = source.meta.palette or voc_palette(segmenter.numclass)
+    with checkpoint.written_whole(*written) if written else nullcontext([]) as parts:
+        dump = _dump_to(dict(zip((image for image, _ in pairs), parts)), palette) if parts else None
+        if labelled:
+            data = FileIter(*data_list, rgb_mean=source.meta.mean, num_classes=segmenter.numclass)
+            result = scores(evaluate(segmenter, data, dump))
+        else:
+            for image, _ in pairs:
+                dump(image, segmenter.class_map(preprocess(read_image(image), segmenter.mean), image))
+    if written:
+        print(f"wrote {len(written)} class maps to {args.dump}")
     if not labelled:
-        for image, _ in pairs:
-            dump(image, segmenter.class_map(preprocess(read_image(image), segmenter.mean), image))
-        print(f"none of the {len(pairs)} images has a label: no scores; wrote their class maps to {args.dump}")
+        print(f"none of the {len(pairs)} images has a label: no scores")
         return 0
-    data = FileIter(*data_list, rgb_mean=source.meta.mean, num_classes=segmenter.numclass)
-    result = scores(evaluate(segmenter, data, dump))
     print(scores_table(result, classes))
     for name in NAMES:
         title = name.replace("_", " ").replace("iu", "IU")
         print(f"{title:<24}{getattr(result, name):.4f}")
-    if args.dump:
-        print(f"wrote {len(data)} class maps to {args.dump}")
     if args.json:
         content = {"prefix": args.prefix, "epoch": args.epoch, "images": len(data)}
         with checkpoint.written_whole(args.json) as (part,):
@@ -96,12 +104,10 @@ def _per_class(result: Scores, classes: List[str]) -> List[dict]:
     ]
 
 
-def _dump_to(folder: Path, palette: Palette) -> Callable[[Path, np.ndarray], None]:
-    """Writer of class maps: FOLDER/NAME.png for each image NAME."""
-    from ..checkpoint import written_whole
+def _dump_to(parts: Dict[Path, Path], palette: Palette) -> Callable[[Path, np.ndarray], None]:
+    """Writer of class maps: `parts` has the file to write for each image."""
 
     def dump(image: Path, class_map: np.ndarray) -> None:
-        with written_whole(folder / f"{image.stem}.png") as (part,):
-            save_mask(part, class_map, palette)
+        save_mask(parts[image], class_map, palette)
 
     return dump

@@ -21,9 +21,9 @@ from ..verify import Comparison, verify
 from .text import table
 
 FCNS = tuple(net for net in TITLES if net != "vgg16fc")
-# All remainders of 32 as heights or widths, landscape and portrait; then the smallest, and squares.
+# Heights and widths (H, W) of all remainders of 32, landscape and portrait; then the smallest, and squares.
 SIZES = (
-    *((64 + i, 80 + i) if i % 2 else (80 + i, 64 + i) for i in range(16)),
+    *((64 + i, 64 + (7 * i + 5) % 32) for i in range(32)),
     *((1, 1), (1, 50), (26, 26), (96, 96)),
 )
 
@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     sizes = SIZES if args.size == "all" else (tuple(int(side) for side in args.size.split("x")[::-1]),)
     rows, equal = [], True
     for net in (*FCNS, "vgg16"):
-        for size, result in comparisons(net, sizes, args.width, args.fc):
+        for size, result in comparisons(net, sizes, args.width, args.fc, 1000 if net == "vgg16" else 21):
             equal = equal and result.equal
             shown = "x".join(map(str, size[::-1])) if net != "vgg16" else "224x224"
             relative, agreement = result.difference / result.largest, f"{100 * result.agreement:.4f}%"

@@ -60,6 +60,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _shares(mask: object, classes: list | None) -> list:
-    """Largest classes of a mask, with their shares of its pixels."""
-    counts = Counter(mask.ravel().tolist()).most_common(4)
-    return [f"{classes[number] if classes else number} {count / mask.size:.0%}" for number, count in counts]
+    """The four largest classes of a mask with their shares of its pixels, and the share of the rest."""
+    counts = Counter(mask.ravel().tolist()).most_common()
+    shares = [
+        f"{classes[number] if classes else f'class {number}'} {n / mask.size:.0%}" for number, n in counts[:4]
+    ]
+    rest = sum(n for _, n in counts[4:])
+    return shares + [f"{len(counts) - 4} more {rest / mask.size:.0%}"] * bool(rest)
