@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, Tuple
+from typing import Tuple
 
 import cv2
 import numpy as np
@@ -20,9 +19,8 @@ from .errors import FCNXSError
 from .executors import Executors
 from .export import scores_symbol
 from .init import Params
-from .prototxt import prototxt
-from .sources import IMAGENET_MEAN, IMAGENET_STD, VGG16_CONVOLUTIONS, sequential_names
-from .tensors import iterate_tensors, kind_of_file
+from .runtimes import run_gluon, run_opencv, run_torch
+from .sources import IMAGENET_MEAN, IMAGENET_STD
 
 TOLERANCE = 1e-5  # of a score, relative to the largest
 AGREEMENT = 0.9999  # of the class maps, as a part of the pixels
@@ -95,17 +93,12 @@ def verify(source: str | Path, converted: Converted, checkpoint: Checkpoint, ima
     data = preprocess(image, checkpoint.meta.mean)
     ours = run_mxnet(symbol, params, data)
     if converted.framework == "caffe":
-        return compare(ours, run_opencv(source, converted, data), "OpenCV")
+        return compare(ours, run_opencv(source, converted, np.ascontiguousarray(data[:, ::-1])), "OpenCV")
     data = (image / 255 - IMAGENET_MEAN) / IMAGENET_STD  # as these frameworks' own preprocessing has it
     data = data.transpose(2, 0, 1)[np.newaxis].astype(np.float32)
-    kind = kind_of_file(source)
-    tensors = dict(iterate_tensors(source, kind))
-    layers = {names: tensors[key] for key, names in sequential_names(tensors).items()}
-    if not converted.classifier:
-        layers = {names: values for names, values in layers.items() if names[0] != "fc8"}
-    if kind != "gluon" and importlib.util.find_spec("torch"):
-        return compare(ours, _run_torch(layers, data), "PyTorch")
-    return compare(ours, _run_gluon(layers, data), "Gluon")
+    if converted.framework == "torchvision" and importlib.util.find_spec("torch"):
+        return compare(ours, run_torch(source, converted, data), "PyTorch")
+    return compare(ours, run_gluon(source, converted, data), "Gluon")
 
 
 def _classifier(trunk: mx.sym.Symbol, converted: Converted) -> mx.sym.Symbol:
@@ -126,83 +119,3 @@ def run_mxnet(symbol: mx.sym.Symbol, params: Params, data: np.ndarray) -> np.nda
     params = {name: array for name, array in params.items() if name in symbol.list_arguments()}
     executor = Executors(symbol, mx.cpu(), params, {}).get("data", data.shape)
     return executor.forward(is_train=False, data=mx.nd.array(data))[0].asnumpy()
-
-
-def run_opencv(source: str | Path, converted: Converted, data: np.ndarray) -> np.ndarray:
-    """Scores of a caffemodel for `data` (1, 3, H, W), RGB minus the mean, in OpenCV's Caffe runtime.
-
-    Raises:
-        FCNXSError: OpenCV does not run it.
-    """
-    outputs = {
-        name.rpartition("_")[0]: array.shape[0]
-        for name, array in {**converted.arg_params, **converted.classifier}.items()
-    }
-    scores = ("score_fr", "upscore2", "upscore_pool4", "upscore", "upscore16", "upscore8")
-    outputs.update(dict.fromkeys(scores, converted.numclass))
-    channelwise = any("made dense" in fate.what for fate in converted.fates)
-    net = "vgg16" if converted.net == "vgg16fc" else converted.net
-    text = prototxt(net, outputs, *data.shape[2:], groups=converted.numclass if channelwise else 1)
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "net.prototxt"
-        file.write_text(text)
-        try:
-            caffe = cv2.dnn.readNetFromCaffe(str(file), str(source))
-            caffe.enableWinograd(False)  # which is fast and rounds more
-            caffe.setInput(np.ascontiguousarray(data[:, ::-1]))
-            scores = caffe.forward()
-        except cv2.error as error:
-            raise FCNXSError(f"{source}: OpenCV does not run it: {error.err}") from None
-    return scores.reshape(*scores.shape, *(1, 1)[: 4 - scores.ndim])
-
-
-Layers = Dict[Tuple[str, str], np.ndarray]
-
-
-def _run_torch(layers: Layers, data: np.ndarray) -> np.ndarray:
-    """VGG-16 of torchvision, in PyTorch's functions."""
-    import torch
-    from torch.nn import functional as F  # noqa: N812  (everybody's name for it)
-
-    def weights(name: str) -> list:
-        return [torch.from_numpy(np.ascontiguousarray(layers[name, kind])) for kind in ("weight", "bias")]
-
-    with torch.no_grad():
-        x = torch.from_numpy(data)
-        for name in VGG16_CONVOLUTIONS:
-            x = F.relu(F.conv2d(x, *weights(name), padding=1))
-            x = F.max_pool2d(x, 2) if _ends_stage(name) else x
-        x = x.flatten(1)
-        for name in ("fc6", "fc7", "fc8"):
-            if (name, "weight") in layers:
-                weight, bias = weights(name)
-                x = F.linear(x, weight.flatten(1), bias)
-                x = x if name == "fc8" else F.relu(x)
-    return x.numpy()[..., np.newaxis, np.newaxis]
-
-
-def _run_gluon(layers: Layers, data: np.ndarray) -> np.ndarray:
-    """VGG-16 of Gluon's model zoo, in Gluon's blocks."""
-    from mxnet.gluon import nn
-
-    net, named = nn.Sequential(), {}
-    for name in VGG16_CONVOLUTIONS:
-        named[name] = nn.Conv2D(len(layers[name, "bias"]), kernel_size=3, padding=1, activation="relu")
-        net.add(named[name])
-        if _ends_stage(name):
-            net.add(nn.MaxPool2D(strides=2))
-    for name in ("fc6", "fc7", "fc8"):
-        if (name, "weight") in layers:
-            named[name] = nn.Dense(len(layers[name, "bias"]), activation=None if name == "fc8" else "relu")
-            net.add(named[name])
-    net.initialize()
-    net(mx.nd.array(data))  # which gives the parameters their shapes
-    for (name, kind), values in layers.items():
-        parameter = getattr(named[name], kind)
-        parameter.set_data(mx.nd.array(values).reshape(parameter.shape))
-    return net(mx.nd.array(data)).asnumpy()[..., np.newaxis, np.newaxis]
-
-
-def _ends_stage(convolution: str) -> bool:
-    """Whether a pooling follows: the last convolution of each stage."""
-    return convolution in ("conv1_2", "conv2_2", "conv3_3", "conv4_3", "conv5_3")
