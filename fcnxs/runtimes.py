@@ -1,4 +1,4 @@
-"""Files of weights in runtimes that are not ours: OpenCV, Gluon, PyTorch. They find the arrays by themselves."""
+"""Files of weights in runtimes that are not ours: OpenCV, Gluon, PyTorch. They find the arrays themselves."""
 
 from __future__ import annotations
 
