@@ -13,11 +13,11 @@ from __future__ import annotations
 import argparse
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Callable, Dict, List
+from typing import TYPE_CHECKING, List
 
 from ..errors import FCNXSError
-from ..score import Scores, or_none
-from ..vis import Palette, save_mask, voc_palette
+from ..score import NAMES, Scores, or_none, scores
+from ..vis import save_mask, voc_palette
 from . import options
 
 if TYPE_CHECKING:
@@ -44,8 +44,6 @@ def run(args: argparse.Namespace) -> int:
     from .. import checkpoint
     from ..data import FileIter, preprocess, read_image, read_list
     from ..predict import Segmenter, evaluate
-    from ..score import NAMES, scores
-    from .text import scores_table
 
     pairs = read_list(*data_list, labels=not args.dump)
     labelled = any(label.is_file() for _, label in pairs)
@@ -70,29 +68,39 @@ def run(args: argparse.Namespace) -> int:
     options.tell_mean(args.prefix, source)
     palette = source.meta.palette or voc_palette(segmenter.numclass)
     with checkpoint.written_whole(*written) if written else nullcontext([]) as parts:
-        dump = _dump_to(dict(zip((image for image, _ in pairs), parts)), palette) if parts else None
+        part_of = dict(zip((image for image, _ in pairs), parts))
+
+        def dump(image: Path, class_map: np.ndarray) -> None:
+            save_mask(part_of[image], class_map, palette)
+
         if labelled:
             data = FileIter(*data_list, rgb_mean=source.meta.mean, num_classes=segmenter.numclass)
-            result = scores(evaluate(segmenter, data, dump))
+            result = scores(evaluate(segmenter, data, dump if args.dump else None))
         else:
             for image, _ in pairs:
                 dump(image, segmenter.class_map(preprocess(read_image(image), segmenter.mean), image))
     if written:
         print(f"wrote {len(written)} class maps to {args.dump}")
-    if not labelled:
+    if labelled:
+        _report(args, result, classes, len(pairs))
+    else:
         print(f"none of the {len(pairs)} images has a label: no scores")
-        return 0
+    return 0
+
+
+def _report(args: argparse.Namespace, result: Scores, classes: List[str], images: int) -> None:
+    """Print the scores, and write them to --json."""
+    from ..checkpoint import write_json, written_whole
+    from .text import scores_table
+
     print(scores_table(result, classes))
     for name in NAMES:
         title = name.replace("_", " ").replace("iu", "IU")
         print(f"{title:<24}{getattr(result, name):.4f}")
     if args.json:
-        content = {"prefix": args.prefix, "epoch": args.epoch, "images": len(data)}
-        with checkpoint.written_whole(args.json) as (part,):
-            checkpoint.write_json(
-                part, {**content, **result.as_json(), "per_class": _per_class(result, classes)}
-            )
-    return 0
+        content = {"prefix": args.prefix, "epoch": args.epoch, "images": images, **result.as_json()}
+        with written_whole(args.json) as (part,):
+            write_json(part, {**content, "per_class": _per_class(result, classes)})
 
 
 def _per_class(result: Scores, classes: List[str]) -> List[dict]:
@@ -102,12 +110,3 @@ def _per_class(result: Scores, classes: List[str]) -> List[dict]:
         {"class": name, "pixels": int(pixels), "accuracy": or_none(accuracy), "iu": or_none(iu)}
         for name, pixels, accuracy, iu in columns
     ]
-
-
-def _dump_to(parts: Dict[Path, Path], palette: Palette) -> Callable[[Path, np.ndarray], None]:
-    """Writer of class maps: `parts` has the file to write for each image."""
-
-    def dump(image: Path, class_map: np.ndarray) -> None:
-        save_mask(parts[image], class_map, palette)
-
-    return dump
