@@ -92,6 +92,16 @@ def test_two_nodes_of_one_name(saved):
     assert main(["explain", "--model", f"{saved('fcn8s')}-symbol.json"]) == 0
 
 
+def test_settings_that_python_2_wrote_are_completed():
+    text = as_first_saved("fcn32s")
+    old = mx.sym.load_json(text.replace('"(32, 32)"', '"(32L,32L)"'))
+    assert "(32L,32L)" in old.tojson()
+    assert (
+        completed(old).tojson().replace("(32L,32L)", "(32, 32)") == completed(mx.sym.load_json(text)).tojson()
+    )
+    assert crops_that_do_not_fit(completed(old), 54, 54) == [] != crops_that_do_not_fit(old, 54, 54)
+
+
 @pytest.mark.parametrize("net", FCNXS)
 def test_symbols_of_today_stay_as_they_are(net):
     for convention in ("valid", "full"):
