@@ -209,7 +209,7 @@ def gaps():
 def once():
     """A net for images of 20x30 alone."""
     data = mx.sym.Variable("data")
-    return mx.sym.elemwise_add(data, mx.sym.Crop(data, h_w=(20, 30), num_args=1))
+    return mx.sym.elemwise_add(data, mx.sym.Crop(data, h_w=(20, 30), num_args=1), name="sum")
 
 
 @pytest.mark.parametrize("net", [gaps, once, symbols.get_fcn32s_symbol, symbols.get_fcn_alexnet_symbol])

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from test_describe import gaps
+from test_describe import gaps, once
 
 from fcnxs import symbols
 from fcnxs.compat import mxnet as mx
@@ -152,6 +152,12 @@ def test_sizes_in_between_that_do_not_fit_are_said(capsys, saved):
     assert "Yes, at every size that fits (3x3 does not): the upsampled scores reach the edges" in out
     code, _, err = run(capsys, file, "--size", "65x64")
     assert code == 2 and "65 columns out of 64, from 0 on; the nearest that fits has 64 rows and 66 col" in err
+
+
+def test_a_net_for_one_size_says_so(capsys, saved):
+    code, out, _ = run(capsys, saved(once()), "--size", "30x20")
+    assert code == 0 and "smallest input? 30x20, width x height. With 19 rows," in out
+    assert "Not every larger one fits: of 31x21, 'sum' joins layers of 20 and 21 rows." in out
 
 
 def test_a_wrong_offset_is_said_and_is_exit_code_1(capsys, saved):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import count
 from math import prod
 from typing import TYPE_CHECKING, List, Sequence, Tuple
 
@@ -63,11 +64,14 @@ def _smallest(symbol: mx.sym.Symbol, rows: Sequence[Row]) -> Answer:
 
 
 def _gap(nodes: List[Node], least: Tuple[int, int]) -> Tuple[int, int] | None:
-    """A size that does not fit, larger than the smallest that does."""
-    from ..symbols.layer_sizes import telling
+    """The first size that does not fit of those larger than the smallest that does."""
+    from ..symbols.layer_sizes import misfit, telling
 
-    missing = [next(iter(telling(nodes, axis)[1]), None) for axis in (0, 1)]
-    return None if missing == [None, None] else tuple(n or fits for n, fits in zip(missing, least))
+    found = list(least)
+    for axis in (0, 1):
+        if telling(nodes, axis)[1]:
+            found[axis] = next(n for n in count(least[axis]) if misfit(nodes, axis, n) is not None)
+    return None if found == list(least) else tuple(found)
 
 
 def _why_pad(symbol: mx.sym.Symbol, rows: Sequence[Row], coarse: int) -> Answer | None:

@@ -17,7 +17,8 @@ def layers_text(name: str, size: Tuple[int, int], rows: Sequence[Row]) -> str:
     shown = [row for before, row in zip([None, *rows], rows) if not _says_nothing_new(row, before)]
     if len(shown) < len(rows):
         kinds = " and ".join(sorted({row.op for row in rows if row not in shown}))
-        head += f"\nLeft out: {len(rows) - len(shown)} ({kinds}), without parameters and as large as the layer above."
+        left_out = f"{len(rows) - len(shown)} ({kinds})"
+        head += f"\nLeft out: {left_out}, without parameters and as large as the layer above."
     cells = []
     for row in shown:
         number = None if row.formula is None or row.shape is None else row.shape[-2]

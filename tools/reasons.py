@@ -122,9 +122,9 @@ def _what_skips_add(skips: List[Skip], row_of: Dict[int, Row], column_of: Dict[i
     total = row_of[skips[-1].total]
     return (
         f"What {'does the skip' if len(skips) == 1 else 'do the skips'} add?",
-        f"Finer places: {cells}. The coarse cells see enough to tell what is there, the fine ones are close enough "
-        f"to tell where it ends (FCN paper, section 4.2). The sum, {total.name}, has a cell every {total.map[0]} "
-        "pixels.",
+        f"Finer places: {cells}. The coarse cells see enough to tell what is there, the fine ones are close "
+        f"enough to tell where it ends (FCN paper, section 4.2). The sum, {total.name}, has a cell every "
+        f"{total.map[0]} pixels.",
     )
 
 
