@@ -101,6 +101,11 @@ def load_symbol(file: Path) -> mx.sym.Symbol:
         FCNXSError: it is not one, or has operators that this MXNet does not know.
     """
     try:
+        json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        what = "it is not text" if isinstance(error, UnicodeDecodeError) else _last_line(error)
+        raise FCNXSError(f"{file}: not a symbol JSON: {what}") from None
+    try:
         return mx.sym.load(str(file))
     except (mx.MXNetError, ValueError) as error:
         raise FCNXSError(f"{file}: not a symbol that MXNet reads: {_last_line(error)}") from None

@@ -20,9 +20,11 @@ def draw_net(symbol: mx.sym.Symbol, size: Tuple[int, int], file: Path) -> None:
         size: rows and columns of the image.
 
     Raises:
-        FCNXSError: the image does not fit, graphviz's program `dot` is missing or fails, or the file cannot
-            be written.
+        FCNXSError: the file's name does not end in .png, the image does not fit, graphviz's program `dot`
+            is missing or fails, or the file cannot be written.
     """
+    if file.suffix.lower() != ".png":
+        raise FCNXSError(f"{file}: the picture is a PNG: give its file a name that ends in .png")
     rows, columns = describe(symbol, size), describe(symbol, size, axis=1)
     symbol, layers = _with_names_of_their_own(symbol)
     boxes = {"fontname": "Helvetica", "fixedsize": "false", "margin": "0.2,0.06", "height": "0"}
@@ -74,4 +76,7 @@ def _label(row: Row, column: Row) -> str:
         text += f"/{row.stride}x{column.stride}" if row.stride != column.stride else ""
         text += f" pad {row.pad}" if row.pad == column.pad != 0 else ""
         text += f" pad {row.pad}x{column.pad}" if row.pad != column.pad else ""
+    if row.op == "Crop" and None not in (row.own_map, column.own_map):
+        offset, other = row.own_map[1], column.own_map[1]
+        text += f", offset {offset}" if offset == other else f", offset {offset}x{other}"
     return text if row.shape is None else f"{text}\n{' x '.join(map(str, row.shape[1:]))}"

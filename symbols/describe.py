@@ -10,8 +10,8 @@ from ..compat import mxnet as mx
 from ..errors import FCNXSError
 from .coord_map import Map
 from .graph import own_map, walk
-from .layer_sizes import LARGEST, layer_sizes, misfit, smallest
-from .nodes import Node, flag, image_of, window
+from .layer_sizes import LARGEST, layer_sizes, misfit, nearest, smallest
+from .nodes import Node, flag, image_of, setting, window
 from .reach import receptive_fields
 
 Shape = Tuple[int, ...]
@@ -31,6 +31,8 @@ class Row(NamedTuple):
     own_map: Map | None  # (S, P') to its input; P' = (K - S)/2 - P, inverted by a deconvolution
     map: Map | None  # (stride, offset) to the image, composed
     receptive_field: int | None  # rows of the image that one cell sees, from the first to the last
+    adj: int | None  # of a deconvolution: rows or columns that it adds at the end
+    group: int | None  # of a convolution or deconvolution: parts of the channels that it keeps apart
 
 
 def describe(symbol: mx.sym.Symbol, size: Tuple[int, int], axis: int = 0) -> List[Row]:
@@ -58,8 +60,16 @@ def describe(symbol: mx.sym.Symbol, size: Tuple[int, int], axis: int = 0) -> Lis
             windowed = windowed and not flag(node, "global_pool")
             geometry = window(node, axis) if windowed else (None, None, None)
             row = (counts[i], formula, shapes[i], *geometry, _own_map(node, axis), maps[i], fields[i])
-            rows.append(Row(node["name"], node["op"], *row))
+            rows.append(Row(node["name"], node["op"], *row, *_adj_and_group(node, axis)))
     return rows
+
+
+def _adj_and_group(node: Node, axis: int) -> Tuple[int | None, int | None]:
+    adj = None
+    if node["op"] == "Deconvolution" and "target_shape" not in node.get("attrs", {}):  # else MXNet sets it
+        adj = setting(node, "adj", axis, 0)
+    group = setting(node, "num_group", 0, 1) if node["op"] in ("Convolution", "Deconvolution") else None
+    return (adj, group)
 
 
 def _own_map(node: Node, axis: int) -> Map | None:
@@ -71,16 +81,7 @@ def _own_map(node: Node, axis: int) -> Map | None:
 
 def _shapes(symbol: mx.sym.Symbol, nodes: List[Node], size: Tuple[int, int]) -> List[Shape | None]:
     """Shape of every node's first output, as MXNet infers it for one image."""
-    for axis, what in ((0, "rows"), (1, "columns")):
-        fault = misfit(nodes, axis, size[axis])
-        if fault:
-            least = [smallest(nodes, each) for each in (0, 1)]
-            if None in least:
-                raise FCNXSError(f"no image of up to {LARGEST} rows fits: with {size[axis]} {what}, {fault}")
-            raise FCNXSError(
-                f"an image of {size[0]} rows and {size[1]} columns does not fit: {fault}; "
-                f"the smallest that fits has {least[0]} rows and {least[1]} columns"
-            )
+    _check_fit(nodes, size)
     internals = symbol.get_internals()
     try:
         image = {nodes[image_of(nodes)]["name"]: (1, 3, *size)}
@@ -95,6 +96,21 @@ def _shapes(symbol: mx.sym.Symbol, nodes: List[Node], size: Tuple[int, int]) -> 
         if output == 0 and shape and all(number > 0 for number in shape):
             found[i] = tuple(shape)
     return found
+
+
+def _check_fit(nodes: List[Node], size: Tuple[int, int]) -> None:
+    for axis, what in ((0, "rows"), (1, "columns")):
+        fault = misfit(nodes, axis, size[axis])
+        if fault:
+            which, other = "smallest", [smallest(nodes, each) for each in (0, 1)]
+            if None not in other and all(number >= least for number, least in zip(size, other)):
+                which, other = "nearest", [nearest(nodes, each, size[each]) for each in (0, 1)]
+            if None in other:
+                raise FCNXSError(f"no image of up to {LARGEST} rows fits: with {size[axis]} {what}, {fault}")
+            raise FCNXSError(
+                f"an image of {size[0]} rows and {size[1]} columns does not fit: {fault}; "
+                f"the {which} that fits has {other[0]} rows and {other[1]} columns"
+            )
 
 
 def _parameters(symbol: mx.sym.Symbol, nodes: List[Node], shapes: List[Shape | None]) -> List[int]:

@@ -7,6 +7,7 @@ src/operator/crop-inl.h at 1.9.1).
 from __future__ import annotations
 
 import json
+from math import lcm
 from typing import List, Tuple
 
 from ..compat import mxnet as mx
@@ -38,10 +39,10 @@ def misfit(nodes: List[Node], axis: int, height: int, sizes: List[Size | None] |
             padded = inputs[0] + 2 * pad
             if padded < kernel and not flag(node, "global_pool"):
                 return f"{node['name']!r} has a kernel of {kernel} {what} and an input of {padded}"
-        if node["op"] == "Crop" and len(inputs) == 2 and None not in inputs:
+        if node["op"] == "Crop" and None not in (inputs[0], numbers[i]):
             offset = 0 if flag(node, "center_crop") else setting(node, "offset", axis, 0)
-            if offset + inputs[1] > inputs[0]:
-                return f"{node['name']!r} cuts {inputs[1]} {what} out of {inputs[0]}, from {offset} on"
+            if offset + numbers[i] > inputs[0]:
+                return f"{node['name']!r} cuts {numbers[i]} {what} out of {inputs[0]}, from {offset} on"
         if _joins_equals(node):
             known = {numbers[j] for j in image_inputs(node)} - {None}
             if len(known) > 1:
@@ -57,6 +58,30 @@ def smallest(nodes: List[Node], axis: int) -> int | None:
     return next((n for n in range(1, LARGEST + 1) if misfit(nodes, axis, n, sizes) is None), None)
 
 
+def nearest(nodes: List[Node], axis: int, height: int) -> int | None:
+    """The rows or columns of an image that fits which are nearest to `height`; None if none are near."""
+    sizes = layer_sizes(nodes, axis)
+    near = (n for away in range(LARGEST) for n in (height + away, height - away) if n > 0)
+    return next((n for n in near if misfit(nodes, axis, n, sizes) is None), None)
+
+
+def telling(nodes: List[Node], axis: int) -> Tuple[List[int], List[int]]:
+    """Rows or columns that fit, and such as do not, from the smallest on: enough of them to tell of all.
+
+    By how much a layer is larger than another repeats with a period, or else grows or shrinks from period to
+    period: whatever is the case at any size up to `LARGEST` is so in the first period or in the last.
+    """
+    sizes, least = layer_sizes(nodes, axis), smallest(nodes, axis)
+    if least is None:
+        return ([], [])
+    period = lcm(*(size.period for size in sizes if size is not None))
+    found: Tuple[List[int], List[int]] = ([], [])
+    for n in range(least, LARGEST + 1):
+        if n < least + period or n > LARGEST - period:
+            found[misfit(nodes, axis, n, sizes) is not None].append(n)
+    return found
+
+
 def smallest_input(symbol: mx.sym.Symbol, layers: int | None = None) -> Tuple[int | None, int | None]:
     """Rows and columns of the smallest image that a net takes; None where no size up to 4096 fits.
 
@@ -70,12 +95,6 @@ def smallest_input(symbol: mx.sym.Symbol, layers: int | None = None) -> Tuple[in
     ends = [i + 1 for i, node in enumerate(nodes) if node["op"] != "null"]
     nodes = nodes[: ends[-1 if layers is None else layers - 1]]
     return (smallest(nodes, 0), smallest(nodes, 1))
-
-
-def fits(symbol: mx.sym.Symbol, size: Tuple[int, int]) -> bool:
-    """Whether a net takes an image of so many rows and columns."""
-    nodes = graph_nodes(symbol)
-    return all(misfit(nodes, axis, size[axis]) is None for axis in (0, 1))
 
 
 def layer_formula(symbol: mx.sym.Symbol, layer: int) -> str:

@@ -11,7 +11,7 @@ from typing import Dict, List, Tuple
 
 from ..compat import mxnet as mx
 from .coord_map import Map
-from .layer_sizes import layer_sizes
+from .layer_sizes import layer_sizes, telling
 from .nodes import JOIN, SAME, Node, flag, graph_nodes, image_inputs, image_of, setting, window
 
 Span = Tuple[int, int]
@@ -49,12 +49,28 @@ def unscored_border(symbol: mx.sym.Symbol, size: Tuple[int, int]) -> Tuple[Span,
         ((at the top, at the bottom), (left, right)), or None where a layer on the way has no size in H.
     """
     nodes, head = graph_nodes(symbol), json.loads(symbol.tojson())["heads"][0][0]
-    rows, columns = (_unscored(nodes, head, axis, size[axis]) for axis in (0, 1))
+    rows, columns = (_unscored(nodes, head, axis, [size[axis]])[0] for axis in (0, 1))
     return None if rows is None or columns is None else (rows, columns)
 
 
-def _unscored(nodes: List[Node], i: int, axis: int, height: int) -> Span | None:
-    numbers = [None if size is None else size.value(height) for size in layer_sizes(nodes, axis)]
+def most_unscored(symbol: mx.sym.Symbol) -> int | None:
+    """Most rows or columns without a score, of all sizes that fit; None as `unscored_border`."""
+    nodes, head = graph_nodes(symbol), json.loads(symbol.tojson())["heads"][0][0]
+    ends = [each for axis in (0, 1) for each in _unscored(nodes, head, axis, telling(nodes, axis)[0])]
+    return None if None in ends else max(map(sum, ends), default=None)
+
+
+def _unscored(nodes: List[Node], head: int, axis: int, heights: List[int]) -> List[Span | None]:
+    """Rows or columns of a node that no score reaches, for each of several sizes of the image."""
+    sizes = layer_sizes(nodes, axis)
+    return [
+        _unscored_by(nodes, head, axis, [None if size is None else size.value(n) for size in sizes])
+        for n in heights
+    ]
+
+
+def _unscored_by(nodes: List[Node], i: int, axis: int, numbers: List[int | None]) -> Span | None:
+    height = numbers[image_of(nodes)]
     spans: List[Span | None] = [(0, height - 1) if k == image_of(nodes) else None for k in range(len(nodes))]
     for k, node in enumerate(nodes[: i + 1]):
         inputs = [spans[j] for j in image_inputs(node)] if node["op"] != "null" else []

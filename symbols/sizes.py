@@ -78,6 +78,11 @@ class Size:
             return inner.size.divided(inner.divisor * divisor, up)
         return Size(1, Quotient(size, divisor, up))
 
+    @property
+    def period(self) -> int:
+        """Each time that H grows by it, the size grows by the same number."""
+        return 1 if self.base is None else self.base.divisor * self.base.size.period
+
     def value(self, height: int) -> int:
         """Its number where H is `height`."""
         return self.scale * (height if self.base is None else self.base.value(height)) + self.shift

@@ -1,6 +1,9 @@
 """Three derivations of every crop offset: they agree with each other, and see a wrong one."""
 
+import json
 import re
+from ast import literal_eval
+from fractions import Fraction
 
 import pytest
 
@@ -20,6 +23,39 @@ def test_three_derivations_give_every_offset(name, convention):
     expected = {"fcn32s": [19], "fcn16s": [5, 27], "fcn8s": [5, 9, 31], "fcn8s_atonce": [5, 9, 31]}
     expected.update({"fcn4s": [5, 9, 17, 33], "fcn2s": [5, 9, 17, 33, 34], "fcn_alexnet": [18]})
     assert [crop.offset for crop in crops[0]] == expected.get(name, [])
+
+
+def caffe_map(nodes, i):
+    """(scale, shift) from pixels to cells, between centres: the formulas of Caffe's coord_map.py, for rows."""
+    if nodes[i]["op"] == "null":
+        return (Fraction(1), Fraction(0))
+    attrs = nodes[i].get("attrs", {})
+    kernel, stride, pad, offset = (
+        Fraction(literal_eval(attrs.get(key, f"({default},)"))[0])
+        for key, default in (("kernel", 1), ("stride", 1), ("pad", 0), ("offset", 0))
+    )
+    scale, shift = {
+        "Convolution": (1 / stride, (pad - (kernel - 1) / 2) / stride),
+        "Pooling": (1 / stride, (pad - (kernel - 1) / 2) / stride),
+        "Deconvolution": (stride, (kernel - 1) / 2 - pad),
+        "Crop": (1, -offset),
+    }.get(nodes[i]["op"], (1, 0))
+    before = caffe_map(nodes, nodes[i]["inputs"][0][0])
+    return (scale * before[0], scale * before[1] + shift)
+
+
+@pytest.mark.parametrize(("name", "convention"), NETS)
+def test_caffes_numbers_are_others_and_give_the_same_offsets(name, convention):
+    symbol = symbols.NETS[name](pooling_convention=convention)
+    nodes = json.loads(symbol.tojson())["nodes"]
+    by_name = {node["name"]: i for i, node in enumerate(nodes)}
+    for crop in symbols.crop_derivations(symbol):
+        (scale, shift), (like_scale, like_shift) = (caffe_map(nodes, by_name[x]) for x in (crop.x, crop.like))
+        assert (scale, shift - like_shift) == (like_scale, crop.offset)
+    maps = symbols.coordinate_maps(symbol) if "fcn" in name else {}
+    for layer, (stride, edge) in maps.items():  # the middle of a pixel is half a pixel from its edge
+        scale, shift = caffe_map(nodes, by_name[layer])
+        assert (1 / scale, -shift / scale) == (stride, edge + (stride - 1) / 2)
 
 
 def test_the_terms_of_the_sum_are_the_layers():

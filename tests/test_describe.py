@@ -12,6 +12,9 @@ from hypothesis import strategies as st
 
 from fcnxs import FCNXSError, symbols
 from fcnxs.compat import mxnet as mx
+from fcnxs.symbols.layer_sizes import misfit, telling
+from fcnxs.symbols.nodes import graph_nodes
+from fcnxs.symbols.reach import most_unscored
 from fcnxs.symbols.sizes import Size
 
 NETS = [(name, convention) for name in symbols.NETS for convention in ("valid", "full")]
@@ -50,6 +53,20 @@ def test_a_formula_and_its_text_have_the_value_of_the_steps_in_turn(operations, 
             size = size.divided(operand, up=what == "ceil")
             number = {"floor": floor, "ceil": ceil}[what](Fraction(number, operand))
     assert size.value(height) == number == value(str(size), height)
+
+
+@given(steps, st.integers(0, 1000), st.integers(0, 1000))
+def test_a_size_grows_by_the_same_number_over_each_period(operations, height, other):
+    size = Size()
+    for what, operand in operations:
+        if what == "add":
+            size = size + operand
+        elif what == "multiply":
+            size = size * operand
+        else:
+            size = size.divided(operand, up=what == "ceil")
+    grown = [size.value(n + size.period) - size.value(n) for n in (height, other)]
+    assert grown[0] == grown[1]
 
 
 def test_formulas_are_as_simple_as_they_can_be():
@@ -153,6 +170,61 @@ def test_sizes_that_do_not_fit_are_those_that_mxnet_refuses(ctx):
     )
 
 
+def test_a_crop_to_a_given_size_fits_where_mxnet_runs_it(ctx):
+    """Shape inference looks at the size, and the operator at the offset when it runs."""
+    data = mx.sym.Variable("data")
+    for settings in ({"offset": (2, 3)}, {"center_crop": True}, {}):
+        x = mx.sym.Crop(data, h_w=(20, 30), num_args=1, **settings)
+        least = symbols.smallest_input(x)
+        assert least == ((22, 33) if "offset" in settings else (20, 30))
+        for size in (least, (least[0] - 1, least[1]), (least[0], least[1] - 1)):
+            if size == least:
+                x.simple_bind(ctx, data=(1, 3, *size)).forward()[0].wait_to_read()
+            else:
+                with pytest.raises((mx.MXNetError, RuntimeError)):
+                    x.simple_bind(ctx, data=(1, 3, *size)).forward()[0].wait_to_read()
+                with pytest.raises(
+                    FCNXSError, match=rf"cuts \d\d .*; the smallest .* {least[0]} .* {least[1]} col"
+                ):
+                    symbols.describe(x, size)
+
+
+def test_a_size_between_those_that_fit_is_refused_with_the_nearest():
+    with pytest.raises(FCNXSError, match="'cut' cuts 65 rows out of 64, from 0 on; .* 66 rows and 70 columns"):
+        symbols.describe(gaps(), (65, 70))
+    with pytest.raises(FCNXSError, match="the nearest that fits has 70 rows and 66 columns"):
+        symbols.describe(gaps(), (70, 65))
+    assert symbols.describe(gaps(), (66, 70))[-1].shape == (1, 2, 66, 70)
+
+
+def gaps():
+    """A net for even sizes only: what is cut has no row more than the image, and one less where it is odd."""
+    data = mx.sym.Variable("data")
+    same = mx.sym.Convolution(data, kernel=(1, 1), num_filter=2, name="same")
+    x = mx.sym.Convolution(data, kernel=(4, 4), stride=(2, 2), pad=(1, 1), num_filter=2, name="half")
+    x = mx.sym.Deconvolution(x, kernel=(4, 4), stride=(2, 2), pad=(1, 1), num_filter=2, name="twice")
+    return symbols.crop(x, same, "cut")
+
+
+def once():
+    """A net for images of 20x30 alone."""
+    data = mx.sym.Variable("data")
+    return mx.sym.elemwise_add(data, mx.sym.Crop(data, h_w=(20, 30), num_args=1), name="sum")
+
+
+@pytest.mark.parametrize("net", [gaps, once, symbols.get_fcn32s_symbol, symbols.get_fcn_alexnet_symbol])
+def test_the_sizes_of_a_period_tell_of_all(net):
+    symbol = net()
+    nodes, (least, columns) = graph_nodes(symbol), symbols.smallest_input(symbol)
+    fitting, missing = telling(nodes, 0)
+    every = range(least, 300)
+    sizes = [n for n in every if misfit(nodes, 0, n) is None]
+    assert least in fitting and bool(missing) == (len(sizes) < len(every)) == (net in (gaps, once))
+    assert all((misfit(nodes, 0, n) is None) == (n in fitting) for n in (*fitting, *missing))
+    borders = [symbols.unscored_border(symbol, (n, columns)) for n in sizes]
+    assert most_unscored(symbol) == max(sum(rows) for rows, _ in borders)
+
+
 @pytest.mark.parametrize("name", symbols.NETS)
 def test_parameters_are_those_of_the_arguments(name):
     symbol = symbols.NETS[name]()
@@ -179,6 +251,31 @@ def test_maps_are_those_of_coordinate_maps():
     assert rows["fc6"][5:9] == (7, 1, 0, (1, 3)) and rows["pool1"][5:9] == (2, 2, 0, (2, 0))
     assert rows["conv1_1"].own_map == (1, -99) and rows["score2"].own_map == symbols.inv_fp((2, 1))
     assert rows["relu1_1"].kernel is None and rows["relu1_1"].own_map == (1, 0)
+
+
+@pytest.mark.parametrize(("name", "convention"), NETS)
+def test_windows_adj_and_groups_give_sizes_and_weights(name, convention):
+    """The formulas that `explain` prints, with the numbers of its table."""
+    symbol = build(name, convention)
+    shapes = dict(zip(symbol.list_arguments(), symbol.infer_shape(data=(1, 3, 230, 250))[0]))
+    for axis in (0, 1):
+        rows = {row.name: row for row in symbols.describe(symbol, (230, 250), axis)}
+        nodes = {node["name"]: node for node in graph_nodes(symbol)}
+        names = [node["name"] for node in graph_nodes(symbol)]
+        for row in rows.values():
+            before = rows.get(names[nodes[row.name]["inputs"][0][0]]) if row.kernel else None
+            n = before.shape[2 + axis] if before else (230, 250)[axis]
+            rounded = ceil if row.op == "Pooling" and convention == "full" else floor
+            if row.op in ("Convolution", "Pooling"):
+                made = rounded(Fraction(n + 2 * row.pad - row.kernel, row.stride)) + 1
+                assert row.shape[2 + axis] == made and row.adj is None
+            if row.op == "Deconvolution":
+                made = row.stride * (n - 1) + row.kernel - 2 * row.pad + row.adj
+                assert row.shape[2 + axis] == made and row.adj == (row.stride - 1) * (convention == "valid")
+            if row.op == "Convolution":
+                channels = before.shape[1] if before else 3
+                assert shapes[f"{row.name}_weight"][1] * row.group == channels
+            assert (row.group is None) == (row.op not in ("Convolution", "Deconvolution"))
 
 
 def test_receptive_fields_follow_the_recurrence():

@@ -1,5 +1,6 @@
 """`fcnxs explain`, as a user runs it."""
 
+import doctest
 import re
 import shutil
 from pathlib import Path
@@ -7,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from test_describe import gaps, once
 
 from fcnxs import symbols
 from fcnxs.compat import mxnet as mx
-from fcnxs.draw import draw_net
+from fcnxs.draw import _label, draw_net
 from fcnxs.tools.main import main
 
 
@@ -43,10 +45,19 @@ def test_fcn8s_is_explained(capsys):
     code, out, err = run(capsys, "fcn8s", "--size", "500x375")
     assert (code, err) == (0, "")
     assert "fcn8s: 49 layers, 134,489,759 parameters. Image 500x375: H = 375 rows." in out
-    assert "conv1_1 Convolution 1,792 H + 198 573 64 x 573 x 698 relu1_1 Activation H + 198" in out
+    assert "Left out: 17 (Activation and Dropout), without parameters and as large as the layer above." in out
+    assert "conv1_1 Convolution 1,792 H + 198 573 64 x 573 x 698 conv1_2 Convolution" in out
+    assert (
+        sum(
+            row.op in ("Activation", "Dropout") for row in symbols.describe(symbols.NETS["fcn8s"](), (375, 500))
+        )
+        == 17
+    )
+    assert " relu" not in out and " drop" not in out
     assert "score4 Deconvolution 7,056 4 floor((H + 6)/32) + 9 53 21 x 53 x 69" in out
+    assert "layer K S P adj S, P' stride" in out and "a deconvolution S (n - 1) + K - 2 P + adj." in out
     assert "conv1_1 3 1 100 1, -99 1, -99 3 " in out and "fc6 7 1 0 1, 3 32, -3 404 " in out
-    assert "bigscore 16 8 0 1/8, -1/2 1, -31 468 upscore - - - 1, 31 1, 0 468 " in out
+    assert "bigscore 16 8 0 7 1/8, -1/2 1, -31 468 upscore - - - 1, 31 1, 0 468 " in out
     assert "bigscore H + 62, data H; half of the difference is 31" in out
     assert "((7 - 1)/2 - 0) x 32 = 96 fc6" in out and "-(-31 - 0)/1 = 31" in out
     assert "bigscore (1, -31), from data (1, 0), is (1, -31); negated, 31" in out
@@ -57,7 +68,15 @@ def test_fcn8s_is_explained(capsys):
     assert "Why does conv1_1 pad 100?" in out and "the smallest input with a score would be 224x224" in out
     assert "the offset of upscore would be -68, a negative one" in out
     assert "What does a cell of score see? 404x404 pixels" in out and "372 of 404 rows are the same" in out
-    assert "Does every pixel get a score? Yes, at every size" in out
+    assert "Does every pixel get a score? Yes, at every size from 26x26 on:" in out
+    assert "Why is fc6 a convolution? In the classifier it is an inner product: 4,096 numbers" in out
+    assert "the 25,088 values in the 7x7 cells of pool5, all that there are for an image of 224x224" in out
+    assert (
+        "where conv1_1 pads 1." in out and "32 pixels at a time" in out and "Here it has 15x11 places." in out
+    )
+    assert "score has a cell every 32 pixels, which sees 404x404; score_pool4 has a cell every 16 pixels" in out
+    assert "which sees 100x100; score_pool3 has a cell every 8 pixels, which sees 44x44." in out
+    assert "constants" not in out and "group" not in out
 
 
 def test_the_readme_shows_what_is_printed(capsys):
@@ -67,6 +86,13 @@ def test_the_readme_shows_what_is_printed(capsys):
     assert len(example) > 20 and set(example) <= set(capsys.readouterr().out.splitlines())
 
 
+def test_the_readme_shows_what_describe_returns():
+    readme = (Path(__file__).parent.parent / "README.md").read_text()
+    code = re.search(r"```python\n(>>> fc6.*?)```", readme, re.DOTALL)[1]
+    test = doctest.DocTestParser().get_doctest(code, {"symbols": symbols}, "README", None, 0)
+    assert doctest.DocTestRunner().run(test) == (0, 2)
+
+
 def test_numbers_follow_the_net_and_the_size(capsys):
     code, out, _ = run(capsys, "--model", "fcn32s", "--size", "58x57")
     assert code == 0 and "the graph has 19: they agree" in out
@@ -74,10 +100,17 @@ def test_numbers_follow_the_net_and_the_size(capsys):
     assert "at other sizes up to 12" in out
     _, out, _ = run(capsys, "fcn32s", "--pooling-convention", "full")
     assert "smallest input? 1x1, width x height." in out and "would be 193x193. With 100" in out
-    assert "ceil((H + 6)/32)" in out and "floor" not in out and "Yes, at every size" in out
+    assert "ceil((H + 6)/32)" in out and "floor((H" not in out and "Yes, at every size: the" in out
+    assert "adj S," not in out and "for an image of 224x224 where" in out and "skip" not in out
     code, out, _ = run(capsys, "fcn_alexnet")
     assert code == 0 and "score would have floor((H - 193)/32) rows" in out and "conv1 pad 100" in out
     assert "355x355 pixels" in out and "((11 - 4)/2 - 100) x 1 = -193/2 conv1" in out
+    assert "P adj group S, P'" in out and "conv2 5 1 2 2 1, 0" in out and "conv3 3 1 1 1 1, 0" in out
+    assert "the 9,216 values in the 6x6 cells of pool5. A" in out  # its image is not 6 times 32 pixels
+    code, out, _ = run(capsys, "fcn8s_atonce")
+    assert (
+        code == 0 and "They multiply pool4 by 0.01, pool3 by 0.0001, so that the inputs of score_pool4" in out
+    )
 
 
 def test_mask_regression_and_the_classifier_have_sizes_of_their_own(capsys):
@@ -87,7 +120,9 @@ def test_mask_regression_and_the_classifier_have_sizes_of_their_own(capsys):
     assert "21 masks of 64x64" in out and "FCN-8s scores 21 classes with 102,144 weights" in out
     assert 102_144 == (4096 + 512 + 256) * 21
     assert "mask FullyConnected 8,631,963,648 - - 86016" in out and "pad 100" not in out
+    assert "can be built from 16x16 on, width x height, but the weights of mask belong to one size alone" in out
     code, out, _ = run(capsys, "vgg16")
+    assert "Here it has one place." in out
     assert code == 0 and "smallest input? 224x224" in out and "Crop" not in out and "Why does" not in out
 
 
@@ -96,9 +131,33 @@ def test_a_saved_symbol_is_explained_by_name_of_its_file(capsys, saved):
     for arguments in ((file,), ("--model", file)):
         code, out, err = run(capsys, *arguments, "--size", "64x48")
         assert (code, err) == (0, "") and "4 x 66 x 82" in out and "the graph has 10: they agree" in out
-        assert out.count(" narrow ") == 4
+        assert out.count(" narrow ") == 3 and "Left out: 1 (Activation), without" in out
     file = saved(symbols.get_fcn16s_symbol(), "fcn16s-symbol.json")
     assert run(capsys, file)[1].split(": ", 1)[1] == run(capsys, "fcn16s")[1].split(": ", 1)[1]
+
+
+def test_a_checkpoint_is_explained_by_its_prefix(capsys, saved):
+    file = saved(small(offset=(10, 10)), "run-symbol.json")
+    prefix = file.parent / "run"
+    by_file, by_prefix = (run(capsys, name, "--size", "64x48") for name in (file, prefix))
+    assert by_prefix[0] == 0 and by_prefix[1].split(": ", 1)[1] == by_file[1].split(": ", 1)[1]
+    code, _, err = run(capsys, file.parent / "nothing")
+    assert code == 2 and "nothing: no such file; the nets are" in err
+
+
+def test_sizes_in_between_that_do_not_fit_are_said(capsys, saved):
+    file = saved(gaps())
+    code, out, _ = run(capsys, file, "--size", "64x64")
+    assert code == 0 and "Not every larger one fits: of 3x3, 'cut' cuts 3 rows out of 2, from 0 on." in out
+    assert "Yes, at every size that fits (3x3 does not): the upsampled scores reach the edges" in out
+    code, _, err = run(capsys, file, "--size", "65x64")
+    assert code == 2 and "65 columns out of 64, from 0 on; the nearest that fits has 64 rows and 66 col" in err
+
+
+def test_a_net_for_one_size_says_so(capsys, saved):
+    code, out, _ = run(capsys, saved(once()), "--size", "30x20")
+    assert code == 0 and "smallest input? 30x20, width x height. With 19 rows," in out
+    assert "Not every larger one fits: of 31x21, 'sum' joins layers of 20 and 21 rows." in out
 
 
 def test_a_wrong_offset_is_said_and_is_exit_code_1(capsys, saved):
@@ -133,6 +192,15 @@ def test_operators_that_are_not_known_have_dashes(capsys, saved):
         (("none.json",), "none.json: no such file"),
         (("fcn8s", "--size", "375"), "--size 375: want width x height in pixels, such as 500x375"),
         (("fcn8s", "--size", "500x0"), "--size 500x0: want"),
+        (
+            ("fcn8s", "--size", "500x100000"),
+            "--size 500x100000: want at most 99999 pixels in width and in height",
+        ),
+        (
+            ("fcn8s", "--png", "net.jpg"),
+            "net.jpg: the picture is a PNG: give its file a name that ends in .png",
+        ),
+        (("fcn8s", "--png", "net"), "net: the picture is a PNG"),
         (("fcn8s", "--size", "25x375"), "25 columns does not fit: .*; the smallest .* 26 rows and 26 columns"),
         (("vgg16", "--size", "500x200"), "200 rows and 500 columns does not fit: .* has 224 rows and 224"),
     ],
@@ -143,12 +211,19 @@ def test_mistakes_are_one_line_and_exit_code_2(capsys, arguments, message):
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"{}", b"\x89PNG", b'{"nodes": [{"op": "Foo", "name": "a", "inputs": []}]}']
+    ("content", "what"),
+    [
+        (b"", "not a symbol JSON: Expecting value"),
+        (b"\x89PNG", "not a symbol JSON: it is not text"),
+        (b"some text", "not a symbol JSON: Expecting value"),
+        (b"{}", "not a symbol that MXNet reads"),
+        (b'{"nodes": [{"op": "Foo", "name": "a", "inputs": []}]}', "not a symbol that MXNet reads"),
+    ],
 )
-def test_what_is_not_a_symbol_is_refused(capsys, tmp_path, content):
+def test_what_is_not_a_symbol_is_refused(capsys, tmp_path, content, what):
     (tmp_path / "net.json").write_bytes(content)
     code, out, err = run(capsys, tmp_path / "net.json")
-    assert code == 2 and out == "" and re.match(r"fcnxs: .*net.json: not a symbol that MXNet reads: .+\n$", err)
+    assert code == 2 and out == "" and re.match(rf"fcnxs: .*net.json: {what}.*\n$", err)
 
 
 def test_a_file_says_itself_how_it_pools(capsys, saved):
@@ -197,5 +272,12 @@ def test_a_net_is_drawn(capsys, saved, tmp_path):
     assert (
         rows["convolution"].max() < rows["activation"].min() < rows["pooling"].min()
     )  # the image is at the top
+    assert [_label(row, row).split("\n")[1] for row in symbols.describe(small(offset=(10, 10)), (48, 64))] == [
+        "Convolution 3x3 pad 10",
+        "Activation",
+        "Pooling 2x2/2",
+        "Deconvolution 4x4/2",
+        "Crop, offset 10",
+    ]
     draw_net(symbols.get_mask_regression_symbol(), (224, 224), tmp_path / "masks.png")
     assert Image.open(tmp_path / "masks.png").format == "PNG"

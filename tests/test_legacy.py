@@ -89,7 +89,31 @@ def test_such_a_checkpoint_segments_and_is_a_parent(net, saved, voc, tmp_path):
 def test_two_nodes_of_one_name(saved):
     symbol = checkpoint.load(saved("fcn8s"), 3).symbol
     assert coordinate_maps(symbol)["bigscore"] == (1, -31)
-    assert main(["explain", "--model", f"{saved('fcn8s')}-symbol.json"]) == 0
+
+
+@pytest.mark.parametrize("net", FCNXS)
+def test_what_is_explained_is_what_is_loaded(net, saved, capsys, tmp_path):
+    """At these sizes FCN-32s had no whole crop, and at 60x33 it had one."""
+    prefix = saved(net)
+    checkpoint.load(prefix, 3).symbol.save(str(tmp_path / "loaded.json"))
+    for size in ("500x375", "54x54", "60x33"):
+        printed = []
+        for name in (f"{prefix}-symbol.json", str(prefix), str(tmp_path / "loaded.json")):
+            assert main(["explain", name, "--size", size]) == 0
+            printed.append(capsys.readouterr().out.split(": ", 1)[1])
+        said = "\nThe file gives no adj to bigscore: here it has the one that fcnxs loads it with.\n"
+        assert said in printed[0] and printed[0] == printed[1] and printed[0].replace(said, "") == printed[2]
+        assert ("Does every pixel get a score?\n  Yes" in printed[0]) == (net == "fcn8s")
+
+
+def test_settings_that_python_2_wrote_are_completed():
+    text = as_first_saved("fcn32s")
+    old = mx.sym.load_json(text.replace('"(32, 32)"', '"(32L,32L)"'))
+    assert "(32L,32L)" in old.tojson()
+    assert (
+        completed(old).tojson().replace("(32L,32L)", "(32, 32)") == completed(mx.sym.load_json(text)).tojson()
+    )
+    assert crops_that_do_not_fit(completed(old), 54, 54) == [] != crops_that_do_not_fit(old, 54, 54)
 
 
 @pytest.mark.parametrize("net", FCNXS)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from math import ceil, prod
+from itertools import count
+from math import prod
 from typing import TYPE_CHECKING, List, Sequence, Tuple
+
+from .reasons import Answer, by, by_node, reasons, source_of
 
 if TYPE_CHECKING:
     from ..compat import mxnet as mx
     from ..symbols import Row
-
-Answer = Tuple[str, str]  # question, answer
+    from ..symbols.nodes import Node
 
 
 def answers(
@@ -25,7 +27,8 @@ def answers(
     found = [_smallest(symbol, rows)]
     if coarse is not None:
         found += [_why_pad(symbol, rows, coarse), _sees(rows, columns, coarse)]
-    found += [_unscored(symbol, size, rows), *_dense(symbol, rows)]
+    found += [*reasons(symbol, rows, columns), _unscored(symbol, size, rows)]
+    found += [_why_no_scale(row, source, rows) for row, source in _dense(symbol, rows)]
     return [answer for answer in found if answer is not None]
 
 
@@ -36,24 +39,39 @@ def _coarsest(rows: Sequence[Row]) -> int | None:
     return max(i for i, stride in strides.items() if stride == largest) if largest > 1 else None
 
 
-def _by(size: Tuple[int | None, int | None]) -> str:
-    """Rows and columns, as width x height."""
-    return f"{size[1]}x{size[0]}"
-
-
 def _smallest(symbol: mx.sym.Symbol, rows: Sequence[Row]) -> Answer:
     from ..symbols.layer_sizes import LARGEST, misfit, smallest_input
     from ..symbols.nodes import graph_nodes
 
-    least = smallest_input(symbol)
+    question, nodes, least = "What is the smallest input?", graph_nodes(symbol), smallest_input(symbol)
     if None in least:
-        return ("What is the smallest input?", f"One of more than {LARGEST} rows or columns.")
-    text = f"{_by(least)}, width x height"
+        return (question, f"One of more than {LARGEST} rows or columns.")
     known = all(row.formula for row in rows if row.op in ("Convolution", "Crop", "Deconvolution", "Pooling"))
-    text += "." if known else ", as far as the sizes are known."
+    text = f"{by(least)}, width x height{'' if known else ', as far as the sizes are known'}."
+    dense = [row.name for row, _ in _dense(symbol, rows)]
+    if dense:
+        text = (
+            f"The graph can be built from {by(least)} on, width x height, but the weights of "
+            f"{', '.join(dense)} belong to one size alone."
+        )
     if least[0] > 1:
-        text += f" With {least[0] - 1} rows, {misfit(graph_nodes(symbol), 0, least[0] - 1)}."
-    return ("What is the smallest input?", text)
+        text += f" With {least[0] - 1} rows, {misfit(nodes, 0, least[0] - 1)}."
+    gap = _gap(nodes, least)
+    if gap is not None:
+        fault = misfit(nodes, 0, gap[0]) or misfit(nodes, 1, gap[1])
+        text += f" Not every larger one fits: of {by(gap)}, {fault}."
+    return (question, text)
+
+
+def _gap(nodes: List[Node], least: Tuple[int, int]) -> Tuple[int, int] | None:
+    """The first size that does not fit of those larger than the smallest that does."""
+    from ..symbols.layer_sizes import misfit, telling
+
+    found = list(least)
+    for axis in (0, 1):
+        if telling(nodes, axis)[1]:
+            found[axis] = next(n for n in count(least[axis]) if misfit(nodes, axis, n) is not None)
+    return None if found == list(least) else tuple(found)
 
 
 def _why_pad(symbol: mx.sym.Symbol, rows: Sequence[Row], coarse: int) -> Answer | None:
@@ -69,7 +87,7 @@ def _why_pad(symbol: mx.sym.Symbol, rows: Sequence[Row], coarse: int) -> Answer 
     here, there = (smallest_input(net, coarse + 1) for net in (symbol, other))
     text = (
         f"With a pad of 1, {score} would have {layer_formula(other, coarse)} rows, and the smallest input with "
-        f"a score would be {_by(there)}. With {first.pad} it has {rows[coarse].formula}, and {_by(here)} is "
+        f"a score would be {by(there)}. With {first.pad} it has {rows[coarse].formula}, and {by(here)} is "
         "enough."
     )
     negative = [(crop.name, crop.from_maps) for crop in crop_derivations(other) if (crop.from_maps or 0) < 0]
@@ -88,55 +106,63 @@ def _sees(rows: Sequence[Row], columns: Sequence[Row], coarse: int) -> Answer | 
     if field is None:
         return None
     text = (
-        f"{_by((field, columns[coarse].receptive_field))} pixels of the image and its padding. The next cell "
+        f"{by((field, columns[coarse].receptive_field))} pixels of the image and its padding. The next cell "
         f"sees as many, {stride} further on"
     )
     text += f": {field - stride} of {field} rows are the same." if field > stride else "."
     if last.receptive_field not in (None, field):
-        reach = _by((last.receptive_field, columns[-1].receptive_field))
+        reach = by((last.receptive_field, columns[-1].receptive_field))
         text += f" A pixel of {last.name} is made of several cells, and sees up to {reach}."
     return (f"What does a cell of {score.name} see?", text)
 
 
 def _unscored(symbol: mx.sym.Symbol, size: Tuple[int, int], rows: Sequence[Row]) -> Answer | None:
     """Rows and columns that the upsampled scores do not reach, here and at worst."""
-    from ..symbols import unscored_border
-    from ..symbols.layer_sizes import fits
+    from ..symbols import smallest_input, unscored_border
+    from ..symbols.nodes import graph_nodes
+    from ..symbols.reach import most_unscored
 
-    border = unscored_border(symbol, size)
-    if border is None or not any(row.op == "Deconvolution" for row in rows):
+    border, least = unscored_border(symbol, size), smallest_input(symbol)
+    if border is None or None in least or not any(row.op == "Deconvolution" for row in rows):
         return None
-    period = max((ceil(row.map[0]) for row in rows if row.map is not None), default=1)
-    sizes = [(size[0] + more, size[1] + more) for more in range(period)]
-    worst = max(sum(ends) for each in sizes if fits(symbol, each) for ends in unscored_border(symbol, each))
-    question = "Does every pixel get a score?"
+    question, gap = "Does every pixel get a score?", _gap(graph_nodes(symbol), least)
+    worst = max(most_unscored(symbol), *map(sum, border))
     if worst == 0:
-        return (question, "Yes, at every size: the upsampled scores reach the edges of the image.")
+        where = "" if least == (1, 1) else f" from {by(least)} on"
+        where = where if gap is None else f" that fits ({by(gap)} does not)"
+        return (question, f"Yes, at every size{where}: the upsampled scores reach the edges of the image.")
     (top, bottom), (left, right) = border
-    return (
-        question,
-        f"At {_by(size)}, {top} rows at the top and {bottom} at the bottom have none, and {left} columns on "
-        f"the left and {right} on the right; at other sizes up to {worst}. Pooling rounds sizes down, and adj "
-        "of the deconvolutions makes up for it with cells that no score reaches: 0 for every class, read as "
-        "class 0. Pooling that rounds up needs no adj (pooling convention 'full').",
+    text = (
+        f"At {by(size)}, {top} rows at the top and {bottom} at the bottom have none, and {left} columns on "
+        f"the left and {right} on the right; at other sizes up to {worst}."
     )
+    if any(row.adj for row in rows) and any(row.op == "Pooling" for row in rows):
+        text += (
+            " Pooling rounds sizes down, and adj of the deconvolutions makes up for it with cells that no "
+            "score reaches: 0 for every class, read as class 0. Pooling that rounds up needs no adj (pooling "
+            "convention 'full')."
+        )
+    return (question, text)
 
 
-def _dense(symbol: mx.sym.Symbol, rows: Sequence[Row]) -> List[Answer]:
-    """Weights of the fully connected layers that take an image's cells."""
+def _dense(symbol: mx.sym.Symbol, rows: Sequence[Row]) -> List[Tuple[Row, Row]]:
+    """Fully connected layers whose weights depend on the image's size, each with the layer that it takes."""
     from ..symbols.nodes import graph_nodes
 
     nodes = graph_nodes(symbol)
-    row_of = dict(zip((i for i, node in enumerate(nodes) if node["op"] != "null"), rows))
+    row_of = by_node(nodes, rows)
     found = []
     for i, row in row_of.items():
         if row.op == "FullyConnected":
-            j = nodes[i]["inputs"][0][0]
-            while j in row_of and row_of[j].op in ("Dropout", "Flatten", "Reshape"):
-                j = nodes[j]["inputs"][0][0]
-            if j in row_of and len(row_of[j].shape or ()) == 4 and prod(row_of[j].shape[2:]) > 1:
-                found.append((f"Why does {row.name} not scale?", _dense_text(row, row_of[j], rows)))
+            source = row_of.get(source_of(nodes, i, ("Dropout", "Flatten", "Reshape")))
+            if source is not None and len(source.shape or ()) == 4 and "H" in (source.formula or ""):
+                found.append((row, source))
     return found
+
+
+def _why_no_scale(row: Row, source: Row, rows: Sequence[Row]) -> Answer:
+    """Weights of a fully connected layer that takes an image's cells."""
+    return (f"Why does {row.name} not scale?", _dense_text(row, source, rows))
 
 
 def _dense_text(row: Row, source: Row, rows: Sequence[Row]) -> str:
@@ -159,7 +185,7 @@ def _dense_text(row: Row, source: Row, rows: Sequence[Row]) -> str:
     count = sum(each.parameters - each.shape[1] for each in scores)
     names = ", ".join(each.name for each in scores)
     return (
-        f"{text} They make {classes} masks of {_by(mask)}; masks of twice the side from images of twice the "
+        f"{text} They make {classes} masks of {by(mask)}; masks of twice the side from images of twice the "
         f"side would take {16 * weights:,}. FCN-8s scores {classes} classes with {count:,} weights "
         f"({names}), the same for every cell, and so for images of every size."
     )

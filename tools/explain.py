@@ -1,12 +1,12 @@
 """Explain a net: its layers and sizes, its maps, its crop offsets derived three ways, and answers to questions.
 
-The net is one of this package's by name, or a saved symbol JSON: any graph of convolutions, poolings,
-deconvolutions and crops. What is not known of an operator is printed as '-'. The exit code is 1 where an
-offset is not what the layers give, or layers are joined that do not lie on each other.
+The net is one of this package's by name, a saved symbol JSON or the prefix of a checkpoint: any graph of
+convolutions, poolings, deconvolutions and crops. What is not known of an operator is printed as '-'. The exit
+code is 1 where an offset is not what the layers give, or layers are joined that do not lie on each other.
 
 Example:
     fcnxs explain fcn8s --size 500x375
-    fcnxs explain --model run/fcn8s-symbol.json --png fcn8s.png
+    fcnxs explain run/fcn8s --png fcn8s.png
 """
 
 from __future__ import annotations
@@ -18,24 +18,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, List, Tuple
 
 from ..errors import FCNXSError
-from .text import table
+from .layer_tables import layers_text, legend, maps_text
 
 if TYPE_CHECKING:
     from ..compat import mxnet as mx
-    from ..symbols import Row
 
 CLASSIFIER_SIZE = {"vgg16": "224x224", "mask_regression": "224x224"}  # others take photographs as they are
+LARGEST_SIDE = 99999  # of an image, in pixels
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `fcnxs explain`."""
-    parser.add_argument("net", nargs="?", metavar="NET", help="name of a net, e.g. fcn8s, or a symbol JSON")
-    parser.add_argument("--model", metavar="NAME|FILE", help="the same, as an option")
+    parser.add_argument("net", nargs="?", metavar="NET", help="name of a net, e.g. fcn8s, a symbol JSON, or "
+                        "a checkpoint's prefix")  # fmt: skip
+    parser.add_argument("--model", metavar="NET", help="the same, as an option")
     parser.add_argument("--size", metavar="WxH", help="of the image, width x height (default: 500x375; "
                         "vgg16 and mask_regression 224x224)")  # fmt: skip
     parser.add_argument("--pooling-convention", choices=("valid", "full"), help="of a net by name: sizes are "
                         "rounded down as the original has it, or up as Caffe (default: valid)")  # fmt: skip
-    parser.add_argument("--png", type=Path, metavar="FILE", help="draw the net (needs graphviz's dot)")
+    parser.add_argument("--png", type=Path, metavar="FILE", help="draw the net as a PNG (needs graphviz's dot)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -48,23 +49,21 @@ def run(args: argparse.Namespace) -> int:
     from ..symbols import describe
     from .answers import answers
 
-    symbol = _net(name, args.pooling_convention)
+    symbol, completed_layers = _net(name, args.pooling_convention)
     rows, columns = describe(symbol, size), describe(symbol, size, axis=1)
     if args.png is not None:
         from ..draw import draw_net
 
         draw_net(symbol, size, args.png)
-    _print_layers(name, size, rows)
-    print(
-        "\nK kernel, S stride, P pad. Cell x of a layer lies at S x + P' in the layer's input, with\n"
-        "P' = (K - S)/2 - P (a deconvolution undoes that), and at stride x + offset in the image: where\n"
-        "its edge is. It sees so many rows of the image and its padding.\n"
-    )
-    _print_maps(rows)
+    print(layers_text(name, size, rows))
+    if completed_layers:
+        print(f"\nThe file gives no adj to {completed_layers}: here it has the one that fcnxs loads it with.")
+    print("\n" + "\n".join(textwrap.fill(line, 100) for line in legend(rows)) + "\n")
+    print(maps_text(rows))
     square = [row[5:] for row in rows] == [column[5:] for column in columns]
     if not square:
         print("\nThe same for columns, where they differ from rows:\n")
-        _print_maps(columns)
+        print(maps_text(columns))
     wrong = _print_crops(symbol, square)
     for question, answer in answers(symbol, size, rows, columns):
         print(f"\n{question}\n{textwrap.fill(answer, 100, initial_indent='  ', subsequent_indent='  ')}")
@@ -78,25 +77,31 @@ def run(args: argparse.Namespace) -> int:
 def _known() -> str:
     from ..symbols import NETS
 
-    return f"the nets are {', '.join(NETS)}; else a symbol JSON"
+    return f"the nets are {', '.join(NETS)}; else a symbol JSON, or the prefix of a checkpoint"
 
 
 def _size(text: str) -> Tuple[int, int]:
     """Rows and columns of WxH."""
-    if not re.fullmatch(r"[1-9][0-9]{0,4}x[1-9][0-9]{0,4}", text):
+    if not re.fullmatch(r"[1-9][0-9]*x[1-9][0-9]*", text):
         raise FCNXSError(f"--size {text}: want width x height in pixels, such as 500x375")
+    if max(map(len, text.split("x"))) > len(str(LARGEST_SIDE)):
+        raise FCNXSError(f"--size {text}: want at most {LARGEST_SIDE} pixels in width and in height")
     width, height = map(int, text.split("x"))
     return (height, width)
 
 
-def _net(name: str, pooling_convention: str | None) -> mx.sym.Symbol:
-    """Net by its name, or from a file."""
+def _net(name: str, pooling_convention: str | None) -> Tuple[mx.sym.Symbol, str]:
+    """Net by its name or from a file, and the layers that were completed as `checkpoint.load` does."""
     from .. import checkpoint
     from ..symbols import NETS
+    from ..symbols.legacy import completed
+    from ..symbols.nodes import graph_nodes
 
     if name in NETS:
-        return NETS[name](pooling_convention=pooling_convention or "valid")
+        return NETS[name](pooling_convention=pooling_convention or "valid"), ""
     file = Path(name)
+    if not file.is_file() and Path(f"{name}-symbol.json").is_file():
+        file = Path(f"{name}-symbol.json")
     if not file.is_file():
         what = "no such file" if file.suffix or len(file.parts) > 1 else "neither a net nor a file"
         raise FCNXSError(f"{name}: {what}; {_known()}")
@@ -104,38 +109,10 @@ def _net(name: str, pooling_convention: str | None) -> mx.sym.Symbol:
         raise FCNXSError(
             f"--pooling-convention {pooling_convention}: {name} says itself how its poolings round"
         )
-    return checkpoint.load_symbol(file)
-
-
-def _print_layers(name: str, size: Tuple[int, int], rows: List[Row]) -> None:
-    total = sum(row.parameters for row in rows)
-    print(f"{name}: {len(rows)} layers, {total:,} parameters. Image {size[1]}x{size[0]}: H = {size[0]} rows.\n")
-    cells = []
-    for row in rows:
-        number = None if row.formula is None or row.shape is None else row.shape[-2]
-        count = f"{row.parameters:,}" if row.parameters else ""
-        cells.append((row.name, row.op, count, row.formula, number, _shape(row)))
-    header = ("layer", "type", "parameters", "rows", "number", "channels x rows x columns")
-    print(table(header, cells, right=(2, 5)))
-
-
-def _shape(row: Row) -> str | None:
-    return None if row.shape is None else " x ".join(map(str, row.shape[1:]))
-
-
-def _print_maps(rows: List[Row]) -> None:
-    """Table of the layers that move cells; the others leave them where they are."""
-    cells = []
-    for row in rows:
-        if row.kernel is not None or row.own_map != (1, 0) or row is rows[-1]:
-            maps = [_pair(fp) for fp in (row.own_map, row.map)]
-            cells.append((row.name, row.kernel, row.stride, row.pad, *maps, row.receptive_field))
-    header = ("layer", "K", "S", "P", "S, P'", "stride, offset", "sees")
-    print(table(header, cells, right=(4, 5)))
-
-
-def _pair(fp: tuple | None) -> str | None:
-    return None if fp is None else f"{fp[0]}, {fp[1]}"
+    saved = checkpoint.load_symbol(file)
+    symbol = completed(saved)
+    pairs = zip(graph_nodes(symbol), graph_nodes(saved))
+    return symbol, " and ".join(new["name"] for new, old in pairs if new != old)
 
 
 def _print_crops(symbol: mx.sym.Symbol, square: bool) -> List[str]:
