@@ -11,7 +11,7 @@ image; a deconvolution has the inverse map of the convolution with its kernel, s
     True
 
 Source: apache/mxnet 1.4.1 example/fcn-xs/symbol_fcnxs.py has the same functions in floating point;
-BVLC/caffe python/caffe/coord_map.py the same idea with the opposite sign of the offset.
+BVLC/caffe python/caffe/coord_map.py has the inverse maps, from pixels to cells and between centres.
 """
 
 from __future__ import annotations
