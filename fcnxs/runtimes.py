@@ -110,8 +110,12 @@ def run_gluon(source: str | Path, converted: Converted, data: np.ndarray) -> np.
         file = str(source)
         if kind != "gluon":
             file = str(Path(folder) / "vgg16.params")
-            mx.nd.save(file, {_gluon_name(name): mx.nd.array(values) for name, values in tensors.items()})
-        settings = {"allow_missing": not converted.classifier, "ignore_extra": not converted.classifier}
+            renamed = {_gluon_name(name): mx.nd.array(values) for name, values in tensors.items()}
+            renamed = {
+                name: x.flatten() if "features.3" in name and x.ndim > 2 else x for name, x in renamed.items()
+            }
+            mx.nd.save(file, renamed)  # flat, since timm's fully connected layers are convolutions
+        settings = {"ignore_extra": not converted.classifier}
         if prefix:  # whole names, as exported
             net.collect_params().load(file, **settings)
         else:
@@ -142,8 +146,8 @@ def _gluon_vgg16(converted: Converted, prefix: str) -> gluon_nn.Block:
                 net.features.add(nn.MaxPool2D(strides=2))
             for width in (49 * inputs, converted.fc):
                 net.features.add(nn.Dense(converted.fc, activation="relu", in_units=width), nn.Dropout(0.5))
-        classes = converted.classifier["fc8_bias"].size if converted.classifier else 1
-        net.output = nn.Dense(classes, in_units=converted.fc)
+        if converted.classifier:
+            net.output = nn.Dense(converted.classifier["fc8_bias"].size, in_units=converted.fc)
     return net
 
 

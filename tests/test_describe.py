@@ -1,20 +1,16 @@
-"""Sizes, rows and receptive fields, each against something that does not share their code."""
+"""Sizes and rows, each against something that does not share their code."""
 
 import re
 from fractions import Fraction
 from math import ceil, floor, prod
 
-import numpy as np
 import pytest
-from conftest import FC, WIDTH, random_params
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fcnxs import FCNXSError, symbols
 from fcnxs.compat import mxnet as mx
-from fcnxs.symbols.layer_sizes import misfit, telling
 from fcnxs.symbols.nodes import graph_nodes
-from fcnxs.symbols.reach import most_unscored
 from fcnxs.symbols.sizes import Size
 
 NETS = [(name, convention) for name in symbols.NETS for convention in ("valid", "full")]
@@ -135,96 +131,6 @@ def test_rows_are_what_mxnet_infers_at_every_size(name, convention):
     assert "softmax" in sized or name in ("vgg16", "vgg16fc", "mask_regression")
 
 
-@pytest.mark.parametrize(("name", "convention"), NETS)
-def test_the_smallest_input_is_the_smallest_that_mxnet_takes(name, convention):
-    symbol = build(name, convention)
-    rows, columns = symbols.smallest_input(symbol)
-    assert rows == columns == {"vgg16": {"valid": 224, "full": 193}}.get(name, {}).get(convention, rows)
-    symbol.infer_shape_partial(data=(1, 3, rows, columns))
-    for shape in ((1, 3, rows - 1, 300), (1, 3, 300, columns - 1)):
-        if min(shape) > 0:  # 0 is MXNet's for a size that is not known
-            with pytest.raises(mx.MXNetError):
-                symbol.infer_shape_partial(data=shape)
-
-
-def test_sizes_that_do_not_fit_are_those_that_mxnet_refuses(ctx):
-    """Without adj a crop refuses sizes in between, when it runs: shape inference lets some of them pass."""
-    data = mx.sym.Variable("data")
-    x = mx.sym.Convolution(data, kernel=(3, 3), pad=(4, 4), num_filter=2, name="a")
-    x = mx.sym.Pooling(x, kernel=(8, 8), stride=(8, 8), pool_type="max", name="b")
-    x = mx.sym.Deconvolution(x, kernel=(10, 10), stride=(8, 8), num_filter=2, name="c")
-    x = symbols.crop(x, data, "d")
-    refused = []
-    for height in range(1, 60):
-        try:
-            x.infer_shape_partial(data=(1, 3, height, 10))
-            x.simple_bind(ctx, data=(1, 3, height, 10), grad_req="null").forward()[0].wait_to_read()
-        except mx.MXNetError:
-            refused.append(height)
-            with pytest.raises(FCNXSError, match=f"image of {height} rows and 10 columns does not fit"):
-                symbols.describe(x, (height, 10))
-        else:
-            assert symbols.describe(x, (height, 10))[-1].shape == (1, 2, height, 10)
-    assert (
-        refused and symbols.smallest_input(x)[0] not in refused and max(refused) > symbols.smallest_input(x)[0]
-    )
-
-
-def test_a_crop_to_a_given_size_fits_where_mxnet_runs_it(ctx):
-    """Shape inference looks at the size, and the operator at the offset when it runs."""
-    data = mx.sym.Variable("data")
-    for settings in ({"offset": (2, 3)}, {"center_crop": True}, {}):
-        x = mx.sym.Crop(data, h_w=(20, 30), num_args=1, **settings)
-        least = symbols.smallest_input(x)
-        assert least == ((22, 33) if "offset" in settings else (20, 30))
-        for size in (least, (least[0] - 1, least[1]), (least[0], least[1] - 1)):
-            if size == least:
-                x.simple_bind(ctx, data=(1, 3, *size)).forward()[0].wait_to_read()
-            else:
-                with pytest.raises((mx.MXNetError, RuntimeError)):
-                    x.simple_bind(ctx, data=(1, 3, *size)).forward()[0].wait_to_read()
-                with pytest.raises(
-                    FCNXSError, match=rf"cuts \d\d .*; the smallest .* {least[0]} .* {least[1]} col"
-                ):
-                    symbols.describe(x, size)
-
-
-def test_a_size_between_those_that_fit_is_refused_with_the_nearest():
-    with pytest.raises(FCNXSError, match="'cut' cuts 65 rows out of 64, from 0 on; .* 66 rows and 70 columns"):
-        symbols.describe(gaps(), (65, 70))
-    with pytest.raises(FCNXSError, match="the nearest that fits has 70 rows and 66 columns"):
-        symbols.describe(gaps(), (70, 65))
-    assert symbols.describe(gaps(), (66, 70))[-1].shape == (1, 2, 66, 70)
-
-
-def gaps():
-    """A net for even sizes only: what is cut has no row more than the image, and one less where it is odd."""
-    data = mx.sym.Variable("data")
-    same = mx.sym.Convolution(data, kernel=(1, 1), num_filter=2, name="same")
-    x = mx.sym.Convolution(data, kernel=(4, 4), stride=(2, 2), pad=(1, 1), num_filter=2, name="half")
-    x = mx.sym.Deconvolution(x, kernel=(4, 4), stride=(2, 2), pad=(1, 1), num_filter=2, name="twice")
-    return symbols.crop(x, same, "cut")
-
-
-def once():
-    """A net for images of 20x30 alone."""
-    data = mx.sym.Variable("data")
-    return mx.sym.elemwise_add(data, mx.sym.Crop(data, h_w=(20, 30), num_args=1), name="sum")
-
-
-@pytest.mark.parametrize("net", [gaps, once, symbols.get_fcn32s_symbol, symbols.get_fcn_alexnet_symbol])
-def test_the_sizes_of_a_period_tell_of_all(net):
-    symbol = net()
-    nodes, (least, columns) = graph_nodes(symbol), symbols.smallest_input(symbol)
-    fitting, missing = telling(nodes, 0)
-    every = range(least, 300)
-    sizes = [n for n in every if misfit(nodes, 0, n) is None]
-    assert least in fitting and bool(missing) == (len(sizes) < len(every)) == (net in (gaps, once))
-    assert all((misfit(nodes, 0, n) is None) == (n in fitting) for n in (*fitting, *missing))
-    borders = [symbols.unscored_border(symbol, (n, columns)) for n in sizes]
-    assert most_unscored(symbol) == max(sum(rows) for rows, _ in borders)
-
-
 @pytest.mark.parametrize("name", symbols.NETS)
 def test_parameters_are_those_of_the_arguments(name):
     symbol = symbols.NETS[name]()
@@ -276,67 +182,6 @@ def test_windows_adj_and_groups_give_sizes_and_weights(name, convention):
                 channels = before.shape[1] if before else 3
                 assert shapes[f"{row.name}_weight"][1] * row.group == channels
             assert (row.group is None) == (row.op not in ("Convolution", "Deconvolution"))
-
-
-def test_receptive_fields_follow_the_recurrence():
-    """The textbook's: r grows by (K - 1) times the product of the strides before."""
-    field = jump = 1
-    rows = symbols.describe(symbols.get_vgg16fc_symbol(), (64, 64))
-    for row in rows:
-        if row.kernel is not None:
-            field, jump = field + (row.kernel - 1) * jump, jump * row.stride
-        assert row.receptive_field == field and row.map[0] == jump
-    assert field == 404
-
-
-def tiny():
-    """Convolutions, a pooling, a dilated kernel, two deconvolutions, a skip and crops."""
-    data = mx.sym.Variable("data")
-    x = mx.sym.Convolution(data, kernel=(3, 3), pad=(12, 12), num_filter=1, name="a")
-    skip = mx.sym.Pooling(x, kernel=(2, 2), stride=(2, 2), pool_type="avg", name="b")
-    x = mx.sym.Convolution(skip, kernel=(3, 3), dilate=(2, 2), stride=(3, 3), num_filter=1, name="c")
-    x = mx.sym.Deconvolution(x, kernel=(5, 5), stride=(3, 3), num_filter=1, name="d")
-    x = symbols.add(x, symbols.crop(skip, x, "e"), "f")
-    x = mx.sym.Deconvolution(x, kernel=(4, 4), stride=(2, 2), pad=(1, 1), num_filter=1, name="g")
-    return symbols.crop(x, data, "h")
-
-
-@pytest.mark.parametrize("layer", "abcdefgh")
-def test_receptive_fields_are_where_gradients_come_from(layer, ctx):
-    """Weights are 1, so that a pixel that is seen has a gradient."""
-    symbol, size = tiny(), 36
-    output = symbol.get_internals()[f"{layer}_output"]
-    row = {row.name: row for row in symbols.describe(output, (size, size))}[layer]
-    shapes, _, _ = output.infer_shape(data=(1, 3, size, size))
-    args = {name: mx.nd.ones(shape, ctx) for name, shape in zip(output.list_arguments(), shapes)}
-    grads = {"data": mx.nd.zeros((1, 3, size, size), ctx)}
-    executor = output.bind(ctx, args, grads, {name: "write" if name == "data" else "null" for name in args})
-    executor.forward(is_train=True)
-    spans = []
-    for cell in range(row.shape[2]):
-        head = mx.nd.zeros(row.shape, ctx)
-        head[0, 0, cell] = 1
-        executor.backward([head])
-        seen = np.flatnonzero(grads["data"].asnumpy().sum((0, 1, 3)))
-        if len(seen) and seen[0] > 0 and seen[-1] < size - 1:  # all of it inside the image
-            spans.append(seen[-1] - seen[0] + 1)
-    assert spans and row.receptive_field == max(spans)
-
-
-@pytest.mark.parametrize(("name", "convention"), FCNS)
-def test_rows_and_columns_without_a_score_are_those_that_are_zero(name, convention, ctx):
-    symbol = symbols.NETS[name](numclass=2, width=max(WIDTH, 1 / 32), fc=FC, pooling_convention=convention)
-    params = {key: mx.nd.abs(array) for key, array in random_params(symbol, ctx=ctx).items()}
-    upscore = symbol.get_internals()["upscore_output"]
-    for size in ((57, 58), (89, 33)):
-        args = {**params, "data": mx.nd.random.uniform(1, 2, (1, 3, *size), ctx=ctx)}
-        scores = upscore.bind(ctx, args, grad_req="null").forward()[0].asnumpy()[0].sum(0)
-        zeros = [np.flatnonzero(scores.sum(axis) != 0) for axis in (1, 0)]
-        found = tuple((int(rows[0]), length - 1 - int(rows[-1])) for rows, length in zip(zeros, size))
-        assert symbols.unscored_border(symbol, size) == found
-        assert convention == "valid" or found == ((0, 0), (0, 0))
-    if (name, convention) == ("fcn32s", "valid"):
-        assert symbols.unscored_border(symbol, (57, 58)) == ((0, 12), (0, 0))
 
 
 def test_names_that_occur_twice_stay_apart():

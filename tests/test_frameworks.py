@@ -135,10 +135,11 @@ def test_damaged_files_of_other_frameworks_are_refused(name, content, message, t
         read(file)
 
 
-def test_half_a_classifier_is_dropped(tmp_path):
-    tensors = named(TORCHVISION)
-    del tensors["classifier.6.bias"]
-    file = write(tmp_path / "half.safetensors", tensors)
+@pytest.mark.parametrize(("name", "names"), [("half.safetensors", TORCHVISION), ("half.params", GLUON)])
+def test_half_a_classifier_is_dropped(name, names, tmp_path):
+    tensors = named(names)
+    del tensors[f"{names[-1]}.bias"]
+    file = write(tmp_path / name, tensors)
     vgg16 = read(file)
     result = verify(file, vgg16, as_checkpoint(vgg16, file), photo())
     assert not vgg16.classifier and result.equal and result.shape == (1, FC, 1, 1)
@@ -178,8 +179,9 @@ def test_a_pickle_that_runs_code_is_not_run(tmp_path):
     assert not (tmp_path / "pwned").exists()
 
 
-def test_torchvision_s_weights_are_verified_in_gluon_where_pytorch_is_not(tmp_path, monkeypatch):
-    file = write(tmp_path / "torchvision.safetensors", named(TORCHVISION))
+@pytest.mark.parametrize("names", [TORCHVISION, TIMM])
+def test_safetensors_are_verified_in_gluon_where_pytorch_is_not(names, tmp_path, monkeypatch):
+    file = write(tmp_path / "vgg16.safetensors", named(names))
     monkeypatch.setitem(sys.modules, "torch", None)
     vgg16 = read(file)
     result = verify(file, vgg16, as_checkpoint(vgg16, file), photo())
