@@ -111,10 +111,10 @@ def run_gluon(source: str | Path, converted: Converted, data: np.ndarray) -> np.
         if kind != "gluon":
             file = str(Path(folder) / "vgg16.params")
             renamed = {_gluon_name(name): mx.nd.array(values) for name, values in tensors.items()}
-            renamed = {
-                name: x.flatten() if "features.3" in name and x.ndim > 2 else x for name, x in renamed.items()
-            }
-            mx.nd.save(file, renamed)  # flat, since timm's fully connected layers are convolutions
+            renamed = {_gluon_name(name): mx.nd.array(values) for name, values in tensors.items()}
+            for name in ("features.31.weight", "features.33.weight"):
+                renamed[name] = renamed[name].reshape((0, -1))  # timm's are those of convolutions
+            mx.nd.save(file, renamed)
         settings = {"ignore_extra": not converted.classifier}
         if prefix:  # whole names, as exported
             net.collect_params().load(file, **settings)
