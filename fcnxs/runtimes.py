@@ -111,7 +111,6 @@ def run_gluon(source: str | Path, converted: Converted, data: np.ndarray) -> np.
         if kind != "gluon":
             file = str(Path(folder) / "vgg16.params")
             renamed = {_gluon_name(name): mx.nd.array(values) for name, values in tensors.items()}
-            renamed = {_gluon_name(name): mx.nd.array(values) for name, values in tensors.items()}
             for name in ("features.31.weight", "features.33.weight"):
                 renamed[name] = renamed[name].reshape((0, -1))  # timm's are those of convolutions
             mx.nd.save(file, renamed)
