@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 from ..errors import FCNXSError
 
 if TYPE_CHECKING:
+    from ..convert import Converted
     from ..verify import Comparison
 
 
@@ -53,12 +54,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Convert, then print what became of every array of the file."""
     from .. import checkpoint
-    from ..convert import TITLES, read
+    from ..convert import read
     from ..data import read_image
     from ..verify import verify
     from ..vis import voc_palette
     from .options import default_classes, read_classes
-    from .text import table
 
     classes = read_classes(args.classes) if args.classes else None
     image = read_image(args.verify) if args.verify else None
@@ -66,12 +66,7 @@ def run(args: argparse.Namespace) -> int:
     if Path(args.source).resolve() in [file.resolve() for file in written]:
         raise FCNXSError(f"{args.source}: would be written over; choose another PREFIX")
     converted = read(args.source, args.trunk, args.pooling_convention)
-    if (
-        image is not None
-        and converted.framework == "caffe"
-        and converted.numclass
-        and args.pooling_convention == "valid"
-    ):
+    if args.verify and converted.numclass and args.pooling_convention == "valid":
         raise FCNXSError("--verify compares with Caffe, which rounds up: leave out --pooling-convention valid")
     meta = checkpoint.Meta(mean=converted.mean, source=checkpoint.source_of(args.source))
     if classes and len(classes) != converted.numclass:
@@ -89,13 +84,7 @@ def run(args: argparse.Namespace) -> int:
             if not comparison.equal:
                 raise _NotEqual
 
-    rows = [(fate.blob, fate.parameter or "-", fate.what) for fate in converted.fates]
-    print(table(("array of the file", "parameter of the net", "what became of it"), rows))
-    dropped = sum(fate.parameter is None for fate in converted.fates)
-    count = f", {converted.numclass} classes" if converted.numclass else ""
-    print(f"{TITLES[converted.net]} of width {converted.width:g} and fc {converted.fc}{count}")
-    print(f"{len(converted.arg_params)} parameters, {len(rows)} arrays, {dropped} dropped")
-    print(f"mean RGB {converted.mean}")
+    _print(converted)
     try:
         file = checkpoint.save(args.prefix, 0, converted.symbol, converted.arg_params, {}, meta, check=check)
     except _NotEqual:
@@ -108,6 +97,20 @@ def run(args: argparse.Namespace) -> int:
         print(_text(comparison, trunk=converted.numclass is None))
     print(f"wrote {args.prefix}-symbol.json, {file}, {args.prefix}-meta.json")
     return 0
+
+
+def _print(converted: Converted) -> None:
+    """Print what became of every array, and what net they make."""
+    from ..convert import TITLES
+    from .text import table
+
+    rows = [(fate.blob, fate.parameter or "-", fate.what) for fate in converted.fates]
+    print(table(("array of the file", "parameter of the net", "what became of it"), rows))
+    dropped = sum(fate.parameter is None for fate in converted.fates)
+    count = f", {converted.numclass} classes" if converted.numclass else ""
+    print(f"{TITLES[converted.net]} of width {converted.width:g} and fc {converted.fc}{count}")
+    print(f"{len(converted.arg_params)} parameters, {len(rows)} arrays, {dropped} dropped")
+    print(f"mean RGB {converted.mean}")
 
 
 class _NotEqual(Exception):
