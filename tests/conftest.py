@@ -59,6 +59,18 @@ def as_checkpoint(converted, file):
     return checkpoint.Checkpoint(converted.symbol, converted.arg_params, {}, meta, file)
 
 
+@pytest.fixture
+def fcn(tmp_path):
+    """Write an FCN of Caffe's for 7 classes, changed by a function."""
+
+    def make(net, change=lambda blobs: blobs, v1=False):
+        file = tmp_path / "net.caffemodel"
+        write_caffemodel(file, change(random_blobs(net, WIDTH, FC, 7)), v1)
+        return file
+
+    return make
+
+
 @pytest.fixture(scope="session")
 def voc(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Six pictures of shapes to train on and three others, in VOC layout."""

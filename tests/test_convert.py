@@ -19,18 +19,6 @@ def changed(blobs, layer, index, array):
     return {**blobs, layer: arrays}
 
 
-@pytest.fixture
-def fcn(tmp_path):
-    """Write an FCN of Caffe's for 7 classes, changed by a function."""
-
-    def make(net, change=lambda blobs: blobs, v1=False):
-        file = tmp_path / "net.caffemodel"
-        write_caffemodel(file, change(random_blobs(net, WIDTH, FC, 7)), v1)
-        return file
-
-    return make
-
-
 @pytest.mark.parametrize("v1", [False, True])
 def test_every_blob_and_every_parameter_is_accounted_for(v1, tmp_path):
     blobs = random_vgg16(3)
@@ -224,23 +212,3 @@ def test_a_damaged_fcn_is_refused_by_the_layer_s_name(net, broken, message, fcn)
 def test_a_deconvolution_s_bias_of_zeros_is_dropped(fcn):
     fates = read(fcn("fcn16s", lambda b: {**b, "upscore2": [*b["upscore2"], np.zeros(7)]})).fates
     assert [fate.blob for fate in fates if not fate.parameter] == ["upscore2[1] (7,)"]
-
-
-def test_verify_finds_a_difference_and_nothing_is_written(caffemodel, tmp_path, capsys, monkeypatch):
-    """The channel order of the first layer is what a conversion most easily gets wrong."""
-    image = tmp_path / "photo.png"
-    Image.fromarray(photo()).save(image)
-    out = tmp_path / "out"
-    arguments = ["convert", str(caffemodel), str(out / "vgg"), "--verify", str(image)]
-    monkeypatch.setattr("fcnxs.sources.FIRST", {"conv1": 96})
-    assert main(arguments) == 1
-    captured = capsys.readouterr()
-    assert "gives other scores; nothing was written" in captured.err and "largest difference" in captured.out
-    assert not out.exists()
-    monkeypatch.undo()
-    assert main(arguments) == 0
-    assert sorted(file.name for file in out.iterdir()) == [
-        "vgg-0000.params",
-        "vgg-meta.json",
-        "vgg-symbol.json",
-    ]

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from test_describe import gaps, once
+from test_layer_sizes import gaps, once
 
 from fcnxs import symbols
 from fcnxs.compat import mxnet as mx
