@@ -97,7 +97,8 @@ def read_list(root_dir: PathLike, flist_name: PathLike, labels: bool = True) -> 
     try:
         lines = flist.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise FCNXSError(f"{flist}: cannot read this list of images: {reason(error)}") from None
+        what = "it is not text" if isinstance(error, UnicodeDecodeError) else reason(error)
+        raise FCNXSError(f"{flist}: cannot read this list of images: {what}") from None
     pairs = []
     for number, line in enumerate(lines, 1):
         fields = line.strip().split("\t")

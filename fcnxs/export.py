@@ -30,7 +30,9 @@ def scores_symbol(symbol: mx.sym.Symbol) -> mx.sym.Symbol:
     ends = [nodes[head[0]] for head in heads]
     if len(ends) != 1 or ends[0]["op"] not in HEADS:
         found = ", ".join(f"{node['op']} {node['name']!r}" for node in ends)
-        raise FCNXSError(f"the net ends in {found}, not in one softmax over classes; is it an FCN?")
+        raise FCNXSError(
+            f"the net ends in {found}, not in one softmax over classes; VGG-16 has to be finetuned first"
+        )
     graph["heads"] = [ends[0]["inputs"][0]]
     for node in nodes:  # in order, so that what stands before a dropout has been redirected itself
         node["inputs"] = [_behind_dropout(nodes, entry) for entry in node["inputs"]]

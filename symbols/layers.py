@@ -23,7 +23,13 @@ def conv(
     stride: int = 1,
     groups: int = 1,
 ) -> Symbol:
-    """Convolution with a square kernel. (N, C, H, W) to (N, channels, H', W')."""
+    """Convolution with a square kernel. (N, C, H, W) to (N, channels, H', W').
+
+    Raises:
+        FCNXSError: it would have no channels.
+    """
+    if channels < 1:
+        raise FCNXSError(f"layer {name}: {channels} channels; want 1 or more")
     settings = {"pad": (pad, pad)} if pad else {}
     settings.update({"stride": (stride, stride)} if stride > 1 else {})
     settings.update({"num_group": groups} if groups > 1 else {})

@@ -254,6 +254,8 @@ def test_builders_refuse_what_they_do_not_have():
     for build in symbols.NETS.values():
         with pytest.raises(FCNXSError, match="pooling_convention='same': want 'valid' or 'full'"):
             build(pooling_convention="same")
+    with pytest.raises(FCNXSError, match="layer score: 0 channels; want 1 or more"):
+        symbols.get_fcn8s_symbol(numclass=0)
     data = mx.sym.Variable("data")
     with pytest.raises(FCNXSError, match="want square ones"):
         symbols.fcnxs_score(data, data, kernel=(64, 32))
