@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Dict, Tuple
 
@@ -11,6 +10,7 @@ import numpy as np
 from .compat import mxnet as mx
 from .errors import FCNXSError
 from .symbols import symbol_fcnxs
+from .symbols.nodes import graph_nodes, rounds_up
 
 Params = Dict[str, mx.nd.NDArray]
 
@@ -64,9 +64,8 @@ def net_of(arg_params: Params, where: str, symbol: mx.sym.Symbol | None = None) 
 
 def _settings(symbol: mx.sym.Symbol) -> Tuple[str, bool]:
     """Pooling convention of a net, and whether it scales layers by a constant."""
-    nodes = json.loads(symbol.tojson())["nodes"]
-    full = any(node.get("attrs", {}).get("pooling_convention") == "full" for node in nodes)
-    return "full" if full else "valid", any(node["op"] == "_mul_scalar" for node in nodes)
+    nodes = graph_nodes(symbol)
+    return "full" if rounds_up(nodes) else "valid", any(node["op"] == "_mul_scalar" for node in nodes)
 
 
 def check_params(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Tuple
@@ -21,6 +20,7 @@ from .export import scores_symbol
 from .init import Params
 from .runtimes import run_gluon, run_opencv, run_torch
 from .sources import IMAGENET_MEAN, IMAGENET_STD
+from .symbols.layer_sizes import with_pad
 
 TOLERANCE = 1e-5  # of a score, relative to the largest
 AGREEMENT = 0.9999  # of the class maps, as a part of the pixels
@@ -103,10 +103,7 @@ def verify(source: str | Path, converted: Converted, checkpoint: Checkpoint, ima
 
 def _classifier(trunk: mx.sym.Symbol, converted: Converted) -> mx.sym.Symbol:
     """The trunk with the classifier's pad and, if there is one, its fc8: 224x224 to (N, classes, 1, 1)."""
-    graph = json.loads(trunk.tojson())
-    (conv1_1,) = (node for node in graph["nodes"] if node["name"] == "conv1_1")
-    conv1_1["attrs"]["pad"] = "(1, 1)"
-    symbol = mx.sym.load_json(json.dumps(graph))
+    symbol = with_pad(trunk, 0, 1)  # of its first layer, conv1_1
     if not converted.classifier:
         return symbol
     return mx.sym.Convolution(

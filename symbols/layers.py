@@ -64,15 +64,10 @@ def pool(x: Symbol, name: str, kernel: int = 2, pooling_convention: str = "valid
     Raises:
         FCNXSError: `pooling_convention` is neither.
     """
-    check_pooling_convention(pooling_convention)
-    settings = {"pooling_convention": "full"} if pooling_convention == "full" else {}
-    return mx.sym.Pooling(x, pool_type="max", kernel=(kernel, kernel), stride=(2, 2), name=name, **settings)
-
-
-def check_pooling_convention(pooling_convention: str) -> None:
-    """Raise an error unless it is 'valid' or 'full'."""
     if pooling_convention not in ("valid", "full"):
         raise FCNXSError(f"pooling_convention={pooling_convention!r}: want 'valid' or 'full'")
+    settings = {"pooling_convention": "full"} if pooling_convention == "full" else {}
+    return mx.sym.Pooling(x, pool_type="max", kernel=(kernel, kernel), stride=(2, 2), name=name, **settings)
 
 
 def lrn(x: Symbol, name: str) -> Symbol:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from ..compat import mxnet as mx
-from .nodes import setting
+from .nodes import rounds_up, setting
 
 
 def completed(symbol: mx.sym.Symbol) -> mx.sym.Symbol:
@@ -31,5 +31,4 @@ def completed(symbol: mx.sym.Symbol) -> mx.sym.Symbol:
             ):
                 attrs["adj"] = str(tuple(setting(x, "stride", axis, 1) - 1 for axis in (0, 1)))
                 changed = True
-    full = any(node.get("attrs", {}).get("pooling_convention") == "full" for node in nodes)
-    return mx.sym.load_json(json.dumps(graph)) if changed and not full else symbol
+    return mx.sym.load_json(json.dumps(graph)) if changed and not rounds_up(nodes) else symbol

@@ -31,6 +31,11 @@ def graph_nodes(symbol: mx.sym.Symbol) -> List[Node]:
     return json.loads(symbol.tojson())["nodes"]
 
 
+def rounds_up(nodes: List[Node]) -> bool:
+    """Whether a graph has the pooling convention 'full'."""
+    return any(node.get("attrs", {}).get("pooling_convention") == "full" for node in nodes)
+
+
 def image_inputs(node: Node) -> List[int]:
     """Numbers of the nodes whose cells become the node's: its first input, or all those that it joins."""
     inputs = [entry[0] for entry in node["inputs"]]

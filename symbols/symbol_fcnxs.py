@@ -5,7 +5,6 @@ By default FCN-32s, 16s and 8s equal what apache/mxnet 1.4.1 example/fcn-xs/symb
 
 from __future__ import annotations
 
-import json
 from ast import literal_eval
 from typing import Dict, Tuple
 
@@ -13,6 +12,7 @@ from ..compat import mxnet as mx
 from ..errors import FCNXSError
 from . import graph, layers
 from .layers import Symbol
+from .nodes import graph_nodes
 from .vgg16 import vgg16_pool3, vgg16_pool4, vgg16_score
 
 # Stride of the first net that has the skip; where it comes from, the upsampled scores, their sum.
@@ -173,7 +173,7 @@ def offset() -> Dict[str, Tuple[int, int]]:
     """Crop offsets of the three nets, (rows, columns) by the original's names, read off their graphs."""
     offsets = {}
     for name, build in FCNXS.items():
-        for node in json.loads(build().tojson())["nodes"]:
+        for node in graph_nodes(build()):
             if node["op"] == "Crop":
                 key = f"{name}_upscore" if node["name"] == "upscore" else node["name"]
                 offsets[key] = literal_eval(node["attrs"]["offset"])
