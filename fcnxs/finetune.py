@@ -15,8 +15,9 @@ from .compat import mxnet as mx
 from .data import IGNORE_LABEL, FileIter
 from .errors import FCNXSError
 from .init import check_params, init_from_fcnxs, init_from_vgg16, net_of
+from .metric import SegmentationMetric
 from .score import NAMES, or_none
-from .solver import SegmentationMetric, Solver
+from .solver import Solver
 from .stages import Stage, lineage
 from .symbols.symbol_fcnxs import FCNXS
 

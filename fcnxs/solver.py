@@ -1,18 +1,22 @@
-"""Training and evaluation of a net through MXNet's executor."""
+"""Training and evaluation of a net through MXNet's executor, on one device or several."""
 
 from __future__ import annotations
 
+import copy
 import logging
-from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Tuple
+from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Sequence
 
 import numpy as np
 
 from .compat import mxnet as mx
-from .data import IGNORE_LABEL, check_label
 from .errors import FCNXSError
-from .executors import Executors, check_size
-from .init import Params, check_params, is_input
-from .score import NAMES, confusion_matrix, scores
+from .executors import check_size
+from .init import ANY_SIZE, Params, check_params, is_input
+from .metric import count_batch
+from .replica import Batch, Replica
+
+# Key-value stores that leave the update to the worker; dist_async does not.
+KVSTORES = ("local", "device", "nccl", "dist_sync", "dist_device_sync")
 
 
 class BatchEndParam(NamedTuple):
@@ -23,66 +27,38 @@ class BatchEndParam(NamedTuple):
     eval_metric: mx.metric.EvalMetric
 
 
-class SegmentationMetric(mx.metric.EvalMetric):
-    """Mean loss per pixel and the four scores; pixels labelled 255 are left out.
-
-    `update` takes whole labels (N, H, W) or (N, H*W) and probabilities (N, C, H, W).
-    """
-
-    def __init__(self, numclass: int) -> None:
-        self.numclass = numclass
-        super().__init__("segmentation")
-
-    def reset(self) -> None:
-        """Forget all that was counted."""
-        self.matrix = np.zeros((self.numclass, self.numclass), np.int64)
-        self.loss_sum = 0.0
-
-    def update(self, labels: List[mx.nd.NDArray], preds: List[mx.nd.NDArray]) -> float:
-        """Count one batch, and return its mean loss per pixel."""
-        label, probabilities = labels[0], preds[0].reshape((0, 0, -1))  # (N, C, H*W)
-        label = label.reshape((label.shape[0], -1)).as_in_context(probabilities.context)  # (N, H*W)
-        of_truth = mx.nd.pick(probabilities, label, axis=1).asnumpy()
-        prediction = mx.nd.argmax(probabilities, axis=1).asnumpy()
-        truth = label.asnumpy()
-        losses = -np.log(np.maximum(of_truth[truth != IGNORE_LABEL], 1e-37))
-        self.loss_sum += float(losses.sum(dtype=np.float64))
-        self.matrix += confusion_matrix(truth, prediction, self.numclass)
-        return float(losses.mean()) if losses.size else float("nan")
-
-    def get(self) -> Tuple[List[str], List[float]]:
-        """Names and values: the mean loss per pixel, then the four scores."""
-        result, pixels = scores(self.matrix), self.matrix.sum()
-        loss = self.loss_sum / pixels if pixels else float("nan")
-        return ["loss", *NAMES], [loss, *(getattr(result, name) for name in NAMES)]
-
-
 class Solver:
-    """Train and evaluate one net on one device, an image a step, each of its own size.
+    """Train and evaluate one net; each device takes its own images, of their own sizes.
+
+    A step's gradients are summed over its batches, devices and machines and divided by the number of
+    images; each device updates its own copy of the parameters, so that all copies stay the same.
 
     Args:
         symbol: net whose output is a SoftmaxOutput with multi_output, as `fcnxs.symbols` builds it.
-        ctx: device; None is the CPU.
+        ctx: device, or devices; None is the CPU.
         begin_epoch, num_epoch: `fit` trains epochs begin_epoch to num_epoch - 1.
-        arg_params, aux_params: parameters by name. Those on `ctx` are trained in place.
+        arg_params, aux_params: parameters by name. Those on the (first) device are trained in place.
         optimizer: name of an MXNet optimizer, or one made already.
         fixed: parameters that are not trained.
         lr_mult, wd_mult: factors of single parameters' learning rate and weight decay.
         unnormalised: multiply each image's gradient by its H*W, by which SoftmaxOutput divides: the
             loss is then summed over pixels, as Caffe's.
+        kvstore: MXNet's name of one, or one made already, that sums gradients over devices and machines.
+            One device of one machine needs none.
         **kwargs: of the optimizer (learning_rate, momentum, wd, ...).
 
-    Source: the arguments but `fixed` to `unnormalised`, and those of `fit`, are those of apache/mxnet
+    Source: the arguments but `fixed` to `kvstore`, and those of `fit`, are those of apache/mxnet
     1.4.1 example/fcn-xs/solver.py.
 
     Raises:
-        FCNXSError: a parameter is missing or has another shape than the net's (when training begins).
+        FCNXSError: a device is given twice; or, when training begins, a parameter is missing or has another
+            shape than the net's.
     """
 
     def __init__(
         self,
         symbol: mx.sym.Symbol,
-        ctx: mx.Context | None = None,
+        ctx: mx.Context | Sequence[mx.Context] | None = None,
         begin_epoch: int = 0,
         num_epoch: int | None = None,
         arg_params: Params | None = None,
@@ -93,17 +69,34 @@ class Solver:
         lr_mult: Dict[str, float] | None = None,
         wd_mult: Dict[str, float] | None = None,
         unnormalised: bool = False,
+        kvstore: str | mx.kv.KVStore = "local",
         **kwargs: Any,  # noqa: ANN401  (an optimizer's arguments are of any type)
     ) -> None:
         self.symbol = symbol
-        self.ctx = mx.cpu() if ctx is None else ctx
+        self.devices = [ctx or mx.cpu()] if ctx is None or isinstance(ctx, mx.Context) else list(ctx)
+        if not self.devices or len(set(self.devices)) < len(self.devices):
+            raise FCNXSError(f"devices {', '.join(map(str, self.devices))}: want some, each once")
         self.begin_epoch, self.num_epoch = begin_epoch, num_epoch
-        self.arg_params, self.aux_params = _on(self.ctx, arg_params), _on(self.ctx, aux_params)
         self.optimizer, self.kwargs = optimizer, kwargs
-        self.fixed, self.unnormalised = frozenset(fixed), unnormalised
+        self.fixed, self.unnormalised, self.kvstore = frozenset(fixed), unnormalised, kvstore
         self.lr_mult, self.wd_mult = lr_mult or {}, wd_mult or {}
-        self._updater: Callable | None = None
-        self._executors: Executors | None = None
+        arguments, args, auxs = symbol.list_arguments(), arg_params or {}, aux_params or {}
+        args = {name: array for name, array in args.items() if name in arguments and not is_input(name)}
+        self.replicas = [
+            Replica(symbol, ctx, _on(ctx, args), _on(ctx, auxs), self.fixed, self._make_optimizer())
+            for ctx in self.devices
+        ]
+        self._kv: mx.kv.KVStore | None = None
+
+    @property
+    def arg_params(self) -> Params:
+        """Parameters, on the first device."""
+        return self.replicas[0].arg_params
+
+    @property
+    def aux_params(self) -> Params:
+        """Auxiliary states, on the first device."""
+        return self.replicas[0].aux_params
 
     def fit(
         self,
@@ -113,19 +106,20 @@ class Solver:
         grad_req: str = "write",
         epoch_end_callback: Callable | List[Callable] | None = None,
         batch_end_callback: Callable | List[Callable] | None = None,
-        kvstore: str = "local",
+        kvstore: str | mx.kv.KVStore | None = None,
         logger: logging.Logger | None = None,
     ) -> None:
         """Train for the epochs given at construction, and evaluate after each.
 
         Args:
             train_data, eval_data: give dicts of arrays by `data_name` and `label_name`, as `FileIter`.
+                A step takes one for each device.
             eval_metric: a `SegmentationMetric`, or any metric of MXNet's; the latter is given the
                 pixels that count, as labels (M,) and probabilities (M, C).
             grad_req: "write"; or "null" to train nothing.
             epoch_end_callback: called with (epoch, symbol, arg_params, aux_params).
             batch_end_callback: called with a `BatchEndParam`; nbatch counts from 1.
-            kvstore: accepted for the original's sake; one device needs none.
+            kvstore: instead of the one given at construction.
             logger: default is that of this module.
         """
         logger = logger or logging.getLogger(__name__)
@@ -133,13 +127,14 @@ class Solver:
             raise FCNXSError("num_epoch is not given: until which epoch shall fit train?")
         if grad_req not in ("write", "null"):
             raise FCNXSError(f"grad_req={grad_req!r}: want 'write' or 'null'")
+        self.kvstore = kvstore or self.kvstore
         metric = mx.metric.create(eval_metric)
-        logger.info("training on %s", self.ctx)
+        logger.info("training on %s", ", ".join(map(str, self.devices)))
         for epoch in range(self.begin_epoch, self.num_epoch):
             train_data.reset()
             metric.reset()
-            for nbatch, batch in enumerate(train_data, 1):
-                self.step(batch, train_data, metric, update=grad_req == "write")
+            for nbatch, batches in enumerate(_groups(train_data, len(self.devices)), 1):
+                self.step(batches, train_data, metric, update=grad_req == "write")
                 for callback in _callbacks(batch_end_callback):
                     callback(BatchEndParam(epoch, nbatch, metric))
             logger.info("Epoch[%d] Train: %s", epoch, _text(metric))
@@ -151,94 +146,147 @@ class Solver:
 
     def step(
         self,
-        batch: Dict[str, np.ndarray],
+        batches: Batch | Sequence[Batch],
         train_data: mx.io.DataIter,
         metric: mx.metric.EvalMetric | None = None,
         update: bool = True,
-    ) -> float | None:
-        """One step on one batch of `train_data`: forward, backward, update.
+        images: int | None = None,
+    ) -> float:
+        """One step on one batch of `train_data`, or on several: forward, backward, one update.
+
+        Args:
+            batches: the first goes to the first device, and so on; more batches than devices accumulate.
+                On several machines it may be empty.
+            images: number of images of this step on all machines; None: each has as many as this one.
 
         Returns:
-            what `metric.update` returned: of a `SegmentationMetric` the batch's mean loss per pixel,
-            before the update.
+            mean over the batches of what `metric.update` returned: of a `SegmentationMetric` its mean loss
+            per pixel, before the update. NaN if no pixel counted, or the metric returns nothing.
         """
-        executor = self._forward(batch, train_data, is_train=True)
-        if update:
-            executor.backward()
-            batch_size, _, height, width = batch[train_data.data_name].shape
-            self._update((height * width if self.unnormalised else 1) / batch_size)
-        return _count(metric, batch[train_data.label_name], executor.outputs[0])
+        batches = [batches] if isinstance(batches, dict) else list(batches)
+        self._begin(train_data, batches)
+        names, count = (train_data.data_name, train_data.label_name), len(self.replicas)
+        if images is None:
+            images = sum(len(batch[names[0]]) for batch in batches) * (self._kv.num_workers if self._kv else 1)
+        weights = [_pixels(batch[names[0]]) if self.unnormalised else 1 for batch in batches]
+        alone = len(batches) == 1 and self._kv is None  # its weight is then a factor of the update
+        values: List[float | None] = []
+        for first in range(0, max(len(batches), 1), count):
+            running = []
+            for replica, batch, weight in zip(self.replicas, batches[first:], weights[first:]):
+                executor = replica.forward(batch, names, _where(batch, train_data), is_train=True)
+                if update:
+                    replica.backward(executor, 1 if alone else weight, first == 0, len(batches) <= count)
+                running.append((batch, executor))
+            if update and first + count >= len(batches):
+                self._update(len(batches), (weights[0] if alone else 1) / images)
+            values += [count_batch(metric, batch[names[1]], executor.outputs[0]) for batch, executor in running]
+        losses = [value for value in values if value is not None and not np.isnan(value)]
+        return sum(losses) / len(losses) if losses else float("nan")
 
-    def evaluate(self, eval_data: mx.io.DataIter, metric: mx.metric.EvalMetric) -> None:
-        """Count all of `eval_data` with the current parameters into `metric`, which is reset before."""
+    def evaluate(
+        self,
+        eval_data: mx.io.DataIter,
+        metric: mx.metric.EvalMetric,
+        on_batch: Callable[[Batch, mx.nd.NDArray], None] | None = None,
+    ) -> None:
+        """Count all of `eval_data` with the current parameters into `metric`, which is reset before.
+
+        Args:
+            on_batch: told each batch and its probabilities (N, C, H, W), in order.
+        """
         eval_data.reset()
         metric.reset()
-        for batch in eval_data:
-            executor = self._forward(batch, eval_data, is_train=False)
-            _count(metric, batch[eval_data.label_name], executor.outputs[0])
+        names = (eval_data.data_name, eval_data.label_name)
+        for batches in _groups(eval_data, len(self.replicas)):
+            self._begin(eval_data, batches)
+            executors = [
+                replica.forward(batch, names, _where(batch, eval_data), is_train=False)
+                for replica, batch in zip(self.replicas, batches)
+            ]
+            for batch, executor in zip(batches, executors):
+                count_batch(metric, batch[names[1]], executor.outputs[0])
+                if on_batch is not None:
+                    on_batch(batch, executor.outputs[0])
 
-    def _forward(
-        self, batch: Dict[str, np.ndarray], data: mx.io.DataIter, is_train: bool
-    ) -> mx.executor.Executor:
-        image, label = batch[data.data_name], batch[data.label_name]
-        where = getattr(data, "current", "an image")
-        if self._executors is None:
-            self._executors = self._bind(data, image.shape, where)
-        executor = self._executors.get(data.data_name, image.shape, where)
-        check_label(np.asarray(label), executor.outputs[0].shape[1], f"{where}: {data.label_name}")
-        executor.arg_dict[data.data_name][:] = image
-        label_array = executor.arg_dict[data.label_name]
-        label_array[:] = np.reshape(label, label_array.shape)
-        executor.forward(is_train=is_train)
-        return executor
-
-    def _bind(self, data: mx.io.DataIter, shape: Tuple[int, ...], where: object) -> Executors:
-        """Check the parameters against the net, and give those that are trained a gradient."""
-        names = self.symbol.list_arguments()
-        for name in (data.data_name, data.label_name):
-            if name not in names:
-                raise FCNXSError(f"the net has no input {name!r}; its arguments are {', '.join(names)}")
-        inputs = (data.data_name, data.label_name)
-        check_size(self.symbol, data.data_name, shape, where)
+    def _begin(self, data: mx.io.DataIter, batches: Sequence[Batch]) -> None:
+        """Before the first pass: check the parameters against the net, allocate, connect."""
+        if self.replicas[0].executors is not None:
+            return
+        arguments, inputs = self.symbol.list_arguments(), (data.data_name, data.label_name)
+        for name in inputs:
+            if name not in arguments:
+                raise FCNXSError(f"the net has no input {name!r}; its arguments are {', '.join(arguments)}")
+        shape = batches[0][data.data_name].shape if batches else ANY_SIZE
+        check_size(self.symbol, data.data_name, shape, _where(batches[0], data) if batches else "an image")
         check_params(self.symbol, self.arg_params, self.aux_params, "Solver", inputs, shape)
-        self.arg_params = {name: array for name, array in self.arg_params.items() if name in names}
-        grads = {
-            name: mx.nd.zeros(array.shape, self.ctx)
-            for name, array in self.arg_params.items()
-            if name not in self.fixed
-        }
-        return Executors(self.symbol, self.ctx, self.arg_params, self.aux_params, grads)
+        self._kv = self.connect()
+        for replica in self.replicas:
+            replica.bind()
+        if self._kv is not None:
+            for i, name in enumerate(self.replicas[0].trained):
+                self._kv.init(i, mx.nd.zeros(self.arg_params[name].shape))
 
-    def _update(self, rescale_grad: float) -> None:
-        if self._updater is None:
-            if isinstance(self.optimizer, str):
-                self.optimizer = mx.optimizer.create(self.optimizer, **self.kwargs)
-            if self.lr_mult:
-                self.optimizer.set_lr_mult(self.lr_mult)
-            if self.wd_mult:
-                self.optimizer.set_wd_mult(self.wd_mult)
-            self._updater = mx.optimizer.get_updater(self.optimizer)
-        self.optimizer.rescale_grad = rescale_grad
-        for name, grad in self._executors.grads.items():
-            self._updater(name, grad, self.arg_params[name])
+    def connect(self) -> mx.kv.KVStore | None:
+        """Key-value store that sums gradients: made now, if there is more than one device or machine."""
+        if isinstance(self.kvstore, str) and self.kvstore not in KVSTORES:
+            raise FCNXSError(f"kvstore {self.kvstore!r}: want one of {', '.join(KVSTORES)}")
+        if isinstance(self.kvstore, str) and (len(self.replicas) > 1 or "dist" in self.kvstore):
+            try:
+                self.kvstore = mx.kv.create(self.kvstore)
+            except mx.MXNetError as error:
+                what = str(error).strip().splitlines()[-1]
+                raise FCNXSError(f"kvstore {self.kvstore!r}: this MXNet cannot make it: {what}") from None
+        return None if isinstance(self.kvstore, str) else self.kvstore
+
+    def _update(self, batches: int, rescale_grad: float) -> None:
+        """Sum the gradients of this step, and update every copy of the parameters."""
+        only = batches <= len(self.replicas)
+        gradients = [replica.gradients(batches > i, only) for i, replica in enumerate(self.replicas)]
+        if self._kv is not None:
+            for i, of_devices in enumerate(map(list, zip(*gradients))):
+                self._kv.push(i, of_devices, priority=-i)
+                self._kv.pull(i, of_devices, priority=-i)
+        for replica, grads in zip(self.replicas, gradients):
+            replica.update(grads, rescale_grad)
+
+    def _make_optimizer(self) -> mx.optimizer.Optimizer:
+        """Optimizer of one device."""
+        if isinstance(self.optimizer, str):
+            optimizer = mx.optimizer.create(self.optimizer, **self.kwargs)
+        else:
+            optimizer = self.optimizer if len(self.devices) == 1 else copy.deepcopy(self.optimizer)
+        if self.lr_mult:
+            optimizer.set_lr_mult(self.lr_mult)
+        if self.wd_mult:
+            optimizer.set_wd_mult(self.wd_mult)
+        return optimizer
 
 
-def _on(ctx: mx.Context, params: Params | None) -> Params:
-    return {name: array.as_in_context(ctx) for name, array in (params or {}).items() if not is_input(name)}
+def _on(ctx: mx.Context, params: Params) -> Params:
+    return {name: array.as_in_context(ctx) for name, array in params.items()}
 
 
-def _count(
-    metric: mx.metric.EvalMetric | None, label: np.ndarray, probabilities: mx.nd.NDArray
-) -> float | None:
-    """Update a metric: one of MXNet's with the pixels that count alone."""
-    if metric is None:
-        return None
-    if isinstance(metric, SegmentationMetric):
-        return metric.update([mx.nd.array(label)], [probabilities])
-    label = np.reshape(label, -1)
-    counted = label != IGNORE_LABEL
-    pixels = probabilities.asnumpy().transpose(0, 2, 3, 1).reshape(label.size, -1)  # (N*H*W, C)
-    return metric.update([mx.nd.array(label[counted])], [mx.nd.array(pixels[counted])])
+def _groups(data: Iterable[Batch], size: int) -> Iterator[List[Batch]]:
+    """Batches, so many at a time; the last may be fewer."""
+    group: List[Batch] = []
+    for batch in data:
+        group.append(batch)
+        if len(group) == size:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+def _where(batch: Batch, data: mx.io.DataIter) -> object:
+    """Image files of a batch, for messages."""
+    files = getattr(batch, "files", None)
+    return ", ".join(files) if files else getattr(data, "current", "an image")
+
+
+def _pixels(image: np.ndarray) -> int:
+    return image.shape[2] * image.shape[3]
 
 
 def _callbacks(callback: Callable | List[Callable] | None) -> List[Callable]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from fcnxs import compat
 
@@ -20,6 +21,9 @@ from fcnxs.init import is_input  # noqa: E402
 from fcnxs.shapes import write_voc  # noqa: E402
 from fcnxs.tools.main import main  # noqa: E402
 from fcnxs.tools.parity import random_blobs  # noqa: E402
+
+settings.register_profile("untimed", deadline=None)  # how long a test takes depends on the machine
+settings.load_profile("untimed")
 
 WIDTH, FC = 1 / 16, 16  # of the nets in most tests: 4, 8, 16, 32, 32 channels
 

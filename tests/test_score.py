@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from fcnxs.compat import mxnet as mx
+from fcnxs.metric import SegmentationMetric
 from fcnxs.score import confusion_matrix, scores
-from fcnxs.solver import SegmentationMetric
 
 CLASSES = 4
 truths = arrays(np.uint8, (6, 5), elements=st.sampled_from([0, 1, 2, 3, 255]))

@@ -14,7 +14,8 @@ from fcnxs.data import FileIter
 from fcnxs.executors import Executors
 from fcnxs.finetune import make_solver
 from fcnxs.init import init_from_fcnxs, init_from_vgg16
-from fcnxs.solver import SegmentationMetric, Solver
+from fcnxs.metric import SegmentationMetric
+from fcnxs.solver import Solver
 from fcnxs.stages import RECIPES
 from fcnxs.symbols import NETS, get_fcn8s_symbol, get_fcn16s_symbol, get_fcn32s_symbol
 from fcnxs.symbols.symbol_fcnxs import FCNXS
@@ -117,7 +118,7 @@ def test_a_step_of_the_caffe_recipe_equals_a_float64_reference(name, ctx):
             np.testing.assert_array_equal(value, before[key])
             continue
         gradient = label.size * grads[key]  # of the sum over pixels; the graph's is of their mean
-        given = label.size * solver._executors.grads[key].asnumpy()
+        given = label.size * solver.replicas[0].executors.grads[key].asnumpy()
         np.testing.assert_allclose(given, gradient, atol=1e-4 * np.abs(gradient).max(), err_msg=key)
         double_rate, decay = (2, 0) if key.endswith("_bias") else (1, 50)
         change = -1e-5 * double_rate * (gradient + decay * before[key])

@@ -126,7 +126,8 @@ def _train_part(args: argparse.Namespace) -> int:
 
     from ..compat import mxnet as mx
     from ..init import init_from_vgg16
-    from ..solver import SegmentationMetric, Solver
+    from ..metric import SegmentationMetric
+    from ..solver import Solver
     from ..symbols import get_fcn8s_symbol, get_vgg16fc_symbol
 
     ctx = options.device(args.gpus)

@@ -1,0 +1,68 @@
+"""The loss and the scores of a net, counted batch by batch, as a metric of MXNet's."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, Tuple
+
+import numpy as np
+
+from .compat import mxnet as mx
+from .data import IGNORE_LABEL
+from .score import NAMES, confusion_matrix, scores
+
+
+class SegmentationMetric(mx.metric.EvalMetric):
+    """Mean loss per pixel and the four scores; pixels labelled 255 are left out.
+
+    `update` takes whole labels (N, H, W) or (N, H*W) and probabilities (N, C, H, W).
+    """
+
+    def __init__(self, numclass: int) -> None:
+        self.numclass = numclass
+        super().__init__("segmentation")
+
+    def reset(self) -> None:
+        """Forget all that was counted."""
+        self.matrix = np.zeros((self.numclass, self.numclass), np.int64)
+        self.loss_sum = 0.0
+
+    def update(self, labels: List[mx.nd.NDArray], preds: List[mx.nd.NDArray]) -> float:
+        """Count one batch, and return its mean loss per pixel."""
+        label, probabilities = labels[0], preds[0].reshape((0, 0, -1))  # (N, C, H*W)
+        label = label.reshape((label.shape[0], -1)).as_in_context(probabilities.context)  # (N, H*W)
+        of_truth = mx.nd.pick(probabilities, label, axis=1).asnumpy()
+        prediction = mx.nd.argmax(probabilities, axis=1).asnumpy()
+        truth = label.asnumpy()
+        losses = -np.log(np.maximum(of_truth[truth != IGNORE_LABEL], 1e-37))
+        self.loss_sum += float(losses.sum(dtype=np.float64))
+        self.matrix += confusion_matrix(truth, prediction, self.numclass)
+        return float(losses.mean()) if losses.size else float("nan")
+
+    def get(self) -> Tuple[List[str], List[float]]:
+        """Names and values: the mean loss per pixel, then the four scores."""
+        result, pixels = scores(self.matrix), self.matrix.sum()
+        loss = self.loss_sum / pixels if pixels else float("nan")
+        return ["loss", *NAMES], [loss, *(getattr(result, name) for name in NAMES)]
+
+    def state(self) -> Dict[str, Any]:
+        """What was counted, as JSON has it, exactly."""
+        return {"loss_sum": self.loss_sum, "matrix": self.matrix.tolist()}
+
+    def restore(self, state: Dict[str, Any]) -> None:
+        """Go on from what `state` gave."""
+        self.loss_sum = float(state["loss_sum"])
+        self.matrix = np.array(state["matrix"], np.int64).reshape(self.numclass, self.numclass)
+
+
+def count_batch(
+    metric: mx.metric.EvalMetric | None, label: np.ndarray, probabilities: mx.nd.NDArray
+) -> float | None:
+    """Update a metric with a batch, one of MXNet's with the pixels that count alone; what it returned."""
+    if metric is None:
+        return None
+    if isinstance(metric, SegmentationMetric):
+        return metric.update([mx.nd.array(label)], [probabilities])
+    label = np.reshape(label, -1)
+    counted = label != IGNORE_LABEL
+    pixels = probabilities.asnumpy().transpose(0, 2, 3, 1).reshape(label.size, -1)  # (N*H*W, C)
+    return metric.update([mx.nd.array(label[counted])], [mx.nd.array(pixels[counted])])
