@@ -6,15 +6,13 @@ colours, where the weights come from.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import platform
-import tempfile
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Tuple
+from typing import Callable, Dict, List, Tuple
 
 import numpy as np
 
@@ -22,8 +20,9 @@ from . import __version__
 from .compat import mxnet as mx
 from .data import IGNORE_LABEL, VGG_MEAN, reason
 from .errors import FCNXSError
+from .files import last_line, sha256_of, write_arrays, write_json, written_whole
 from .init import Params, is_input
-from .mxnet_params import load_params
+from .mxnet_params import check_whole, load_params
 from .symbols.legacy import completed
 
 
@@ -49,6 +48,7 @@ class Meta:
         ignore_label: label of pixels that do not count.
         source: {"file", "sha256"} of the weights that these were made from.
         versions: of the packages that wrote them.
+        checksums: SHA-256 of the files beside it, by name: what was written last, and before that.
     """
 
     classes: List[str] | None = None
@@ -58,6 +58,7 @@ class Meta:
     ignore_label: int = IGNORE_LABEL
     source: Dict[str, str] | None = None
     versions: Dict[str, str] = field(default_factory=versions)
+    checksums: Dict[str, List[str]] = field(default_factory=dict, compare=False)
 
 
 @dataclass
@@ -79,7 +80,7 @@ def load(prefix: str | os.PathLike[str], epoch: int, ctx: mx.Context | None = No
     versions are completed (`symbols/legacy.py`).
 
     Raises:
-        FCNXSError: a file is missing or cannot be read.
+        FCNXSError: a file is missing, cannot be read, or is not what was written, by its checksum.
     """
     prefix = os.fspath(prefix)
     symbol_file, params_file = Path(f"{prefix}-symbol.json"), Path(f"{prefix}-{epoch:04d}.params")
@@ -87,10 +88,17 @@ def load(prefix: str | os.PathLike[str], epoch: int, ctx: mx.Context | None = No
         if not file.is_file():
             hint = "; PREFIX goes without -symbol.json and -0000.params" if Path(prefix).is_file() else ""
             raise FCNXSError(f"{file}: no such file (of checkpoint {prefix}, epoch {epoch}){hint}")
-    symbol = completed(load_symbol(symbol_file))
-    arg_params, aux_params = _load_params(params_file, ctx)
     meta_file = Path(f"{prefix}-meta.json")
     meta = read_meta(meta_file) if meta_file.exists() else None
+    symbol = completed(load_symbol(symbol_file))
+    check_whole(params_file)
+    for file in (symbol_file, params_file):
+        if meta and file.name in meta.checksums and sha256_of(file) not in meta.checksums[file.name]:
+            raise FCNXSError(
+                f"{file}: damaged, or changed since it was written: {meta_file} has another checksum of it "
+                "(if it was changed on purpose, remove that)"
+            )
+    arg_params, aux_params = load_arrays(params_file, ctx)
     return Checkpoint(symbol, arg_params, aux_params, meta or Meta(), params_file, meta is not None)
 
 
@@ -103,12 +111,12 @@ def load_symbol(file: Path) -> mx.sym.Symbol:
     try:
         json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        what = "it is not text" if isinstance(error, UnicodeDecodeError) else _last_line(error)
+        what = "it is not text" if isinstance(error, UnicodeDecodeError) else last_line(error)
         raise FCNXSError(f"{file}: not a symbol JSON: {what}") from None
     try:
         return mx.sym.load(str(file))
     except (mx.MXNetError, ValueError) as error:
-        raise FCNXSError(f"{file}: not a symbol that MXNet reads: {_last_line(error)}") from None
+        raise FCNXSError(f"{file}: not a symbol that MXNet reads: {last_line(error)}") from None
 
 
 def save(
@@ -135,17 +143,24 @@ def save(
     _refuse_to_orphan(prefix, params_file, symbol)
     arrays = {f"arg:{name}": array for name, array in arg_params.items()}
     arrays.update({f"aux:{name}": array for name, array in aux_params.items()})
-    files = [params_file, Path(f"{prefix}-symbol.json"), Path(f"{prefix}-meta.json")]
-    with written_whole(*files) as (params_part, symbol_part, meta_part):
-        try:
-            mx.nd.save(str(params_part), arrays)
-            symbol.save(str(symbol_part))
-        except mx.MXNetError as error:
-            raise OSError(_last_line(error)) from None
-        write_json(meta_part, asdict(replace(meta, versions=versions())))
+    symbol_file, meta_file = Path(f"{prefix}-symbol.json"), Path(f"{prefix}-meta.json")
+    with written_whole(meta_file, symbol_file, params_file) as (meta_part, symbol_part, params_part):
+        write_arrays(params_part, arrays)
+        symbol_part.write_text(symbol.tojson(), encoding="utf-8")
+        checksums = _checksums(meta_file, symbol_part, params_part)
+        write_json(meta_part, asdict(replace(meta, versions=versions(), checksums=checksums)))
         if check is not None:
             check(params_part.parent / Path(prefix).name)
     return params_file
+
+
+def _checksums(meta_file: Path, *parts: Path) -> Dict[str, List[str]]:
+    """Checksums for a meta file that will be there a moment before the new files take their places."""
+    old: Dict[str, List[str]] = {}
+    with suppress(FCNXSError):
+        old = read_meta(meta_file).checksums
+    there = {name: sums for name, sums in old.items() if (meta_file.parent / name).is_file()}
+    return {**there, **{part.name: [sha256_of(part), *there.get(part.name, [])[:1]] for part in parts}}
 
 
 def _refuse_to_orphan(prefix: str, params_file: Path, symbol: mx.sym.Symbol) -> None:
@@ -168,8 +183,11 @@ def read_meta(file: Path) -> Meta:
     """
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-        meta = Meta(**{key: content[key] for key in Meta.__dataclass_fields__})
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        meta = Meta(**{key: content[key] for key in Meta.__dataclass_fields__ if key != "checksums"})
+        checksums = content.get("checksums", {})  # older files have none
+        if not all(isinstance(sums, list) for sums in checksums.values()):
+            raise ValueError("checksums: want lists of them by name of file")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         what = f"lacks {error}" if isinstance(error, KeyError) else reason(error)
         raise FCNXSError(f"{file}: not a meta file of a checkpoint: {what}") from None
     numbers = isinstance(meta.mean, list) and all(type(value) in (int, float) for value in meta.mean)
@@ -184,7 +202,7 @@ def read_meta(file: Path) -> Meta:
             raise FCNXSError(
                 f"{file}: want a list of names as classes, and a colour (R, G, B) for each as palette"
             )
-    return replace(meta, mean=tuple(map(float, meta.mean)))
+    return replace(meta, mean=tuple(map(float, meta.mean)), checksums=checksums)
 
 
 def _is_colour(colour: object) -> bool:
@@ -193,50 +211,15 @@ def _is_colour(colour: object) -> bool:
 
 def source_of(file: str | os.PathLike[str]) -> Dict[str, str]:
     """Name and SHA-256 of a file of weights, for `Meta.source`."""
-    digest = hashlib.sha256()
-    with open(file, "rb") as stream:
-        for block in iter(lambda: stream.read(1 << 20), b""):
-            digest.update(block)
-    return {"file": Path(file).name, "sha256": digest.hexdigest()}
+    return {"file": Path(file).name, "sha256": sha256_of(file)}
 
 
-@contextmanager
-def written_whole(*files: Path) -> Iterator[List[Path]]:
-    """Give a temporary path for each file, all of one folder; when the block succeeds, they move there.
-
-    When the block fails, or is interrupted, nothing has changed. The temporary paths have the files'
-    names, in a folder beside them, so that taking their places is one rename for each.
+def load_arrays(file: Path, ctx: mx.Context | None = None) -> Tuple[Params, Params]:
+    """Parameters and auxiliary states of a file of parameters.
 
     Raises:
-        FCNXSError: a file cannot be written.
+        FCNXSError: it cannot be read, or names something else.
     """
-    folder = files[0].parent
-    for file in files:
-        if file.is_dir() or not file.name:
-            raise FCNXSError(f"{file}: cannot write: it is a folder")
-    made = [parent for parent in (folder, *folder.parents) if not parent.exists()]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".fcnxs-", dir=folder) as beside:
-            parts = [Path(beside) / file.name for file in files]
-            yield parts
-            for part, file in zip(parts, files):
-                os.replace(part, file)
-        made = []
-    except OSError as error:
-        raise FCNXSError(f"{files[0]}: cannot write: {_last_line(error)}") from None
-    finally:
-        for parent in made:
-            with suppress(OSError):
-                parent.rmdir()
-
-
-def write_json(file: Path, content: Any) -> None:  # noqa: ANN401  (whatever JSON takes)
-    """Write indented JSON; NaN is refused."""
-    file.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
-
-
-def _load_params(file: Path, ctx: mx.Context | None) -> Tuple[Params, Params]:
     params = {"arg": {}, "aux": {}}
     for key, array in load_params(file).items():
         kind, _, name = key.partition(":")
@@ -247,9 +230,3 @@ def _load_params(file: Path, ctx: mx.Context | None) -> Tuple[Params, Params]:
         if not is_input(name):
             params[kind][name] = array if ctx is None else array.as_in_context(ctx)
     return params["arg"], params["aux"]
-
-
-def _last_line(error: Exception) -> str:
-    """The line of an error that says something: MXNet's begin with a stack trace."""
-    lines = [line.strip() for line in reason(error).splitlines() if line.strip()]
-    return lines[-1].replace("Error: ", "") if lines else type(error).__name__

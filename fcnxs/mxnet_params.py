@@ -19,6 +19,7 @@ LIST_MAGIC, V1, V2, V3 = 0x112, 0xF993FAC8, 0xF993FAC9, 0xF993FACA
 # Bytes of a value, by MXNet's number of its type: float32, 64, 16, uint8, int32, 8, 64, bool, bfloat16.
 SIZES = {0: 4, 1: 8, 2: 2, 3: 1, 4: 4, 5: 1, 6: 8, 7: 1, 12: 2}
 MOST_DIMENSIONS = 32
+NOT_PARAMS = "not a file of MXNet parameters, or damaged"
 
 
 def load_params(file: str | Path) -> Dict[str, mx.nd.NDArray]:
@@ -27,14 +28,26 @@ def load_params(file: str | Path) -> Dict[str, mx.nd.NDArray]:
     Raises:
         FCNXSError: it is not a file of named arrays of MXNet, or damaged.
     """
+    check_whole(file)
+    try:
+        return dict(mx.nd.load(str(file)).items())
+    except (mx.MXNetError, AttributeError, OSError, UnicodeDecodeError) as error:
+        what = str(error).strip().splitlines()[-1]
+        what = "its arrays have no names" if isinstance(error, AttributeError) else what  # but are a list
+        raise FCNXSError(f"{file}: {NOT_PARAMS}: {what}") from None
+
+
+def check_whole(file: str | Path) -> None:
+    """Walk over what a file declares.
+
+    Raises:
+        FCNXSError: it is not a file of MXNet's arrays, or cut off.
+    """
     try:
         with open(file, "rb") as stream:
             _walk(stream, os.fstat(stream.fileno()).st_size)
-        return dict(mx.nd.load(str(file)).items())
-    except (_DamagedError, mx.MXNetError, AttributeError, OSError, UnicodeDecodeError) as error:
-        what = str(error).strip().splitlines()[-1]
-        what = "its arrays have no names" if isinstance(error, AttributeError) else what  # but are a list
-        raise FCNXSError(f"{file}: not a file of MXNet parameters, or damaged: {what}") from None
+    except (_DamagedError, OSError) as error:
+        raise FCNXSError(f"{file}: {NOT_PARAMS}: {error}") from None
 
 
 class _DamagedError(Exception):

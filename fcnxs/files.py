@@ -1,0 +1,95 @@
+"""Files that are whole or absent: written beside, flushed to disk, renamed; and their checksums."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Dict, Iterator, List
+
+from .compat import mxnet as mx
+from .data import reason
+from .errors import FCNXSError
+from .mxnet_params import check_whole
+
+BESIDE = ".fcnxs-"  # how folders of files that are being written are called
+
+
+@contextmanager
+def written_whole(*files: Path) -> Iterator[List[Path]]:
+    """Give a temporary path for each file, all of one folder; when the block succeeds, they move there.
+
+    When the block fails, or is interrupted, nothing has changed. The temporary paths have the files'
+    names, in a folder beside them; they are flushed to disk, and take their places in the order given, by
+    one rename for each: who finds the last one finds all.
+
+    Raises:
+        FCNXSError: a file cannot be written.
+    """
+    folder = files[0].parent
+    for file in files:
+        if file.is_dir() or not file.name:
+            raise FCNXSError(f"{file}: cannot write: it is a folder")
+    made = [parent for parent in (folder, *folder.parents) if not parent.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=BESIDE, dir=folder) as beside:
+            parts = [Path(beside) / file.name for file in files]
+            yield parts
+            for part in parts:
+                _flush(part)
+            for part, file in zip(parts, files):
+                os.replace(part, file)
+            _flush(folder)
+        made = []
+    except OSError as error:
+        raise FCNXSError(f"{files[-1]}: cannot write: {last_line(error)}") from None
+    finally:
+        for parent in made:
+            with suppress(OSError):
+                parent.rmdir()
+
+
+def write_arrays(file: Path, arrays: Dict[str, mx.nd.NDArray]) -> None:
+    """Write named arrays in MXNet's format.
+
+    Raises:
+        OSError: they cannot be written, to the last byte: MXNet does not tell of a disk that gets full.
+    """
+    try:
+        mx.nd.save(str(file), arrays)
+        check_whole(file)
+    except (mx.MXNetError, FCNXSError) as error:
+        raise OSError(f"{last_line(error)}; is the disk full?") from None
+
+
+def write_json(file: Path, content: Any) -> None:  # noqa: ANN401  (whatever JSON takes)
+    """Write indented JSON; NaN is refused."""
+    file.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+
+def sha256_of(file: str | os.PathLike[str]) -> str:
+    """SHA-256 of a file's content, in hexadecimal digits."""
+    digest = hashlib.sha256()
+    with open(file, "rb") as stream:
+        for block in iter(lambda: stream.read(1 << 20), b""):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def last_line(error: Exception) -> str:
+    """The line of an error that says something: MXNet's begin with a stack trace."""
+    lines = [line.strip() for line in reason(error).splitlines() if line.strip()]
+    return lines[-1].replace("Error: ", "") if lines else type(error).__name__
+
+
+def _flush(path: Path) -> None:
+    """Have the system write a file, or the names in a folder, to disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
