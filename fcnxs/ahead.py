@@ -12,10 +12,10 @@ Item = TypeVar("Item")
 def in_order(
     function: Callable[[Item], Any], items: Iterable[Item], workers: int, ahead: int
 ) -> Generator[Future, None, None]:
-    """Futures of `function(item)` in the order of the items, begun before they are asked for.
+    """Futures of `function(item)` in the order of the items, begun by threads before they are asked for.
 
-    At most `ahead` wait to be asked for. The threads start with the first future that is asked for. They end after the last, or when the
-    iterator is closed or garbage: what has not begun then never does.
+    At most `ahead` wait to be asked for. The threads start with the first future that is asked for, and
+    end after the last, or when the iterator is closed or garbage: what has not begun then never does.
     """
     pool = ThreadPoolExecutor(workers, thread_name_prefix="fcnxs-read")
     pending: Deque[Future] = deque()

@@ -86,11 +86,12 @@ def preprocess(image: np.ndarray, mean: Sequence[float] = VGG_MEAN) -> np.ndarra
     return np.ascontiguousarray(centred.transpose(2, 0, 1)[np.newaxis])
 
 
-def read_list(root_dir: PathLike, flist_name: PathLike, labels: bool = True) -> List[Tuple[Path, Path]]:
-    r"""Pairs of image and label files that a list names, all of them there; without `labels`, all images.
+def read_list(root_dir: PathLike, flist_name: PathLike, need: int = 2) -> List[Tuple[Path, Path]]:
+    r"""Pairs of image and label files that a list names.
 
     A `.lst` file has lines `index \t image \t label`, with paths relative to `root_dir`. A split file
     of the VOC layout has lines `name`, for JPEGImages/name.jpg and SegmentationClass/name.png.
+    `need` says how many files of a pair have to be there: 2, 1 (the image) or 0.
 
     Raises:
         FCNXSError: the list or a file is missing, a line has another form, or there is no line.
@@ -111,7 +112,7 @@ def read_list(root_dir: PathLike, flist_name: PathLike, labels: bool = True) -> 
                 f"{flist}, line {number}: {len(fields)} fields; want index, image and label between tabs"
             )
         pair = (root / fields[1], root / fields[2]) if len(fields) == 3 else _voc_pair(root, fields[0])
-        for file in pair if labels else pair[:1]:
+        for file in pair[:need]:
             if not file.is_file():
                 raise FCNXSError(f"{file}: no such file (named in {flist}, line {number})")
         pairs.append(pair)

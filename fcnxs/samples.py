@@ -92,65 +92,67 @@ def from_pairs(pairs: Sequence[Tuple[Path, Path]], root: PathLike) -> Samples:
     return Samples([image for image, _ in pairs], [label for _, label in pairs], root)
 
 
-def open_samples(
-    data: PathLike, split: str | None = None, default: str = "train", labels: bool = True
-) -> Samples:
+def open_samples(data: PathLike, split: str | None = None, default: str = "train", need: int = 2) -> Samples:
     """Data set that is a `.lst` file, a folder in VOC layout, or a folder with images/ and labels/.
 
     Args:
         split: of a folder; None: its split `default`, or all of a folder pair that has no splits.
-        labels: False: labels need not be there.
+        need: files of a pair that have to be there: 2, 1 (the image) or 0.
 
     Raises:
         FCNXSError: it is none of these, has not this split, or a file is missing.
     """
     path = Path(data)
-    if path.is_dir() and (path / "images").is_dir() and not (path / "ImageSets").is_dir():
-        return _folder_pair(path, split, default, labels)
-    if split is not None and path.is_file():
+    if _is_folder_pair(path):
+        return _folder_pair(path, split, default, need)
+    if split is not None and not path.is_dir():
         raise FCNXSError(f"{data}: a list has no splits, such as {split!r}")
     root, flist = find_list(path, split or default)
-    return from_pairs(read_list(root, flist, labels), root)
+    return from_pairs(read_list(root, flist, need), root)
 
 
 def splits_of(data: PathLike) -> List[str]:
     """Names of the splits that a folder has, sorted; none of a list, or of a folder without splits."""
     path = Path(data)
-    if (path / "images").is_dir() and not (path / "ImageSets").is_dir():
+    if _is_folder_pair(path):
         return sorted(folder.name for folder in (path / "images").iterdir() if folder.name in SPLITS)
     return sorted(file.stem for file in (path / "ImageSets" / "Segmentation").glob("*.txt"))
 
 
-def _folder_pair(path: Path, split: str | None, default: str, labels: bool) -> Samples:
+def _is_folder_pair(path: Path) -> bool:
+    return (path / "images").is_dir() and not (path / "ImageSets").is_dir()
+
+
+def _folder_pair(path: Path, split: str | None, default: str, need: int) -> Samples:
     """images/ and labels/ or images/SPLIT/ and labels/SPLIT/: a pair has the same name but for its suffix."""
     part = split or default
     if not (path / "images" / part).is_dir():
         found = splits_of(path)
         if split is not None or found:
-            has = f"; it has {', '.join(found)}" if found else " (a folder without splits needs none)"
+            has = f"; it has {', '.join(found)}" if found else "; leave the split out, there are none"
             raise FCNXSError(f"{path / 'images' / part}: no such folder{has}")
         part = ""
-    images = _by_stem(path / "images" / part, IMAGE_SUFFIXES)
+    folders = path / "images" / part, path / "labels" / part
+    if need > 1 and not folders[1].is_dir():
+        raise FCNXSError(f"{folders[1]}: no such folder, for the labels of {folders[0]}")
+    images, labels = _by_stem(folders[0], IMAGE_SUFFIXES), _by_stem(folders[1], LABEL_SUFFIXES)
     if not images:
-        raise FCNXSError(f"{path / 'images' / part}: no image there ({', '.join(IMAGE_SUFFIXES)})")
-    folder = path / "labels" / part
-    if not labels and not folder.is_dir():
-        return Samples(list(images.values()), [folder / f"{stem}.png" for stem in images], path)
-    if not folder.is_dir():
-        raise FCNXSError(f"{folder}: no such folder, for the labels of {path / 'images' / part}")
-    found_labels = _by_stem(folder, LABEL_SUFFIXES)
-    for lacks, those, others, where in (
-        ("label", images, found_labels, folder),
-        ("image", found_labels, images, path / "images" / part),
-    ):
-        alone = [stem for stem in those if stem not in others]
-        if alone and (labels or lacks == "image"):
-            raise FCNXSError(
-                f"{those[alone[0]]}: no {lacks} of this name in {where} "
-                f"({len(alone)} of {len(those)} have none)"
-            )
+        raise FCNXSError(f"{folders[0]}: no image there ({', '.join(IMAGE_SUFFIXES)})")
+    stems = sorted({*images, *labels})
+    if need:
+        kinds = [("image", labels, images, folders[0], IMAGE_SUFFIXES)]
+        kinds += [("label", images, labels, folders[1], LABEL_SUFFIXES)] if need > 1 else []
+        for kind, those, others, where, suffixes in kinds:
+            alone = [stem for stem in stems if stem in those and stem not in others]
+            if alone:
+                raise FCNXSError(
+                    f"{those[alone[0]]}: no {kind} of this name in {where} "
+                    f"({', '.join(suffixes)}); {len(alone)} of {len(those)} have none"
+                )
     return Samples(
-        list(images.values()), [found_labels.get(stem, folder / f"{stem}.png") for stem in images], path
+        [images.get(stem, folders[0] / f"{stem}.jpg") for stem in stems],
+        [labels.get(stem, folders[1] / f"{stem}.png") for stem in stems],
+        path,
     )
 
 
