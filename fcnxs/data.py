@@ -1,4 +1,4 @@
-"""Labelled images, one at a time and each of its own size, and the preprocessing they share with prediction.
+"""Reading images, labels and lists of them, and the preprocessing that training shares with prediction.
 
 Images are RGB, uint8, (H, W, 3). Labels are uint8, (H, W): classes, or 255 for pixels to leave out.
 """
@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Dict, Iterable, List, Sequence, Tuple, Union
+from typing import TYPE_CHECKING, List, Sequence, Tuple, Union
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from .compat import mxnet as mx
 from .errors import FCNXSError
+
+if TYPE_CHECKING:
+    from .file_iter import FileIter
 
 IGNORE_LABEL = 255
 VGG_MEAN = (123.68, 116.779, 103.939)  # RGB; of the original example and of Oxford's VGG-16
@@ -84,11 +86,12 @@ def preprocess(image: np.ndarray, mean: Sequence[float] = VGG_MEAN) -> np.ndarra
     return np.ascontiguousarray(centred.transpose(2, 0, 1)[np.newaxis])
 
 
-def read_list(root_dir: PathLike, flist_name: PathLike, labels: bool = True) -> List[Tuple[Path, Path]]:
-    r"""Pairs of image and label files that a list names, all of them there; without `labels`, all images.
+def read_list(root_dir: PathLike, flist_name: PathLike, need: int = 2) -> List[Tuple[Path, Path]]:
+    r"""Pairs of image and label files that a list names.
 
     A `.lst` file has lines `index \t image \t label`, with paths relative to `root_dir`. A split file
     of the VOC layout has lines `name`, for JPEGImages/name.jpg and SegmentationClass/name.png.
+    `need` says how many files of a pair have to be there: 2, 1 (the image) or 0.
 
     Raises:
         FCNXSError: the list or a file is missing, a line has another form, or there is no line.
@@ -109,7 +112,7 @@ def read_list(root_dir: PathLike, flist_name: PathLike, labels: bool = True) -> 
                 f"{flist}, line {number}: {len(fields)} fields; want index, image and label between tabs"
             )
         pair = (root / fields[1], root / fields[2]) if len(fields) == 3 else _voc_pair(root, fields[0])
-        for file in pair if labels else pair[:1]:
+        for file in pair[:need]:
             if not file.is_file():
                 raise FCNXSError(f"{file}: no such file (named in {flist}, line {number})")
         pairs.append(pair)
@@ -129,112 +132,6 @@ def find_list(data: PathLike, split: str) -> Tuple[Path, Path]:
             f"{path / flist}: no such file; want a folder in VOC layout with a split {split!r}, or a .lst file"
         )
     return path, flist
-
-
-class FileIter(mx.io.DataIter):
-    """Labelled images of a list, one at a time, whole, each of its own size.
-
-    Each step gives `{data_name: (1, 3, H, W) float32, label_name: (1, H, W) float32}`; the image is RGB
-    minus `rgb_mean`. Every image of the list comes once between two calls of `reset`.
-
-    Args:
-        root_dir: folder that the paths of the list start from.
-        flist_name: list file in `root_dir`, as `read_list` takes it.
-        rgb_mean: subtracted from every pixel (R, G, B).
-        cut_off_size: images with a side larger than this are cut, at a random place, to a square whose
-            side is the smallest of height, width and `cut_off_size`. None: never.
-        data_name, label_name: of the symbol's inputs.
-        shuffle: a new order for each epoch, from `seed`; the cuts are drawn from `seed` as well.
-        num_classes: labels with other values than these and 255 are refused. None: up to 254 is fine.
-
-    Source: the arguments before `shuffle` are those of apache/mxnet 1.4.1 example/fcn-xs/data.py.
-
-    Raises:
-        FCNXSError: as `read_list`; while iterating, an unreadable image, a label of another size, of
-            another kind or with other values. The message names the file.
-    """
-
-    def __init__(
-        self,
-        root_dir: PathLike,
-        flist_name: PathLike,
-        rgb_mean: Iterable[float] = VGG_MEAN,
-        cut_off_size: int | None = None,
-        data_name: str = "data",
-        label_name: str = "softmax_label",
-        *,
-        shuffle: bool = False,
-        seed: int = 0,
-        num_classes: int | None = None,
-    ) -> None:
-        super().__init__(batch_size=1)
-        self.pairs = read_list(root_dir, flist_name)
-        self.mean = tuple(rgb_mean)
-        self.cut_off_size = cut_off_size
-        self.data_name, self.label_name = data_name, label_name
-        self.shuffle, self.seed, self.num_classes = shuffle, seed, num_classes
-        self._epoch = -1
-        self.reset()
-        self.data, self.label = self._read(self._order[0])
-
-    def __len__(self) -> int:
-        """Number of images."""
-        return len(self.pairs)
-
-    @property
-    def provide_data(self) -> List[Tuple[str, Tuple[int, ...]]]:
-        """Name and shape of the current image."""
-        return [(self.data_name, self.data.shape)]
-
-    @property
-    def provide_label(self) -> List[Tuple[str, Tuple[int, ...]]]:
-        """Name and shape of the current label."""
-        return [(self.label_name, self.label.shape)]
-
-    @property
-    def current(self) -> Path:
-        """Image file that was read last."""
-        return self.pairs[self._index][0]
-
-    def get_batch_size(self) -> int:
-        """Images of one step: 1."""
-        return 1
-
-    def reset(self) -> None:
-        """Begin the next epoch: all images once more, in the next order if they are shuffled."""
-        self._epoch += 1
-        self._cursor = -1
-        self._random = np.random.default_rng((self.seed, self._epoch))
-        self._order = np.arange(len(self.pairs))
-        if self.shuffle:
-            self._random.shuffle(self._order)
-
-    def iter_next(self) -> bool:
-        """Go to the next image; False after the last."""
-        self._cursor += 1
-        return self._cursor < len(self.pairs)
-
-    def next(self) -> Dict[str, np.ndarray]:
-        """Next image and label by name."""
-        if not self.iter_next():
-            raise StopIteration
-        self.data, self.label = self._read(self._order[self._cursor])
-        return {self.data_name: self.data, self.label_name: self.label}
-
-    def _read(self, index: int) -> Tuple[np.ndarray, np.ndarray]:
-        self._index = index
-        image_path, label_path = self.pairs[index]
-        image, label = read_image(image_path), read_label(label_path, self.num_classes)
-        if image.shape[:2] != label.shape:
-            raise FCNXSError(
-                f"{label_path}: {label.shape[1]}x{label.shape[0]} pixels, but its image {image_path} has "
-                f"{image.shape[1]}x{image.shape[0]}"
-            )
-        if self.cut_off_size is not None and max(label.shape) > self.cut_off_size:
-            side = min(self.cut_off_size, *label.shape)
-            top, left = (self._random.integers(size - side + 1) for size in label.shape)
-            image, label = (array[top : top + side, left : left + side] for array in (image, label))
-        return preprocess(image, self.mean), label[np.newaxis].astype(np.float32)
 
 
 def reason(error: Exception) -> str:
@@ -259,3 +156,12 @@ def _voc_pair(root: Path, name: str) -> Tuple[Path, Path]:
     images = [root / "JPEGImages" / f"{name}{suffix}" for suffix in IMAGE_SUFFIXES]
     image = next((file for file in images if file.is_file()), images[0])
     return image, root / "SegmentationClass" / f"{name}.png"
+
+
+def __getattr__(name: str) -> type[FileIter]:
+    """Give `fcnxs.data.FileIter`, which is in file_iter.py and needs what is here."""
+    if name != "FileIter":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from .file_iter import FileIter
+
+    return FileIter

@@ -6,6 +6,7 @@ of the image. A split that has no labels at all, such as VOC's test, is then pre
 Examples:
     fcnxs evaluate --prefix run/fcn8s --epoch 19 --data VOC2012 --split val --json scores.json
     fcnxs evaluate --prefix run/fcn8s --epoch 19 --data VOC2012 --split test --dump results/comp6_test_cls
+    fcnxs evaluate --prefix run/fcn8s --epoch 19 --data citys --root cityscapes
 """
 
 from __future__ import annotations
@@ -13,23 +14,30 @@ from __future__ import annotations
 import argparse
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, List
+from typing import TYPE_CHECKING, Callable, List
 
 from ..errors import FCNXSError
 from ..score import NAMES, Scores, or_none, scores
 from ..vis import save_mask, voc_palette
-from . import options
+from . import data_options, options
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from ..checkpoint import Checkpoint
+    from ..predict import Segmenter
+    from ..samples import Samples
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `fcnxs evaluate`."""
     options.add_checkpoint(parser)
-    parser.add_argument("--data", required=True, metavar="DIR|LST", help="folder in VOC layout, or list")
-    parser.add_argument("--split", help="of a folder (default: val)")
-    parser.add_argument("--classes", metavar="FILE", help="names of the classes (default: the checkpoint's)")
+    data_options.add_data(parser, "val")
+    parser.add_argument(
+        "--classes",
+        metavar="FILE",
+        help="names of the classes (default: those of --data NAME, or the checkpoint's)",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the scores there as well")
     parser.add_argument("--dump", type=Path, metavar="DIR", help="write each class map there, as a palette PNG")
     options.add_gpus(parser)
@@ -39,53 +47,79 @@ def run(args: argparse.Namespace) -> int:
     """Evaluate; print a table of the classes and the four scores."""
     if args.json and (args.json.is_dir() or not args.json.name):
         raise FCNXSError(f"--json {args.json}: is a folder; want the name of a file")
-    data_list = options.list_of(args.data, args.split, "val", "--split")
-
-    from .. import checkpoint
-    from ..data import FileIter, preprocess, read_image, read_list
-    from ..predict import Segmenter, evaluate
-
-    pairs = read_list(*data_list, labels=not args.dump)
-    labelled = any(label.is_file() for _, label in pairs)
+    samples = data_options.samples_of(args.data, args.split, args.root, "val", need=1 if args.dump else 2)
+    labelled = any(map(samples.has_label, range(len(samples))))
     if args.json and not labelled:
         raise FCNXSError(f"--json {args.json}: none of the images has a label, so there are no scores")
-    written = [args.dump / f"{image.stem}.png" for image, _ in pairs] if args.dump else []
-    if args.dump:
-        sources = [file for pair in pairs for file in pair] + [args.json] * bool(args.json)
-        options.refuse_clashes("--dump", args.dump, written, sources)
-        if labelled:
-            read_list(*data_list)  # which names a label that is missing
+    written = _masks(args, samples) if args.dump else []
+    if args.dump and labelled:  # which names a label that is missing
+        data_options.samples_of(args.data, args.split, args.root, "val")
+
+    from .. import checkpoint
+    from ..predict import Segmenter
+
     ctx = options.device(args.gpus)
     source = checkpoint.load(args.prefix, args.epoch)
     segmenter = Segmenter(source, ctx)
-    classes = options.read_classes(args.classes) if args.classes else source.meta.classes
-    classes = classes or options.default_classes(segmenter.numclass)
-    if len(classes) != segmenter.numclass:
-        raise FCNXSError(
-            f"{args.classes or args.prefix + '-meta.json'}: {len(classes)} classes, but the net has "
-            f"{segmenter.numclass}"
-        )
+    classes = _classes(args, samples, source, segmenter.numclass)
     options.tell_mean(args.prefix, source)
-    palette = source.meta.palette or voc_palette(segmenter.numclass)
+    palette = source.meta.palette or samples.palette or voc_palette(segmenter.numclass)
     with checkpoint.written_whole(*written) if written else nullcontext([]) as parts:
-        part_of = dict(zip((image for image, _ in pairs), parts))
+        part_of = dict(zip(map(str, samples.images), parts))
 
-        def dump(image: Path, class_map: np.ndarray) -> None:
+        def dump(image: str, class_map: np.ndarray) -> None:
             save_mask(part_of[image], class_map, palette)
 
-        if labelled:
-            data = FileIter(*data_list, rgb_mean=source.meta.mean, num_classes=segmenter.numclass)
-            result = scores(evaluate(segmenter, data, dump if args.dump else None))
-        else:
-            for image, _ in pairs:
-                dump(image, segmenter.class_map(preprocess(read_image(image), segmenter.mean), image))
+        result = _go_through(samples, segmenter, dump if args.dump else None, labelled)
     if written:
         print(f"wrote {len(written)} class maps to {args.dump}")
     if labelled:
-        _report(args, result, classes, len(pairs))
+        _report(args, result, classes, len(samples))
     else:
-        print(f"none of the {len(pairs)} images has a label: no scores")
+        print(f"none of the {len(samples)} images has a label: no scores")
     return 0
+
+
+def _masks(args: argparse.Namespace, samples: Samples) -> List[Path]:
+    """Files that --dump writes, one for each image; none of them is read."""
+    written = [args.dump / f"{image.stem}.png" for image in samples.images]
+    labels = [Path(samples.label_name(number)) for number in range(len(samples))]
+    sources = [*samples.images, *labels, *[args.json] * bool(args.json)]
+    options.refuse_clashes("--dump", args.dump, written, sources)
+    return written
+
+
+def _classes(args: argparse.Namespace, samples: Samples, source: Checkpoint, numclass: int) -> List[str]:
+    """Names of the net's classes: of --classes, of the data set, of the checkpoint, or numbers."""
+    if args.classes:
+        classes, origin = options.read_classes(args.classes), args.classes
+    elif samples.classes:
+        classes, origin = samples.classes, f"--data {args.data}"
+    else:
+        classes, origin = source.meta.classes, f"{args.prefix}-meta.json"
+    classes = classes or options.default_classes(numclass)
+    if len(classes) != numclass:
+        raise FCNXSError(f"{origin}: {len(classes)} classes, but the net has {numclass}")
+    return classes
+
+
+def _go_through(
+    samples: Samples, segmenter: Segmenter, dump: Callable[[str, np.ndarray], None] | None, labelled: bool
+) -> Scores | None:
+    """Predict all images, dump what is to be dumped; their scores, if they have labels."""
+    from ..data import preprocess, read_image
+    from ..loader import Loader
+    from ..predict import evaluate
+
+    if labelled:
+        data = Loader(samples, segmenter.mean, num_classes=segmenter.numclass)
+        try:
+            return scores(evaluate(segmenter, data, dump))
+        finally:
+            data.close()
+    for image in map(str, samples.images):
+        dump(image, segmenter.class_map(preprocess(read_image(image), segmenter.mean), image))
+    return None
 
 
 def _report(args: argparse.Namespace, result: Scores, classes: List[str], images: int) -> None:

@@ -19,6 +19,7 @@ from ..errors import FCNXSError
 
 COMMANDS = {
     "convert": "weights of Caffe, Gluon, torchvision to a checkpoint",
+    "check-data": "what is in a data set, and whether training on it would fail",
     "finetune": "train FCN-32s, FCN-16s, FCN-8s in a row",
     "evaluate": "score a checkpoint on labelled images",
     "segment": "write masks and overlays of images",
@@ -85,7 +86,7 @@ def parse(arguments: List[str]) -> argparse.Namespace:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for name, summary in COMMANDS.items():
         if name in arguments[:1]:
-            module = importlib.import_module(f".{name}", __package__)
+            module = importlib.import_module(f".{name.replace('-', '_')}", __package__)
             sub = commands.add_parser(
                 name,
                 help=summary,

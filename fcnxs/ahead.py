@@ -1,0 +1,30 @@
+"""Work done ahead by threads, its results in order."""
+
+from __future__ import annotations
+
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Callable, Deque, Generator, Iterable, TypeVar
+
+Item = TypeVar("Item")
+
+
+def in_order(
+    function: Callable[[Item], Any], items: Iterable[Item], workers: int, ahead: int
+) -> Generator[Future, None, None]:
+    """Futures of `function(item)` in the order of the items, begun by threads before they are asked for.
+
+    At most `ahead` wait to be asked for. The threads start with the first future that is asked for, and
+    end after the last, or when the iterator is closed or garbage: what has not begun then never does.
+    """
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="fcnxs-read")
+    pending: Deque[Future] = deque()
+    try:
+        for item in items:
+            pending.append(pool.submit(function, item))
+            if len(pending) > ahead:
+                yield pending.popleft()
+        while pending:
+            yield pending.popleft()
+    finally:  # no waiting: the garbage collector may run this in one of the threads
+        pool.shutdown(wait=False, cancel_futures=True)

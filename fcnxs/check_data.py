@@ -1,0 +1,195 @@
+"""A data set gone through before it is trained on: what is in it, and what would make training fail."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Callable, Dict, Iterator, List, NamedTuple, Sequence, Tuple
+
+import numpy as np
+
+from .ahead import in_order
+from .data import IGNORE_LABEL, check_label
+from .errors import FCNXSError
+from .loader import default_workers
+from .samples import Samples
+
+SMALLEST = (26, 26)  # height and width that the nets take as they are by default
+Size = Tuple[int, int]
+
+
+class _Seen(NamedTuple):
+    """What one pair came to. `pixels` (256,) counts each value of the label."""
+
+    error: str | None
+    size: Size | None = None
+    pixels: np.ndarray | None = None
+    image_hash: bytes = b""
+    label_hash: bytes = b""
+
+
+@dataclass
+class Report:
+    """What `check` found; images are named by their numbers in the data set.
+
+    Attributes:
+        files: of the images.
+        sizes: number of images by (height, width).
+        bad: pairs that cannot be trained on, each with its reason, which names the file.
+        pixels: labelled pixels of each class, int64 (num_classes,).
+        ignored: pixels labelled 255.
+        empty: images whose label is 255 everywhere.
+        faults: what is wrong with the data set as a whole, so that training would fail.
+        fingerprint: SHA-256 over all decoded images and labels in their order.
+        hashes: SHA-256 of each decoded image, shape and all; b"" of an unreadable one.
+    """
+
+    files: List[str]
+    sizes: Counter[Size] = field(default_factory=Counter)
+    bad: List[Tuple[int, str]] = field(default_factory=list)
+    pixels: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    ignored: int = 0
+    empty: List[int] = field(default_factory=list)
+    faults: List[str] = field(default_factory=list)
+    fingerprint: str = ""
+    hashes: List[bytes] = field(default_factory=list)
+
+    @property
+    def fails(self) -> bool:
+        """Whether training would fail."""
+        return bool(self.bad or self.faults)
+
+    @property
+    def ignored_share(self) -> float:
+        """Part of the pixels that is labelled 255; NaN without any pixel."""
+        total = self.ignored + int(self.pixels.sum())
+        return self.ignored / total if total else float("nan")
+
+    @property
+    def absent(self) -> List[int]:
+        """Classes without a pixel."""
+        return np.flatnonzero(self.pixels == 0).tolist()
+
+    @property
+    def good(self) -> List[int]:
+        """Numbers of the images that are not bad, for `Samples.subset`."""
+        bad = {number for number, _ in self.bad}
+        return [number for number in range(len(self.files)) if number not in bad]
+
+
+def check(
+    samples: Samples,
+    num_classes: int,
+    batch_size: int = 1,
+    crop_size: int | None = None,
+    smallest: Size = SMALLEST,
+    workers: int | None = None,
+    on_progress: Callable[[], None] | None = None,
+) -> Report:
+    """Read every pair of a data set, and report on it.
+
+    Args:
+        batch_size, crop_size: of the training to come; larger batches want images of one size.
+        smallest: height and width that the net needs. Cut images have `crop_size`, however small they were.
+        workers: threads that read; None: as many as a `Loader` takes.
+        on_progress: called after each pair.
+
+    Raises:
+        FCNXSError: `crop_size` is smaller than the net takes.
+    """
+    if crop_size is not None and crop_size < max(smallest):
+        raise FCNXSError(f"crop size {crop_size}: the net needs at least {smallest[1]}x{smallest[0]} pixels")
+    least = (1, 1) if crop_size is not None else smallest
+    workers = workers or default_workers()
+    report = Report(
+        [samples.name(number) for number in range(len(samples))], pixels=np.zeros(num_classes, np.int64)
+    )
+    values, digest = np.zeros(256, np.int64), hashlib.sha256()
+
+    def look(number: int) -> _Seen:
+        return _look(samples, number, num_classes, least)
+
+    for number, future in enumerate(in_order(look, range(len(samples)), workers, 4 * workers)):
+        seen = future.result()
+        digest.update(seen.image_hash + seen.label_hash)
+        report.hashes.append(seen.image_hash)
+        if seen.error is not None:
+            report.bad.append((number, seen.error))
+        if seen.size is not None:
+            report.sizes[seen.size] += 1
+            values += seen.pixels
+            if seen.pixels[IGNORE_LABEL] == seen.pixels.sum():
+                report.empty.append(number)
+        if on_progress is not None:
+            on_progress()
+    report.pixels[:] = values[:num_classes]
+    report.ignored = int(values[IGNORE_LABEL])
+    report.fingerprint = digest.hexdigest()
+    report.faults = _faults(report, values, batch_size, crop_size)
+    return report
+
+
+def _look(samples: Samples, number: int, num_classes: int, least: Size) -> _Seen:
+    """Read one pair."""
+    try:
+        image, label = samples.read(number)
+    except FCNXSError as error:
+        return _Seen(str(error))
+    error, size = None, label.shape
+    try:
+        check_label(label, num_classes, samples.label_name(number))
+    except FCNXSError as wrong:
+        error = str(wrong)
+    if size[0] < least[0] or size[1] < least[1]:
+        error = (
+            f"{samples.name(number)}: {size[1]}x{size[0]} pixels; the net needs at least {least[1]}x{least[0]}"
+        )
+    pixels = np.bincount(label.reshape(-1), minlength=256)
+    return _Seen(error, size, pixels, _hash(image), _hash(label))
+
+
+def _hash(array: np.ndarray) -> bytes:
+    return hashlib.sha256(repr(array.shape).encode() + np.ascontiguousarray(array).data).digest()
+
+
+def _faults(report: Report, values: np.ndarray, batch_size: int, crop_size: int | None) -> List[str]:
+    """What is wrong with all of it together; `values` (256,) counts the labels' values."""
+    faults = []
+    if batch_size > 1 and crop_size is None and len(report.sizes) > 1:
+        faults.append(size_fault(batch_size, list(report.sizes)))
+    if report.sizes and not values[:IGNORE_LABEL].any():
+        faults.append(f"every pixel of the labels is {IGNORE_LABEL}, which is left out: nothing to learn from")
+    elif values[0] and values[IGNORE_LABEL] and not values[1:IGNORE_LABEL].any():
+        faults.append(
+            "the labels have the values 0 and 255 only: is 255 the figure? 255 is left out; "
+            "write 1 for the figure's pixels"
+        )
+    return faults
+
+
+def size_fault(batch_size: int, sizes: Sequence[Size]) -> str:
+    """Why images of these sizes (height, width) do not go into batches, and the way out."""
+    (height, width), (other_height, other_width) = sizes[:2]
+    return (
+        f"batches of {batch_size} images want one size, but there are {width}x{height}, "
+        f"{other_width}x{other_height}{', ...' if len(sizes) > 2 else ''}: cut them alike (--crop-size), or "
+        f"take one at a time and sum their gradients (--accumulate {batch_size})"
+    )
+
+
+def overlap(a: Report, b: Report) -> List[Tuple[int, int]]:
+    """Numbers (of `a`, of `b`) of images that are in both: one file but for its suffix, or the same pixels."""
+    numbers: Dict[object, List[int]] = defaultdict(list)
+    for number, keys in enumerate(_keys(b)):
+        for key in keys:
+            numbers[key].append(number)
+    found = [(one, other) for one, keys in enumerate(_keys(a)) for key in keys for other in numbers[key]]
+    return sorted(set(found))
+
+
+def _keys(report: Report) -> Iterator[set]:
+    """For each image what makes it the same as another."""
+    for file, digest in zip(report.files, report.hashes):
+        yield {Path(file).resolve().with_suffix(""), digest} - {b""}

@@ -1,0 +1,250 @@
+"""Labelled images as batches, decoded ahead by threads; the same bits whatever came before."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from itertools import islice
+from typing import Dict, Generator, Iterable, List, Sequence, Tuple
+
+import numpy as np
+
+from .ahead import in_order
+from .augment import Augmentation, cut
+from .compat import mxnet as mx
+from .data import VGG_MEAN, check_label, preprocess
+from .errors import FCNXSError
+from .samples import Samples
+
+_AUGMENTATION, _DROPOUT = 1, 2  # which random numbers of an image
+
+
+def default_workers() -> int:
+    """Threads that read images, where nobody says how many: one for each processor, at most 8."""
+    return min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+
+class Batch(Dict[str, np.ndarray]):
+    """Arrays by name: images, float32 (N, 3, H, W), and labels, float32 (N, H, W).
+
+    Attributes:
+        numbers: of the images, in the data set.
+        files: names of the images, for messages.
+        seed: for what is random in this step beyond the augmentation, dropout: 31 bits from the
+            loader's seed, the epoch and the first image's number.
+    """
+
+    def __init__(
+        self, arrays: Dict[str, np.ndarray], numbers: Sequence[int], files: Sequence[str], seed: int
+    ) -> None:
+        super().__init__(arrays)
+        self.numbers, self.files, self.seed = tuple(numbers), tuple(files), seed
+
+
+class Loader(mx.io.DataIter):
+    """Batches of a data set's images, read and augmented ahead by threads.
+
+    An epoch's order comes from `seed` and its number alone, what is random in an image from these two
+    and the image's number: the batch at a position of an epoch is always the same, bit for bit.
+    A new loader is at epoch 0, `reset` goes to the next one.
+
+    Args:
+        samples: the data set.
+        mean: subtracted from every pixel (R, G, B).
+        batch_size: images of a batch; the last one of an epoch may have fewer.
+        augmentation: None: images as they are.
+        cut_off_size: images with a side larger than this are cut, at a random place, to a square whose
+            side is the smallest of height, width and `cut_off_size`. None: never.
+        shuffle: a new order for each epoch.
+        num_classes: labels with other values than these and 255 are refused. None: up to 254 is fine.
+        workers: threads that read; None: as `default_workers`.
+        data_name, label_name: of the symbol's inputs.
+
+    Raises:
+        FCNXSError: a value makes no sense; at its batch, what `Samples.read` raises, a label with
+            another value, or images of different sizes in one batch. The message names the file.
+    """
+
+    def __init__(
+        self,
+        samples: Samples,
+        mean: Iterable[float] = VGG_MEAN,
+        *,
+        batch_size: int = 1,
+        augmentation: Augmentation | None = None,
+        cut_off_size: int | None = None,
+        shuffle: bool = False,
+        seed: int = 0,
+        num_classes: int | None = None,
+        workers: int | None = None,
+        data_name: str = "data",
+        label_name: str = "softmax_label",
+    ) -> None:
+        super().__init__(batch_size)
+        workers = default_workers() if workers is None else workers
+        for name, value, least in (
+            ("batch_size", batch_size, 1),
+            ("workers", workers, 1),
+            ("seed", seed, 0),
+            ("images in the data set", len(samples), 1),
+            ("cut_off_size", 1 if cut_off_size is None else cut_off_size, 1),
+        ):
+            if value < least:
+                raise FCNXSError(f"{name}: {value}; want {least} or more")
+        self.samples, self.mean, self.cut_off_size = samples, tuple(mean), cut_off_size
+        self.shuffle, self.seed, self.num_classes = shuffle, seed, num_classes
+        self.data_name, self.label_name = data_name, label_name
+        self._read = _Reader(samples, self.mean, augmentation, cut_off_size, num_classes, seed)
+        self._workers = workers
+        self._batch: Batch | None = None
+        self._images: Generator | None = None
+        self.seek(0)
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.samples)
+
+    @property
+    def batches(self) -> int:
+        """Number of batches of an epoch."""
+        return -(-len(self) // self.batch_size)
+
+    def order(self, epoch: int) -> np.ndarray:
+        """Numbers of the images in the order of an epoch."""
+        numbers = np.arange(len(self))
+        if self.shuffle:
+            np.random.default_rng((self.seed, epoch)).shuffle(numbers)
+        return numbers
+
+    def reset(self) -> None:
+        """Begin the next epoch: all images once more, in the next order if they are shuffled."""
+        self.seek(self.epoch + 1)
+
+    def seek(self, epoch: int, positions: Sequence[int] | None = None) -> None:
+        """Go to an epoch, and give the batches at these positions of its order, in this order.
+
+        Args:
+            positions: from 0 to `batches` - 1; None: all. Images of others are not read.
+
+        Raises:
+            FCNXSError: there is no such position, or the epoch is below 0.
+        """
+        positions = range(self.batches) if positions is None else positions
+        wrong = [position for position in positions if not 0 <= position < self.batches]
+        if wrong or epoch < 0:
+            raise FCNXSError(
+                f"epoch {epoch}, batches {wrong}: there are 0 to {self.batches - 1}, epochs from 0"
+            )
+        self.close()
+        self.epoch = epoch
+        order, size = self.order(epoch), self.batch_size
+        self._rest = [tuple(map(int, order[k * size : (k + 1) * size])) for k in positions]
+        items = [(epoch, number) for numbers in self._rest for number in numbers]
+        self._rest.reverse()  # the next one is the last
+        self._images = in_order(self._read, items, self._workers, 2 * self._workers + size)
+
+    def iter_next(self) -> bool:
+        """Go to the next batch; False after the last."""
+        if not self._rest:
+            return False
+        self._numbers = self._rest.pop()
+        self._parts = list(islice(self._images, len(self._numbers)))
+        return True
+
+    def next(self) -> Batch:
+        """Next batch.
+
+        Raises:
+            StopIteration: there is none in this epoch.
+            FCNXSError: one of its files is at fault; the batch after it can be asked for.
+        """
+        if not self.iter_next():
+            raise StopIteration
+        self._files = self._names(self._numbers)
+        parts, self._parts = self._parts, []  # not to keep what they hold
+        self._batch = self._make(self._numbers, [part.result() for part in parts])
+        return self._batch
+
+    @property
+    def current(self) -> str:
+        """Name of the image that was read last; of a batch, all names."""
+        return ", ".join(self._files)
+
+    @property
+    def data(self) -> np.ndarray:
+        """Images of the batch given last, float32 (N, 3, H, W); before the first, those that will come."""
+        return self._last()[self.data_name]
+
+    @property
+    def label(self) -> np.ndarray:
+        """Labels of the batch given last, float32 (N, H, W); before the first, those that will come."""
+        return self._last()[self.label_name]
+
+    @property
+    def provide_data(self) -> List[Tuple[str, Tuple[int, ...]]]:
+        """Name and shape of `data`."""
+        return [(self.data_name, self.data.shape)]
+
+    @property
+    def provide_label(self) -> List[Tuple[str, Tuple[int, ...]]]:
+        """Name and shape of `label`."""
+        return [(self.label_name, self.label.shape)]
+
+    def get_batch_size(self) -> int:
+        """Images of a batch."""
+        return self.batch_size
+
+    def close(self) -> None:
+        """End the threads; what was not given yet does not come any more, until `reset` or `seek`."""
+        self._rest: List[Tuple[int, ...]] = []
+        if self._images is not None:
+            self._images.close()
+
+    def _names(self, numbers: Sequence[int]) -> Tuple[str, ...]:
+        return tuple(self.samples.name(number) for number in numbers)
+
+    def _last(self) -> Batch:
+        if self._batch is None:
+            numbers = self._rest[-1] if self._rest else (0,)
+            self._files = self._names(numbers)
+            self._batch = self._make(numbers, [self._read((self.epoch, number)) for number in numbers])
+        return self._batch
+
+    def _make(self, numbers: Sequence[int], pairs: Sequence[Tuple[np.ndarray, np.ndarray]]) -> Batch:
+        sizes = {label.shape[1:]: name for (_, label), name in zip(pairs, self._files)}
+        if len(sizes) > 1:
+            (size, first), (other, second) = list(sizes.items())[:2]
+            raise FCNXSError(
+                f"{second}: {other[1]}x{other[0]} pixels, but {first} in the same batch has "
+                f"{size[1]}x{size[0]}; cut them alike (--crop-size), or take one at a time and --accumulate"
+            )
+        images, labels = (np.concatenate(arrays) if len(arrays) > 1 else arrays[0] for arrays in zip(*pairs))
+        seed = np.random.SeedSequence((self.seed, self.epoch, numbers[0], _DROPOUT)).generate_state(1)[0]
+        arrays = {self.data_name: images, self.label_name: labels}
+        return Batch(arrays, numbers, self._files, int(seed) & 0x7FFFFFFF)
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """What the threads do. It does not know the loader, which can so be garbage while they run."""
+
+    samples: Samples
+    mean: Tuple[float, ...]
+    augmentation: Augmentation | None
+    cut_off_size: int | None
+    num_classes: int | None
+    seed: int
+
+    def __call__(self, item: Tuple[int, int]) -> Tuple[np.ndarray, np.ndarray]:
+        """Image (1, 3, H, W) and label (1, H, W), both float32, of (epoch, number)."""
+        epoch, number = item
+        image, label = self.samples.read(number)
+        if self.num_classes is not None:
+            check_label(label, self.num_classes, self.samples.label_name(number))
+        # (seed, epoch) alone would be the numbers of the order: NumPy fills up with zeros
+        rng = np.random.default_rng((self.seed, epoch, number, _AUGMENTATION))
+        if self.cut_off_size is not None and max(label.shape) > self.cut_off_size:
+            image, label = cut(rng, image, label, min(self.cut_off_size, *label.shape))
+        if self.augmentation is not None:
+            image, label = self.augmentation(rng, image, label, self.mean)
+        return preprocess(image, self.mean), label[np.newaxis].astype(np.float32)

@@ -1,0 +1,168 @@
+"""Data sets: numbered images with their labels, read from files one by one."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Dict, List, Sequence, Tuple
+
+import numpy as np
+
+from .data import IMAGE_SUFFIXES, PathLike, find_list, read_image, read_label, read_list
+from .errors import FCNXSError
+from .vis import Palette
+
+LABEL_SUFFIXES = (".png", ".bmp", ".gif", ".tif", ".tiff")  # those that keep values as they are
+SPLITS = ("train", "training", "val", "valid", "validation", "test", "testing")
+
+
+class Samples:
+    """Numbered images with labels. `_read_label` is what kinds of data sets differ in.
+
+    Args:
+        images: files of the images.
+        labels: what `_read_label` makes a label of, for each image: by default its file.
+        root: folder of them all; `fingerprint` sees names relative to it.
+        classes: names, or None where they are unknown; `palette`: their colours.
+    """
+
+    def __init__(
+        self,
+        images: Sequence[Path],
+        labels: Sequence[object],
+        root: PathLike,
+        classes: Sequence[str] | None = None,
+        palette: Palette | None = None,
+    ) -> None:
+        self.images, self.labels, self.root = list(images), list(labels), Path(root)
+        self.classes = None if classes is None else list(classes)
+        self.palette = None if palette is None else [list(colour) for colour in palette]
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.images)
+
+    def name(self, number: int) -> str:
+        """File of an image, for messages."""
+        return str(self.images[number])
+
+    def label_name(self, number: int) -> str:
+        """File of a label, or what else tells a user which one it is."""
+        return str(self.labels[number])
+
+    def has_label(self, number: int) -> bool:
+        """Whether there is a label of that number at all."""
+        return Path(self.label_name(number)).is_file()
+
+    def read(self, number: int) -> Tuple[np.ndarray, np.ndarray]:
+        """Image, RGB uint8 (H, W, 3), and label, uint8 (H, W): classes, or 255 to leave out.
+
+        Raises:
+            FCNXSError: one of them is unreadable or of another kind, or their sizes differ; with its name.
+        """
+        image, label = read_image(self.images[number]), self._read_label(number)
+        if image.shape[:2] != label.shape:
+            raise FCNXSError(
+                f"{self.label_name(number)}: {label.shape[1]}x{label.shape[0]} pixels, but its image "
+                f"{self.name(number)} has {image.shape[1]}x{image.shape[0]}"
+            )
+        return image, label
+
+    def _read_label(self, number: int) -> np.ndarray:
+        """Label, uint8 (H, W)."""
+        return read_label(self.labels[number])
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the images' names in their order, relative to the root: cheap, and no file is opened."""
+        names = [Path(os.path.relpath(image, self.root)).as_posix() for image in self.images]
+        return hashlib.sha256("\n".join(names).encode("utf-8", "surrogateescape")).hexdigest()
+
+    def subset(self, numbers: Sequence[int]) -> Samples:
+        """Those of these numbers, in this order, numbered anew from 0."""
+        result = object.__new__(type(self))
+        result.__dict__.update(self.__dict__)
+        result.images = [self.images[number] for number in numbers]
+        result.labels = [self.labels[number] for number in numbers]
+        return result
+
+
+def from_pairs(pairs: Sequence[Tuple[Path, Path]], root: PathLike) -> Samples:
+    """Data set of pairs of files, as `read_list` gives them."""
+    return Samples([image for image, _ in pairs], [label for _, label in pairs], root)
+
+
+def open_samples(data: PathLike, split: str | None = None, default: str = "train", need: int = 2) -> Samples:
+    """Data set that is a `.lst` file, a folder in VOC layout, or a folder with images/ and labels/.
+
+    Args:
+        split: of a folder; None: its split `default`, or all of a folder pair that has no splits.
+        need: files of a pair that have to be there: 2, 1 (the image) or 0.
+
+    Raises:
+        FCNXSError: it is none of these, has not this split, or a file is missing.
+    """
+    path = Path(data)
+    if _is_folder_pair(path):
+        return _folder_pair(path, split, default, need)
+    if split is not None and not path.is_dir():
+        raise FCNXSError(f"{data}: a list has no splits, such as {split!r}")
+    root, flist = find_list(path, split or default)
+    return from_pairs(read_list(root, flist, need), root)
+
+
+def splits_of(data: PathLike) -> List[str]:
+    """Names of the splits that a folder has, sorted; none of a list, or of a folder without splits."""
+    path = Path(data)
+    if _is_folder_pair(path):
+        return sorted(folder.name for folder in (path / "images").iterdir() if folder.name in SPLITS)
+    return sorted(file.stem for file in (path / "ImageSets" / "Segmentation").glob("*.txt"))
+
+
+def _is_folder_pair(path: Path) -> bool:
+    return (path / "images").is_dir() and not (path / "ImageSets").is_dir()
+
+
+def _folder_pair(path: Path, split: str | None, default: str, need: int) -> Samples:
+    """images/ and labels/ or images/SPLIT/ and labels/SPLIT/: a pair has the same name but for its suffix."""
+    part = split or default
+    if not (path / "images" / part).is_dir():
+        found = splits_of(path)
+        if split is not None or found:
+            has = f"; it has {', '.join(found)}" if found else "; leave the split out, there are none"
+            raise FCNXSError(f"{path / 'images' / part}: no such folder{has}")
+        part = ""
+    folders = path / "images" / part, path / "labels" / part
+    if need > 1 and not folders[1].is_dir():
+        raise FCNXSError(f"{folders[1]}: no such folder, for the labels of {folders[0]}")
+    images, labels = _by_stem(folders[0], IMAGE_SUFFIXES), _by_stem(folders[1], LABEL_SUFFIXES)
+    if not images:
+        raise FCNXSError(f"{folders[0]}: no image there ({', '.join(IMAGE_SUFFIXES)})")
+    stems = sorted({*images, *labels})
+    if need:
+        kinds = [("image", labels, images, folders[0], IMAGE_SUFFIXES)]
+        kinds += [("label", images, labels, folders[1], LABEL_SUFFIXES)] if need > 1 else []
+        for kind, those, others, where, suffixes in kinds:
+            alone = [stem for stem in stems if stem in those and stem not in others]
+            if alone:
+                raise FCNXSError(
+                    f"{those[alone[0]]}: no {kind} of this name in {where} "
+                    f"({', '.join(suffixes)}); {len(alone)} of {len(those)} have none"
+                )
+    return Samples(
+        [images.get(stem, folders[0] / f"{stem}.jpg") for stem in stems],
+        [labels.get(stem, folders[1] / f"{stem}.png") for stem in stems],
+        path,
+    )
+
+
+def _by_stem(folder: Path, suffixes: Sequence[str]) -> Dict[str, Path]:
+    """Files below a folder with one of these suffixes, sorted, by their path without it."""
+    result: Dict[str, Path] = {}
+    for file in sorted(folder.rglob("*")):
+        if file.suffix.lower() in suffixes and not file.name.startswith(".") and file.is_file():
+            stem = file.relative_to(folder).with_suffix("").as_posix()
+            if stem in result:
+                raise FCNXSError(f"{file}: {result[stem].name} beside it has the same name; which one counts?")
+            result[stem] = file
+    return result

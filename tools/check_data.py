@@ -1,0 +1,184 @@
+"""Go through every pair of a data set: sizes, classes, and what would make training fail.
+
+Looks at the split that is asked for and, where there are both, train and val: images that are in two splits
+are told. Exit code 1 if training would fail, 0 otherwise.
+
+Examples:
+    fcnxs check-data VOC2012
+    fcnxs check-data photos --num-classes 2 --bad bad.txt
+    fcnxs check-data ade20k --root ~/data/ade --split val
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Dict, List
+
+from ..datasets import NAMED
+from ..errors import FCNXSError
+from ..samples import Samples, splits_of
+from . import data_options, options
+
+if TYPE_CHECKING:
+    from ..check_data import Report
+
+SHOWN = 20  # lines of a list, at most
+BOTH = ("train", "val")  # splits that are looked at together
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `fcnxs check-data`."""
+    add = parser.add_argument
+    add("data", metavar="DIR|LST|NAME", help=data_options.DATA_HELP)
+    data_options.add_root_and_split(parser, "train")
+    add(
+        "--also",
+        nargs="+",
+        default=[],
+        metavar="SPLIT|LST",
+        help="further splits, or lists, to look at (default: val with train, train with val)",
+    )
+    add(
+        "--classes", metavar="FILE", help="names of classes, a line each (default: the data set's, or VOC's 21)"
+    )
+    add("--num-classes", type=int, metavar="N", help="number of classes, where they have no names")
+    add("--batch-size", type=int, default=1, metavar="N", help="images of a step in training (default: 1)")
+    add("--crop-size", type=int, metavar="N", help="of training: NxN pixels of each image (default: all)")
+    add("--bad", type=Path, metavar="FILE", help="write all bad pairs there, a line each")
+    add("--workers", type=int, metavar="N", help="threads that read images (default: one a processor, up to 8)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Check each split, and print what it comes to."""
+    for option in ("batch_size", "crop_size", "workers"):
+        value = getattr(args, option)
+        if value is not None and value < 1:
+            raise FCNXSError(f"--{option.replace('_', '-')} {value}: want 1 or more")
+    if args.bad and args.bad.is_dir():
+        raise FCNXSError(f"--bad {args.bad}: is a folder; want the name of a file")
+    parts = _parts(args)
+    classes = _classes(args, next(iter(parts.values())))
+    reports: Dict[str, Report] = {}
+    for name, samples in parts.items():
+        batch_size = args.batch_size if not reports else 1  # the others are evaluated on, one at a time
+        reports[name] = _check(args, name, samples, len(classes), batch_size)
+        _tell(name, reports[name], classes)
+    _tell_overlaps(reports)
+    if args.bad:
+        _write_bad(args.bad, reports)
+    failing = [name for name, report in reports.items() if report.fails]
+    print(f"training would fail: see {', '.join(failing)}" if failing else "nothing here makes training fail")
+    return 1 if failing else 0
+
+
+def _parts(args: argparse.Namespace) -> Dict[str, Samples]:
+    """Data sets to look at by name, the one that is asked for first."""
+    data, root = args.data, args.root
+    first = data_options.samples_of(data, args.split, root, "train", need=0)
+    if data not in NAMED and not Path(data).is_dir():
+        others = {name: data_options.samples_of(name, None, None, "train", need=0) for name in args.also}
+        return {data: first, **others}
+    splits = NAMED[data].splits if data in NAMED else splits_of(data)
+    split = args.split or ("train" if splits else data)
+    also = args.also or [name for name in BOTH if split in BOTH and name in splits]
+    others = [name for name in dict.fromkeys(also) if name != split]
+    return {
+        split: first,
+        **{name: data_options.samples_of(data, name, root, "train", 0, "--also") for name in others},
+    }
+
+
+def _classes(args: argparse.Namespace, samples: Samples) -> List[str]:
+    """Names of the classes: by option, of the data set, or VOC's."""
+    if args.classes and args.num_classes is not None:
+        raise FCNXSError("--classes and --num-classes: give one of them")
+    if args.classes:
+        return options.read_classes(args.classes)
+    if args.num_classes is not None:
+        if not 2 <= args.num_classes <= 255:
+            raise FCNXSError(f"--num-classes {args.num_classes}: want 2 to 255")
+        return [f"class {number}" for number in range(args.num_classes)]
+    if samples.classes:
+        return samples.classes
+    print("21 classes, by default VOC's (--classes or --num-classes give others)")
+    return options.default_classes(None)
+
+
+def _check(args: argparse.Namespace, name: str, samples: Samples, classes: int, batch_size: int) -> Report:
+    from tqdm import tqdm
+
+    from ..check_data import check
+
+    with tqdm(total=len(samples), desc=name, unit="image", leave=False, disable=not sys.stderr.isatty()) as bar:
+        return check(samples, classes, batch_size, args.crop_size, workers=args.workers, on_progress=bar.update)
+
+
+def _tell(name: str, report: Report, classes: List[str]) -> None:
+    """Print one split's sizes, classes, and what is wrong."""
+    from .text import table
+
+    print(f"{name}: {_count(len(report.files), 'image')}")
+    if report.sizes:
+        heights, widths = zip(*report.sizes)
+        spread = f"width {min(widths)} to {max(widths)}, height {min(heights)} to {max(heights)}"
+        title = f"{len(report.sizes)} sizes, {spread}" if len(report.sizes) > 1 else "one size"
+        rows = [(f"{width}x{height}", count) for (height, width), count in report.sizes.most_common(SHOWN // 2)]
+        rest = sum(report.sizes.values()) - sum(count for _, count in rows)
+        rows += [("others", rest)] if rest else []
+        print(f"\n{title}\n{table(('size', 'images'), rows, right=(1,))}")
+        total = max(1, int(report.pixels.sum()))
+        shares = [(i, classes[i], int(n), f"{100 * n / total:.2f}%") for i, n in enumerate(report.pixels)]
+        print(f"\n{table(('', 'class', 'pixels', 'share'), shares, right=(3,))}")
+        print(f"{100 * report.ignored_share:.2f}% of the pixels are 255, and left out")
+    print(f"fingerprint {report.fingerprint}\n")
+    if report.absent and report.sizes:
+        print(f"warning: no pixel of {', '.join(classes[i] for i in report.absent)}")
+    if report.empty:
+        _list("warning: 255 everywhere in the label of", [report.files[number] for number in report.empty])
+    for fault in report.faults:
+        print(f"error: {fault}")
+    if report.bad:
+        _list(
+            f"error: {_count(len(report.bad), 'bad pair')} of {len(report.files)}",
+            [text for _, text in report.bad],
+        )
+
+
+def _tell_overlaps(reports: Dict[str, Report]) -> None:
+    from ..check_data import overlap
+
+    names = list(reports)
+    for i, one in enumerate(names):
+        for other in names[i + 1 :]:
+            found = overlap(reports[one], reports[other])
+            lines = [f"{reports[one].files[a]} is {reports[other].files[b]}" for a, b in found]
+            if lines:
+                _list(f"warning: {_count(len(lines), 'image')} in both {one} and {other}", lines)
+            else:
+                print(f"no image is in both {one} and {other}")
+
+
+def _list(title: str, lines: List[str]) -> None:
+    """Print the first of the lines."""
+    print(f"{title}:")
+    for line in lines[:SHOWN]:
+        print(f"  {line}")
+    if len(lines) > SHOWN:
+        print(f"  and {len(lines) - SHOWN} more")
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _write_bad(file: Path, reports: Dict[str, Report]) -> None:
+    from ..checkpoint import written_whole
+
+    lines = [
+        f"{name}\t{report.files[i]}\t{text}\n" for name, report in reports.items() for i, text in report.bad
+    ]
+    with written_whole(file) as (part,):
+        Path(part).write_text("".join(lines), encoding="utf-8", errors="surrogateescape")
+    print(f"wrote {_count(len(lines), 'bad pair')} to {file}")
