@@ -3,116 +3,184 @@
 from __future__ import annotations
 
 import json
-import math
-import time
+import uuid
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Sequence
+from typing import Any, Callable, Dict, List, Sequence, Tuple
 
-from . import checkpoint
 from .checkpoint import Checkpoint, Meta
 from .compat import mxnet as mx
-from .data import IGNORE_LABEL, FileIter
 from .errors import FCNXSError
-from .init import check_params, init_from_fcnxs, init_from_vgg16, net_of
-from .metric import SegmentationMetric
-from .score import NAMES, or_none
+from .exchange import Exchange, exchange_for
+from .init import Net, Params, check_params, init_from_fcnxs, init_from_vgg16, net_of
+from .listener import Listener
+from .loader import Loader
+from .run_state import PLAN, State, load_state, locked, read_plan, write_plan
+from .score import NAMES
 from .solver import Solver
 from .stages import Stage, lineage
 from .symbols.symbol_fcnxs import FCNXS
+from .training import METRICS, SUMMARY, Job, StoppedError, train_stage, write_scores
 
-SUMMARY, METRICS = "summary.json", "metrics.jsonl"
-
-# Told (stage, epoch from 1, step from 1, mean loss per pixel of that step).
-OnStep = Callable[[Stage, int, int, float], None]
-# Told what one line of metrics.jsonl says.
-OnEpoch = Callable[[Dict[str, Any]], None]
+__all__ = ["StoppedError", "finetune", "make_solver"]
 
 
 def finetune(
-    parent: Checkpoint,
+    parent: Callable[[], Checkpoint],
     stages: Sequence[Stage],
-    train: FileIter,
-    val: FileIter | None,
+    train: Loader,
+    val: Loader | None,
     output: Path,
     meta: Meta,
-    ctx: mx.Context | None = None,
-    seed: int = 0,
-    on_step: OnStep | None = None,
-    on_epoch: OnEpoch | None = None,
+    devices: mx.Context | Sequence[mx.Context] | None = None,
+    *,
     pooling_convention: str | None = None,
+    kvstore: str | mx.kv.KVStore | Exchange = "local",
+    accumulate: int = 1,
+    checkpoint_every: int | None = None,
+    keep: int | None = None,
+    resume: bool = False,
+    plan: Dict[str, Any] | None = None,
+    listeners: Sequence[Listener] = (),
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> List[Dict[str, Any]]:
     """Train the stages in a row, the first from `parent`, each other from the one before.
 
-    Writes `output`/STAGE-symbol.json, STAGE-meta.json and STAGE-NNNN.params for every epoch from 1;
-    a line for each epoch to metrics.jsonl; and summary.json after each stage.
+    Writes in `output`: STAGE-symbol.json, STAGE-meta.json and STAGE-NNNN.params for every epoch from 1; the
+    best by mean IU as STAGE-best, epoch 0; the state to go on from as STAGE-last.*; a line for each epoch in
+    metrics.jsonl; and summary.json after each stage.
 
     Args:
-        parent: VGG-16 or an FCN, which one is told by its parameters. It is emptied, to save memory.
+        parent: gives VGG-16 or an FCN, which one is told by its parameters. It is asked only where no state is
+            there to go on from, and what it gives is emptied, to save memory.
+        train, val: data; their seed is the run's, of order, augmentation and dropout.
         meta: goes with the checkpoints; its classes are those of `train` and `val`.
+        devices: each takes its own images; None is the CPU.
         pooling_convention: of the nets, 'valid' or 'full'; None takes the parent's.
+        kvstore: see `Solver`.
+        accumulate, checkpoint_every, keep, should_stop: see `Job`.
+        resume: go on from the state in `output`. On the CPU the end is bit for bit that of a run that was not
+            interrupted. A run that has ended gives its rows at once. Nothing there: begin.
+        plan: what run.json keeps for `resume`, for the caller; JSON.
 
     Returns:
         the rows of summary.json: name, epoch, the four scores of the last epoch on `val` (None
         without it), seconds.
 
     Raises:
-        FCNXSError: `output` already has one of these stages, `parent` does not fit, the loss is not
-            finite, or as `FileIter`.
+        StoppedError: `should_stop` said so; the state is saved.
+        FCNXSError: `output` already has one of these stages or a run that has not ended, or is in use; a file
+            there is damaged; `parent` does not fit; the loss is not finite; or as `Loader`.
     """
-    _refuse_to_overwrite(output, stages)
-    net = net_of(parent.arg_params, str(parent.params_file), parent.symbol)
-    check_params(parent.symbol, parent.arg_params, parent.aux_params, str(parent.params_file))
-    for before, name in zip([net.name, *(stage.name for stage in stages)], [stage.name for stage in stages]):
-        if before not in lineage(name):
-            raise FCNXSError(
-                f"{name} cannot start from {before}, which has other layers; change --stages or --prefix"
+    devices = [devices or mx.cpu()] if devices is None or isinstance(devices, mx.Context) else list(devices)
+    exchange = exchange_for(kvstore, len(devices))
+    rank, workers = (exchange.rank, exchange.workers) if exchange else (0, 1)
+    job = Job(
+        train, val, output, meta, accumulate, checkpoint_every, keep, listeners, should_stop, rank, workers
+    )
+    before = read_plan(output) if resume else None
+    if before and before.get("finished"):
+        return _earlier_rows(output)
+    source, state = None, None
+    if before is None:
+        refuse_to_overwrite(output, stages)
+        source = _checked(parent(), stages)
+    with locked(output) if rank == 0 else nullcontext():
+        if before is None:
+            before = {"run": uuid.uuid4().hex, "options": {}, "finished": False, **(plan or {})}
+        else:
+            state = load_state(output, before["run"], _names(stages))
+            source = _checked(parent(), stages) if state is None else None
+        if rank == 0:
+            write_plan(output, before)
+        if state is None:
+            state, arg_params, aux_params, net = _from_parent(job, before["run"], stages, *source)
+        else:
+            arg_params, aux_params, net = _from_state(job, state, stages)
+        job.tell("begin", stages, len(train), len(val) if val else 0)
+        for i, stage in enumerate(stages):
+            if state.stage in _names(stages[i + 1 :]):
+                continue  # done before
+            if state.stage != stage.name:
+                symbol, arg_params, aux_params = _first_values(
+                    stage, net, len(meta.classes), pooling_convention, devices[0], arg_params, aux_params
+                )
+                rest = {"records": state.records, "rows": state.rows}
+                state = State(state.run, stage.name, symbol=symbol.tojson(), **rest)
+            solver = make_solver(
+                stage, state.load_symbol(), arg_params, aux_params, devices, exchange or "local"
             )
-    numclass = len(meta.classes)
-    output.mkdir(parents=True, exist_ok=True)
-    ctx = ctx or mx.cpu()
-    mx.random.seed(seed, ctx)
+            for replica in solver.replicas if state.optimizer else ():
+                replica.restore_optimizer(state.arrays, state.optimizer)
+            state.forget_arrays()
+            train_stage(job, stage, solver, state, sum(done.epochs for done in stages[:i]))
+            arg_params, aux_params, net = solver.arg_params, solver.aux_params, replace(net, name=stage.name)
+            state.forget_arrays()
+            del solver  # its executors and momentum, before the next stage binds its own
+        if rank == 0:
+            write_plan(output, {**before, "finished": True})
+    return state.rows
+
+
+def _from_parent(
+    job: Job, run: str, stages: Sequence[Stage], parent: Checkpoint, net: Net
+) -> Tuple[State, Params, Params, Net]:
+    """Begin: a state before all stages, and the parent's parameters."""
+    rows = [row for row in _earlier_rows(job.output) if row["name"] not in _names(stages)]
+    state = State(run, "", records=_earlier_records(job.output), rows=rows)
+    job.last_good = str(parent.params_file)
     arg_params, aux_params = parent.arg_params, parent.aux_params
     parent.arg_params, parent.aux_params = {}, {}
-    rows = _earlier_rows(output, stages)
-    for stage in stages:
-        pooling = pooling_convention or net.pooling_convention
-        symbol = FCNXS[stage.name](numclass, width=net.width, fc=net.fc, pooling_convention=pooling)
-        init = init_from_vgg16 if net.name == "vgg16" else init_from_fcnxs
-        arg_params, aux_params = init(ctx, symbol, arg_params, aux_params)
-        solver = make_solver(stage, symbol, arg_params, aux_params, ctx)
-        began = time.time()
-        for record in _epochs(stage, solver, train, val, numclass, on_step):
-            prefix = output / stage.name
-            checkpoint.save(prefix, record["epoch"], symbol, solver.arg_params, solver.aux_params, meta)
-            with open(output / METRICS, "a") as lines:
-                lines.write(json.dumps(record) + "\n")
-            if on_epoch is not None:
-                on_epoch(record)
-        rows.append({"name": stage.name, "epoch": stage.epochs})
-        rows[-1].update({name: record[name] for name in NAMES}, seconds=round(time.time() - began, 1))
-        with checkpoint.written_whole(output / SUMMARY) as (part,):
-            checkpoint.write_json(part, {"stages": rows})
-        arg_params, aux_params = solver.arg_params, solver.aux_params
-        net = replace(net, name=stage.name)
-        del solver  # its executors and momentum, before the next stage binds its own
-    return rows
+    return state, arg_params, aux_params, net
+
+
+def _from_state(job: Job, state: State, stages: Sequence[Stage]) -> Tuple[Params, Params, Net]:
+    """Go on: the parameters of a state, and what they are; what a kill has left unwritten is written."""
+    files = [file for name in _names(stages) for file in _epochs_of(job.output, name)]
+    job.last_good = str(files[-1]) if files else "the one that the run began with"
+    if job.rank == 0:
+        write_scores(job.output, state)
+    arg_params, aux_params = state.arg_params, state.aux_params
+    return arg_params, aux_params, net_of(arg_params, state.stage, state.load_symbol())
+
+
+def _first_values(
+    stage: Stage,
+    net: Net,
+    numclass: int,
+    pooling_convention: str | None,
+    ctx: mx.Context,
+    arg_params: Params,
+    aux_params: Params,
+) -> Tuple[mx.sym.Symbol, Params, Params]:
+    """Net of a stage, and its parameters from those of the net before."""
+    pooling = pooling_convention or net.pooling_convention
+    symbol = FCNXS[stage.name](numclass, width=net.width, fc=net.fc, pooling_convention=pooling)
+    init = init_from_vgg16 if net.name == "vgg16" else init_from_fcnxs
+    return (symbol, *init(ctx, symbol, arg_params, aux_params))
 
 
 def make_solver(
-    stage: Stage, symbol: mx.sym.Symbol, arg_params: Dict, aux_params: Dict, ctx: mx.Context
+    stage: Stage,
+    symbol: mx.sym.Symbol,
+    arg_params: Params,
+    aux_params: Params,
+    devices: mx.Context | Sequence[mx.Context],
+    kvstore: str | mx.kv.KVStore | Exchange = "local",
 ) -> Solver:
     """Solver with the settings of a stage."""
     settings = {} if stage.momentum is None else {"momentum": stage.momentum}
     return Solver(
         symbol,
-        ctx,
+        devices,
         num_epoch=stage.epochs,
         arg_params=arg_params,
         aux_params=aux_params,
         optimizer=stage.optimizer,
         fixed=stage.fixed,
         unnormalised=stage.unnormalised,
+        kvstore=kvstore,
         learning_rate=stage.learning_rate,
         wd=stage.wd,
         **stage.multipliers(arg_params),
@@ -120,52 +188,56 @@ def make_solver(
     )
 
 
-def _epochs(
-    stage: Stage, solver: Solver, train: FileIter, val: FileIter | None, numclass: int, on_step: OnStep | None
-) -> Iterator[Dict[str, Any]]:
-    """Train epoch by epoch; what each comes to, as a line of metrics.jsonl says it."""
-    metric = SegmentationMetric(numclass)
-    for epoch in range(1, stage.epochs + 1):
-        began = time.time()
-        train.reset()
-        metric.reset()
-        for step, batch in enumerate(train, 1):
-            loss = solver.step(batch, train, metric)
-            if not math.isfinite(metric.loss_sum):
-                raise _diverged(stage, f"epoch {epoch}, step {step} ({train.current}): the loss is not finite")
-            if on_step is not None:
-                on_step(stage, epoch, step, loss)
-        record = {"stage": stage.name, "epoch": epoch, "learning_rate": stage.learning_rate}
-        if not metric.matrix.any():
+def _names(stages: Sequence[Stage]) -> List[str]:
+    return [stage.name for stage in stages]
+
+
+def _checked(parent: Checkpoint, stages: Sequence[Stage]) -> Tuple[Checkpoint, Net]:
+    """Parent that the stages can start from, one after the other, and what it is."""
+    net = net_of(parent.arg_params, str(parent.params_file), parent.symbol)
+    check_params(parent.symbol, parent.arg_params, parent.aux_params, str(parent.params_file))
+    for before, name in zip([net.name, *_names(stages)], _names(stages)):
+        if before not in lineage(name):
             raise FCNXSError(
-                f"{stage.name}, epoch {epoch}: every pixel of the training labels is {IGNORE_LABEL}"
+                f"{name} cannot start from {before}, which has other layers; change --stages or --prefix"
             )
-        record["train_loss"] = dict(metric.get_name_value())["loss"]
-        params = list(solver.arg_params.values())
-        if not mx.nd.multi_all_finite(*params, num_arrays=len(params)).asscalar():
-            raise _diverged(stage, f"epoch {epoch}: the parameters are not finite any more")
-        values = dict.fromkeys(("loss", *NAMES))
-        if val is not None:
-            solver.evaluate(val, metric)
-            if not math.isfinite(metric.loss_sum):
-                raise _diverged(stage, f"epoch {epoch}: the loss on the validation images is not finite")
-            values = {name: or_none(value) for name, value in metric.get_name_value()}
-        record["val_loss"] = values.pop("loss")
-        yield {**record, **values, "seconds": round(time.time() - began, 1)}
+    return parent, net
 
 
-def _diverged(stage: Stage, what: str) -> FCNXSError:
-    return FCNXSError(f"{stage.name}, {what}; try a smaller --lr than {stage.learning_rate:g}")
+def refuse_to_overwrite(output: Path, stages: Sequence[Stage]) -> None:
+    """Refuse a folder that has one of these stages, or a run that can be gone on with.
+
+    Raises:
+        FCNXSError: it has.
+    """
+    plan = read_plan(output)
+    if plan is not None and not plan.get("finished") and list(output.glob("*-last.*.json")):
+        raise FCNXSError(
+            f"{output / PLAN}: a run here has not ended; --resume {output} goes on with it; for a new one "
+            "choose another --output"
+        )
+    there = [file for name in _names(stages) for file in _epochs_of(output, name)]
+    if there:
+        raise FCNXSError(f"{there[0]} is there already; choose another --output, or remove the old run")
 
 
-def _refuse_to_overwrite(output: Path, stages: Sequence[Stage]) -> None:
-    for stage in stages:
-        existing = sorted(output.glob(f"{stage.name}-[0-9][0-9][0-9][0-9].params"))
-        if existing:
-            raise FCNXSError(f"{existing[0]} is there already; choose another --output, or remove the old run")
+def _epochs_of(output: Path, name: str) -> List[Path]:
+    """Parameters of a stage's epochs, in their order."""
+    return sorted(output.glob(f"{name}-[0-9][0-9][0-9][0-9].params"))
 
 
-def _earlier_rows(output: Path, stages: Sequence[Stage]) -> List[Dict[str, Any]]:
+def _earlier_records(output: Path) -> List[Dict[str, Any]]:
+    """Lines that earlier runs have left in metrics.jsonl."""
+    file = output / METRICS
+    if not file.is_file():
+        return []
+    try:
+        return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    except (OSError, ValueError) as error:
+        raise FCNXSError(f"{file}: not the scores of finetuning ({error}); choose another --output") from None
+
+
+def _earlier_rows(output: Path) -> List[Dict[str, Any]]:
     """Rows of stages that an earlier run has left in the same folder."""
     file = output / SUMMARY
     if not file.is_file():
@@ -173,7 +245,7 @@ def _earlier_rows(output: Path, stages: Sequence[Stage]) -> List[Dict[str, Any]]
     try:
         rows = json.loads(file.read_text(encoding="utf-8"))["stages"]
         for row in rows:
-            float(row["seconds"]), int(row["epoch"]), [row[name] for name in NAMES]
-        return [row for row in rows if row["name"] not in [stage.name for stage in stages]]
+            str(row["name"]), float(row["seconds"]), int(row["epoch"]), [row[name] for name in NAMES]
+        return rows
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise FCNXSError(f"{file}: not a summary of finetuning ({error}); choose another --output") from None

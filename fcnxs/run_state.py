@@ -64,6 +64,10 @@ class State:
         """The net."""
         return mx.sym.load_json(self.symbol)
 
+    def forget_arrays(self) -> None:
+        """Let go of all arrays, which are large."""
+        self.arg_params, self.aux_params, self.arrays = {}, {}, {}
+
 
 ARRAYS = {"arg": "arg_params", "aux": "aux_params", "state": "arrays"}  # prefix of the name -> field
 

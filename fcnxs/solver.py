@@ -10,13 +10,11 @@ import numpy as np
 
 from .compat import mxnet as mx
 from .errors import FCNXSError
+from .exchange import Exchange, exchange_for
 from .executors import check_size
 from .init import ANY_SIZE, Params, check_params, is_input
 from .metric import count_batch
 from .replica import Batch, Replica
-
-# Key-value stores that leave the update to the worker; dist_async does not.
-KVSTORES = ("local", "device", "nccl", "dist_sync", "dist_device_sync")
 
 
 class BatchEndParam(NamedTuple):
@@ -43,8 +41,8 @@ class Solver:
         lr_mult, wd_mult: factors of single parameters' learning rate and weight decay.
         unnormalised: multiply each image's gradient by its H*W, by which SoftmaxOutput divides: the
             loss is then summed over pixels, as Caffe's.
-        kvstore: MXNet's name of one, or one made already, that sums gradients over devices and machines.
-            One device of one machine needs none.
+        kvstore: one of `exchange.KVSTORES`, or one made already, that sums gradients over devices and
+            machines. One device of one machine needs none.
         **kwargs: of the optimizer (learning_rate, momentum, wd, ...).
 
     Source: the arguments but `fixed` to `kvstore`, and those of `fit`, are those of apache/mxnet
@@ -69,7 +67,7 @@ class Solver:
         lr_mult: Dict[str, float] | None = None,
         wd_mult: Dict[str, float] | None = None,
         unnormalised: bool = False,
-        kvstore: str | mx.kv.KVStore = "local",
+        kvstore: str | mx.kv.KVStore | Exchange = "local",
         **kwargs: Any,  # noqa: ANN401  (an optimizer's arguments are of any type)
     ) -> None:
         self.symbol = symbol
@@ -86,7 +84,7 @@ class Solver:
             Replica(symbol, ctx, _on(ctx, args), _on(ctx, auxs), self.fixed, self._make_optimizer())
             for ctx in self.devices
         ]
-        self._kv: mx.kv.KVStore | None = None
+        self._exchange: Exchange | None = None
 
     @property
     def arg_params(self) -> Params:
@@ -167,9 +165,11 @@ class Solver:
         self._begin(train_data, batches)
         names, count = (train_data.data_name, train_data.label_name), len(self.replicas)
         if images is None:
-            images = sum(len(batch[names[0]]) for batch in batches) * (self._kv.num_workers if self._kv else 1)
+            images = sum(len(batch[names[0]]) for batch in batches) * (
+                self._exchange.workers if self._exchange else 1
+            )
         weights = [_pixels(batch[names[0]]) if self.unnormalised else 1 for batch in batches]
-        alone = len(batches) == 1 and self._kv is None  # its weight is then a factor of the update
+        alone = len(batches) == 1 and self._exchange is None  # its weight is then a factor of the update
         values: List[float | None] = []
         for first in range(0, max(len(batches), 1), count):
             running = []
@@ -220,33 +220,16 @@ class Solver:
         shape = batches[0][data.data_name].shape if batches else ANY_SIZE
         check_size(self.symbol, data.data_name, shape, _where(batches[0], data) if batches else "an image")
         check_params(self.symbol, self.arg_params, self.aux_params, "Solver", inputs, shape)
-        self._kv = self.connect()
+        self._exchange = exchange_for(self.kvstore, len(self.devices))
         for replica in self.replicas:
             replica.bind()
-        if self._kv is not None:
-            for i, name in enumerate(self.replicas[0].trained):
-                self._kv.init(i, mx.nd.zeros(self.arg_params[name].shape))
-
-    def connect(self) -> mx.kv.KVStore | None:
-        """Key-value store that sums gradients: made now, if there is more than one device or machine."""
-        if isinstance(self.kvstore, str) and self.kvstore not in KVSTORES:
-            raise FCNXSError(f"kvstore {self.kvstore!r}: want one of {', '.join(KVSTORES)}")
-        if isinstance(self.kvstore, str) and (len(self.replicas) > 1 or "dist" in self.kvstore):
-            try:
-                self.kvstore = mx.kv.create(self.kvstore)
-            except mx.MXNetError as error:
-                what = str(error).strip().splitlines()[-1]
-                raise FCNXSError(f"kvstore {self.kvstore!r}: this MXNet cannot make it: {what}") from None
-        return None if isinstance(self.kvstore, str) else self.kvstore
 
     def _update(self, batches: int, rescale_grad: float) -> None:
         """Sum the gradients of this step, and update every copy of the parameters."""
         only = batches <= len(self.replicas)
         gradients = [replica.gradients(batches > i, only) for i, replica in enumerate(self.replicas)]
-        if self._kv is not None:
-            for i, of_devices in enumerate(map(list, zip(*gradients))):
-                self._kv.push(i, of_devices, priority=-i)
-                self._kv.pull(i, of_devices, priority=-i)
+        if self._exchange is not None:
+            self._exchange.sum(self.replicas[0].trained, gradients)
         for replica, grads in zip(self.replicas, gradients):
             replica.update(grads, rescale_grad)
 

@@ -1,0 +1,77 @@
+"""Sums of arrays over the devices of a machine and over machines, through MXNet's key-value store."""
+
+from __future__ import annotations
+
+import os
+from typing import List, Set
+
+from .compat import mxnet as mx
+from .errors import FCNXSError
+
+# Those that leave the update to the worker; dist_async does not.
+KVSTORES = ("local", "device", "nccl", "dist_sync", "dist_device_sync")
+
+
+class Exchange:
+    """A key-value store that sums; it is told no optimizer, which would travel as a pickle.
+
+    Args:
+        kvstore: one of `KVSTORES`, or a store made already.
+
+    Raises:
+        FCNXSError: it is unknown, this MXNet has it not, or (dist_...) this process is not part of a job.
+    """
+
+    def __init__(self, kvstore: str | mx.kv.KVStore) -> None:
+        if isinstance(kvstore, str):
+            kvstore = _make(kvstore)
+        self.kv = kvstore
+        self._known: Set[str] = set()
+
+    @property
+    def rank(self) -> int:
+        """Number of this machine (process), from 0."""
+        return self.kv.rank
+
+    @property
+    def workers(self) -> int:
+        """Number of machines (processes)."""
+        return self.kv.num_workers
+
+    def sum(self, names: List[str], arrays: List[List[mx.nd.NDArray]]) -> None:
+        """Replace each array by its sum over devices and machines; all machines call it alike.
+
+        Args:
+            names: of the arrays.
+            arrays: for each device, its arrays in the order of `names`.
+        """
+        for i, (name, of_devices) in enumerate(zip(names, map(list, zip(*arrays)))):
+            key = f"{name} {of_devices[0].shape}"  # a later stage's net may have another shape of it
+            if key not in self._known:
+                self.kv.init(key, mx.nd.zeros(of_devices[0].shape))
+                self._known.add(key)
+            self.kv.push(key, of_devices, priority=-i)
+            self.kv.pull(key, of_devices, priority=-i)
+
+
+def exchange_for(kvstore: str | mx.kv.KVStore | Exchange, devices: int) -> Exchange | None:
+    """Exchange for so many devices, or None: one device of one machine needs none."""
+    if isinstance(kvstore, Exchange):
+        return kvstore
+    if isinstance(kvstore, str) and kvstore in KVSTORES and devices == 1 and "dist" not in kvstore:
+        return None
+    return Exchange(kvstore)
+
+
+def _make(name: str) -> mx.kv.KVStore:
+    if name not in KVSTORES:
+        raise FCNXSError(f"kvstore {name!r}: want one of {', '.join(KVSTORES)}")
+    if "dist" in name and "DMLC_ROLE" not in os.environ:
+        raise FCNXSError(
+            f"kvstore {name}: want a job of several processes: fcnxs launch -n N -s N -- fcnxs ..."
+        )
+    try:
+        return mx.kv.create(name)
+    except mx.MXNetError as error:
+        what = str(error).strip().splitlines()[-1]
+        raise FCNXSError(f"kvstore {name!r}: this MXNet cannot make it: {what}") from None
