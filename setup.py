@@ -36,6 +36,7 @@ setup(
         "cpu": ["mxnet==1.9.1"],
         "cu112": ["mxnet-cu112==1.9.1"],
         "cu117": ["mxnet-cu117==1.9.1"],
-        "test": ["pytest", "hypothesis", "scikit-learn", "ruff==0.17.6"],
+        "tensorboard": ["tensorboardX>=2.6.2.2"],
+        "test": ["pytest", "hypothesis", "scikit-learn", "tensorboardX>=2.6.2.2", "ruff==0.17.6"],
     },
 )

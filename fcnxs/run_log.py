@@ -1,0 +1,135 @@
+"""run.log: everything that is needed to repeat a run, and what happened in it."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shlex
+import sys
+from contextlib import suppress
+from dataclasses import asdict
+from datetime import datetime, timezone
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Dict, Mapping, Sequence, TextIO
+
+from .checkpoint import Meta, versions
+from .compat import mxnet as mx
+from .data import reason
+from .errors import FCNXSError
+from .listener import Listener
+from .score import Scores
+from .stages import Stage
+
+PACKAGES = ("gluoncv", "opencv-python", "pillow", "protobuf", "tensorboardX")
+VARIABLES = ("CUDA_", "DMLC_", "KMP_", "MALLOC_", "MXNET_", "OMP_", "PS_")  # beginnings of their names
+
+
+def facts(
+    command: Sequence[str],
+    devices: Sequence[mx.Context],
+    seed: int,
+    meta: Meta,
+    data: Mapping[str, str],
+    **more: object,
+) -> Dict[str, object]:
+    """What `RunLog` says first: what a run was started with, and in.
+
+    Args:
+        command: as a user typed it, in words.
+        meta: of the checkpoints to come; its source is the parent's file and sha256.
+        data: fingerprint of each data set, by name.
+        **more: further facts.
+    """
+    return {
+        "command": shlex.join(command),
+        "folder": os.getcwd(),
+        "versions": installed(),
+        "platform": platform.platform(),
+        "processors": len(os.sched_getaffinity(0)),
+        "variables": {name: os.environ[name] for name in sorted(os.environ) if name.startswith(VARIABLES)},
+        "mxnet features": [name for name, feature in mx.runtime.Features().items() if feature.enabled],
+        "devices": ", ".join(map(str, devices)),
+        "seed": seed,
+        "parent": meta.source,
+        "data": dict(data),
+        "classes": meta.classes,
+        "mean": meta.mean,
+        **more,
+    }
+
+
+def installed() -> Dict[str, str]:
+    """Versions of the packages that a run depends on."""
+    found = versions()
+    for package in PACKAGES:
+        with suppress(metadata.PackageNotFoundError):
+            found[package] = metadata.version(package)
+    return found
+
+
+class RunLog(Listener):
+    """Append to a log file, line by line: a block of facts, then what happens, each with its time (UTC).
+
+    A fact is a line `  name: value`; what is not a line of text is JSON. The last line says how the run
+    ended; it is missing if the process was killed.
+
+    Args:
+        file: its folder is there when the run begins.
+        facts: by name, as `facts` gives them.
+
+    Raises:
+        FCNXSError: the file cannot be written.
+    """
+
+    def __init__(self, file: Path, facts: Mapping[str, object]) -> None:
+        self.file, self.facts = file, facts
+        self._lines: TextIO | None = None
+
+    def begin(self, stages: Sequence[Stage], images: int, evaluated: int) -> None:
+        """Write the facts, those of the stages and the numbers of images among them."""
+        self._write(f"run begins: {images} images to train on, {evaluated} to evaluate on")
+        for name, value in self.facts.items():
+            self._write(f"  {name}: {_text(value)}", timed=False)
+        for stage in stages:
+            self._write(f"  stage: {json.dumps(asdict(stage))}", timed=False)
+
+    def epoch(self, record: Dict[str, Any], result: Scores | None) -> None:
+        """Write the line of metrics.jsonl."""
+        self._write(f"epoch: {json.dumps(record)}")
+
+    def saved(self, file: Path) -> None:
+        """Write the name of a checkpoint."""
+        self._write(f"saved: {file}")
+
+    def warning(self, text: str) -> None:
+        """Write a warning."""
+        self._write(f"warning: {text}")
+
+    def close(self) -> None:
+        """Write how the run ended: well, unless this is called while an error is on its way."""
+        if self._lines is None:
+            return
+        error = sys.exc_info()[1]
+        end = "done" if error is None else f"{type(error).__name__}: {error}".rstrip(": ")
+        with suppress(FCNXSError):  # the error on its way says more
+            self._write(f"run ends: {end}")
+        with suppress(OSError):
+            self._lines.close()
+        self._lines = None
+
+    def _write(self, text: str, timed: bool = True) -> None:
+        now = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ ") if timed else ""
+        try:
+            if self._lines is None:
+                self._lines = open(  # noqa: SIM115  (open as long as the run)
+                    self.file, "a", buffering=1, encoding="utf-8", errors="backslashreplace"
+                )
+            self._lines.write(now + " ".join(text.splitlines()) + "\n")
+        except OSError as error:
+            raise FCNXSError(f"{self.file}: cannot write: {reason(error)}") from None
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) and value.isprintable() else json.dumps(value)
