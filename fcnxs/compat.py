@@ -42,13 +42,17 @@ def make_mxnet_importable() -> None:
         import setuptools  # noqa: F401  (importing it registers its own distutils)
 
 
-def use_the_machine() -> None:
+def use_the_machine(devices: int = 1) -> None:
     """Let MXNet use every processor this process may run on, and keep its memory from growing.
 
     Must run before MXNet loads. What is set in the environment already wins. Commands call it; the
     library does not change its process.
+
+    Args:
+        devices: `mx.cpu(0)` to `mx.cpu(devices - 1)` that will work at once, and share the processors.
     """
-    os.environ.setdefault("OMP_NUM_THREADS", str(len(os.sched_getaffinity(0))))
+    threads = max(1, len(os.sched_getaffinity(0)) // devices)
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     for variable, value in MXNET_VARIABLES.items():
         os.environ.setdefault(variable, value)
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # glibc's alone

@@ -1,8 +1,8 @@
 """State of a run of finetuning: all that is needed to go on as if it had not been interrupted.
 
-A state is two files: RUN/STAGE-last.EEEE-PPPPPP.params, arrays in MXNet's format, and the same with .json for
+A state is two files: RUN/STAGE-last.EEEE-PPPPPP.state, arrays in MXNet's format, and the same with .json for
 the rest, which has the checksum of the first and its own. It is named for epoch and position, and written
-last: a state is there whole, or it is not there. The newest two of a stage are kept.
+last: a state is there whole, or it is not there. The newest two are kept; of a stage that is done, the last.
 """
 
 from __future__ import annotations
@@ -72,27 +72,27 @@ class State:
 ARRAYS = {"arg": "arg_params", "aux": "aux_params", "state": "arrays"}  # prefix of the name -> field
 
 
-def save_state(folder: Path, state: State) -> Path:
-    """Write a state, and remove the stage's older ones but one; returns the path of its JSON.
+def save_state(folder: Path, state: State, kept: int = KEPT) -> Path:
+    """Write a state, and remove all but so many of the stage; returns the path of its JSON.
 
     Raises:
         FCNXSError: it cannot be written; those before are then still there.
     """
     base = f"{state.stage}-last.{state.epoch:04d}-{state.position:06d}"
-    params, file = folder / f"{base}.params", folder / f"{base}.json"
+    arrays_file, file = folder / f"{base}.state", folder / f"{base}.json"
     arrays = {
         f"{kind}:{name}": array for kind, of in ARRAYS.items() for name, array in getattr(state, of).items()
     }
-    with written_whole(params, file) as (params_part, part):
-        write_arrays(params_part, arrays)
+    with written_whole(arrays_file, file) as (arrays_part, part):
+        write_arrays(arrays_part, arrays)
         content = {
             each.name: getattr(state, each.name) for each in fields(state) if each.name not in ARRAYS.values()
         }
-        content["params_sha256"] = sha256_of(params_part)
+        content["arrays_sha256"] = sha256_of(arrays_part)
         write_json(part, {**content, "sha256": _digest(content)})
-    for old in _files(folder, [state.stage])[:-KEPT]:
+    for old in _files(folder, [state.stage])[:-kept]:
         old.unlink()
-        old.with_suffix(".params").unlink(missing_ok=True)
+        old.with_suffix(".state").unlink(missing_ok=True)
     return file
 
 
@@ -129,15 +129,15 @@ def _read(file: Path) -> State:
         content = json.loads(file.read_text(encoding="utf-8"))
         if content.pop("sha256") != _digest(content):
             raise FCNXSError(f"{file}: damaged: its checksum is another")
-        params = file.with_suffix(".params")
-        if sha256_of(params) != content.pop("params_sha256"):
-            raise FCNXSError(f"{params}: damaged or cut off: its checksum is another")
+        arrays_file = file.with_suffix(".state")
+        if sha256_of(arrays_file) != content.pop("arrays_sha256"):
+            raise FCNXSError(f"{arrays_file}: damaged or cut off: its checksum is another")
         state = State(**content)
     except FileNotFoundError as error:
         raise FCNXSError(f"{error.filename}: no such file") from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise FCNXSError(f"{file}: damaged: {error}") from None
-    for key, array in load_params(params).items():
+    for key, array in load_params(arrays_file).items():
         kind, _, name = key.partition(":")
         getattr(state, ARRAYS[kind])[name] = array
     return state
@@ -211,7 +211,7 @@ def locked(folder: Path) -> Iterator[None]:
             pass  # a file system without locks
         for part in folder.glob(f"{BESIDE}*"):
             shutil.rmtree(part, ignore_errors=True)
-        for params in folder.glob("*-last.*.params"):
-            if not params.with_suffix(".json").exists():
-                params.unlink()
+        for arrays_file in folder.glob("*-last.*.state"):
+            if not arrays_file.with_suffix(".json").exists():
+                arrays_file.unlink()
         yield

@@ -20,7 +20,7 @@ from .files import write_json, written_whole
 from .listener import Listener
 from .loader import Batch, Loader
 from .metric import SegmentationMetric
-from .run_state import State, save_state
+from .run_state import KEPT, State, save_state
 from .score import NAMES, Scores, or_none, scores
 from .solver import Solver
 from .stages import Stage
@@ -220,7 +220,7 @@ def _save(job: Job, stage: Stage, solver: Solver, state: State, metric: Segmenta
     state.metric = metric.state() if metric else {}
     state.arg_params, state.aux_params = solver.arg_params, solver.aux_params
     state.arrays, state.optimizer = solver.replicas[0].optimizer_state()
-    file = save_state(job.output, state)
+    file = save_state(job.output, state, 1 if state.epoch > stage.epochs else KEPT)
     job.tell("saved", file)
     return file
 

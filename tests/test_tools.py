@@ -9,7 +9,7 @@ import pytest
 from conftest import FC, WIDTH, random_params
 from PIL import Image
 
-from fcnxs import FCNXSError, checkpoint, data
+from fcnxs import FCNXSError, checkpoint, loader
 from fcnxs.finetune import make_solver
 from fcnxs.score import NAMES
 from fcnxs.stages import RECIPES
@@ -41,8 +41,12 @@ def test_finetune_writes_checkpoints_metrics_and_summary(run_folder):
     stages = {
         f"{stage}-{end}" for stage in ("fcn32s", "fcn16s", "fcn8s") for end in ("symbol.json", "meta.json")
     }
+    stages |= {file.replace("-", "-best-") for file in stages}
     params = {"fcn32s-0001.params", "fcn32s-0002.params", "fcn16s-0001.params", "fcn8s-0001.params"}
-    assert files == stages | params | {"metrics.jsonl", "summary.json"}
+    params |= {f"{stage}-best-0000.params" for stage in ("fcn32s", "fcn16s", "fcn8s")}
+    last = {"fcn32s": "0003-000000", "fcn16s": "0002-000000", "fcn8s": "0002-000000"}
+    states = {f"{stage}-last.{at}.{end}" for stage, at in last.items() for end in ("json", "state")}
+    assert files == stages | params | states | {"metrics.jsonl", "summary.json", "run.json", "run.log"}
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [(line["stage"], line["epoch"]) for line in lines] == [
         ("fcn32s", 1),
@@ -149,8 +153,8 @@ def test_the_mean_belongs_to_the_checkpoint(run_folder, voc, tmp_path, monkeypat
     parent = checkpoint.load(run_folder / "run" / "fcn32s", 2)
     meta = checkpoint.Meta(parent.meta.classes, parent.meta.palette, mean)
     used = []
-    preprocess = data.preprocess
-    monkeypatch.setattr(data, "preprocess", lambda image, mean: used.append(mean) or preprocess(image, mean))
+    preprocess = loader.preprocess
+    monkeypatch.setattr(loader, "preprocess", lambda image, mean: used.append(mean) or preprocess(image, mean))
     checkpoint.save(tmp_path / "p", 0, parent.symbol, parent.arg_params, {}, meta)
     arguments = ["--data", str(voc), "--stages", "fcn16s", "--epochs", "1", "--output", str(tmp_path / "run")]
     assert main(["finetune", "--prefix", str(tmp_path / "p"), "--epoch", "0", *arguments]) == 0
@@ -159,7 +163,7 @@ def test_the_mean_belongs_to_the_checkpoint(run_folder, voc, tmp_path, monkeypat
     for prefix, epoch in ((net, 1), (tmp_path / "out", 0)):
         assert checkpoint.load(prefix, epoch).meta.mean == mean
     assert main(["evaluate", "--prefix", net, "--epoch", "1", "--data", str(voc)]) == 0
-    assert len(used) > 6 + 3 and set(used) == {mean}
+    assert len(used) == 6 + 3 and set(used) == {mean}
 
 
 @pytest.mark.parametrize("recipe", ["mxnet", "caffe", "adam"])

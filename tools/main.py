@@ -33,15 +33,19 @@ COMMANDS = {
 class Ended(BaseException):
     """A signal that asks the process to end; clean-up runs on its way out."""
 
-    def __init__(self, number: int) -> None:
-        self.number = number
+    def __init__(self, number: int, more: str = "") -> None:
+        self.number, self.more = number, more
+
+    def __str__(self) -> str:
+        word = "interrupted" if self.number == signal.SIGINT else f"ended by {signal.Signals(self.number).name}"
+        return word + self.more
 
 
 def main(argv: List[str] | None = None) -> int:
     """Run one sub-command; returns the exit code."""
     arguments = sys.argv[1:] if argv is None else argv
     args = parse(arguments)
-    use_the_machine()
+    use_the_machine(getattr(args, "cpus", None) or 1)
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
             signal.signal(number, _end)
@@ -57,9 +61,9 @@ def main(argv: List[str] | None = None) -> int:
         hint = " (on Debian: apt-get install libgl1)" if "libGL" in str(error) else ""
         return _say((str(error) or type(error).__name__) + hint, 2)
     except KeyboardInterrupt:
-        return _say("interrupted", 128 + signal.SIGINT)
+        return _say(str(Ended(signal.SIGINT)), 128 + signal.SIGINT)
     except Ended as end:
-        return _say(f"ended by {signal.Signals(end.number).name}", 128 + end.number)
+        return _say(str(end), 128 + end.number)
     except RuntimeError as error:
         if type(error).__name__ != "MXNetError":
             raise
@@ -76,7 +80,10 @@ class Parser(argparse.ArgumentParser):
 
 
 def parse(arguments: List[str]) -> argparse.Namespace:
-    """Options of the sub-command that is called, and its `run`; the others are not imported."""
+    """Options of the sub-command that is called, and its `run`; the others are not imported.
+
+    `given` are those options that were not left out, `defaults` the values of all that are.
+    """
     parser = Parser(
         prog="fcnxs",
         description="Fully convolutional networks for semantic segmentation, on MXNet.",
@@ -87,18 +94,24 @@ def parse(arguments: List[str]) -> argparse.Namespace:
     for name, summary in COMMANDS.items():
         if name in arguments[:1]:
             module = importlib.import_module(f".{name.replace('-', '_')}", __package__)
-            sub = commands.add_parser(
+            sub_parser = commands.add_parser(
                 name,
                 help=summary,
                 description=module.__doc__,
                 formatter_class=argparse.RawDescriptionHelpFormatter,
                 allow_abbrev=False,
             )
-            module.add_arguments(sub)
-            sub.set_defaults(run=module.run)
+            module.add_arguments(sub_parser)
+            sub_parser.set_defaults(run=module.run)
         else:
             commands.add_parser(name, help=summary)
-    return parser.parse_args(arguments)
+    args = parser.parse_args(arguments)
+    left_out = object()
+    probe = argparse.Namespace(**dict.fromkeys(vars(args), left_out))
+    sub_parser.parse_args(arguments[1:], probe)
+    args.given = {name: value for name, value in vars(probe).items() if value is not left_out}
+    args.defaults = {name: sub_parser.get_default(name) for name in vars(probe)}
+    return args
 
 
 def _end(number: int, frame: FrameType | None) -> None:

@@ -46,6 +46,26 @@ def device(gpus: str | None) -> mx.Context:
     return mx.gpu(int(gpus))
 
 
+def devices(gpus: str | None, cpus: int | None) -> List[mx.Context]:
+    """Devices that --gpus 0,1,... or --cpus N names.
+
+    Raises:
+        FCNXSError: both are given, one is no GPU of this machine, or given twice.
+    """
+    from ..compat import mxnet as mx
+
+    if gpus is not None and cpus is not None:
+        raise FCNXSError("--gpus and --cpus: give one of them")
+    if cpus is not None and cpus < 1:
+        raise FCNXSError(f"--cpus {cpus}: want 1 or more")
+    if gpus is None:
+        return [mx.cpu(i) for i in range(cpus or 1)]
+    numbers = gpus.split(",")
+    if len(set(numbers)) < len(numbers):
+        raise FCNXSError(f"--gpus {gpus}: want each GPU once")
+    return [device(number) for number in numbers]
+
+
 def read_classes(file: str) -> List[str]:
     """Names of classes, a line each.
 

@@ -1,0 +1,82 @@
+"""The data of a run: gone through before it begins, and the same when it goes on."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from typing import Any, Dict, List, Tuple
+
+from ..errors import FCNXSError
+from ..samples import Samples
+from . import data_options
+
+
+def keep_good(
+    args: argparse.Namespace, samples: Dict[str, Samples], numclass: int, quiet: bool
+) -> Tuple[Dict[str, Samples], Dict[str, List[str]]]:
+    """Read every pair, so that none stops the run after hours; with --skip-bad bad ones are left out.
+
+    Returns:
+        the data sets to use, and the names of the images that are left out.
+
+    Raises:
+        FCNXSError: training would fail.
+    """
+    from tqdm import tqdm
+
+    from ..check_data import SMALLEST, check
+
+    augmentation = data_options.augmentation_of(args)
+    low = augmentation.scale[0] if augmentation else 1
+    smallest = (1, 1) if args.pooling_convention == "full" else SMALLEST
+    good, skipped = {}, {}
+    for name, part in samples.items():
+        train = name == "train"
+        settings = {"batch_size": args.batch_size, "crop_size": args.crop_size} if train else {}
+        least = tuple(math.ceil(side / low) for side in smallest) if train and not args.crop_size else smallest
+        hidden = quiet or args.quiet or not sys.stderr.isatty()
+        with tqdm(total=len(part), desc=f"checking {name}", unit="image", leave=False, disable=hidden) as bar:
+            report = check(
+                part, numclass, smallest=least, workers=args.workers, on_progress=bar.update, **settings
+            )
+        option = f"--{'data' if train else 'val'}"
+        for fault in report.faults:
+            raise FCNXSError(f"{option}: {fault}")
+        if report.bad and not args.skip_bad:
+            raise FCNXSError(
+                f"{report.bad[0][1]} ({len(report.bad)} of {len(part)} pairs are bad: `fcnxs check-data` lists "
+                "them, --skip-bad leaves them out)"
+            )
+        if not report.good:
+            raise FCNXSError(f"{option}: every pair is bad: {report.bad[0][1]}")
+        for _, text in report.bad if not quiet else ():
+            print(f"left out: {text}")
+        good[name] = part.subset(report.good)
+        skipped[name] = [part.name(number) for number, _ in report.bad]
+    if not quiet:
+        evaluated = len(good["val"]) if "val" in good else "none"
+        print(f"{len(good['train'])} images to train on, {evaluated} to evaluate on", flush=True)
+    return good, skipped
+
+
+def same_data(
+    args: argparse.Namespace, samples: Dict[str, Samples], before: Dict[str, Any]
+) -> Dict[str, Samples]:
+    """Data sets of a run that goes on, without what it left out when it began.
+
+    Raises:
+        FCNXSError: they name other images than then.
+    """
+    for name, part in samples.items():
+        if part.fingerprint() != before["data"].get(name):
+            option = args.val or args.data if name == "val" else args.data
+            raise FCNXSError(
+                f"{option}: the images of {name} are not those that the run in {args.resume} began with: put "
+                "them back, or begin another run with --output"
+            )
+    left_out = {name: set(names) for name, names in before["skipped"].items()}
+    return {
+        name: part.subset([i for i in range(len(part)) if part.name(i) not in left_out.get(name, ())])
+        for name, part in samples.items()
+    }

@@ -1,0 +1,66 @@
+"""Options of a run of finetuning that is gone on with: those that it began with."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any, Dict, Tuple
+
+from ..datasets import NAMED
+from ..errors import FCNXSError
+
+PATHS = ("data", "val", "root", "classes", "prefix", "output")
+REQUIRED = ("data", "prefix", "epoch", "output")
+# What may be another each time: where and how it runs, not what is computed.
+FREE = ("gpus", "cpus", "kv_store", "workers", "mirror", "quiet", "tensorboard", "resume")
+
+
+def restored(args: argparse.Namespace) -> Tuple[argparse.Namespace, Dict[str, Any] | None]:
+    """Options of the run that --resume names, with what is given now; and what its run.json keeps, or None.
+
+    Raises:
+        FCNXSError: an option does not agree with what the run began with, or one that is needed is missing.
+    """
+    given, before = dict(args.given), None
+    if args.resume is not None:
+        from ..run_state import read_plan
+
+        if _path(args.output or args.resume) != _path(args.resume):
+            raise FCNXSError(
+                f"--output {args.output}: --resume {args.resume} is another folder; give one of them"
+            )
+        given["output"] = args.resume
+        before = read_plan(Path(args.resume))
+    if before is not None:
+        began = {**args.defaults, **before["options"]}
+        for name, value in storable(argparse.Namespace(given=given)).items():
+            if name not in (*FREE, "output") and value != began.get(name):
+                has = "without" if began.get(name) is None else f"with {began[name]}"
+                raise FCNXSError(
+                    f"{_option(name)} {value}: the run in {args.resume} began {has}; leave the option out to "
+                    "go on with it, or begin another run with --output"
+                )
+        free = {name: value for name, value in given.items() if name in (*FREE, "output")}
+        given = {**before["options"], **free}
+    missing = [_option(name) for name in REQUIRED if given.get(name) is None]
+    if missing:
+        what = f"no run to go on with in {args.resume}, and " if args.resume is not None else ""
+        raise FCNXSError(f"{what}missing: {', '.join(missing)}; see fcnxs finetune --help")
+    return argparse.Namespace(**{**args.defaults, **given, "given": given}), before
+
+
+def storable(args: argparse.Namespace) -> Dict[str, Any]:
+    """Options that were given, as JSON has them, with absolute paths: they hold from any folder."""
+    return {
+        name: _path(value) if name in PATHS and value not in NAMED else value
+        for name, value in args.given.items()
+        if name != "resume" and value is not None
+    }
+
+
+def _path(value: str) -> str:
+    return str(Path(value).absolute())
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"

@@ -1,0 +1,49 @@
+"""Signals that ask a run to end, kept until it can end well."""
+
+from __future__ import annotations
+
+import signal
+from types import FrameType, TracebackType
+from typing import NoReturn
+
+from .main import Ended
+
+SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+
+
+class Stopping:
+    """While this is entered, a first signal is remembered, and a second ends the process at once.
+
+    Args:
+        leads: whether this process saves; the others of a job are ended with it, and mind no signal.
+    """
+
+    def __init__(self, leads: bool = True) -> None:
+        self.leads = leads
+        self.number: int | None = None
+
+    def __enter__(self) -> Stopping:
+        self._before = {number: signal.getsignal(number) for number in SIGNALS}
+        for number, handler in self._before.items():
+            if handler is not signal.SIG_IGN:  # as nohup and a shell's background jobs have it
+                signal.signal(number, self._remember if self.leads else signal.SIG_IGN)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def asked(self) -> bool:
+        """Whether a signal has come."""
+        return self.number is not None
+
+    def end(self, more: str) -> NoReturn:
+        """End as the signal wants it; `more` goes on with the word about it."""
+        raise Ended(self.number, more)
+
+    def _remember(self, number: int, frame: FrameType | None) -> None:
+        if self.number is not None:
+            raise Ended(number)
+        self.number = number
