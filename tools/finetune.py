@@ -89,11 +89,11 @@ def run(args: argparse.Namespace) -> int:
     _check(args)
     if args.mirror:
         os.environ["MXNET_BACKWARD_DO_MIRROR"] = "1"  # read when executors are bound
-    samples = {"train": data_options.samples_of(args.data, args.split, args.root, "train")}
+    samples = {"train": data_options.samples_of(args.data, args.split, args.root, "train", need=0)}
     if args.val or args.val_split:
         root = None if args.val and Path(args.val).exists() else args.root
         samples["val"] = data_options.samples_of(
-            args.val or args.data, args.val_split, root, "val", option="--val-split"
+            args.val or args.data, args.val_split, root, "val", need=0, option="--val-split"
         )
 
     from .. import checkpoint
