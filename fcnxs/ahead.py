@@ -24,6 +24,7 @@ def in_order(
             pending.append(pool.submit(function, item))
             if len(pending) > ahead:
                 yield pending.popleft()
+        pool.shutdown(wait=False)  # each thread ends when nothing is left to do
         while pending:
             yield pending.popleft()
     finally:  # no waiting: the garbage collector may run this in one of the threads

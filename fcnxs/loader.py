@@ -161,8 +161,10 @@ class Loader(mx.io.DataIter):
         if not self.iter_next():
             raise StopIteration
         self._files = self._names(self._numbers)
-        parts, self._parts = self._parts, []  # not to keep what they hold
-        self._batch = self._make(self._numbers, [part.result() for part in parts])
+        pairs = []
+        while self._parts:  # popped, so that nothing keeps what a future holds
+            pairs.append(self._parts.pop(0).result())
+        self._batch = self._make(self._numbers, pairs)
         return self._batch
 
     @property
