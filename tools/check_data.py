@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ..check_data import Report
 
 SHOWN = 20  # lines of a list, at most
+LONG = 40  # letters of a class's name
 BOTH = ("train", "val")  # splits that are looked at together
 
 
@@ -123,7 +124,8 @@ def _tell(name: str, report: Report, classes: List[str]) -> None:
     if report.sizes:
         print(_sizes(report))
         total = max(1, int(report.pixels.sum()))
-        shares = [(i, classes[i], int(n), f"{100 * n / total:.2f}%") for i, n in enumerate(report.pixels)]
+        names = [name if len(name) <= LONG else f"{name[: LONG - 3]}..." for name in classes]
+        shares = [(i, names[i], int(n), f"{100 * n / total:.2f}%") for i, n in enumerate(report.pixels)]
         print(f"\n{table(('', 'class', 'pixels', 'share'), shares, right=(3,))}")
         print(f"{100 * report.ignored_share:.2f}% of the pixels are 255, and left out")
     print(f"fingerprint {report.fingerprint}\n")
