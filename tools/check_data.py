@@ -66,6 +66,7 @@ def run(args: argparse.Namespace) -> int:
         batch_size = args.batch_size if not reports else 1  # the others are evaluated on, one at a time
         reports[name] = _check(args, name, samples, len(classes), batch_size)
         _tell(name, reports[name], classes)
+        print()
     _tell_overlaps(reports)
     if args.bad:
         _write_bad(args.bad, reports)
@@ -128,7 +129,7 @@ def _tell(name: str, report: Report, classes: List[str]) -> None:
         shares = [(i, names[i], int(n), f"{100 * n / total:.2f}%") for i, n in enumerate(report.pixels)]
         print(f"\n{table(('', 'class', 'pixels', 'share'), shares, right=(3,))}")
         print(f"{100 * report.ignored_share:.2f}% of the pixels are 255, and left out")
-    print(f"fingerprint {report.fingerprint}\n")
+    print(f"fingerprint {report.fingerprint}")
     if report.absent and report.sizes:
         names = ", ".join(classes[i] for i in report.absent[: SHOWN // 2])
         more = f" and {len(report.absent) - SHOWN // 2} more" if len(report.absent) > SHOWN // 2 else ""
