@@ -1,5 +1,7 @@
 """Data sets by name, on small copies of their layouts: the labels are those that GluonCV reads."""
 
+import sys
+
 import fakes
 import numpy as np
 import pytest
@@ -120,3 +122,10 @@ def test_an_unknown_name_is_refused_and_the_default_root_is_gluoncv_s(monkeypatc
     monkeypatch.setenv("HOME", str(tmp_path))
     fakes.citys(tmp_path / ".mxnet" / "datasets" / "citys")
     assert len(named("citys")) == 2
+
+
+def test_what_coco_needs_is_said(tmp_path, monkeypatch):
+    fakes.coco(tmp_path)
+    monkeypatch.setitem(sys.modules, "pycocotools.coco", None)
+    with pytest.raises(FCNXSError, match=r"read with pycocotools: pip install 'fcnxs\[coco\]'"):
+        named("coco", tmp_path)

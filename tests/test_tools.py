@@ -9,7 +9,7 @@ import pytest
 from conftest import FC, WIDTH, random_params
 from PIL import Image
 
-from fcnxs import FCNXSError, checkpoint, data
+from fcnxs import FCNXSError, checkpoint, loader
 from fcnxs.finetune import make_solver
 from fcnxs.score import NAMES
 from fcnxs.stages import RECIPES
@@ -149,8 +149,8 @@ def test_the_mean_belongs_to_the_checkpoint(run_folder, voc, tmp_path, monkeypat
     parent = checkpoint.load(run_folder / "run" / "fcn32s", 2)
     meta = checkpoint.Meta(parent.meta.classes, parent.meta.palette, mean)
     used = []
-    preprocess = data.preprocess
-    monkeypatch.setattr(data, "preprocess", lambda image, mean: used.append(mean) or preprocess(image, mean))
+    preprocess = loader.preprocess
+    monkeypatch.setattr(loader, "preprocess", lambda image, mean: used.append(mean) or preprocess(image, mean))
     checkpoint.save(tmp_path / "p", 0, parent.symbol, parent.arg_params, {}, meta)
     arguments = ["--data", str(voc), "--stages", "fcn16s", "--epochs", "1", "--output", str(tmp_path / "run")]
     assert main(["finetune", "--prefix", str(tmp_path / "p"), "--epoch", "0", *arguments]) == 0
