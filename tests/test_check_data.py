@@ -125,6 +125,7 @@ def test_images_in_both_of_two_splits_are_found_by_file_and_by_content(tmp_path)
     for samples in (train, val):  # two that cannot be read are not the same
         samples.images[1].write_text("no picture")
     assert overlap(check(train, 2), check(val, 2)) == [(2, 0)]
+    assert overlap(check(train, 2), check(train.subset([1]), 2)) == [(1, 0)]  # but by its name it is
 
 
 def run(capsys, *arguments):

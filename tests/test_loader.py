@@ -144,6 +144,18 @@ def test_threads_end(end):
     eventually(lambda: not readers())
 
 
+def test_what_has_not_begun_when_it_is_closed_never_does():
+    memory, gate = Memory(50), threading.Event()
+    read = memory.read
+    memory.read = lambda number: (gate.wait(60), read(number))[1]
+    loader = Loader(memory, workers=2)
+    assert loader.iter_next()  # five or so are asked for, and two begin
+    loader.close()
+    gate.set()
+    eventually(lambda: not readers())
+    assert len(memory.reads) <= 2
+
+
 def test_a_signal_ends_a_process_that_reads(tmp_path):
     """A hundred seconds of reading lie ahead; the time that is given is for slow machines."""
     script = (
