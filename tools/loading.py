@@ -23,9 +23,10 @@ use_the_machine()
 
 from PIL import Image  # noqa: E402
 
+from ..ahead import default_workers  # noqa: E402
 from ..augment import Augmentation  # noqa: E402
 from ..compat import mxnet as mx  # noqa: E402
-from ..loader import Loader, default_workers  # noqa: E402
+from ..loader import Loader  # noqa: E402
 from ..samples import Samples, open_samples  # noqa: E402
 from ..shapes import picture  # noqa: E402
 from ..vis import save_mask, voc_palette  # noqa: E402
