@@ -27,16 +27,21 @@ setup(
         "setuptools; python_version>='3.12'",  # its distutils, for MXNet
         "opencv-python<5",
         "gluoncv==0.10.5.post0",
-        "pillow",
+        "pillow>=9.1",
         "tqdm",
         "protobuf>=4.22",  # message_factory.GetMessageClass
         "safetensors",
+        "scipy",  # SBD's labels; GluonCV needs it as well
     ],
     extras_require={
         "cpu": ["mxnet==1.9.1"],
         "cu112": ["mxnet-cu112==1.9.1"],
         "cu117": ["mxnet-cu117==1.9.1"],
+        "coco": ["pycocotools"],
         "tensorboard": ["tensorboardX>=2.6.2.2"],
-        "test": ["pytest", "hypothesis", "scikit-learn", "tensorboardX>=2.6.2.2", "ruff==0.17.6"],
+        "test": [
+            *("pytest", "hypothesis", "scikit-learn", "pycocotools"),
+            *("tensorboardX>=2.6.2.2", "ruff==0.17.6"),
+        ],
     },
 )

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Callable, Deque, Generator, Iterable, TypeVar
 
 Item = TypeVar("Item")
+
+
+def default_workers() -> int:
+    """Threads that read images, where nobody says how many: one for each processor, at most 8."""
+    return min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
 def in_order(
@@ -24,6 +30,7 @@ def in_order(
             pending.append(pool.submit(function, item))
             if len(pending) > ahead:
                 yield pending.popleft()
+        pool.shutdown(wait=False)  # each thread ends when nothing is left to do
         while pending:
             yield pending.popleft()
     finally:  # no waiting: the garbage collector may run this in one of the threads

@@ -10,10 +10,9 @@ from typing import Callable, Dict, Iterator, List, NamedTuple, Sequence, Tuple
 
 import numpy as np
 
-from .ahead import in_order
+from .ahead import default_workers, in_order
 from .data import IGNORE_LABEL, check_label
 from .errors import FCNXSError
-from .loader import default_workers
 from .samples import Samples
 
 SMALLEST = (26, 26)  # height and width that the nets take as they are by default

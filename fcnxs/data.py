@@ -129,7 +129,8 @@ def find_list(data: PathLike, split: str) -> Tuple[Path, Path]:
     flist = Path("ImageSets", "Segmentation", f"{split}.txt")
     if not (path / flist).is_file():
         raise FCNXSError(
-            f"{path / flist}: no such file; want a folder in VOC layout with a split {split!r}, or a .lst file"
+            f"{path / flist}: no such file; want a folder in VOC layout with a split {split!r}, "
+            "a folder with images/ and labels/, or a .lst file"
         )
     return path, flist
 

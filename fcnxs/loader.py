@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from itertools import islice
 from typing import Dict, Generator, Iterable, List, Sequence, Tuple
 
 import numpy as np
 
-from .ahead import in_order
+from .ahead import default_workers, in_order
 from .augment import Augmentation, cut
 from .compat import mxnet as mx
 from .data import VGG_MEAN, check_label, preprocess
@@ -17,11 +16,6 @@ from .errors import FCNXSError
 from .samples import Samples
 
 _AUGMENTATION, _DROPOUT = 1, 2  # which random numbers of an image
-
-
-def default_workers() -> int:
-    """Threads that read images, where nobody says how many: one for each processor, at most 8."""
-    return min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
 class Batch(Dict[str, np.ndarray]):
@@ -57,7 +51,7 @@ class Loader(mx.io.DataIter):
             side is the smallest of height, width and `cut_off_size`. None: never.
         shuffle: a new order for each epoch.
         num_classes: labels with other values than these and 255 are refused. None: up to 254 is fine.
-        workers: threads that read; None: as `default_workers`.
+        workers: threads that read; None: `ahead.default_workers`.
         data_name, label_name: of the symbol's inputs.
 
     Raises:
@@ -97,6 +91,7 @@ class Loader(mx.io.DataIter):
         self._read = _Reader(samples, self.mean, augmentation, cut_off_size, num_classes, seed)
         self._workers = workers
         self._batch: Batch | None = None
+        self._files: Tuple[str, ...] = ()
         self._images: Generator | None = None
         self.seek(0)
 
@@ -161,8 +156,10 @@ class Loader(mx.io.DataIter):
         if not self.iter_next():
             raise StopIteration
         self._files = self._names(self._numbers)
-        parts, self._parts = self._parts, []  # not to keep what they hold
-        self._batch = self._make(self._numbers, [part.result() for part in parts])
+        pairs = []
+        while self._parts:  # popped, so that nothing keeps what a future holds
+            pairs.append(self._parts.pop(0).result())
+        self._batch = self._make(self._numbers, pairs)
         return self._batch
 
     @property

@@ -133,11 +133,11 @@ def _folder_pair(path: Path, split: str | None, default: str, need: int) -> Samp
             raise FCNXSError(f"{path / 'images' / part}: no such folder{has}")
         part = ""
     folders = path / "images" / part, path / "labels" / part
-    if need > 1 and not folders[1].is_dir():
-        raise FCNXSError(f"{folders[1]}: no such folder, for the labels of {folders[0]}")
     images, labels = _by_stem(folders[0], IMAGE_SUFFIXES), _by_stem(folders[1], LABEL_SUFFIXES)
     if not images:
         raise FCNXSError(f"{folders[0]}: no image there ({', '.join(IMAGE_SUFFIXES)})")
+    if need > 1 and not folders[1].is_dir():
+        raise FCNXSError(f"{folders[1]}: no such folder, for the labels of {folders[0]}")
     stems = sorted({*images, *labels})
     if need:
         kinds = [("image", labels, images, folders[0], IMAGE_SUFFIXES)]

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ..check_data import Report
 
 SHOWN = 20  # lines of a list, at most
+LONG = 40  # letters of a class's name
 BOTH = ("train", "val")  # splits that are looked at together
 
 
@@ -65,6 +66,7 @@ def run(args: argparse.Namespace) -> int:
         batch_size = args.batch_size if not reports else 1  # the others are evaluated on, one at a time
         reports[name] = _check(args, name, samples, len(classes), batch_size)
         _tell(name, reports[name], classes)
+        print()
     _tell_overlaps(reports)
     if args.bad:
         _write_bad(args.bad, reports)
@@ -121,20 +123,17 @@ def _tell(name: str, report: Report, classes: List[str]) -> None:
 
     print(f"{name}: {_count(len(report.files), 'image')}")
     if report.sizes:
-        heights, widths = zip(*report.sizes)
-        spread = f"width {min(widths)} to {max(widths)}, height {min(heights)} to {max(heights)}"
-        title = f"{len(report.sizes)} sizes, {spread}" if len(report.sizes) > 1 else "one size"
-        rows = [(f"{width}x{height}", count) for (height, width), count in report.sizes.most_common(SHOWN // 2)]
-        rest = sum(report.sizes.values()) - sum(count for _, count in rows)
-        rows += [("others", rest)] if rest else []
-        print(f"\n{title}\n{table(('size', 'images'), rows, right=(1,))}")
+        print(_sizes(report))
         total = max(1, int(report.pixels.sum()))
-        shares = [(i, classes[i], int(n), f"{100 * n / total:.2f}%") for i, n in enumerate(report.pixels)]
+        names = [name if len(name) <= LONG else f"{name[: LONG - 3]}..." for name in classes]
+        shares = [(i, names[i], int(n), f"{100 * n / total:.2f}%") for i, n in enumerate(report.pixels)]
         print(f"\n{table(('', 'class', 'pixels', 'share'), shares, right=(3,))}")
         print(f"{100 * report.ignored_share:.2f}% of the pixels are 255, and left out")
-    print(f"fingerprint {report.fingerprint}\n")
+    print(f"fingerprint {report.fingerprint}")
     if report.absent and report.sizes:
-        print(f"warning: no pixel of {', '.join(classes[i] for i in report.absent)}")
+        names = ", ".join(classes[i] for i in report.absent[: SHOWN // 2])
+        more = f" and {len(report.absent) - SHOWN // 2} more" if len(report.absent) > SHOWN // 2 else ""
+        print(f"warning: no pixel of {_count(len(report.absent), 'class')}: {names}{more}")
     if report.empty:
         _list("warning: 255 everywhere in the label of", [report.files[number] for number in report.empty])
     for fault in report.faults:
@@ -144,6 +143,21 @@ def _tell(name: str, report: Report, classes: List[str]) -> None:
             f"error: {_count(len(report.bad), 'bad pair')} of {len(report.files)}",
             [text for _, text in report.bad],
         )
+
+
+def _sizes(report: Report) -> str:
+    """The sizes of images: the one there is, or a table of the most common ones."""
+    from .text import table
+
+    common = report.sizes.most_common(SHOWN // 2)
+    rows = [(f"{width}x{height}", count) for (height, width), count in common]
+    if len(rows) == 1:
+        return f"all {rows[0][0]}"
+    rest = sum(report.sizes.values()) - sum(count for _, count in rows)
+    rows += [("others", rest)] if rest else []
+    heights, widths = zip(*report.sizes)
+    spread = f"width {min(widths)} to {max(widths)}, height {min(heights)} to {max(heights)}"
+    return f"{len(report.sizes)} sizes, {spread}\n\n{table(('size', 'images'), rows)}"
 
 
 def _tell_overlaps(reports: Dict[str, Report]) -> None:
@@ -170,7 +184,8 @@ def _list(title: str, lines: List[str]) -> None:
 
 
 def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
+    plural = f"{what}es" if what.endswith("s") else f"{what}s"
+    return f"{number} {what if number == 1 else plural}"
 
 
 def _write_bad(file: Path, reports: Dict[str, Report]) -> None:
