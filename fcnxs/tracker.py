@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
+import random
 import re
 import shlex
 import shutil
@@ -28,7 +29,7 @@ from typing import Any, Callable, Dict, List, Sequence, Tuple
 from .errors import FCNXSError
 
 CLUSTERS = ("local", "ssh", "mpi", "slurm", "sge", "yarn", "mesos", "kubernetes")
-PORTS = range(9091, 9999)  # dmlc_tracker's own
+PORTS = range(10_000, 32_000)  # below those that Linux gives out
 
 
 @dataclass
@@ -197,13 +198,13 @@ def _reserve_port() -> Tuple[socket.socket, int]:
     """A free port, and what keeps other launchers of this machine from it until the scheduler binds it.
 
     That is seconds later. The reservation is a name in Linux's abstract namespace of sockets, which ends
-    with its process.
+    with its process; other programs are avoided by chance, where dmlc_tracker takes the first port from 9091.
     """
-    for port in PORTS:
+    for port in random.sample(PORTS, 100):
         reserved = socket.socket(socket.AF_UNIX)
         with contextlib.suppress(OSError), socket.socket() as test:
             reserved.bind(f"\0fcnxs-{port}")
             test.bind(("", port))
             return reserved, port
         reserved.close()
-    raise FCNXSError(f"no port from {PORTS.start} to {PORTS.stop - 1} is free for the scheduler")
+    raise FCNXSError(f"of 100 ports from {PORTS.start} to {PORTS.stop - 1} none is free for the scheduler")
