@@ -11,14 +11,13 @@ MXNet was written for NumPy < 1.24 and Python < 3.12. It needs
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import importlib.abc
 import importlib.util
 import os
 import sys
 from types import ModuleType
-
-import numpy as np
 
 INSTALL_HINT = (
     "MXNet is not installed; choose one: pip install 'fcnxs[cpu]' (any machine), "
@@ -34,12 +33,21 @@ MALLOC_PARAMETERS = {"MALLOC_ARENA_MAX": (-8, 1), "MALLOC_TRIM_THRESHOLD_": (-1,
 
 
 def make_mxnet_importable() -> None:
-    """Supply the NumPy aliases and the `distutils` that MXNet 1.9.1 imports."""
+    """Supply the NumPy aliases and the `distutils` that MXNet 1.9.1 imports.
+
+    Where NumPy or setuptools cannot be imported, MXNet cannot be either, and its own import says why:
+    `import fcnxs` works, for the command that tells what is wrong.
+    """
+    try:
+        import numpy as np
+    except ImportError:
+        return
     for alias, builtin in (("bool", bool), ("int", int)):
         if alias not in np.__dict__ and np.lib.NumpyVersion(np.__version__) >= "1.24.0":
             setattr(np, alias, builtin)
     if importlib.util.find_spec("distutils") is None:
-        import setuptools  # noqa: F401  (importing it registers its own distutils)
+        with contextlib.suppress(ImportError):
+            import setuptools  # noqa: F401  (importing it registers its own distutils)
 
 
 def use_the_machine(devices: int = 1) -> None:

@@ -8,12 +8,13 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import pickle
 import signal
 import sys
 from types import FrameType
 from typing import List, NoReturn
 
-from .. import __version__
+from .. import __version__, lifeline
 from ..compat import use_the_machine
 from ..errors import FCNXSError
 
@@ -27,6 +28,8 @@ COMMANDS = {
     "explain": "what a net is: layers, sizes, offsets, and why",
     "demo": "all of it, on generated pictures",
     "benchmark": "measure speed, memory and fidelity at full size",
+    "launch": "run a command as a job of several processes or machines",
+    "doctor": "what this machine has, what is wrong, and the cure",
 }
 
 
@@ -42,17 +45,22 @@ class Ended(BaseException):
 
 
 def main(argv: List[str] | None = None) -> int:
-    """Run one sub-command; returns the exit code."""
-    arguments = sys.argv[1:] if argv is None else argv
-    args = parse(arguments)
-    use_the_machine(getattr(args, "cpus", None) or 1)
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
-            signal.signal(number, _end)
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")  # names of files that the terminal cannot show
+    """Run one sub-command; returns the exit code, of which a launcher is told too."""
+    code = 1
     try:
-        code = args.run(args)
+        code = _guarded(sys.argv[1:] if argv is None else argv)
+    except SystemExit as end:
+        code = int(end.code or 0) if isinstance(end.code, (int, type(None))) else 1
+        raise
+    finally:
+        lifeline.leave(code)
+    return code
+
+
+def _guarded(arguments: List[str]) -> int:
+    """Run one sub-command, and make a line and an exit code of what it raises."""
+    try:
+        code = _run(arguments)
         sys.stdout.flush()
     except BrokenPipeError:  # whoever read our output has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -69,6 +77,42 @@ def main(argv: List[str] | None = None) -> int:
             raise
         return _say(f"MXNet failed: {str(error).strip().splitlines()[-1]}", 1)
     return code
+
+
+def _run(arguments: List[str]) -> int:
+    environment = dict(os.environ)
+    joined = lifeline.join()
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # names of files that the terminal cannot show
+    if os.environ.get("DMLC_ROLE") in ("server", "scheduler") and arguments[:1] not in (["launch"], ["doctor"]):
+        _serve(joined)
+    args = parse(arguments)
+    args.environment = environment  # as it was given
+    use_the_machine(getattr(args, "cpus", None) or 1)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
+            signal.signal(number, _end)
+    return args.run(args)
+
+
+def _serve(joined: bool) -> NoReturn:
+    """Be a server or the scheduler of a job, as DMLC_ROLE says: MXNet serves while it is imported, and exits.
+
+    In a launched job signals are left to the workers, which need the servers to the last step. Pickles, as
+    optimizers would come to a server, are not read: they could run anything.
+    """
+    if joined:
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+    use_the_machine()
+    pickle.loads = _refuse_pickle
+    from ..compat import mxnet  # noqa: F401
+
+    raise FCNXSError("this MXNet has no parameter server; `fcnxs doctor` says what it has")
+
+
+def _refuse_pickle(*_: object) -> NoReturn:
+    raise pickle.UnpicklingError("servers take no optimizer: the workers update")
 
 
 class Parser(argparse.ArgumentParser):

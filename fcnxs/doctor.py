@@ -1,0 +1,211 @@
+"""What is wrong with a machine or its Python, and the cure: rules over the facts that `facts.gather` finds."""
+
+from __future__ import annotations
+
+import re
+from typing import Iterator, List, NamedTuple, Tuple
+
+from .compat import INSTALL_HINT, MALLOC_PARAMETERS, MXNET_VARIABLES
+from .facts import REQUIRED, Facts
+
+CODE_FOR = (
+    (5, 0),
+    (6, 0),
+    (7, 0),
+    (8, 0),
+    (8, 6),
+)  # compute capabilities in MXNet's GPU wheels, which have no PTX
+CUDA = {"mxnet-cu112": "11.2", "mxnet-cu117": "11.7"}
+TRAINING = 3.6e9  # bytes for a step at full width, FCN-8s, 500x375
+CHECKPOINTS = 2e9  # bytes: a few of a net's 0.54e9, with the optimizer's state
+SHARED = 16e6  # bytes: semaphores, queues
+
+# Variables that make MXNet slow or do something else than these commands rely on: value -> what it does.
+HARMFUL = {
+    "MXNET_ENGINE_TYPE": {"NaiveEngine": "MXNet does one thing at a time"},
+    "MXNET_MKLDNN_ENABLED": {"0": "MXNet computes convolutions without oneDNN, many times slower"},
+    "MXNET_PROFILER_AUTOSTART": {"1": "MXNet's profiler keeps a record of every operator in memory"},
+    "MXNET_EXEC_VERBOSE_LOGGING": {"1": "MXNet prints lines for every executor"},
+    "MXNET_SAFE_ACCUMULATION": {"1": "sums are rounded in another way"},
+}
+
+
+class Finding(NamedTuple):
+    """Something that is wrong, and what to do."""
+
+    what: str
+    cure: str
+
+
+def findings(facts: Facts) -> List[Finding]:
+    """Everything that is wrong, what hinders most first."""
+    rules = (_python, _mxnet, _packages, _gpus, _threads, _variables, _room)
+    return [Finding(*finding) for rule in rules for finding in rule(facts)]
+
+
+def runs_on(capability: Tuple[int, int]) -> bool:
+    """Whether MXNet's GPU wheels have code for a compute capability: of the same major, and no higher minor."""
+    return any(major == capability[0] and minor <= capability[1] for major, minor in CODE_FOR)
+
+
+def wheels(facts: Facts) -> List[str]:
+    """Distributions of MXNet that are installed; they exclude each other."""
+    return sorted(name for name in facts.packages if re.fullmatch(r"mxnet(-(cu\d+|mkl|native))?(mkl)?", name))
+
+
+def _python(facts: Facts) -> Iterator[Tuple[str, str]]:
+    if not (3, 9) <= facts.python[:2] < (3, 13):
+        version = ".".join(map(str, facts.python))
+        yield f"Python {version} is not one of 3.9 to 3.12", "make a virtual environment with Python 3.11"
+    if facts.python[:2] >= (3, 12) and "setuptools" not in facts.packages:
+        yield "setuptools is missing, whose distutils MXNet needs on Python 3.12", "pip install setuptools"
+
+
+def _mxnet(facts: Facts) -> Iterator[Tuple[str, str]]:
+    here = wheels(facts)
+    if not here:
+        yield "MXNet is not installed", INSTALL_HINT.partition("; ")[2]
+        return
+    if len(here) > 1:
+        again = "pip install 'fcnxs[cpu]', or [cu112], or [cu117]"
+        yield f"{' and '.join(here)} overwrite each other", f"pip uninstall -y {' '.join(here)}, then {again}"
+    for name in here:
+        if facts.packages[name] != "1.9.1":
+            yield f"{name} is {facts.packages[name]}, not 1.9.1", f"pip install {name}==1.9.1"
+    error = facts.broken.get("mxnet")
+    if error and "numpy" not in facts.broken and "numpy" in facts.packages:
+        yield f"MXNet cannot be imported: {error}", _import_cure(error, here[0])
+    if facts.features and not facts.features.get("DIST_KVSTORE"):
+        yield "this MXNet has no parameter server, for several machines", f"pip install {here[0]}==1.9.1"
+
+
+def _import_cure(error: str, wheel: str) -> str:
+    library = re.search(r"lib[\w.+-]+\.so[.\d]*", error)
+    if library and wheel in CUDA:
+        return (
+            f"the wheel needs CUDA {CUDA[wheel]} and cuDNN 8: put their folder on LD_LIBRARY_PATH, "
+            f"or pip uninstall -y {wheel} and pip install 'fcnxs[cpu]'"
+        )
+    if library and "libmxnet" not in library[0]:
+        return (
+            f"install the system's package with {library[0]} (on Debian, apt-file search {library[0]} names it)"
+        )
+    return f"pip install --force-reinstall --no-deps {wheel}==1.9.1; see that numpy is as said below, if it is"
+
+
+def _packages(facts: Facts) -> Iterator[Tuple[str, str]]:
+    have = facts.packages
+    for name in REQUIRED:
+        if name not in have:
+            yield f"{name} is not installed", "pip install --upgrade fcnxs, which brings it"
+    wanted = "numpy>=1.26,<2" if facts.python[:2] >= (3, 12) else "numpy>=1.21,<1.24"
+    if "numpy" in have and not _within(have["numpy"], wanted):
+        yield f"numpy {have['numpy']} is not what MXNet needs", f"pip install '{wanted}'"
+    if "opencv-python" in have and _number(have["opencv-python"]) >= (5,):
+        yield (
+            f"opencv-python {have['opencv-python']} no longer reads Caffe's models",
+            "pip install 'opencv-python<5'",
+        )
+    if "opencv-python" in have and "opencv-python-headless" in have:
+        yield (
+            "opencv-python and opencv-python-headless overwrite each other",
+            "pip uninstall -y opencv-python opencv-python-headless, then pip install 'opencv-python<5'",
+        )
+    if "protobuf" in have and _number(have["protobuf"]) < (4, 22):
+        yield f"protobuf {have['protobuf']} is too old", "pip install 'protobuf>=4.22'"
+    for name, error in facts.broken.items():
+        if name == "gluoncv" and "mxnet" in facts.broken or name == "mxnet":
+            continue  # the same cause
+        if "libGL" in error or "libgthread" in error:
+            yield f"{name} cannot be imported: {error}", "on Debian: apt-get install libgl1 libglib2.0-0"
+        else:
+            yield (
+                f"{name} cannot be imported: {error}",
+                f"pip install --force-reinstall --no-deps {name}" + (f"=={have[name]}" if name in have else ""),
+            )
+
+
+def _gpus(facts: Facts) -> Iterator[Tuple[str, str]]:
+    cuda = next((name for name in wheels(facts) if name.startswith("mxnet-cu")), None)
+    cpu = f"pip uninstall -y {cuda}, then pip install 'fcnxs[cpu]'"
+    usable = [gpu for gpu in facts.gpus if runs_on(gpu.capability)]
+    if facts.nvidia_error:
+        yield (
+            f"nvidia-smi fails: {facts.nvidia_error}",
+            "install a current driver of NVIDIA's, or restart after its upgrade",
+        )
+    if usable and wheels(facts) and not cuda:
+        yield (
+            f"there is a GPU, {usable[0].name}, and this MXNet is for the CPU alone",
+            f"pip uninstall -y {' '.join(wheels(facts))}, then pip install 'fcnxs[cu117]'",
+        )
+    if not cuda:
+        return
+    for number, gpu in enumerate(facts.gpus):
+        if not runs_on(gpu.capability):
+            capability = ".".join(map(str, gpu.capability))
+            yield f"{cuda} has no code for GPU {number}, {gpu.name} ({capability})", f"use the CPU: {cpu}"
+    if not facts.gpus and not facts.nvidia_error:
+        cure = f"install NVIDIA's driver (in a container: --gpus all), or {cpu}"
+        yield f"{cuda} is installed, and there is no nvidia-smi that shows a GPU", cure
+    if usable and facts.features and facts.mxnet_gpus < len(facts.gpus):
+        if "CUDA_VISIBLE_DEVICES" in facts.environment:
+            cure = f"unset CUDA_VISIBLE_DEVICES (it is {facts.environment['CUDA_VISIBLE_DEVICES']!r})"
+        else:
+            cure = f"a driver for CUDA {CUDA.get(cuda, '11')} or later (this one is {facts.gpus[0].driver})"
+        yield f"nvidia-smi shows {len(facts.gpus)} GPUs, MXNet sees {facts.mxnet_gpus}", cure
+
+
+def _threads(facts: Facts) -> Iterator[Tuple[str, str]]:
+    may = facts.processors if facts.quota is None else max(1, min(facts.processors, round(facts.quota)))
+    for name in ("OMP_NUM_THREADS", "MXNET_OMP_MAX_THREADS", "OMP_THREAD_LIMIT"):
+        value = facts.environment.get(name)
+        if value is None:
+            if name == "OMP_NUM_THREADS" and may < facts.processors:
+                what = f"{facts.processors} processors are seen, and the container's limit is {facts.quota:g}"
+                yield what, f"export OMP_NUM_THREADS={may}"
+        elif not re.fullmatch(r"[1-9]\d*(,\d+)*", value.strip()):
+            yield f"{name} is {value!r}, no number of threads", f"unset {name}"
+        elif 2 * int(value.split(",")[0]) < may:
+            yield f"{name} is {value}, and there are {may} processors", f"unset {name}"
+        elif int(value.split(",")[0]) > may and name == "OMP_NUM_THREADS":
+            yield f"{name} is {value}, and there are only {may} processors", f"unset {name}, or make it {may}"
+
+
+def _variables(facts: Facts) -> Iterator[Tuple[str, str]]:
+    have = facts.environment
+    wanted = {**MXNET_VARIABLES, **{name: str(value) for name, (_, value) in MALLOC_PARAMETERS.items()}}
+    for name, value in wanted.items():
+        if name in have and have[name] != value:
+            what = "memory may grow with every new image size" if "VERBOSE" not in name else "MXNet prints more"
+            yield f"{name} is {have[name]!r} where the commands rely on {value}: {what}", f"unset {name}"
+    for name, values in HARMFUL.items():
+        if have.get(name) in values:
+            yield f"{name} is {have[name]!r}: {values[have[name]]}", f"unset {name}"
+    if "DMLC_ROLE" in have:
+        yield f"DMLC_ROLE is {have['DMLC_ROLE']!r} outside of a job: MXNet may wait for one", "unset DMLC_ROLE"
+
+
+def _room(facts: Facts) -> Iterator[Tuple[str, str]]:
+    step = f"a training step at full width takes {TRAINING / 1e9:g} GB"
+    if facts.memory < TRAINING:
+        cure = "train narrower nets, or raise the container's limit or take a larger machine"
+        yield f"there are {facts.memory / 1e9:.1f} GB of memory, and {step}", cure
+    elif facts.available < TRAINING:
+        yield f"{facts.available / 1e9:.1f} GB of memory are free, and {step}", "end what takes the rest"
+    if facts.disk < CHECKPOINTS:
+        what = f"{facts.disk / 1e9:.1f} GB are free in the current folder; checkpoints take 0.54 GB each"
+        yield what, "make room, or write elsewhere"
+    if facts.shm < SHARED:
+        what = f"/dev/shm has {facts.shm / 1e6:.0f} MB: processes that load data cannot talk to each other"
+        yield what, "mount it (docker run --shm-size=1g), or empty it"
+
+
+def _number(version: str) -> Tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", version)[:3])
+
+
+def _within(version: str, wanted: str) -> bool:
+    """Whether a version satisfies `name>=A,<B`."""
+    low, high = (_number(bound) for bound in wanted.split(","))
+    return low <= _number(version) < high

@@ -1,0 +1,241 @@
+"""Rules over facts, beside facts with nothing wrong; facts of machines with faked parts, and of this one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from fcnxs import facts
+from fcnxs.compat import MALLOC_PARAMETERS, MXNET_VARIABLES
+from fcnxs.doctor import findings, runs_on
+from fcnxs.facts import Facts, Gpu
+from fcnxs.tools.doctor import report
+
+ROOT = str(Path(__file__).parent.parent)
+GOOD = {
+    **{"numpy": "1.23.5", "mxnet": "1.9.1", "opencv-python": "4.11.0.86", "gluoncv": "0.10.5.post0"},
+    **{"pillow": "11.0", "tqdm": "4.67", "protobuf": "5.29.1", "safetensors": "0.5"},
+}
+V100, H100 = Gpu("V100", (7, 0), "32768 MiB", "535.1"), Gpu("H100", (9, 0), "81559 MiB", "535.1")
+FEATURES = {"CUDA": False, "DIST_KVSTORE": True}
+
+
+def healthy(**changes):
+    room = {"memory": 16 * 10**9, "available": 12 * 10**9, "shm": 10**9, "disk": 10**11}
+    return replace(Facts(packages=dict(GOOD), features=dict(FEATURES), processors=8, **room), **changes)
+
+
+def packages(without=(), gpus=(), mxnet_gpus=0, **changes):
+    changed = {name.replace("_", "-"): version for name, version in changes.items()}
+    have = {name: version for name, version in {**GOOD, **changed}.items() if name not in without}
+    return healthy(packages=have, gpus=list(gpus), mxnet_gpus=mxnet_gpus)
+
+
+def cuda(**changes):
+    return replace(packages(["mxnet"], mxnet_cu117="1.9.1"), **changes)
+
+
+def broken(name, error, **changes):
+    return replace(healthy(), broken={name: error}, **changes)
+
+
+def env(**variables):
+    return healthy(environment=variables)
+
+
+@pytest.mark.parametrize(
+    "good",
+    [
+        healthy(),
+        healthy(python=(3, 12, 1), packages={**GOOD, "numpy": "1.26.4", "setuptools": "75"}),
+        healthy(gpus=[H100]),  # no wheel runs on it: the CPU's is right
+        cuda(gpus=[V100], mxnet_gpus=1),
+        env(OMP_NUM_THREADS="8"),
+        env(OMP_NUM_THREADS="4,2"),
+        env(**MXNET_VARIABLES, **{name: str(value) for name, (_, value) in MALLOC_PARAMETERS.items()}),
+        env(MXNET_ENGINE_TYPE="ThreadedEnginePerDevice"),
+        healthy(quota=8.0),
+    ],
+)
+def test_nothing_is_wrong(good):
+    assert findings(good) == []
+    assert report([]) == ["Nothing is wrong."]
+
+
+@pytest.mark.parametrize(
+    ("bad", "what", "cure"),
+    [
+        (healthy(python=(3, 8, 1)), "Python 3.8.1 is not one of", "Python 3.11"),
+        (
+            healthy(python=(3, 12, 1), packages={**GOOD, "numpy": "1.26.4"}),
+            "setuptools is missing",
+            "pip install setuptools",
+        ),
+        (packages(["mxnet"]), "MXNet is not installed", "'fcnxs[cpu]' (any machine), 'fcnxs[cu112]'"),
+        (
+            packages(gpus=[V100], mxnet_gpus=1, mxnet_cu117="1.9.1"),
+            "mxnet and mxnet-cu117 overwrite",
+            "pip uninstall -y mxnet mxnet-cu117",
+        ),
+        (packages(mxnet="1.7.0"), "mxnet is 1.7.0, not 1.9.1", "pip install mxnet==1.9.1"),
+        (broken("mxnet", "OSError: bad ELF"), "imported: OSError: bad ELF", "mxnet==1.9.1"),
+        (broken("mxnet", "libgfortran.so.4: cannot open"), "libgfortran.so.4", "system's package"),
+        (cuda(broken={"mxnet": "libcudnn.so.8: no"}, gpus=[V100], features={}), "libcudnn.so.8", "CUDA 11.7"),
+        (healthy(features={"DIST_KVSTORE": False}), "no parameter server", "pip install mxnet==1.9.1"),
+        (packages(["tqdm"]), "tqdm is not installed", "fcnxs"),
+        (packages(numpy="1.26.4"), "numpy 1.26.4 is not", "pip install 'numpy>=1.21,<1.24'"),
+        (packages(numpy="2.1.0"), "numpy 2.1.0 is not", "pip install 'numpy>=1.21,<1.24'"),
+        (packages(opencv_python="5.0.0"), "opencv-python 5.0.0", "pip install 'opencv-python<5'"),
+        (packages(opencv_python_headless="4.11.0.86"), "overwrite each", "pip uninstall -y opencv-python"),
+        (packages(protobuf="3.20.3"), "protobuf 3.20.3 is too old", "protobuf>=4.22"),
+        (broken("opencv-python", "libGL.so.1: cannot open"), "libGL.so.1", "apt-get install libgl1"),
+        (healthy(gpus=[V100]), "a GPU, V100, and this MXNet is for the CPU", "pip install 'fcnxs[cu117]'"),
+        (cuda(gpus=[H100], mxnet_gpus=1), "mxnet-cu117 has no code for GPU 0, H100 (9.0)", "fcnxs[cpu]"),
+        (cuda(), "there is no nvidia-smi that shows a GPU", "--gpus all"),
+        (cuda(gpus=[V100]), "nvidia-smi shows 1 GPUs, MXNet sees 0", "driver for CUDA 11.7"),
+        (
+            cuda(gpus=[V100], environment={"CUDA_VISIBLE_DEVICES": ""}),
+            "MXNet sees 0",
+            "unset CUDA_VISIBLE_DEVICES (it is '')",
+        ),
+        (healthy(nvidia_error="Driver/library version mismatch"), "nvidia-smi fails: Driver/library", "driver"),
+        (env(OMP_NUM_THREADS="1"), "OMP_NUM_THREADS is 1, and there are 8", "unset OMP_NUM_THREADS"),
+        (env(OMP_NUM_THREADS="16"), "OMP_NUM_THREADS is 16, and there are only 8", "make it 8"),
+        (env(OMP_NUM_THREADS="all"), "OMP_NUM_THREADS is 'all', no number", "unset OMP_NUM_THREADS"),
+        (healthy(quota=2.0), "8 processors are seen, and the container's limit is 2", "OMP_NUM_THREADS=2"),
+        (env(MXNET_CPU_TEMP_COPY="4"), "rely on 1: memory may grow", "unset MXNET_CPU_TEMP_COPY"),
+        (env(MALLOC_ARENA_MAX="8"), "MALLOC_ARENA_MAX is '8'", "unset MALLOC_ARENA_MAX"),
+        (env(MXNET_ENGINE_TYPE="NaiveEngine"), "one thing at a time", "unset MXNET_ENGINE_TYPE"),
+        (env(DMLC_ROLE="server"), "DMLC_ROLE is 'server' outside of a job", "unset DMLC_ROLE"),
+        (healthy(memory=3 * 10**9, available=2 * 10**9), "there are 3.0 GB of memory", "narrower nets"),
+        (healthy(available=2 * 10**9), "2.0 GB of memory are free", "end what takes the rest"),
+        (healthy(disk=10**9), "1.0 GB are free in the current folder", "make room"),
+        (healthy(shm=0), "/dev/shm has 0 MB", "--shm-size"),
+    ],
+)  # fmt: skip
+def test_each_fault_is_found_with_its_cure(bad, what, cure):
+    (finding,) = findings(bad)
+    assert what in finding.what
+    assert cure in finding.cure
+    (line,) = report([finding])
+    assert line == f"WRONG: {finding.what}. CURE: {finding.cure}"
+
+
+def test_faults_of_one_cause_are_one():
+    """Without NumPy nothing else can be imported."""
+    without = packages(["numpy"])
+    without.broken = {"gluoncv": "No module named 'numpy'", "mxnet": "No module named 'numpy'"}
+    assert [finding.what for finding in findings(without)] == ["numpy is not installed"]
+
+
+def test_code_runs_on_the_same_major_and_no_lower_minor():
+    runs = {(5, 0), (5, 2), (6, 1), (7, 0), (7, 5), (8, 0), (8, 6), (8, 7), (8, 9)}
+    assert all(runs_on(capability) for capability in runs)
+    assert not any(runs_on(capability) for capability in [(3, 5), (3, 7), (9, 0), (10, 0), (12, 0)])
+
+
+@pytest.mark.parametrize(
+    ("script", "gpus", "error"),
+    [
+        (
+            'echo "Tesla V100, 7.0, 32768 MiB, 535.1"; echo "H100, 9.0, 81559 MiB, 535.1"',
+            [replace(V100, name="Tesla V100"), H100],
+            "",
+        ),
+        ("echo No devices were found; exit 6", [], ""),
+        ('echo "one"; echo "Driver/library version mismatch"; exit 9', [], "Driver/library version mismatch"),
+        ('echo "V100, [N/A]"', [], "unexpected line: V100, [N/A]"),
+    ],
+)
+def test_nvidia_smi_is_read(tmp_path, monkeypatch, script, gpus, error):
+    program = tmp_path / "nvidia-smi"
+    query = "--query-gpu=name,compute_cap,memory.total,driver_version --format=csv,noheader"
+    program.write_text(f'#!/bin/sh\n[ "$*" = "{query}" ] || exit 1\n{script}\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    assert facts.nvidia_smi() == (gpus, error)
+
+
+@pytest.mark.parametrize(
+    ("groups", "files"),
+    [
+        (
+            "0::/a/b",
+            {
+                "a/memory.max": "4000",
+                "a/memory.current": "1000",
+                "a/b/memory.max": "max",
+                "a/cpu.max": "150000 100000",
+            },
+        ),
+        (
+            "4:memory:/\n1:cpu,cpuacct:/x\n0::/",
+            {
+                **{"memory/memory.limit_in_bytes": "4000", "memory/memory.usage_in_bytes": "1000"},
+                **{
+                    "cpu/cpu.cfs_quota_us": "150000",
+                    "cpu/cpu.cfs_period_us": "100000",
+                    "cpu/x/cpu.cfs_quota_us": "-1",
+                },
+            },
+        ),
+    ],
+    ids=["version 2", "version 1"],
+)
+def test_limits_of_control_groups_count(tmp_path, groups, files):
+    texts = {"proc/self/cgroup": groups, "proc/meminfo": "MemTotal: 10 kB\nMemFree: 1 kB\nMemAvailable: 8 kB"}
+    texts.update({f"sys/fs/cgroup/{name}": text for name, text in files.items()})
+    for name, text in texts.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text + "\n")
+    assert facts._memory(tmp_path) == (4000, 3000)
+    assert facts._quota(tmp_path) == 1.5
+
+
+def doctor(*folders, **variables):
+    path = ":".join(map(str, (*folders, ROOT)))
+    clean = {
+        name: value for name, value in os.environ.items() if not name.startswith(("MXNET", "OMP", "MALLOC"))
+    }
+    return subprocess.run(
+        [sys.executable, "-m", "fcnxs", "doctor"],
+        **{
+            "env": {**clean, "PYTHONPATH": path, **variables},
+            "capture_output": True,
+            "text": True,
+            "timeout": 300,
+        },
+    )
+
+
+def test_this_machine():
+    result = doctor()
+    assert result.stderr == ""
+    assert f"Python            {sys.version.split()[0]}" in result.stdout
+    assert "parameter server  yes" in result.stdout
+    wrong = result.stdout.count("WRONG: ")
+    assert (result.returncode, wrong) in [(0, 0), (1, max(1, wrong))]
+    assert ("Nothing is wrong." in result.stdout) == (wrong == 0)
+    assert "cannot be imported" not in result.stdout
+
+
+def test_it_runs_where_nothing_can_be_imported_and_does_not_become_a_server(tmp_path):
+    for name, error in (("numpy", "bad numpy"), ("cv2", "libGL.so.1: no"), ("mxnet", "bad mxnet")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text(f"raise ImportError({error!r})\n")
+    result = doctor(tmp_path, DMLC_ROLE="server", OMP_NUM_THREADS="none")
+    assert result.returncode == 1
+    assert result.stderr == ""
+    wrong = [line for line in result.stdout.splitlines() if line.startswith("WRONG")]
+    for word in (
+        "cannot be imported: ImportError: bad numpy",
+        "libgl1",
+        "unset DMLC_ROLE",
+        "OMP_NUM_THREADS is",
+    ):
+        assert any(word in line for line in wrong), (word, wrong)

@@ -1,0 +1,117 @@
+"""Run a command as a job of several processes, with MXNet's parameter server: on this machine, or on many.
+
+Starts the workers, the servers and the scheduler, all with the same command, through the dmlc_tracker that
+MXNet's wheel carries. If one of them dies, the job ends everywhere. Signals go to the workers, which save and
+end. Exit code: that of the first process that failed.
+
+Examples:
+    fcnxs launch -n 2 -s 1 -- fcnxs finetune --kv-store dist_sync --data VOC2012 ...
+    fcnxs launch -n 8 -s 4 --cluster ssh --host-file hosts -- .venv/bin/fcnxs finetune ...
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import re
+import sys
+from typing import Dict, List, Mapping
+
+from ..errors import FCNXSError
+from ..tracker import CLUSTERS
+
+# dmlc_tracker's own, passed on: name -> settings of argparse
+TRACKER: Dict[str, dict] = {
+    "host-file": {"metavar": "FILE", "help": "ssh, mpi: machines, a line each"},
+    "host-ip": {"metavar": "IP", "help": "address of this machine for the others (default: found)"},
+    "sync-dst-dir": {"metavar": "DIR", "help": "ssh: copy the current folder there first"},
+    "jobname": {"metavar": "NAME", "help": "sge, yarn, kubernetes"},
+    "queue": {"metavar": "NAME", "help": "sge, yarn"},
+    "worker-cores": {"type": int, "metavar": "N", "help": "yarn, mesos, kubernetes"},
+    "worker-memory": {"metavar": "SIZE", "help": "the same; e.g. 4g"},
+    "server-cores": {"type": int, "metavar": "N", "help": "the same"},
+    "server-memory": {"metavar": "SIZE", "help": "the same"},
+    "slurm-worker-nodes": {"type": int, "metavar": "N", "help": "slurm: machines for the workers"},
+    "slurm-server-nodes": {"type": int, "metavar": "N", "help": "slurm: machines for the servers"},
+    "sge-log-dir": {"metavar": "DIR", "help": "sge"},
+    "hdfs-tempdir": {"metavar": "DIR", "help": "yarn"},
+    "yarn-app-classpath": {"metavar": "PATH", "help": "yarn"},
+    "yarn-app-dir": {"metavar": "DIR", "help": "yarn"},
+    "files": {"action": "append", "metavar": "FILE", "help": "yarn: file to take along; any number of times"},
+    "archives": {"action": "append", "metavar": "FILE", "help": "yarn: the same, unpacked there"},
+    "ship-libcxx": {"metavar": "DIR", "help": "yarn"},
+    "mesos-master": {"metavar": "ADDRESS", "help": "mesos"},
+    "kube-namespace": {"metavar": "NAME", "help": "kubernetes"},
+    "kube-worker-image": {"metavar": "IMAGE", "help": "kubernetes"},
+    "kube-server-image": {"metavar": "IMAGE", "help": "kubernetes"},
+    "kube-worker-template": {"metavar": "FILE", "help": "kubernetes"},
+    "kube-server-template": {"metavar": "FILE", "help": "kubernetes"},
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `fcnxs launch`."""
+    add = parser.add_argument
+    add("-n", "--num-workers", type=int, required=True, metavar="WORKERS", help="processes that train")
+    add("-s", "--num-servers", type=int, default=1, metavar="SERVERS", help="that sum gradients (default: 1)")
+    add("--cluster", choices=CLUSTERS, default="local", help="how processes are started (default: local)")
+    add(
+        "--env",
+        action="append",
+        default=[],
+        metavar="NAME[=VALUE]",
+        help="for the processes; a name alone takes the value it has here (a local job has all variables)",
+    )
+    group = parser.add_argument_group("options of dmlc_tracker")
+    for name, settings in TRACKER.items():
+        group.add_argument(f"--{name}", **settings)
+    add("command", nargs="+", metavar="-- COMMAND", help="what each process runs")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Start the job and wait for its end."""
+    from .. import launch, tracker
+
+    if args.num_workers < 1 or args.num_servers < 1:
+        raise FCNXSError(f"-n {args.num_workers} -s {args.num_servers}: want 1 or more of both")
+    options = ["--cluster", args.cluster, "--num-workers", str(args.num_workers)]
+    options += ["--num-servers", str(args.num_servers)]
+    for name in TRACKER:
+        value = getattr(args, name.replace("-", "_"))
+        for one in value if isinstance(value, list) else [value]:
+            options += [] if one is None else [f"--{name}={one}"]
+    settings = tracker.parse(options)
+    settings.command = tracker.quoted(args.command, args.cluster)
+    variables = environment(args.env, args.cluster, args.num_workers, args.environment)
+    job = launch.Job(settings, variables, lambda line: print(f"fcnxs: {line}", file=sys.stderr, flush=True))
+    return asyncio.run(job.run())
+
+
+def environment(given: List[str], cluster: str, workers: int, here: Mapping[str, str]) -> Dict[str, str]:
+    """Variables that the processes get on top of what dmlc_tracker gives them.
+
+    Args:
+        given: NAME=VALUE, or NAME of one in `here`.
+        here: the environment of this process as it was started.
+
+    Raises:
+        FCNXSError: one has no value or is no name.
+    """
+    from ..tracker import quoted
+
+    variables = {}
+    if cluster == "local":  # workers share the processors, and nobody else needs to reach them
+        processors = max(1, len(os.sched_getaffinity(0)) // workers)
+        variables = {
+            "DMLC_NODE_HOST": "127.0.0.1",
+            "OMP_NUM_THREADS": here.get("OMP_NUM_THREADS", str(processors)),
+        }
+    for setting in given:
+        name, sign, value = setting.partition("=")
+        if not re.fullmatch(r"[A-Za-z_]\w*", name) or not (sign or name in here):
+            raise FCNXSError(f"--env {setting}: want NAME=VALUE, or the name of a variable that is set here")
+        variables[name] = value if sign else here[name]
+    if cluster == "local":
+        return variables
+    return {name: quoted([value], cluster)[0] for name, value in variables.items()}
