@@ -25,8 +25,14 @@ INSTALL_HINT = (
 )
 
 # Read by MXNet when it loads. The first keeps temporary space from growing with every new input
-# size, the second the cache of oneDNN primitives; the third stops a line on stderr for every executor.
-MXNET_VARIABLES = {"MXNET_CPU_TEMP_COPY": "1", "MXNET_MKLDNN_CACHE_NUM": "1", "MXNET_SUBGRAPH_VERBOSE": "0"}
+# size, the second MXNet's cache of oneDNN primitives, the third oneDNN's own, in which those of several
+# sizes have room (an FCN-8s has about a hundred); the last stops a line on stderr for every executor.
+MXNET_VARIABLES = {
+    "MXNET_CPU_TEMP_COPY": "1",
+    "MXNET_MKLDNN_CACHE_NUM": "1",
+    "DNNL_PRIMITIVE_CACHE_CAPACITY": "256",
+    "MXNET_SUBGRAPH_VERBOSE": "0",
+}
 
 # Read by glibc before Python starts, so set through mallopt(3) here: variable -> (parameter, value).
 MALLOC_PARAMETERS = {"MALLOC_ARENA_MAX": (-8, 1), "MALLOC_TRIM_THRESHOLD_": (-1, 1_000_000)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from math import prod
 from typing import Dict, Tuple
 
 from .compat import mxnet as mx
@@ -15,10 +16,10 @@ class Executors:
     """Executors of one symbol with one set of parameters, one for each input size.
 
     Binding costs time and each size needs its own graph, but not its own memory: all of them work in
-    the arrays of one donor, bound at the largest height and width seen so far. What the donor does
-    not use is never touched. Beyond `bound` sizes the least recently used is dropped.
+    the arrays of one donor, its inputs too, bound at the largest height and width seen so far. What no
+    executor uses of them is never touched. Beyond `bound` sizes the least recently used is dropped.
 
-    Outputs are valid until the next pass of any of the executors.
+    Inputs and outputs are valid until the next pass of any of the executors.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Executors:
         self._kept: OrderedDict[Shape, mx.executor.Executor] = OrderedDict()
         self._donor: mx.executor.Executor | None = None
         self._donor_shape: Shape = ()
+        self._inputs: Dict[str, mx.nd.NDArray] = {}
 
     def get(self, name: str, shape: Shape, where: object = "an image") -> mx.executor.Executor:
         """Executor whose input `name` has `shape` (N, 3, H, W); `where` names the image in an error.
@@ -62,7 +64,7 @@ class Executors:
             room = tuple(map(max, self._donor_shape, shape)) if self._donor_shape else shape
             if room != self._donor_shape:
                 self._kept.clear()
-                self._donor = None  # frees the smaller arrays before the larger ones come
+                self._donor, self._inputs = None, {}  # frees the smaller arrays before the larger ones come
                 self._donor, self._donor_shape = self._bind(name, room), room
             self._kept[shape] = self._donor if shape == room else self._bind(name, shape)
         self._kept.move_to_end(shape)
@@ -73,12 +75,18 @@ class Executors:
     def _bind(self, name: str, shape: Shape) -> mx.executor.Executor:
         shapes, _, _ = self.symbol.infer_shape(**{name: shape})
         args = {
-            arg: self.arg_params[arg] if arg in self.arg_params else mx.nd.zeros(arg_shape, self.ctx)
+            arg: self.arg_params[arg] if arg in self.arg_params else self._input(arg, arg_shape)
             for arg, arg_shape in zip(self.symbol.list_arguments(), shapes)
         }
         return self.symbol.bind(
             self.ctx, args, self.grads, self.grad_req, self.aux_params, shared_exec=self._donor
         )
+
+    def _input(self, name: str, shape: Shape) -> mx.nd.NDArray:
+        """Array of an input: the beginning of the donor's."""
+        if name not in self._inputs:
+            self._inputs[name] = mx.nd.zeros(shape, self.ctx)
+        return self._inputs[name].reshape(-1)[: prod(shape)].reshape(shape)
 
 
 def check_size(symbol: mx.sym.Symbol, name: str, shape: Shape, where: object) -> None:

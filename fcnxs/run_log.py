@@ -23,7 +23,7 @@ from .score import Scores
 from .stages import Stage
 
 PACKAGES = ("gluoncv", "opencv-python", "pillow", "protobuf", "tensorboardX")
-VARIABLES = ("CUDA_", "DMLC_", "KMP_", "MALLOC_", "MXNET_", "OMP_", "PS_")  # beginnings of their names
+VARIABLES = ("CUDA_", "DMLC_", "DNNL_", "KMP_", "MALLOC_", "MXNET_", "OMP_", "PS_")  # beginnings of their names
 
 
 def facts(

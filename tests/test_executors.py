@@ -44,30 +44,44 @@ def test_executors_for_inference_see_updates_of_the_weights(ctx):
 
 
 MEMORY = """
-import sys
+import random
+import re
 from pathlib import Path
-import numpy as np
 from fcnxs import compat
 compat.use_the_machine()
 from fcnxs.compat import mxnet as mx
 from fcnxs.solver import Solver
 from fcnxs.symbols import get_fcn8s_symbol
 from conftest import Images, random_params
+
+def epoch(batches):
+    for batch in batches:
+        solver.step(batch, Images)
+        mx.nd.waitall()
+    status = Path("/proc/self/status").read_text()
+    print(*(int(re.search(name + r":\\s+(\\d+)", status)[1]) / 1e3 for name in ("VmRSS", "VmHWM")))
+
 symbol = get_fcn8s_symbol(3, width=1 / 8, fc=16)
-sizes = [(330, 330)] + [(330 - 8 * i, 250 + 8 * i) for i in range(1, 10)]
-data = Images(sizes)
-solver = Solver(symbol, arg_params=random_params(symbol), learning_rate=1e-6)
-for batch in data.batches:
-    solver.step(batch, data)
-    mx.nd.waitall()
-    print(int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 1e6)
+solver = Solver(symbol, arg_params=random_params(symbol), learning_rate=1e-6, momentum=0.99)
+random.seed(0)
+sides = [(140 - i // 2, 90 + i) for i in range(49)]
+batches = Images([(140, 140), *sides]).batches
+epoch(batches[:1] * 3)
+for _ in range(3):
+    random.shuffle(batches)
+    epoch(batches)
 """
 
 
-def test_memory_does_not_grow_with_new_sizes():
-    """378 MB after the first size and 416 after ten were seen; 847 with `shared_exec=None`."""
+def test_memory_of_fifty_sizes_is_that_of_the_largest_and_stays():
+    """`fcnxs benchmark sizes`, in short: what is resident, and the peak.
+
+    Of a net this narrow, 250 of 340 MB are Python's and the libraries'. Fifty sizes were seen to add 6%; 12%
+    where each has inputs of its own and oneDNN keeps as much as it likes; 110% with `shared_exec=None`.
+    """
     tests = str(Path(__file__).parent)
     done = subprocess.run([sys.executable, "-c", MEMORY], cwd=tests, capture_output=True, text=True, check=True)
-    megabytes = [float(line) for line in done.stdout.split()]
-    assert len(megabytes) == 10
-    assert megabytes[-1] < 1.2 * megabytes[0]
+    largest, first, _, last = ([float(value) for value in line.split()] for line in done.stdout.splitlines())
+    for alone, after_one, after_three in zip(largest, first, last):
+        assert after_three < 1.09 * alone
+        assert after_three < 1.02 * after_one

@@ -1,0 +1,84 @@
+"""The benchmarks, narrow and small: that they run and what they say, not what they measure."""
+
+import argparse
+import importlib.util
+import re
+
+import numpy as np
+import pytest
+
+from fcnxs import FCNXSError
+from fcnxs.data import FileIter
+from fcnxs.tools import benchmark_inference
+from fcnxs.tools.benchmark_sizes import different_sizes
+from fcnxs.tools.benchmark_torch import fcn8s_shapes
+from fcnxs.tools.benchmark_worker import Inputs, Worker, memory, net_and_weights, random_image
+from fcnxs.tools.main import main
+
+NARROW = ["--width", "0.0625", "--fc", "16", "--size", "43x37"]
+
+
+def test_sizes_differ_and_are_covered_by_the_largest_upright_or_not():
+    sizes = different_sizes((375, 500), 50)
+    assert len(set(sizes)) == 50 and sizes[0] == (375, 500)
+    assert all(min(size) <= 375 and max(size) <= 500 and min(size) >= 225 for size in sizes)
+    assert {height > width for height, width in sizes} == {True, False}
+
+
+def test_memory_has_what_is_resident_and_the_peak():
+    before, _ = memory()
+    room = np.ones(200_000_000 // 8)  # 0.2 GB
+    during, peak = memory()
+    del room
+    after, peak_after = memory()
+    assert during - before == pytest.approx(0.2, abs=0.02) and peak >= during - 0.01
+    assert during - after == pytest.approx(0.2, abs=0.02) and peak_after >= during - 0.01
+
+
+def test_pytorch_s_net_has_the_parameters_of_ours():
+    args = argparse.Namespace(size="50x40", width=1 / 8, fc=32)
+    _, weights = net_and_weights(args)
+    expected = {name: array.shape for name, array in weights.items()}
+    assert list(fcn8s_shapes(21, 1 / 8, 32).items()) == list(expected.items())
+
+
+def test_images_of_the_evaluation_are_what_the_commands_read(tmp_path):
+    benchmark_inference.write_images(tmp_path, (60, 80), 3)
+    batches = list(FileIter(tmp_path, "list.lst", num_classes=21))
+    assert [batch["data"].shape for batch in batches] == [(1, 3, 60, 80)] * 3
+    label = random_image((1, 3, 60, 80))[Inputs().label_name]
+    assert label.shape == (1, 60, 80) and set(np.unique(label)) <= {*range(21), 255}
+
+
+def test_train_gives_medians_peaks_and_ratios(monkeypatch, capsys):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert main(["benchmark", "train", *NARROW, "--steps", "1"]) == 0
+    out = capsys.readouterr().out.splitlines()
+    assert out[0] == "without PyTorch, which is not installed"
+    values = [
+        re.fullmatch(r"(\w+) .* median (.*) s, ratio (.*); peak (.*) GB, ratio (.*)", line) for line in out[1:3]
+    ]
+    (bare, time, *_), (solver, own, ratio, *_) = (value.groups() for value in values)
+    assert (bare, solver) == ("bare", "solver") and values[0][3] == values[0][5] == "1.000"
+    assert float(ratio) == pytest.approx(float(own) / float(time), rel=0.1)
+
+
+def test_sizes_and_evaluate_give_their_ratios(capsys):
+    assert main(["benchmark", "sizes", *NARROW, "--images", "3", "--epochs", "2"]) == 0
+    out = capsys.readouterr().out.splitlines()
+    assert out[0].startswith("43x37 alone: resident 0.") and [line[:8] for line in out[1:3]] == [
+        "epoch  1",
+        "epoch  2",
+    ]
+    assert main(["benchmark", "evaluate", *NARROW, "--images", "2"]) == 0
+    out = capsys.readouterr().out.splitlines()
+    assert "ratio 1.000" in out[0] and out[1].startswith("finetune's") and out[2].startswith("evaluate's")
+
+
+def test_a_process_that_fails_is_named_with_its_reason():
+    args = argparse.Namespace(what="train", size="9x9", width=1.0, fc=16, steps=1, images=None, gpus=None)
+    with (
+        Worker(args, "bare") as worker,
+        pytest.raises(FCNXSError, match="'bare' failed: --size 9x9: want 26x26"),
+    ):
+        worker.ask()
