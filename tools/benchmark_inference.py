@@ -121,7 +121,8 @@ def _bare(checkpoint: Checkpoint, data: FileIter, ctx: mx.Context) -> Callable[[
 
 
 def _solver(checkpoint: Checkpoint, data: FileIter, ctx: mx.Context) -> Callable[[], None]:
-    from ..solver import SegmentationMetric, Solver
+    from ..metric import SegmentationMetric
+    from ..solver import Solver
 
     solver, metric = (
         Solver(checkpoint.symbol, ctx, arg_params=checkpoint.arg_params),

@@ -52,7 +52,8 @@ def sizes(args: argparse.Namespace) -> int:
 def part(args: argparse.Namespace) -> int:
     """Be one of the processes: an epoch, or some steps of the largest size, each time."""
     from ..compat import mxnet as mx
-    from ..solver import SegmentationMetric, Solver
+    from ..metric import SegmentationMetric
+    from ..solver import Solver
 
     ctx = options.device(args.gpus)
     symbol, weights = net_and_weights(args)

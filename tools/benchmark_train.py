@@ -81,7 +81,8 @@ def _report(args: argparse.Namespace, answers: Dict[str, List[Answer]]) -> int:
 def _solver(args: argparse.Namespace, settings: dict = SETTINGS, dropout: bool = True) -> Callable[[], float]:
     """Step of the solver; it returns the loss."""
     from ..compat import mxnet as mx
-    from ..solver import SegmentationMetric, Solver
+    from ..metric import SegmentationMetric
+    from ..solver import Solver
 
     ctx = options.device(args.gpus)
     symbol, weights = net_and_weights(args)
