@@ -52,6 +52,16 @@ class Exchange:
                 self._known.add(key)
             self.kv.push(key, of_devices, priority=-i)
             self.kv.pull(key, of_devices, priority=-i)
+        if self.workers > 1:
+            mx.nd.waitall()  # a push that overtakes the last pull mixes the steps, silently
+
+    def any(self, flag: bool) -> bool:
+        """Whether any machine says so; all machines ask alike."""
+        if self.workers == 1:
+            return flag
+        votes = mx.nd.array([flag])
+        self.sum(["votes"], [[votes]])
+        return bool(votes.asscalar())
 
 
 def exchange_for(kvstore: str | mx.kv.KVStore | Exchange, devices: int) -> Exchange | None:
@@ -68,7 +78,7 @@ def _make(name: str) -> mx.kv.KVStore:
         raise FCNXSError(f"kvstore {name!r}: want one of {', '.join(KVSTORES)}")
     if "dist" in name and "DMLC_ROLE" not in os.environ:
         raise FCNXSError(
-            f"kvstore {name}: want a job of several processes: fcnxs launch -n N -s N -- fcnxs ..."
+            f"kvstore {name}: want several processes: fcnxs launch -n N -- fcnxs ...; one takes local"
         )
     try:
         return mx.kv.create(name)

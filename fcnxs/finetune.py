@@ -75,10 +75,8 @@ def finetune(
     """
     devices = [devices or mx.cpu()] if devices is None or isinstance(devices, mx.Context) else list(devices)
     exchange = exchange_for(kvstore, len(devices))
-    rank, workers = (exchange.rank, exchange.workers) if exchange else (0, 1)
-    job = Job(
-        train, val, output, meta, accumulate, checkpoint_every, keep, listeners, should_stop, rank, workers
-    )
+    how = (accumulate, checkpoint_every, keep, listeners, should_stop)
+    job = Job(train, val, output, meta, *how, exchange)
     before = read_plan(output) if resume else None
     if before and before.get("finished"):
         return _earlier_rows(output)
@@ -86,13 +84,13 @@ def finetune(
     if before is None:
         refuse_to_overwrite(output, stages)
         source = _checked(parent(), stages)
-    with locked(output) if rank == 0 else nullcontext():
+    with locked(output) if job.rank == 0 else nullcontext():
         if before is None:
             before = {"run": uuid.uuid4().hex, "options": {}, "finished": False, **(plan or {})}
         else:
             state = load_state(output, before["run"], _names(stages))
             source = _checked(parent(), stages) if state is None else None
-        if rank == 0:
+        if job.rank == 0:
             write_plan(output, before)
         if state is None:
             state, arg_params, aux_params, net = _from_parent(job, before["run"], stages, *source)
@@ -118,7 +116,7 @@ def finetune(
             arg_params, aux_params, net = solver.arg_params, solver.aux_params, replace(net, name=stage.name)
             state.forget_arrays()
             del solver  # its executors and momentum, before the next stage binds its own
-        if rank == 0:
+        if job.rank == 0:
             write_plan(output, {**before, "finished": True})
     return state.rows
 

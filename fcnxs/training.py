@@ -16,6 +16,7 @@ from .checkpoint import Meta
 from .compat import mxnet as mx
 from .data import IGNORE_LABEL
 from .errors import FCNXSError
+from .exchange import Exchange
 from .files import write_json, written_whole
 from .listener import Listener
 from .loader import Batch, Loader
@@ -47,8 +48,8 @@ class Job:
         accumulate: batches of each device in a step.
         checkpoint_every: steps between states; they are saved at every epoch in any case.
         keep: number of a stage's epochs whose parameters are kept; None: all.
-        should_stop: asked after every step and evaluated batch.
-        rank, workers: of this process, and how many there are; rank 0 evaluates and writes.
+        should_stop: asked before every step and evaluated batch.
+        exchange: sums over devices and processes; the process of rank 0 evaluates and writes.
         last_good: parameters that are known to be good, for messages.
     """
 
@@ -61,9 +62,22 @@ class Job:
     keep: int | None = None
     listeners: Sequence[Listener] = ()
     should_stop: Callable[[], bool] = lambda: False
-    rank: int = 0
-    workers: int = 1
+    exchange: Exchange | None = None
     last_good: str = ""
+
+    @property
+    def rank(self) -> int:
+        """Number of this process."""
+        return self.exchange.rank if self.exchange else 0
+
+    @property
+    def workers(self) -> int:
+        """Number of processes."""
+        return self.exchange.workers if self.exchange else 1
+
+    def agree(self, stop: bool) -> bool:
+        """Whether to stop: all processes ask at the same points, and stop together."""
+        return self.exchange.any(stop) if self.exchange else stop
 
     def tell(self, what: str, *args: Any) -> None:  # noqa: ANN401  (as the listeners' methods)
         """Call a method of every listener."""
@@ -106,6 +120,8 @@ def train_stage(job: Job, stage: Stage, solver: Solver, state: State, epochs_bef
             _end_epoch(job, stage, solver, state, record, seconds)
             job.tell("epoch", record, result)
         state.epoch, state.position = record["epoch"] + 1, 0
+        if job.workers > 1 and job.agree(False):
+            raise StoppedError(job.output)
 
 
 def _train_epoch(
@@ -116,6 +132,8 @@ def _train_epoch(
     shares = [(position - start) // own % job.workers for position in range(start, train.batches)]
     train.seek(number, [start + i for i, share in enumerate(shares) if share == job.rank])
     while state.position < train.batches:
+        if job.agree(job.should_stop()):
+            raise StoppedError(_save(job, stage, solver, state, metric))
         ahead = min(own * job.workers, train.batches - state.position)  # batches of this step, everywhere
         done = min((state.position + ahead) * train.batch_size, len(train))
         images = done - state.position * train.batch_size
@@ -129,8 +147,6 @@ def _train_epoch(
         state.steps += 1
         state.seconds = time.time() - began
         job.tell("step", stage, state.epoch, done, images, loss)
-        if job.should_stop():
-            raise StoppedError(_save(job, stage, solver, state, metric))
         if job.checkpoint_every and state.steps % job.checkpoint_every == 0:
             _save(job, stage, solver, state, metric)
 
@@ -147,6 +163,7 @@ def _evaluate(
     def on_batch(batch: Batch, probabilities: mx.nd.NDArray) -> None:
         nonlocal done
         if job.should_stop():
+            job.agree(True)  # where the others wait for this evaluation
             raise StoppedError(_save(job, stage, solver, state, trained))
         for i in range(len(probabilities)):
             if done < PICTURES:

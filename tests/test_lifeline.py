@@ -150,7 +150,8 @@ def test_without_a_launcher(monkeypatch):
 
 def test_who_does_not_know_the_token_is_not_heard(tmp_path):
     script = tmp_path / "script.py"
-    tell = "import os\nif os.environ['DMLC_ROLE'] == 'worker':\n    print('at', os.environ['FCNXS_LIFELINE'], flush=True)\n"
+    tell = "import os\nif os.environ['DMLC_ROLE'] == 'worker':\n"
+    tell += "    print('at', os.environ['FCNXS_LIFELINE'], flush=True)\n"
     script.write_text(tell + PLAIN)
     each = Launched("-n1", command=[sys.executable, str(script), "sys.stdin.read()"])
     host, port, token = each.process.stdout.readline().split()[1].split(",")

@@ -120,7 +120,7 @@ def run(args: argparse.Namespace) -> int:
         meta = checkpoint.Meta(**{**before["meta"], "mean": tuple(before["meta"]["mean"])})
         samples = same_data(args, samples, before)
     loaders = _loaders(args, samples, meta)
-    with Stopping(first) as stopping:
+    with Stopping() as stopping:
         listeners = _listeners(args, output, devices, meta, kept, stages) if first else []
         try:
             rows = finetune(
@@ -142,7 +142,8 @@ def run(args: argparse.Namespace) -> int:
                 should_stop=stopping.asked,
             )
         except StoppedError as stopped:
-            stopping.end(f"; the state is saved in {stopped.file}; `fcnxs finetune --resume {output}` goes on")
+            way_out = f"`fcnxs finetune --resume {output}` goes on"
+            stopping.end(f"; the state is saved in {stopped.file}; {way_out}" if first else "")
         finally:
             for listener in listeners:
                 listener.close()
@@ -164,6 +165,10 @@ def _check(args: argparse.Namespace) -> None:
         value = getattr(args, option)
         if value is not None and value < least:
             raise FCNXSError(f"--{option.replace('_', '-')} {value}: want {least} or more")
+    if os.environ.get("DMLC_ROLE") == "worker" and "dist" not in args.kv_store:
+        raise FCNXSError(
+            f"--kv-store {args.kv_store}: of a job of several processes; want --kv-store dist_sync"
+        )
     if Path(args.output).exists() and not Path(args.output).is_dir():
         raise FCNXSError(f"--output {args.output}: is a file; want a folder")
     data_options.augmentation_of(args)

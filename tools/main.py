@@ -124,9 +124,9 @@ class Parser(argparse.ArgumentParser):
 
 
 def parse(arguments: List[str]) -> argparse.Namespace:
-    """Options of the sub-command that is called, and its `run`; the others are not imported.
+    """Options of the sub-command that is called, with its `run`, `parser` and `arguments`.
 
-    `given` are those options that were not left out, `defaults` the values of all that are.
+    The other sub-commands are not imported.
     """
     parser = Parser(
         prog="fcnxs",
@@ -146,16 +146,10 @@ def parse(arguments: List[str]) -> argparse.Namespace:
                 allow_abbrev=False,
             )
             module.add_arguments(sub_parser)
-            sub_parser.set_defaults(run=module.run)
+            sub_parser.set_defaults(run=module.run, parser=sub_parser, arguments=arguments[1:])
         else:
             commands.add_parser(name, help=summary)
-    args = parser.parse_args(arguments)
-    left_out = object()
-    probe = argparse.Namespace(**dict.fromkeys(vars(args), left_out))
-    sub_parser.parse_args(arguments[1:], probe)
-    args.given = {name: value for name, value in vars(probe).items() if value is not left_out}
-    args.defaults = {name: sub_parser.get_default(name) for name in vars(probe)}
-    return args
+    return parser.parse_args(arguments)
 
 
 def _end(number: int, frame: FrameType | None) -> None:

@@ -21,7 +21,8 @@ def restored(args: argparse.Namespace) -> Tuple[argparse.Namespace, Dict[str, An
     Raises:
         FCNXSError: an option does not agree with what the run began with, or one that is needed is missing.
     """
-    given, before = dict(args.given), None
+    given, before = _given(args), None
+    defaults = {name: args.parser.get_default(name) for name in vars(args)}
     if args.resume is not None:
         from ..run_state import read_plan
 
@@ -32,7 +33,7 @@ def restored(args: argparse.Namespace) -> Tuple[argparse.Namespace, Dict[str, An
         given["output"] = args.resume
         before = read_plan(Path(args.resume))
     if before is not None:
-        began = {**args.defaults, **before["options"]}
+        began = {**defaults, **before["options"]}
         for name, value in storable(argparse.Namespace(given=given)).items():
             if name not in (*FREE, "output") and value != began.get(name):
                 has = "without" if began.get(name) is None else f"with {began[name]}"
@@ -46,7 +47,15 @@ def restored(args: argparse.Namespace) -> Tuple[argparse.Namespace, Dict[str, An
     if missing:
         what = f"no run to go on with in {args.resume}, and " if args.resume is not None else ""
         raise FCNXSError(f"{what}missing: {', '.join(missing)}; see fcnxs finetune --help")
-    return argparse.Namespace(**{**args.defaults, **given, "given": given}), before
+    return argparse.Namespace(**{**defaults, **given, "given": given}), before
+
+
+def _given(args: argparse.Namespace) -> Dict[str, Any]:
+    """Options that were not left out."""
+    left_out = object()
+    probe = argparse.Namespace(**dict.fromkeys(vars(args), left_out))
+    args.parser.parse_args(args.arguments, probe)
+    return {name: value for name, value in vars(probe).items() if value is not left_out}
 
 
 def storable(args: argparse.Namespace) -> Dict[str, Any]:

@@ -12,21 +12,16 @@ SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
 
 class Stopping:
-    """While this is entered, a first signal is remembered, and a second ends the process at once.
+    """While this is entered, a first signal is remembered, and a second ends the process at once."""
 
-    Args:
-        leads: whether this process saves; the others of a job are ended with it, and mind no signal.
-    """
-
-    def __init__(self, leads: bool = True) -> None:
-        self.leads = leads
+    def __init__(self) -> None:
         self.number: int | None = None
 
     def __enter__(self) -> Stopping:
         self._before = {number: signal.getsignal(number) for number in SIGNALS}
         for number, handler in self._before.items():
             if handler is not signal.SIG_IGN:  # as nohup and a shell's background jobs have it
-                signal.signal(number, self._remember if self.leads else signal.SIG_IGN)
+                signal.signal(number, self._remember)
         return self
 
     def __exit__(
@@ -40,8 +35,11 @@ class Stopping:
         return self.number is not None
 
     def end(self, more: str) -> NoReturn:
-        """End as the signal wants it; `more` goes on with the word about it."""
-        raise Ended(self.number, more)
+        """End as the signal wants it; `more` goes on with the word about it.
+
+        In a job of several processes it may be another one that was asked.
+        """
+        raise Ended(self.number or signal.SIGTERM, more)
 
     def _remember(self, number: int, frame: FrameType | None) -> None:
         if self.number is not None:

@@ -1,0 +1,146 @@
+"""Finetuning by several processes, through MXNet's parameter server on the loopback."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import finetune
+
+from fcnxs import checkpoint
+from fcnxs.tools.main import main
+
+RUN = ("--stages", "fcn32s", "--epochs", "2", "--val-split", "val", "--seed", "5")
+SGD = ("--recipe", "mxnet", "--lr", "1e-3")
+
+
+def launched(workers, *arguments):
+    command = [sys.executable, "-m", "fcnxs", "launch", "-n", str(workers), "-s", "1", "--"]
+    command += [sys.executable, "-m", "fcnxs", *map(str, arguments), "--kv-store", "dist_sync"]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def end_of(process, seconds=240):
+    out, err = process.communicate(timeout=seconds)
+    return process.returncode, out, err
+
+
+def changes(run_folder, folder, epoch):
+    before = checkpoint.load(run_folder / "vgg", 0).arg_params
+    after = checkpoint.load(folder / "fcn32s", epoch).arg_params
+    zero = {name: np.zeros(after[name].shape) for name in ("score_weight", "score_bias")}
+    return {
+        name: after[name].asnumpy().astype(np.float64)
+        - (before[name].asnumpy() if name in before else zero[name])
+        for name in after
+        if name != "bigscore_weight"
+    }
+
+
+@pytest.fixture(scope="module")
+def five(voc, tmp_path_factory):
+    """Five images: the last step has one for two workers."""
+    folder = tmp_path_factory.mktemp("five")
+    names = (voc / "ImageSets" / "Segmentation" / "train.txt").read_text().split()[:5]
+    lines = [f"{i}\t{voc}/JPEGImages/{n}.jpg\t{voc}/SegmentationClass/{n}.png\n" for i, n in enumerate(names)]
+    (folder / "five.lst").write_text("".join(lines))
+    return folder / "five.lst"
+
+
+def test_two_workers_equal_one_process_with_two_devices(five, run_folder, voc, tmp_path, capsys):
+    options = ("--data", five, "--val", five, *RUN[:4], "--seed", "5", *SGD)
+    code, out, err = end_of(launched(2, *finetune(voc, run_folder), *options, "--output", tmp_path / "two"))
+    assert code == 0 and all("warning" in line for line in err.splitlines())
+    assert out.count("fcn32s epoch 2: train loss") == 1  # one process speaks
+    assert (
+        main([*finetune(voc, run_folder), *map(str, options), "--cpus", "2", "--output", str(tmp_path / "one")])
+        == 0
+    )
+    expected = changes(run_folder, tmp_path / "one", 2)
+    ratios = {
+        name: np.linalg.norm(change - expected[name]) / np.linalg.norm(expected[name])
+        for name, change in changes(run_folder, tmp_path / "two", 2).items()
+    }
+    assert max(ratios.values()) <= 1e-5, ratios
+    capsys.readouterr()
+    print(f"largest |d_2 - d_1| / |d_1| of a parameter: {max(ratios.values()):.1e}")
+    scores = [
+        json.loads((tmp_path / name / "summary.json").read_text())["stages"][0] for name in ("one", "two")
+    ]
+    assert scores[0]["mean_iu"] == pytest.approx(scores[1]["mean_iu"], abs=1e-3)
+    assert {file.name for file in (tmp_path / "two").iterdir()} == {
+        file.name for file in (tmp_path / "one").iterdir()
+    }
+
+
+def workers_of(process):
+    """Processes that train, of a launcher."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (folder / "cmdline").read_bytes().split(b"\0")
+            variables = (folder / "environ").read_bytes().split(b"\0")
+            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            continue
+        if b"finetune" in words and b"launch" not in words and b"DMLC_ROLE=worker" in variables:
+            found.append((int(folder.name), parent))
+    return [pid for pid, _ in found if descends(pid, process.pid)]
+
+
+def descends(pid, ancestor):
+    while pid not in (0, 1, ancestor):
+        try:
+            pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            return False
+    return pid == ancestor
+
+
+@pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGTERM])
+def test_a_job_that_ends_goes_on_with_another_number_of_workers(ending, run_folder, voc, tmp_path):
+    """A worker that is killed, or a launcher that is asked to end; then three workers go on."""
+    folder = tmp_path / "run"
+    every = ("--checkpoint-every", "1", "--output", folder)
+    process = launched(2, *finetune(voc, run_folder), *RUN, *SGD, *every)
+    deadline = time.time() + 120
+    while (
+        not list(folder.glob("fcn32s-last.0001-*.json")) and time.time() < deadline and process.poll() is None
+    ):
+        time.sleep(0.01)
+    began = time.time()
+    if ending == signal.SIGKILL:
+        os.kill(workers_of(process)[-1], signal.SIGKILL)
+    else:
+        process.terminate()
+    code, out, err = end_of(process, 60)
+    print(f"{ending.name}: the job ended after {time.time() - began:.1f} s")
+    assert code == 128 + ending if ending == signal.SIGTERM else code != 0
+    assert ("has died" if ending == signal.SIGKILL else "the state is saved in") in err
+    assert not (folder / "fcn32s-0002.params").exists()
+    (state,) = sorted(folder.glob("fcn32s-last.*.json"))[-1:]
+    before = json.loads(state.read_text())
+    code, out, err = end_of(launched(3, "finetune", "--resume", folder))
+    assert code == 0, err
+    log = (folder / "run.log").read_text()
+    assert log.count("run begins") == 2 and f"saved: {folder}/fcn32s-0002.params" in log
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [1, 2] and before["epoch"] == 1
+    assert main(["finetune", "--resume", str(folder), "--kv-store", "local"]) == 0  # nothing more to do
+
+
+def test_a_worker_without_its_kv_store_is_told(run_folder, voc, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("DMLC_ROLE", "worker")
+    assert main([*finetune(voc, run_folder), "--output", str(tmp_path / "run")]) == 2
+    assert (
+        "--kv-store local: of a job of several processes; want --kv-store dist_sync" in capsys.readouterr().err
+    )
+    monkeypatch.delenv("DMLC_ROLE")
+    assert main([*finetune(voc, run_folder, "--kv-store", "dist_sync"), "--output", str(tmp_path / "run")]) == 2
+    assert "kvstore dist_sync: want several processes: fcnxs launch" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
