@@ -129,8 +129,7 @@ def _train_epoch(
 ) -> None:
     """Train what is left of an epoch. Of each step's batches every process takes as many as it has devices."""
     train, start, own = job.train, state.position, len(solver.replicas) * job.accumulate
-    shares = [(position - start) // own % job.workers for position in range(start, train.batches)]
-    train.seek(number, [start + i for i, share in enumerate(shares) if share == job.rank])
+    train.seek(number, own_positions(start, train.batches, own, job.workers, job.rank))
     while state.position < train.batches:
         if job.agree(job.should_stop()):
             raise StoppedError(_save(job, stage, solver, state, metric))
@@ -149,6 +148,11 @@ def _train_epoch(
         job.tell("step", stage, state.epoch, done, images, loss)
         if job.checkpoint_every and state.steps % job.checkpoint_every == 0:
             _save(job, stage, solver, state, metric)
+
+
+def own_positions(start: int, batches: int, own: int, workers: int, rank: int) -> List[int]:
+    """Batches of an epoch that a process trains on, from `start` on: `own` of each step, in turns."""
+    return [position for position in range(start, batches) if (position - start) // own % workers == rank]
 
 
 def _evaluate(

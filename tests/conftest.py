@@ -25,6 +25,7 @@ from fcnxs.tools.parity import random_blobs  # noqa: E402
 settings.register_profile("untimed", deadline=None)  # how long a test takes depends on the machine
 settings.load_profile("untimed")
 
+LONG = bool(os.environ.get("FCNXS_LONG"))  # the long forms of some tests; for minutes
 WIDTH, FC = 1 / 16, 16  # of the nets in most tests: 4, 8, 16, 32, 32 channels
 
 

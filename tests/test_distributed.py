@@ -66,6 +66,7 @@ def test_two_workers_equal_one_process_with_two_devices(five, run_folder, voc, t
         name: np.linalg.norm(change - expected[name]) / np.linalg.norm(expected[name])
         for name, change in changes(run_folder, tmp_path / "two", 2).items()
     }
+    assert all(np.linalg.norm(change) > 0 for change in expected.values())
     assert max(ratios.values()) <= 1e-5, ratios
     capsys.readouterr()
     print(f"largest |d_2 - d_1| / |d_1| of a parameter: {max(ratios.values()):.1e}")

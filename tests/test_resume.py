@@ -1,6 +1,6 @@
 """Runs that are killed, stopped or damaged, and go on.
 
-The long form: FCNXS_KILLS=20 FCNXS_DAMAGE=300 pytest -s tests/test_resume.py
+The long form, 20 kills and 300 damaged files of each kind: FCNXS_LONG=1 pytest -s tests/test_resume.py
 """
 
 import json
@@ -16,17 +16,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import finetune
+from conftest import LONG, finetune
 
 from fcnxs import FCNXSError, checkpoint
 from fcnxs.compat import mxnet as mx
 from fcnxs.run_state import load_state, locked
 from fcnxs.tools.main import main
 
-KILLS, DAMAGE = int(os.environ.get("FCNXS_KILLS", "4")), int(os.environ.get("FCNXS_DAMAGE", "24"))
+KILLS, DAMAGE = (20, 300) if LONG else (4, 12)
 STAGES = ("fcn32s", "fcn16s", "fcn8s")
 AUGMENTED = ("--random-mirror", "--random-scale", "0.8,1.2", "--color-jitter", "0.2", "--crop-size", "64")
-EPOCHS = (3, 2, 2) if KILLS > 4 else (2, 1, 1)
+EPOCHS = (4, 3, 3) if LONG else (2, 1, 1)
 RUN = (
     *("--val-split", "val", "--epochs", ",".join(map(str, EPOCHS)), "--seed", "7"),
     *("--checkpoint-every", "1", *AUGMENTED),
@@ -213,7 +213,7 @@ def test_a_damaged_state_is_told_and_the_last_good_one_offered(stopped, whole, c
     older, newer = sorted(stopped.glob("fcn32s-last.*.json"))
     for file in (newer, newer.with_suffix(".state")):
         content = file.read_bytes()
-        for _ in range(DAMAGE // 2):
+        for _ in range(DAMAGE):
             file.write_bytes(damage(content, rng))
             assert main(["finetune", "--resume", str(stopped)]) == 2
             err = capsys.readouterr().err
@@ -221,6 +221,7 @@ def test_a_damaged_state_is_told_and_the_last_good_one_offered(stopped, whole, c
             assert f"the last good one is {older} (fcn32s, epoch 1, batch" in err
             assert f"remove {newer} to go on from it" in err
         file.write_bytes(content)
+    print(f"{2 * DAMAGE} damaged states")
     newer.unlink()
     assert main(["finetune", "--resume", str(stopped)]) == 0
     assert_same_run(stopped, whole)
@@ -251,6 +252,7 @@ def test_a_damaged_checkpoint_is_told(whole, tmp_path):
             with pytest.raises(FCNXSError, match=name):
                 checkpoint.load(tmp_path / "fcn8s", EPOCHS[2])
         (tmp_path / name).write_bytes(content)
+    print(f"{2 * DAMAGE} damaged checkpoints")
     checkpoint.load(tmp_path / "fcn8s", EPOCHS[2])
 
 

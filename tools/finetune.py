@@ -171,6 +171,8 @@ def _check(args: argparse.Namespace) -> None:
         )
     if Path(args.output).exists() and not Path(args.output).is_dir():
         raise FCNXSError(f"--output {args.output}: is a file; want a folder")
+    if args.cut_off_size is not None and args.crop_size is not None:
+        raise FCNXSError("--cut-off-size and --crop-size: give one of them")
     data_options.augmentation_of(args)
 
 
