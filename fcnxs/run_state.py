@@ -90,7 +90,8 @@ def save_state(folder: Path, state: State, kept: int = KEPT) -> Path:
         }
         content["arrays_sha256"] = sha256_of(arrays_part)
         write_json(part, {**content, "sha256": _digest(content)})
-    for old in _files(folder, [state.stage])[:-kept]:
+    of_this_run = [each for each in _files(folder, [state.stage]) if _run_of(each) == state.run]
+    for old in of_this_run[:-kept]:
         old.unlink()
         old.with_suffix(".state").unlink(missing_ok=True)
     return file

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -114,6 +115,35 @@ def finetune(voc, folder, *more):
         ),
         *("--epoch", "0", "--output", str(folder / "run"), "--recipe", "adam", *more),
     ]
+
+
+@pytest.fixture(scope="session")
+def whole(run_folder, voc, tmp_path_factory):
+    """A run that nothing has interrupted."""
+    from runs import RUN
+
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    assert main([*finetune(voc, run_folder, *RUN), "--output", str(folder)]) == 0
+    return folder
+
+
+@pytest.fixture(scope="session")
+def stopped_once(run_folder, voc, tmp_path_factory):
+    """A run stopped in its first stage, with two states."""
+    from runs import RUN, start, wait_for
+
+    folder = tmp_path_factory.mktemp("stopped") / "run"
+    process = start(*finetune(voc, run_folder, *RUN), "--output", folder)
+    wait_for(process, lambda: len(list(folder.glob("fcn32s-last.0001-*.json"))) == 2)
+    process.terminate()
+    process.communicate(timeout=60)
+    return folder
+
+
+@pytest.fixture
+def stopped(stopped_once, tmp_path):
+    """A copy of such a run."""
+    return Path(shutil.copytree(stopped_once, tmp_path / "run"))
 
 
 class Images(mx.io.DataIter):

@@ -1,14 +1,17 @@
-"""The data of a run: gone through before it begins, and the same when it goes on."""
+"""What a run is made of: data gone through before it begins, and the same, with its stages, when it goes on."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import sys
-from typing import Any, Dict, List, Tuple
+from dataclasses import asdict
+from typing import Any, Dict, List, Sequence, Tuple
 
 from ..errors import FCNXSError
 from ..samples import Samples
+from ..stages import Stage
 from . import data_options
 
 
@@ -80,3 +83,17 @@ def same_data(
         name: part.subset([i for i in range(len(part)) if part.name(i) not in left_out.get(name, ())])
         for name, part in samples.items()
     }
+
+
+def same_stages(args: argparse.Namespace, stages: Sequence[Stage], before: Dict[str, Any]) -> None:
+    """Refuse to go on with other settings, as another version's recipes may have.
+
+    Raises:
+        FCNXSError: they are others than the run began with.
+    """
+    now = json.loads(json.dumps([asdict(stage) for stage in stages]))
+    if now != before["stages"]:
+        raise FCNXSError(
+            f"{args.resume}: the recipe {args.recipe} of this version has other settings than the run began "
+            "with: go on with that version (run.log has its number), or begin another run with --output"
+        )

@@ -21,6 +21,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, List, Sequence
 
+from ..compat import use_the_machine
 from ..errors import FCNXSError
 from . import data_options, options
 from .run_options import restored, storable
@@ -84,9 +85,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Check the options and the data, train, print a line for each epoch and the table of stages."""
+    environment = getattr(args, "environment", os.environ)  # as the user has it
     args, before = restored(args)
     stages = plan(args)
     _check(args)
+    if "OMP_NUM_THREADS" not in environment:
+        os.environ.pop("OMP_NUM_THREADS", None)
+        use_the_machine(args.cpus or 1)  # which share the processors
     if args.mirror:
         os.environ["MXNET_BACKWARD_DO_MIRROR"] = "1"  # read when executors are bound
     samples = {"train": data_options.samples_of(args.data, args.split, args.root, "train", need=0)}
@@ -100,7 +105,7 @@ def run(args: argparse.Namespace) -> int:
     from ..exchange import exchange_for
     from ..finetune import finetune, refuse_to_overwrite
     from ..training import StoppedError
-    from .data_report import keep_good, same_data
+    from .data_report import keep_good, same_data, same_stages
     from .text import summary_table
 
     output, devices = Path(args.output), options.devices(args.gpus, args.cpus)
@@ -115,8 +120,10 @@ def run(args: argparse.Namespace) -> int:
         data = {name: part.fingerprint() for name, part in samples.items()}
         samples, skipped = keep_good(args, samples, len(meta.classes), quiet=not first)
         kept = {"options": storable(args), "meta": asdict(meta), "data": data, "skipped": skipped}
+        kept["stages"] = [asdict(stage) for stage in stages]
     else:
         kept, parent = before, None
+        same_stages(args, stages, before)
         meta = checkpoint.Meta(**{**before["meta"], "mean": tuple(before["meta"]["mean"])})
         samples = same_data(args, samples, before)
     loaders = _loaders(args, samples, meta)

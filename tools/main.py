@@ -88,7 +88,7 @@ def _run(arguments: List[str]) -> int:
         _serve(joined)
     args = parse(arguments)
     args.environment = environment  # as it was given
-    use_the_machine(getattr(args, "cpus", None) or 1)
+    use_the_machine()
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
             signal.signal(number, _end)
