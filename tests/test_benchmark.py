@@ -82,3 +82,11 @@ def test_a_process_that_fails_is_named_with_its_reason():
         pytest.raises(FCNXSError, match="'bare' failed: --size 9x9: want 26x26"),
     ):
         worker.ask()
+
+
+def test_loader_says_what_steps_wait(capsys):
+    """Steps this narrow may wait too long, which is exit code 1."""
+    assert main(["benchmark", "loader", *NARROW, "--steps", "3"]) in (0, 1)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[2:]] == ["whole", "augmented"]
+    assert all(0 <= float(line.split()[-1].rstrip("%")) <= 100 for line in lines[2:])

@@ -7,6 +7,7 @@ train: a step of FCN-8s by this project's solver, by MXNet's bare forward, backw
     is there, by PyTorch, after a check at a small size that it trains the same net. Three processes at a time,
     of 3.5 to 6 GB each. Medians, peaks, and their ratios.
 mirror: a step with and without MXNET_BACKWARD_DO_MIRROR=1, which recomputes instead of keeping.
+loader: training on pictures in files; how long its steps wait for them, whole and augmented (at most 2%).
 sizes: epochs over 50 images, each of its own size, the largest of --size; memory after each epoch, against that
     of the largest size alone.
 evaluate: evaluation of 100 images, as `finetune` and as `evaluate` do it, against as many bare forward passes.
@@ -35,6 +36,7 @@ from . import options
 PARTS = {
     "train": ("benchmark_train", "train"),
     "mirror": ("benchmark_train", "mirror"),
+    "loader": ("benchmark_loader", "loader"),
     "sizes": ("benchmark_sizes", "sizes"),
     "evaluate": ("benchmark_inference", "evaluate"),
     "pooling": ("benchmark_inference", "pooling"),
