@@ -37,6 +37,7 @@ def finetune(
     *,
     pooling_convention: str | None = None,
     kvstore: str | mx.kv.KVStore | Exchange = "local",
+    mirror: bool = False,
     accumulate: int = 1,
     checkpoint_every: int | None = None,
     keep: int | None = None,
@@ -58,7 +59,7 @@ def finetune(
         meta: goes with the checkpoints; its classes are those of `train` and `val`.
         devices: each takes its own images; None is the CPU.
         pooling_convention: of the nets, 'valid' or 'full'; None takes the parent's.
-        kvstore: see `Solver`.
+        kvstore, mirror: see `Solver`.
         accumulate, checkpoint_every, keep, should_stop: see `Job`.
         resume: go on from the state in `output`. On the CPU the end is bit for bit that of a run that was not
             interrupted. A run that has ended gives its rows at once. Nothing there: begin.
@@ -109,7 +110,7 @@ def finetune(
                 rest = {"records": state.records, "rows": state.rows}
                 state = State(state.run, stage.name, symbol=symbol.tojson(), **rest)
             solver = make_solver(
-                stage, state.load_symbol(), arg_params, aux_params, devices, exchange or "local"
+                stage, state.load_symbol(), arg_params, aux_params, devices, exchange or "local", mirror
             )
             for replica in solver.replicas if state.optimizer else ():
                 replica.restore_optimizer(state.arrays, state.optimizer)
@@ -168,6 +169,7 @@ def make_solver(
     aux_params: Params,
     devices: mx.Context | Sequence[mx.Context],
     kvstore: str | mx.kv.KVStore | Exchange = "local",
+    mirror: bool = False,
 ) -> Solver:
     """Solver with the settings of a stage."""
     settings = {} if stage.momentum is None else {"momentum": stage.momentum}
@@ -181,6 +183,7 @@ def make_solver(
         fixed=stage.fixed,
         unnormalised=stage.unnormalised,
         kvstore=kvstore,
+        mirror=mirror,
         learning_rate=stage.learning_rate,
         wd=stage.wd,
         **stage.multipliers(arg_params),

@@ -15,7 +15,6 @@ Examples:
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -77,7 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="how gradients are summed over devices (local, device, nccl) or machines (dist_..., with "
         "`fcnxs launch`; default: local)",
     )
-    add("--mirror", action="store_true", help="compute activations again instead of keeping them: less memory")
+    add("--mirror", action="store_true", help="keep less and compute it again: less memory, same result")
     add("--tensorboard", action="store_true", help="write curves and pictures to RUN/tensorboard")
     add("--quiet", action="store_true", help="no progress and no line of each epoch")
 
@@ -87,8 +86,6 @@ def run(args: argparse.Namespace) -> int:
     args, before = restored(args)
     stages = plan(args)
     _check(args)
-    if args.mirror:
-        os.environ["MXNET_BACKWARD_DO_MIRROR"] = "1"  # read when executors are bound
     samples = {"train": data_options.samples_of(args.data, args.split, args.root, "train", need=0)}
     if args.val or args.val_split:
         root = None if args.val and Path(args.val).exists() else args.root
@@ -133,6 +130,7 @@ def run(args: argparse.Namespace) -> int:
                 devices,
                 pooling_convention=args.pooling_convention,
                 kvstore=exchange or args.kv_store,
+                mirror=args.mirror,
                 accumulate=args.accumulate,
                 checkpoint_every=args.checkpoint_every,
                 keep=args.keep,
