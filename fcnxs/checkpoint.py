@@ -160,7 +160,10 @@ def _checksums(meta_file: Path, *parts: Path) -> Dict[str, List[str]]:
     with suppress(FCNXSError):
         old = read_meta(meta_file).checksums
     there = {name: sums for name, sums in old.items() if (meta_file.parent / name).is_file()}
-    return {**there, **{part.name: [sha256_of(part), *there.get(part.name, [])[:1]] for part in parts}}
+    for part in parts:
+        now = meta_file.parent / part.name
+        there[part.name] = [sha256_of(part), *([sha256_of(now)] if part.name in there else [])]
+    return there
 
 
 def _refuse_to_orphan(prefix: str, params_file: Path, symbol: mx.sym.Symbol) -> None:

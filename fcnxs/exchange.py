@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from typing import List, Set
+
+import numpy as np
 
 from .compat import mxnet as mx
 from .errors import FCNXSError
@@ -55,6 +58,13 @@ class Exchange:
         if self.workers > 1:
             mx.nd.waitall()  # a push that overtakes the last pull mixes the steps, silently
 
+    def same(self, text: str) -> bool:
+        """Whether all machines say the same; all of them ask."""
+        own = np.frombuffer(hashlib.sha256(text.encode()).digest(), np.uint16).astype(np.float32)
+        total = mx.nd.array(own)
+        self.sum(["same"], [[total]])
+        return bool((total.asnumpy() == own * self.workers).all())
+
     def any(self, flag: bool) -> bool:
         """Whether any machine says so; all machines ask alike."""
         if self.workers == 1:
@@ -77,9 +87,8 @@ def _make(name: str) -> mx.kv.KVStore:
     if name not in KVSTORES:
         raise FCNXSError(f"kvstore {name!r}: want one of {', '.join(KVSTORES)}")
     if "dist" in name and "DMLC_ROLE" not in os.environ:
-        raise FCNXSError(
-            f"kvstore {name}: want several processes: fcnxs launch -n N -- fcnxs ...; one takes local"
-        )
+        way_out = "fcnxs launch -n N -- fcnxs finetune ...; one process takes --kv-store local"
+        raise FCNXSError(f"kvstore {name}: want several processes: {way_out}")
     try:
         return mx.kv.create(name)
     except mx.MXNetError as error:

@@ -62,8 +62,8 @@ def write_arrays(file: Path, arrays: Dict[str, mx.nd.NDArray]) -> None:
     try:
         mx.nd.save(str(file), arrays)
         check_whole(file)
-    except (mx.MXNetError, FCNXSError) as error:
-        raise OSError(f"{last_line(error)}; is the disk full?") from None
+    except (mx.MXNetError, FCNXSError):
+        raise OSError("it was not written to its end; is the disk full?") from None
 
 
 def write_json(file: Path, content: Any) -> None:  # noqa: ANN401  (whatever JSON takes)

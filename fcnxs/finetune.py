@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Sequence, Tuple
 
@@ -16,7 +16,7 @@ from .exchange import Exchange, exchange_for
 from .init import Net, Params, check_params, init_from_fcnxs, init_from_vgg16, net_of
 from .listener import Listener
 from .loader import Loader
-from .run_state import PLAN, State, load_state, locked, read_plan, write_plan
+from .run_state import PLAN, State, load_state, locked, read_plan, state_file, write_plan
 from .score import NAMES
 from .solver import Solver
 from .stages import Stage, lineage
@@ -37,6 +37,7 @@ def finetune(
     *,
     pooling_convention: str | None = None,
     kvstore: str | mx.kv.KVStore | Exchange = "local",
+    mirror: bool = False,
     accumulate: int = 1,
     checkpoint_every: int | None = None,
     keep: int | None = None,
@@ -58,7 +59,7 @@ def finetune(
         meta: goes with the checkpoints; its classes are those of `train` and `val`.
         devices: each takes its own images; None is the CPU.
         pooling_convention: of the nets, 'valid' or 'full'; None takes the parent's.
-        kvstore: see `Solver`.
+        kvstore, mirror: see `Solver`.
         accumulate, checkpoint_every, keep, should_stop: see `Job`.
         resume: go on from the state in `output`. On the CPU the end is bit for bit that of a run that was not
             interrupted. A run that has ended gives its rows at once. Nothing there: begin.
@@ -90,6 +91,11 @@ def finetune(
         else:
             state = load_state(output, before["run"], _names(stages))
             source = _checked(parent(), stages) if state is None else None
+        if exchange and exchange.workers > 1 and not exchange.same(_what(job, stages, state)):
+            raise FCNXSError(
+                f"the {exchange.workers} processes of this job differ in options, data, weights or state: all "
+                f"must have the same, and see the same {output}"
+            )
         if job.rank == 0:
             write_plan(output, before)
         if state is None:
@@ -97,6 +103,8 @@ def finetune(
         else:
             arg_params, aux_params, net = _from_state(job, state, stages)
         job.tell("begin", stages, len(train), len(val) if val else 0)
+        if state.stage:
+            job.tell("goes_on", state.stage, state.epoch, state.position)
         for i, stage in enumerate(stages):
             if state.stage in _names(stages[i + 1 :]):
                 continue  # done before
@@ -107,7 +115,7 @@ def finetune(
                 rest = {"records": state.records, "rows": state.rows}
                 state = State(state.run, stage.name, symbol=symbol.tojson(), **rest)
             solver = make_solver(
-                stage, state.load_symbol(), arg_params, aux_params, devices, exchange or "local"
+                stage, state.load_symbol(), arg_params, aux_params, devices, exchange or "local", mirror
             )
             for replica in solver.replicas if state.optimizer else ():
                 replica.restore_optimizer(state.arrays, state.optimizer)
@@ -119,6 +127,14 @@ def finetune(
         if job.rank == 0:
             write_plan(output, {**before, "finished": True})
     return state.rows
+
+
+def _what(job: Job, stages: Sequence[Stage], state: State | None) -> str:
+    """What the processes of a job must agree on."""
+    train, meta = job.train, {**asdict(job.meta), "versions": None}
+    where = None if state is None else [state.run, state.stage, state.epoch, state.position, state.steps]
+    settings = [train.seed, train.batch_size, len(train), train.samples.fingerprint(), job.accumulate]
+    return json.dumps([[asdict(stage) for stage in stages], settings, meta, job.checkpoint_every, where])
 
 
 def _from_parent(
@@ -137,6 +153,7 @@ def _from_state(job: Job, state: State, stages: Sequence[Stage]) -> Tuple[Params
     """Go on: the parameters of a state, and what they are; what a kill has left unwritten is written."""
     files = [file for name in _names(stages) for file in _epochs_of(job.output, name)]
     job.last_good = str(files[-1]) if files else "the one that the run began with"
+    job.last_state = state_file(job.output, state)
     if job.rank == 0:
         write_scores(job.output, state)
     arg_params, aux_params = state.arg_params, state.aux_params
@@ -166,6 +183,7 @@ def make_solver(
     aux_params: Params,
     devices: mx.Context | Sequence[mx.Context],
     kvstore: str | mx.kv.KVStore | Exchange = "local",
+    mirror: bool = False,
 ) -> Solver:
     """Solver with the settings of a stage."""
     settings = {} if stage.momentum is None else {"momentum": stage.momentum}
@@ -179,6 +197,7 @@ def make_solver(
         fixed=stage.fixed,
         unnormalised=stage.unnormalised,
         kvstore=kvstore,
+        mirror=mirror,
         learning_rate=stage.learning_rate,
         wd=stage.wd,
         **stage.multipliers(arg_params),

@@ -159,13 +159,17 @@ class Job:
 
     def _fail(self, who: Member | tracker.Process, code: int | None) -> None:
         """Hear of a failure: from a lifeline, which may know no exit code, or from a process of ours."""
-        if not self.stopping:  # then they end one after the other, with the signal's exit code
+        if not (self.stopping and code == 128 + self.stopping):  # as all do that are asked to stop
             self.failures.append((who, code))
             if len(self.failures) == 1:
                 self.loop.call_later(CRASH, self._settle)
 
     def _settle(self) -> None:
         """End the job by the first failure that has been heard of, with what is known of it by now."""
+        codes = [code for _, code in self.failures if code]
+        if self.stopping and not codes and any(p.code == 128 + self.stopping for p in self.processes.all):
+            self.failures.clear()  # it was the signal that ended a process without a word
+            return
         members = [who for who, _ in self.failures if isinstance(who, Member)]
         first = members[0] if members else self.failures[0][0]
         same = [code for who, code in self.failures if code and (who is first or not isinstance(who, Member))]

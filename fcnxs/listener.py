@@ -17,6 +17,9 @@ class Listener:
     def begin(self, stages: Sequence[Stage], images: int, evaluated: int) -> None:
         """The run begins, or goes on: so many images to train on and to evaluate on (0: none)."""
 
+    def goes_on(self, stage: str, epoch: int, batches: int) -> None:
+        """Tell where a run goes on: after so many batches of an epoch, from 1, of a stage."""
+
     def step(self, stage: Stage, epoch: int, done: int, images: int, loss: float) -> None:
         """Tell a step.
 

@@ -51,7 +51,7 @@ class SegmentationMetric(mx.metric.EvalMetric):
     def restore(self, state: Dict[str, Any]) -> None:
         """Go on from what `state` gave."""
         self.loss_sum = float(state["loss_sum"])
-        self.matrix = np.array(state["matrix"], np.int64).reshape(self.numclass, self.numclass)
+        self.matrix = np.array(state["matrix"]).astype(np.int64).reshape(self.numclass, self.numclass)
 
 
 def count_batch(

@@ -11,6 +11,7 @@ from .data import check_label
 from .errors import FCNXSError
 from .executors import Executors
 from .init import Params
+from .mirror import Pass, Segments
 
 Batch = Dict[str, np.ndarray]  # image (N, 3, H, W) and label (N, H, W), by name; `loader.Batch` says more
 
@@ -22,6 +23,7 @@ class Replica:
         arg_params, aux_params: parameters of the net, on `ctx`, trained in place.
         fixed: parameters that are not trained.
         optimizer: of this device alone.
+        mirror: train in `Segments`.
     """
 
     def __init__(
@@ -32,23 +34,25 @@ class Replica:
         aux_params: Params,
         fixed: Iterable[str],
         optimizer: mx.optimizer.Optimizer,
+        mirror: bool = False,
     ) -> None:
-        self.symbol, self.ctx, self.optimizer = symbol, ctx, optimizer
+        self.symbol, self.ctx, self.optimizer, self.mirror = symbol, ctx, optimizer, mirror
         self.arg_params, self.aux_params = arg_params, aux_params
         arguments = symbol.list_arguments()
         self.trained = [name for name in arg_params if name in arguments and name not in fixed]
         self.updater = mx.optimizer.get_updater(optimizer)
-        self.executors: Executors | None = None
+        self.executors: Executors | Segments | None = None
         self.totals: Params = {}  # gradients of a step that has more than one image on this device
 
     def bind(self) -> None:
         """Allocate gradients; executors come with the first image of each size."""
         grads = {name: mx.nd.zeros(self.arg_params[name].shape, self.ctx) for name in self.trained}
-        self.executors = Executors(self.symbol, self.ctx, self.arg_params, self.aux_params, grads)
+        kind = Segments if self.mirror else Executors
+        self.executors = kind(self.symbol, self.ctx, self.arg_params, self.aux_params, grads)
 
     def forward(
         self, batch: Batch, names: Tuple[str, str], where: object, is_train: bool
-    ) -> mx.executor.Executor:
+    ) -> mx.executor.Executor | Pass:
         """Start a forward pass of a batch; `names` are those of image and label, `where` is for errors."""
         data_name, label_name = names
         image, label = batch[data_name], batch[label_name]
@@ -62,7 +66,7 @@ class Replica:
         executor.forward(is_train=is_train)
         return executor
 
-    def backward(self, executor: mx.executor.Executor, weight: float, first: bool, only: bool) -> None:
+    def backward(self, executor: mx.executor.Executor | Pass, weight: float, first: bool, only: bool) -> None:
         """Start a backward pass, and add its gradients, times `weight`, to those of this step.
 
         Args:
@@ -79,10 +83,10 @@ class Replica:
             else:
                 self.totals[name] += grad
 
-    def gradients(self, images: int, only: bool) -> List[mx.nd.NDArray]:
+    def gradients(self, used: bool, only: bool) -> List[mx.nd.NDArray]:
         """Sums of this step's gradients, of `trained` in its order; zero if this device had no image."""
-        sums = self.executors.grads if only or not images else self.totals
-        if not images:
+        sums = self.executors.grads if only or not used else self.totals
+        if not used:
             for grad in sums.values():
                 grad[:] = 0
         return [sums[name] for name in self.trained]

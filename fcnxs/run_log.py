@@ -95,6 +95,10 @@ class RunLog(Listener):
         for stage in stages:
             self._write(f"  stage: {json.dumps(asdict(stage))}", timed=False)
 
+    def goes_on(self, stage: str, epoch: int, batches: int) -> None:
+        """Write where."""
+        self._write(f"goes on with {stage}, epoch {epoch}, after {batches} batches")
+
     def epoch(self, record: Dict[str, Any], result: Scores | None) -> None:
         """Write the line of metrics.jsonl."""
         self._write(f"epoch: {json.dumps(record)}")

@@ -2,7 +2,7 @@
 
 A state is two files: RUN/STAGE-last.EEEE-PPPPPP.state, arrays in MXNet's format, and the same with .json for
 the rest, which has the checksum of the first and its own. It is named for epoch and position, and written
-last: a state is there whole, or it is not there. The newest two are kept; of a stage that is done, the last.
+last: a state is there whole, or it is not there. The newest two of a stage are kept.
 """
 
 from __future__ import annotations
@@ -72,14 +72,14 @@ class State:
 ARRAYS = {"arg": "arg_params", "aux": "aux_params", "state": "arrays"}  # prefix of the name -> field
 
 
-def save_state(folder: Path, state: State, kept: int = KEPT) -> Path:
-    """Write a state, and remove all but so many of the stage; returns the path of its JSON.
+def save_state(folder: Path, state: State) -> Path:
+    """Write a state, and remove all but the newest two of its stage; returns the path of its JSON.
 
     Raises:
         FCNXSError: it cannot be written; those before are then still there.
     """
-    base = f"{state.stage}-last.{state.epoch:04d}-{state.position:06d}"
-    arrays_file, file = folder / f"{base}.state", folder / f"{base}.json"
+    file = state_file(folder, state)
+    arrays_file = file.with_suffix(".state")
     arrays = {
         f"{kind}:{name}": array for kind, of in ARRAYS.items() for name, array in getattr(state, of).items()
     }
@@ -91,10 +91,15 @@ def save_state(folder: Path, state: State, kept: int = KEPT) -> Path:
         content["arrays_sha256"] = sha256_of(arrays_part)
         write_json(part, {**content, "sha256": _digest(content)})
     of_this_run = [each for each in _files(folder, [state.stage]) if _run_of(each) == state.run]
-    for old in of_this_run[:-kept]:
+    for old in of_this_run[:-KEPT]:
         old.unlink()
         old.with_suffix(".state").unlink(missing_ok=True)
     return file
+
+
+def state_file(folder: Path, state: State) -> Path:
+    """JSON of a state."""
+    return folder / f"{state.stage}-last.{state.epoch:04d}-{state.position:06d}.json"
 
 
 def load_state(folder: Path, run: str, stages: Sequence[str]) -> State | None:
@@ -115,7 +120,7 @@ def load_state(folder: Path, run: str, stages: Sequence[str]) -> State | None:
             damaged = damaged or error
             continue
         if damaged:
-            where = f"{state.stage}, epoch {state.epoch}, batch {state.position}"
+            where = f"{state.stage}, {state.epoch - 1} epochs and {state.position} batches done"
             raise FCNXSError(
                 f"{damaged}; the last good one is {file} ({where}): remove {files[-1]} to go on from it"
             )
@@ -136,6 +141,8 @@ def _read(file: Path) -> State:
         state = State(**content)
     except FileNotFoundError as error:
         raise FCNXSError(f"{error.filename}: no such file") from None
+    except FCNXSError:
+        raise
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise FCNXSError(f"{file}: damaged: {error}") from None
     for key, array in load_params(arrays_file).items():
@@ -147,8 +154,9 @@ def _read(file: Path) -> State:
 def _run_of(file: Path) -> str | None:
     """Identity of the run that a state is of; None if the file is damaged."""
     try:
-        return json.loads(file.read_text(encoding="utf-8"))["run"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        content = json.loads(file.read_text(encoding="utf-8"))
+        return content["run"] if content.pop("sha256") == _digest(content) else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 
@@ -168,7 +176,8 @@ def write_plan(folder: Path, plan: Dict[str, Any]) -> None:
         FCNXSError: it cannot be written.
     """
     with written_whole(folder / PLAN) as (part,):
-        write_json(part, plan)
+        plan = {key: value for key, value in plan.items() if key != "sha256"}
+        write_json(part, {**plan, "sha256": _digest(json.loads(json.dumps(plan)))})
 
 
 def read_plan(folder: Path) -> Dict[str, Any] | None:
@@ -180,10 +189,12 @@ def read_plan(folder: Path) -> Dict[str, Any] | None:
     file = folder / PLAN
     try:
         plan = json.loads(file.read_text(encoding="utf-8"))
-        return {**plan, "run": str(plan["run"]), "options": dict(plan["options"])}
+        if plan.pop("sha256") != _digest(plan):
+            raise ValueError("its checksum is another")
+        return plan
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise FCNXSError(
             f"{file}: not the plan of a run, or damaged: {error}; choose another --output"
         ) from None

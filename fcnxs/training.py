@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import math
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Sequence, Tuple
 
 import numpy as np
 
@@ -21,7 +22,7 @@ from .files import write_json, written_whole
 from .listener import Listener
 from .loader import Batch, Loader
 from .metric import SegmentationMetric
-from .run_state import KEPT, State, save_state
+from .run_state import State, save_state, state_file
 from .score import NAMES, Scores, or_none, scores
 from .solver import Solver
 from .stages import Stage
@@ -51,6 +52,7 @@ class Job:
         should_stop: asked before every step and evaluated batch.
         exchange: sums over devices and processes; the process of rank 0 evaluates and writes.
         last_good: parameters that are known to be good, for messages.
+        last_state: that was saved, or gone on from.
     """
 
     train: Loader
@@ -64,6 +66,7 @@ class Job:
     should_stop: Callable[[], bool] = lambda: False
     exchange: Exchange | None = None
     last_good: str = ""
+    last_state: Path | None = None
 
     @property
     def rank(self) -> int:
@@ -78,6 +81,17 @@ class Job:
     def agree(self, stop: bool) -> bool:
         """Whether to stop: all processes ask at the same points, and stop together."""
         return self.exchange.any(stop) if self.exchange else stop
+
+    def sum(self, metric: SegmentationMetric) -> SegmentationMetric:
+        """What all processes have counted; all ask at the same points."""
+        if self.workers == 1:
+            return metric
+        counted = mx.nd.array([metric.loss_sum, *metric.matrix.flat])
+        self.exchange.sum(["counted"], [[counted]])
+        loss_sum, *matrix = counted.asnumpy().astype(np.float64)
+        result = SegmentationMetric(metric.numclass)
+        result.restore({"loss_sum": loss_sum, "matrix": np.rint(matrix)})
+        return result
 
     def tell(self, what: str, *args: Any) -> None:  # noqa: ANN401  (as the listeners' methods)
         """Call a method of every listener."""
@@ -99,11 +113,12 @@ def train_stage(job: Job, stage: Stage, solver: Solver, state: State, epochs_bef
     while state.epoch <= stage.epochs:
         began = time.time() - state.seconds
         metric = SegmentationMetric(len(job.meta.classes))
-        if state.metric:
+        if state.metric and job.rank == 0:  # what all processes have counted
             metric.restore(state.metric)
         state.metric = {}
         if state.position < job.train.batches:
             _train_epoch(job, stage, solver, state, metric, epochs_before + state.epoch, began)
+            metric = job.sum(metric)
         record: Dict[str, Any] = {
             "stage": stage.name,
             "epoch": state.epoch,
@@ -119,6 +134,7 @@ def train_stage(job: Job, stage: Stage, solver: Solver, state: State, epochs_bef
             record.update(values, seconds=round(seconds, 1))
             _end_epoch(job, stage, solver, state, record, seconds)
             job.tell("epoch", record, result)
+        job.last_good = f"{job.output / stage.name}-{record['epoch']:04d}.params"
         state.epoch, state.position = record["epoch"] + 1, 0
         if job.workers > 1 and job.agree(False):
             raise StoppedError(job.output)
@@ -129,25 +145,33 @@ def _train_epoch(
 ) -> None:
     """Train what is left of an epoch. Of each step's batches every process takes as many as it has devices."""
     train, start, own = job.train, state.position, len(solver.replicas) * job.accumulate
+    # Relu makes zero of what is not a number: the loss may stay finite, where parameters are not. All of
+    # them are looked at before they are saved.
+    biases = [array for name, array in solver.arg_params.items() if name.endswith("_bias")]
     train.seek(number, own_positions(start, train.batches, own, job.workers, job.rank))
     while state.position < train.batches:
         if job.agree(job.should_stop()):
-            raise StoppedError(_save(job, stage, solver, state, metric))
+            raise StoppedError(_save(job, stage, solver, state, job.sum(metric)))
         ahead = min(own * job.workers, train.batches - state.position)  # batches of this step, everywhere
         done = min((state.position + ahead) * train.batch_size, len(train))
         images = done - state.position * train.batch_size
-        batches = [train.next() for _ in range(min(max(ahead - job.rank * own, 0), own))]
+        try:
+            batches = [train.next() for _ in range(min(max(ahead - job.rank * own, 0), own))]
+        except FCNXSError as error:
+            raise _unreadable(job, stage, solver, state, metric, error) from None
         loss = solver.step(batches, train, metric, images=images)
-        if not math.isfinite(metric.loss_sum):
+        what = None if math.isfinite(metric.loss_sum) else "the loss is"
+        if what or not _finite(biases):
             files = ", ".join(name for batch in batches for name in batch.files)
-            step = state.position // (own * job.workers) + 1
-            raise _diverged(job, stage, f"epoch {state.epoch}, step {step} ({files}): the loss is not finite")
+            where = f"epoch {state.epoch}, step {state.position // (own * job.workers) + 1} ({files})"
+            raise _diverged(job, stage, f"{where}: {what or 'the parameters are'} not finite")
         state.position += ahead
         state.steps += 1
         state.seconds = time.time() - began
         job.tell("step", stage, state.epoch, done, images, loss)
-        if job.checkpoint_every and state.steps % job.checkpoint_every == 0:
-            _save(job, stage, solver, state, metric)
+        due = job.checkpoint_every and state.steps % job.checkpoint_every == 0
+        if due and state.position < train.batches:  # at the end of the epoch it is saved in any case
+            _save(job, stage, solver, state, job.sum(metric))
 
 
 def own_positions(start: int, batches: int, own: int, workers: int, rank: int) -> List[int]:
@@ -206,10 +230,11 @@ def _end_epoch(
     net = (solver.symbol, solver.arg_params, solver.aux_params, job.meta)
     _check_finite(job, stage, solver, state)
     prefix, epoch, mean_iu = job.output / stage.name, record["epoch"], record["mean_iu"]
-    job.last_good = str(checkpoint.save(prefix, epoch, *net))
-    if mean_iu is not None and (state.best is None or mean_iu > state.best):
-        checkpoint.save(f"{prefix}-best", 0, *net)
-        state.best = mean_iu
+    with _last_state_offered(job):
+        params = checkpoint.save(prefix, epoch, *net)
+        if mean_iu is not None and (state.best is None or mean_iu > state.best):
+            checkpoint.save(f"{prefix}-best", 0, *net)
+            state.best = mean_iu
     state.records.append(record)
     state.stage_seconds += seconds
     state.epoch, state.position, state.seconds = epoch + 1, 0, 0.0
@@ -221,7 +246,7 @@ def _end_epoch(
         for old in range(1, epoch - job.keep + 1):
             Path(f"{prefix}-{old:04d}.params").unlink(missing_ok=True)
     write_scores(job.output, state)
-    job.tell("saved", Path(job.last_good))
+    job.tell("saved", params)
 
 
 def write_scores(output: Path, state: State) -> None:
@@ -234,23 +259,48 @@ def write_scores(output: Path, state: State) -> None:
 
 
 def _save(job: Job, stage: Stage, solver: Solver, state: State, metric: SegmentationMetric | None) -> Path:
-    """Save the state, with what `metric` has counted of the epoch so far."""
-    if job.rank != 0:
-        return job.output
+    """Save the state, with what `metric` has counted of the epoch so far; its file, on rank 0."""
+    if job.rank != 0 or job.last_state == state_file(job.output, state):
+        return job.last_state or job.output
     _check_finite(job, stage, solver, state)
     state.metric = metric.state() if metric else {}
     state.arg_params, state.aux_params = solver.arg_params, solver.aux_params
     state.arrays, state.optimizer = solver.replicas[0].optimizer_state()
-    file = save_state(job.output, state, 1 if state.epoch > stage.epochs else KEPT)
-    job.tell("saved", file)
-    return file
+    with _last_state_offered(job):
+        job.last_state = save_state(job.output, state)
+    job.tell("saved", job.last_state)
+    return job.last_state
+
+
+@contextmanager
+def _last_state_offered(job: Job) -> Iterator[None]:
+    """Say what there is to go on from, when something cannot be written."""
+    try:
+        yield
+    except FCNXSError as error:
+        way_out = (
+            f"; the last good state is {job.last_state}: with room for more, --resume {job.output} goes on"
+        )
+        raise FCNXSError(f"{error}{way_out if job.last_state else ''}") from None
 
 
 def _check_finite(job: Job, stage: Stage, solver: Solver, state: State) -> None:
-    params: List[mx.nd.NDArray] = list(solver.arg_params.values())
-    if not mx.nd.multi_all_finite(*params, num_arrays=len(params)).asscalar():
+    if not _finite(list(solver.arg_params.values())):
         what = f"epoch {state.epoch}, after batch {state.position}: the parameters are not finite any more"
         raise _diverged(job, stage, what)
+
+
+def _finite(arrays: List[mx.nd.NDArray]) -> bool:
+    return bool(mx.nd.multi_all_finite(*arrays, num_arrays=len(arrays)).asscalar()) if arrays else True
+
+
+def _unreadable(
+    job: Job, stage: Stage, solver: Solver, state: State, metric: SegmentationMetric, error: FCNXSError
+) -> FCNXSError:
+    """What to say of an image that could be read when the run began; the state is saved before."""
+    saved = "" if job.workers > 1 else f"the state is saved in {_save(job, stage, solver, state, metric)}; "
+    where = f"{stage.name}, epoch {state.epoch}"
+    return FCNXSError(f"{where}: {error}; {saved}put it right, and --resume {job.output} goes on")
 
 
 def _diverged(job: Job, stage: Stage, what: str) -> FCNXSError:

@@ -38,7 +38,7 @@ def test_a_damaged_state_is_told_and_the_last_good_one_offered(stopped, whole, c
             assert main(["finetune", "--resume", str(stopped)]) == 2
             err = capsys.readouterr().err
             assert f"{file}: damaged" in err and err.count("\n") == 1
-            assert f"the last good one is {older} (fcn32s, epoch 1, batch" in err
+            assert f"the last good one is {older} (fcn32s, 0 epochs and " in err
             assert f"remove {newer} to go on from it" in err
         file.write_bytes(content)
     print(f"{2 * DAMAGE} damaged states")
@@ -56,6 +56,16 @@ def test_no_good_state_is_told_too(stopped, capsys):
         (stopped / "run.json").write_text("{}")
         main(["finetune", "--resume", str(stopped)]) == 2 or load_state(stopped, "", STAGES)
         raise FCNXSError(capsys.readouterr().err)
+
+
+def test_a_damaged_plan_is_told(stopped, capsys):
+    """Any flipped bit of run.json: a run with another seed would not be the same."""
+    rng, content = random.Random(3), (stopped / "run.json").read_bytes()
+    for _ in range(DAMAGE):
+        (stopped / "run.json").write_bytes(damage(content, rng))
+        assert main(["finetune", "--resume", str(stopped)]) == 2
+        assert "run.json: not the plan of a run, or damaged" in capsys.readouterr().err
+    print(f"{DAMAGE} damaged plans")
 
 
 def test_a_damaged_checkpoint_is_told(whole, tmp_path):
@@ -99,6 +109,7 @@ $python -m fcnxs "$@"; code=$?; cp -r {disk} {copy}; exit $code"""
     *warnings, error = done.stderr.splitlines()
     assert "cannot write: " in error and all("fcnxs: warning: " in line for line in warnings)
     assert "No space left" in error or "is the disk full?" in error
+    assert (f"the last good state is {disk}/run/fcn32s-last." in error) == (room > 1)
     assert not list(copy.rglob(".fcnxs-*"))
     for file in copy.glob("run/fcn32s-0*.params"):
         checkpoint.load(copy / "run" / "fcn32s", int(file.stem[-4:]))
@@ -115,4 +126,4 @@ def test_a_read_only_folder_is_told(run_folder, voc, tmp_path):
     script = f'mount -t tmpfs -o ro none {tmp_path} || exit 9; python=$1; shift; $python -m fcnxs "$@"'
     done = in_namespace(script, *finetune(voc, run_folder, *RUN), "--output", tmp_path / "run")
     assert done.returncode == 2 and done.stderr.count("\n") == 1
-    assert "run.log: cannot write: Read-only file system" in done.stderr
+    assert f"--output {tmp_path}/run: cannot write in {tmp_path}" in done.stderr

@@ -145,3 +145,48 @@ def test_a_worker_without_its_kv_store_is_told(run_folder, voc, tmp_path, monkey
     assert main([*finetune(voc, run_folder, "--kv-store", "dist_sync"), "--output", str(tmp_path / "run")]) == 2
     assert "kvstore dist_sync: want several processes: fcnxs launch" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (("--lr", "1e30"), "not finite"),
+        (("--cut-off-size", "20"), "20x20 pixels is too small"),
+    ],
+)
+def test_an_error_of_a_worker_ends_the_job(more, message, run_folder, voc, tmp_path):
+    """It is told once, and nobody waits for ever."""
+    began = time.time()
+    arguments = [*finetune(voc, run_folder), *RUN, *SGD, *more, "--output", tmp_path / "run"]
+    code, _, err = end_of(launched(2, *arguments), 120)
+    print(f"{more}: {time.time() - began:.1f} s in all")
+    assert code == 2 and message in err and "the job ends" in err
+
+
+def test_processes_that_differ_are_refused(run_folder, voc, tmp_path):
+    """Each worker with a seed of its own: images would be seen twice, or never."""
+    arguments = [*map(str, finetune(voc, run_folder, *RUN[:4])), "--output", str(tmp_path / "run")]
+    own_seed = (
+        f"import os, sys; from fcnxs.tools.main import main; sys.exit(main({arguments!r} + ['--kv-store', "
+    )
+    own_seed += "'dist_sync', '--seed', os.environ.get('DMLC_TASK_ID', '0')]))"
+    command = [
+        sys.executable,
+        "-m",
+        "fcnxs",
+        "launch",
+        "-n",
+        "2",
+        "-s",
+        "1",
+        "--",
+        sys.executable,
+        "-c",
+        own_seed,
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert (
+        done.returncode == 2
+        and "processes of this job differ in options, data, weights or state" in done.stderr
+    )
+    assert not (tmp_path / "run" / "fcn32s-0001.params").exists()

@@ -17,7 +17,7 @@ import pytest
 from conftest import finetune
 from runs import KILLS, RUN, assert_same_run, params_of, start, wait_for
 
-from fcnxs.run_state import locked
+from fcnxs.run_state import locked, write_plan
 from fcnxs.tools.main import main
 
 
@@ -93,7 +93,8 @@ def test_repeated_options_must_agree(stopped, voc, capsys):
         (["--epochs", "9"], f"began with {RUN[3]}; leave the option out"),
         (["--seed", "8"], "--seed 8: the run in"),
         (["--recipe", "caffe"], "--recipe caffe: the run in"),
-        (["--keep", "2"], "began without; leave the option out"),
+        (["--skip-bad"], "--skip-bad: the run in"),
+        (["--accumulate", "2"], "--accumulate 2: the run in"),
         (["--data", str(voc / "JPEGImages")], "--data"),
         (["--output", "other"], "--output other: --resume"),
     ):
@@ -109,7 +110,7 @@ def test_other_images_than_the_run_began_with_are_refused(stopped, voc, tmp_path
     shutil.copytree(voc, copy)
     plan = json.loads((stopped / "run.json").read_text())
     plan["options"]["data"] = str(copy)
-    (stopped / "run.json").write_text(json.dumps(plan))
+    write_plan(stopped, plan)
     names = copy / "ImageSets" / "Segmentation" / "train.txt"
     names.write_text("\n".join(names.read_text().split()[:-1]))
     assert main(["finetune", "--resume", str(stopped)]) == 2
@@ -120,7 +121,7 @@ def test_other_settings_than_the_run_began_with_are_refused(stopped, capsys):
     """As another version's recipes may have."""
     plan = json.loads((stopped / "run.json").read_text())
     plan["stages"][1]["learning_rate"] *= 2
-    (stopped / "run.json").write_text(json.dumps(plan))
+    write_plan(stopped, plan)
     assert main(["finetune", "--resume", str(stopped)]) == 2
     assert "the recipe adam of this version has other settings" in capsys.readouterr().err
 

@@ -44,8 +44,9 @@ def test_finetune_writes_checkpoints_metrics_and_summary(run_folder):
     stages |= {file.replace("-", "-best-") for file in stages}
     params = {"fcn32s-0001.params", "fcn32s-0002.params", "fcn16s-0001.params", "fcn8s-0001.params"}
     params |= {f"{stage}-best-0000.params" for stage in ("fcn32s", "fcn16s", "fcn8s")}
-    last = {"fcn32s": "0003-000000", "fcn16s": "0002-000000", "fcn8s": "0002-000000"}
-    states = {f"{stage}-last.{at}.{end}" for stage, at in last.items() for end in ("json", "state")}
+    last = {"fcn32s": ("0002-000006", "0003-000000")}  # before the last evaluation, and after it
+    last.update(dict.fromkeys(("fcn16s", "fcn8s"), ("0001-000006", "0002-000000")))
+    states = {f"{stage}-last.{at}.{end}" for stage in last for at in last[stage] for end in ("json", "state")}
     assert files == stages | params | states | {"metrics.jsonl", "summary.json", "run.json", "run.log"}
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [(line["stage"], line["epoch"]) for line in lines] == [

@@ -90,7 +90,7 @@ def test_bad_pairs_are_refused_at_once_or_left_out_and_stay_so(run_folder, voc, 
     assert re.search(r"left out: .*label.png: value 99", out) and re.search(r"left out: .*cut.jpg: cannot", out)
     assert "4 images to train on" in out
     skipped = json.loads((tmp_path / "bad" / "run.json").read_text())["skipped"]["train"]
-    assert [name.rpartition("/")[2] for name in skipped] == ["train_0001.jpg", "cut.jpg"]
+    assert [(i, name.rpartition("/")[2]) for i, name in skipped] == [(1, "train_0001.jpg"), (3, "cut.jpg")]
     good = [*arguments, "--data", str(tmp_path / "good.lst"), "--output", str(tmp_path / "good")]
     assert main(good) == 0
     expected = params_of(tmp_path / "good")
@@ -159,3 +159,47 @@ def test_quiet_leaves_the_table_and_the_files(run_folder, voc, tmp_path, capsys)
     )
     assert json.dumps(record) in log and "  command: fcnxs" in log and '"learning_rate": 0.001' in log
     assert list((tmp_path / "tensorboard").rglob("events.out.tfevents.*"))
+
+
+def test_what_is_left_out_stays_so_from_another_folder(run_folder, voc, tmp_path, capsys, monkeypatch):
+    """With relative paths, a run stopped before its first step goes on without the bad pairs."""
+    from fcnxs.tools.stopping import Stopping
+
+    bad_pairs(voc, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Stopping, "asked", lambda self: True)
+    arguments = finetune(voc, run_folder, *ONE, "--data", "bad.lst", "--skip-bad", "--output", "run")
+    assert main(arguments) == 128 + 15
+    monkeypatch.undo()
+    capsys.readouterr()
+    assert main(["finetune", "--resume", str(tmp_path / "run")]) == 0
+    assert "goes on with fcn32s, epoch 1, after 0 batches" in capsys.readouterr().out
+    assert (tmp_path / "run" / "run.log").read_text().count("run begins: 4 images to train on") == 2
+
+
+def test_an_image_that_goes_bad_meanwhile_saves_the_state(run_folder, voc, tmp_path, capsys, monkeypatch):
+    from fcnxs.loader import Loader
+
+    given = Loader.next
+
+    def next_but_one(self):
+        batch = given(self)
+        if self.shuffle and batch.numbers == (int(self.order(1)[3]),):
+            from fcnxs import FCNXSError
+
+            raise FCNXSError(f"{batch.files[0]}: cannot read this image: gone")
+        return batch
+
+    monkeypatch.setattr(Loader, "next", next_but_one)
+    arguments = [*finetune(voc, run_folder, *ONE), "--output", str(tmp_path)]
+    assert main(arguments) == 2
+    err = capsys.readouterr().err
+    assert "fcn32s, epoch 1: " in err and "cannot read this image: gone" in err
+    saved = f"the state is saved in {tmp_path}/fcn32s-last.0001-000003.json"
+    assert f"{saved}; put it right, and --resume {tmp_path} goes on" in err
+    monkeypatch.undo()
+    assert main(["finetune", "--resume", str(tmp_path), "--no-quiet"]) == 0
+    assert main([*arguments[:-1], str(tmp_path / "whole")]) == 0
+    expected = params_of(tmp_path / "whole")
+    for name, value in params_of(tmp_path).items():
+        np.testing.assert_array_equal(value, expected[name])

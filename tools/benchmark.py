@@ -6,7 +6,7 @@ their memory is their own. Memory is what is resident; the peak is the largest i
 train: a step of FCN-8s by this project's solver, by MXNet's bare forward, backward and update, and, if PyTorch
     is there, by PyTorch, after a check at a small size that it trains the same net. Three processes at a time,
     of 3.5 to 6 GB each. Medians, peaks, and their ratios.
-mirror: a step with and without MXNET_BACKWARD_DO_MIRROR=1, which recomputes instead of keeping.
+mirror: a step of the solver with and without `mirror`, which keeps less and computes it again.
 loader: training on pictures in files; how long its steps wait for them, whole and augmented (at most 2%).
 sizes: epochs over 50 images, each of its own size, the largest of --size; memory after each epoch, against that
     of the largest size alone.

@@ -6,6 +6,7 @@ import argparse
 import importlib.util
 import statistics
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Callable, Dict, List
 
 import numpy as np
@@ -29,8 +30,6 @@ from .benchmark_worker import (
 if TYPE_CHECKING:
     from ..compat import mxnet as mx
 
-MIRROR = "MXNET_BACKWARD_DO_MIRROR"  # read when a net is bound
-
 
 def train(args: argparse.Namespace) -> int:
     """Print seconds and peaks of each kind of step, and the ratios to MXNet's bare one."""
@@ -49,8 +48,7 @@ def train(args: argparse.Namespace) -> int:
 def mirror(args: argparse.Namespace) -> int:
     """Print seconds and peaks of a step that keeps what it computes, and of one that recomputes."""
     with ExitStack() as stack:
-        kinds = (("keeps", "0"), ("mirrors", "1"))
-        workers = [stack.enter_context(Worker(args, name, {MIRROR: value})) for name, value in kinds]
+        workers = [stack.enter_context(Worker(args, name)) for name in ("keeps", "mirrors")]
         answers = in_turns(workers, args.steps)
     return _report(args, answers)
 
@@ -59,7 +57,8 @@ def part(args: argparse.Namespace) -> int:
     """Be one of the processes."""
     makers: Dict[str, Callable[[argparse.Namespace], Callable[[], object]]] = {
         **{"bare": _bare, "torch": _torch, "check": _check},
-        **dict.fromkeys(("solver", "keeps", "mirrors"), _solver),
+        **dict.fromkeys(("solver", "keeps"), _solver),
+        "mirrors": partial(_solver, mirror=True),
     }
     return serve(makers[args.part](args))
 
@@ -78,7 +77,9 @@ def _report(args: argparse.Namespace, answers: Dict[str, List[Answer]]) -> int:
     return 0
 
 
-def _solver(args: argparse.Namespace, settings: dict = SETTINGS, dropout: bool = True) -> Callable[[], float]:
+def _solver(
+    args: argparse.Namespace, settings: dict = SETTINGS, dropout: bool = True, mirror: bool = False
+) -> Callable[[], float]:
     """Step of the solver; it returns the loss."""
     from ..compat import mxnet as mx
     from ..metric import SegmentationMetric
@@ -89,8 +90,8 @@ def _solver(args: argparse.Namespace, settings: dict = SETTINGS, dropout: bool =
     if not dropout:
         symbol = _without_dropout(symbol)
     params = {name: mx.nd.array(weights.pop(name), ctx) for name in list(weights)}
-    solver, metric = Solver(symbol, ctx, arg_params=params, **settings), SegmentationMetric(CLASSES)
-    batch = random_image(image_shape(args))
+    solver = Solver(symbol, ctx, arg_params=params, mirror=mirror, **settings)
+    metric, batch = SegmentationMetric(CLASSES), random_image(image_shape(args))
 
     def step() -> float:
         loss = solver.step(batch, Inputs(), metric)

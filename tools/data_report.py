@@ -17,11 +17,11 @@ from . import data_options
 
 def keep_good(
     args: argparse.Namespace, samples: Dict[str, Samples], numclass: int, quiet: bool
-) -> Tuple[Dict[str, Samples], Dict[str, List[str]]]:
+) -> Tuple[Dict[str, Samples], Dict[str, List[list]]]:
     """Read every pair, so that none stops the run after hours; with --skip-bad bad ones are left out.
 
     Returns:
-        the data sets to use, and the names of the images that are left out.
+        the data sets to use, and numbers and names of the images that are left out.
 
     Raises:
         FCNXSError: training would fail.
@@ -56,7 +56,7 @@ def keep_good(
         for _, text in report.bad if not quiet else ():
             print(f"left out: {text}")
         good[name] = part.subset(report.good)
-        skipped[name] = [part.name(number) for number, _ in report.bad]
+        skipped[name] = [[number, part.name(number)] for number, _ in report.bad]
     if not quiet:
         evaluated = len(good["val"]) if "val" in good else "none"
         print(f"{len(good['train'])} images to train on, {evaluated} to evaluate on", flush=True)
@@ -78,9 +78,9 @@ def same_data(
                 f"{option}: the images of {name} are not those that the run in {args.resume} began with: put "
                 "them back, or begin another run with --output"
             )
-    left_out = {name: set(names) for name, names in before["skipped"].items()}
+    left_out = {name: {number for number, _ in pairs} for name, pairs in before["skipped"].items()}
     return {
-        name: part.subset([i for i in range(len(part)) if part.name(i) not in left_out.get(name, ())])
+        name: part.subset([i for i in range(len(part)) if i not in left_out[name]])
         for name, part in samples.items()
     }
 

@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     from ..samples import Samples
     from ..stages import Stage
 
-KVSTORES = ("local", "device", "nccl", "dist_sync", "dist_device_sync")
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `fcnxs finetune`."""
@@ -74,13 +72,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--kv-store",
         default="local",
-        choices=KVSTORES,
-        help="how gradients are summed over devices (local, device, nccl) or machines (dist_..., with "
-        "`fcnxs launch`; default: local)",
+        metavar="NAME",
+        help="how gradients are summed over devices (local, device, nccl) or machines (dist_sync, "
+        "dist_device_sync, with `fcnxs launch`; default: local)",
     )
-    add("--mirror", action="store_true", help="compute activations again instead of keeping them: less memory")
-    add("--tensorboard", action="store_true", help="write curves and pictures to RUN/tensorboard")
-    add("--quiet", action="store_true", help="no progress and no line of each epoch")
+    add(
+        "--mirror",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="keep less and compute it again: less memory, same result",
+    )
+    add(
+        "--tensorboard",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="write curves and pictures to RUN/tensorboard",
+    )
+    add(
+        "--quiet",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="no progress and no line of each epoch",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -92,8 +105,6 @@ def run(args: argparse.Namespace) -> int:
     if "OMP_NUM_THREADS" not in environment:
         os.environ.pop("OMP_NUM_THREADS", None)
         use_the_machine(args.cpus or 1)  # which share the processors
-    if args.mirror:
-        os.environ["MXNET_BACKWARD_DO_MIRROR"] = "1"  # read when executors are bound
     samples = {"train": data_options.samples_of(args.data, args.split, args.root, "train", need=0)}
     if args.val or args.val_split:
         root = None if args.val and Path(args.val).exists() else args.root
@@ -104,21 +115,27 @@ def run(args: argparse.Namespace) -> int:
     from .. import checkpoint
     from ..exchange import exchange_for
     from ..finetune import finetune, refuse_to_overwrite
+    from ..run_state import locked
     from ..training import StoppedError
     from .data_report import keep_good, same_data, same_stages
     from .text import summary_table
 
     output, devices = Path(args.output), options.devices(args.gpus, args.cpus)
+    options.refuse_unwritable("--output", output)
     exchange = exchange_for(args.kv_store, len(devices))
-    first = exchange is None or exchange.rank == 0
+    rank, workers = (exchange.rank, exchange.workers) if exchange else (0, 1)
+    first = rank == 0
     if before is None:
         refuse_to_overwrite(output, stages)
+        if first and output.is_dir():
+            with locked(output):
+                pass  # before the data is gone through, which may take long
         parent = checkpoint.load(args.prefix, args.epoch)
         meta = _make_meta(args, parent, samples["train"])
         if first:
             options.tell_mean(args.prefix, parent)
         data = {name: part.fingerprint() for name, part in samples.items()}
-        samples, skipped = keep_good(args, samples, len(meta.classes), quiet=not first)
+        samples, skipped = keep_good(args, samples, len(meta.classes), quiet=not first or args.quiet)
         kept = {"options": storable(args), "meta": asdict(meta), "data": data, "skipped": skipped}
         kept["stages"] = [asdict(stage) for stage in stages]
     else:
@@ -128,7 +145,7 @@ def run(args: argparse.Namespace) -> int:
         samples = same_data(args, samples, before)
     loaders = _loaders(args, samples, meta)
     with Stopping() as stopping:
-        listeners = _listeners(args, output, devices, meta, kept, stages) if first else []
+        listeners = _listeners(args, output, devices, meta, kept, stages, workers) if first else []
         try:
             rows = finetune(
                 lambda: parent or checkpoint.load(args.prefix, args.epoch),
@@ -140,6 +157,7 @@ def run(args: argparse.Namespace) -> int:
                 devices,
                 pooling_convention=args.pooling_convention,
                 kvstore=exchange or args.kv_store,
+                mirror=args.mirror,
                 accumulate=args.accumulate,
                 checkpoint_every=args.checkpoint_every,
                 keep=args.keep,
@@ -149,12 +167,15 @@ def run(args: argparse.Namespace) -> int:
                 should_stop=stopping.asked,
             )
         except StoppedError as stopped:
-            way_out = f"`fcnxs finetune --resume {output}` goes on"
+            alone = " (with `fcnxs launch`, or alone)" if workers > 1 else ""
+            way_out = f"`fcnxs finetune --resume {output}` goes on{alone}"
             stopping.end(f"; the state is saved in {stopped.file}; {way_out}" if first else "")
         finally:
             for listener in listeners:
                 listener.close()
     if first:
+        if before and before.get("finished"):
+            print(f"the run in {output} has ended before")
         print(summary_table(rows))
         print(
             f"wrote {output}/summary.json, metrics.jsonl and checkpoints, the last with --prefix "
@@ -207,6 +228,7 @@ def _listeners(
     meta: Meta,
     kept: Dict[str, Any],
     stages: Sequence[Stage],
+    processes: int,
 ) -> List[Listener]:
     """Progress on the terminal, run.log, and TensorBoard if it is asked for; says what will be done."""
     from ..run_log import RunLog, facts
@@ -218,7 +240,7 @@ def _listeners(
         print(f"{len(meta.classes)} classes{origin}: {', '.join(meta.classes)}")
         for stage in stages:
             print(describe(stage), flush=True)
-    more = {"options": storable(args), "skipped": kept["skipped"]}
+    more = {"options": storable(args), "skipped": kept["skipped"], "processes": processes}
     command = ["fcnxs", *sys.argv[1:]]
     log = RunLog(output / "run.log", facts(command, devices, args.seed, meta, kept["data"], **more))
     listeners: List[Listener] = [Progress(args.quiet), log]

@@ -157,6 +157,7 @@ def _end(number: int, frame: FrameType | None) -> None:
 
 
 def _say(message: str, code: int) -> int:
+    lifeline.leave(code)  # before the error lets go of a KVStore, which waits for the other processes
     line = " ".join(message.split())
     print(f"fcnxs: {line}", file=sys.stderr)
     return code

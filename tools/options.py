@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Iterable, List, Sequence
@@ -81,19 +82,6 @@ def read_classes(file: str) -> List[str]:
     return names
 
 
-def list_of(data: str, split: str | None, default: str, option: str) -> tuple:
-    """`root_dir` and `flist_name` of a data set; a split belongs to folders alone.
-
-    Raises:
-        FCNXSError: `data` is a list and a split is given, or as `find_list`.
-    """
-    from ..data import find_list
-
-    if split is not None and not Path(data).is_dir():
-        raise FCNXSError(f"{option} {split}: {data} is not a folder in VOC layout; a .lst file has no splits")
-    return find_list(data, split or default)
-
-
 def default_classes(numclass: int | None) -> List[str]:
     """Names where nobody gave any: PASCAL VOC's for 21 classes or none known, else numbers."""
     from ..data import VOC_CLASSES
@@ -117,6 +105,17 @@ def refuse_clashes(option: str, folder: Path, written: Sequence[Path], sources: 
     over = {file.resolve() for file in sources}.intersection(file.resolve() for file in written)
     if over:
         raise FCNXSError(f"{option} {folder}: would write over {over.pop()}; choose another folder")
+
+
+def refuse_unwritable(option: str, folder: Path) -> None:
+    """Refuse a folder in which nothing can be written.
+
+    Raises:
+        FCNXSError: it, or the first folder above it that is there, is a file or not writable.
+    """
+    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise FCNXSError(f"{option} {folder}: cannot write in {there}")
 
 
 def tell_mean(prefix: str, source: Checkpoint) -> None:

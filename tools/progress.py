@@ -65,6 +65,11 @@ class Progress(Listener):
         self._stages, self._images, self._to_evaluate = stages, images, evaluated
         self._last = self._told_at = self._clock()
 
+    def goes_on(self, stage: str, epoch: int, batches: int) -> None:
+        """Print where."""
+        if not self.quiet:
+            print(f"goes on with {stage}, epoch {epoch}, after {batches} batches", flush=True)
+
     def step(self, stage: Stage, epoch: int, done: int, images: int, loss: float) -> None:
         """Show a step, the speed, the running mean of the loss, and the time left."""
         if stage.name != self._stage:

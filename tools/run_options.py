@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import Any, Dict, Tuple
 
@@ -12,7 +13,10 @@ from ..errors import FCNXSError
 PATHS = ("data", "val", "root", "classes", "prefix", "output")
 REQUIRED = ("data", "prefix", "epoch", "output")
 # What may be another each time: where and how it runs, not what is computed.
-FREE = ("gpus", "cpus", "kv_store", "workers", "mirror", "quiet", "tensorboard", "resume")
+FREE = (
+    *("gpus", "cpus", "kv_store", "workers", "mirror", "quiet", "tensorboard", "resume"),
+    *("checkpoint_every", "keep"),
+)
 
 
 def restored(args: argparse.Namespace) -> Tuple[argparse.Namespace, Dict[str, Any] | None]:
@@ -32,17 +36,28 @@ def restored(args: argparse.Namespace) -> Tuple[argparse.Namespace, Dict[str, An
             )
         given["output"] = args.resume
         before = read_plan(Path(args.resume))
+    if before is not None and "skipped" not in before:
+        raise FCNXSError(
+            f"{args.resume}: this run was begun from Python, not by this command; go on with it there"
+        )
     if before is not None:
         began = {**defaults, **before["options"]}
         for name, value in storable(argparse.Namespace(given=given)).items():
             if name not in (*FREE, "output") and value != began.get(name):
-                has = "without" if began.get(name) is None else f"with {began[name]}"
+                has = f"with {began[name]}" if began.get(name) else "without"
+                said = _option(name) if value is True else f"{_option(name)} {value}"
                 raise FCNXSError(
-                    f"{_option(name)} {value}: the run in {args.resume} began {has}; leave the option out to "
+                    f"{said}: the run in {args.resume} began {has}; leave the option out to "
                     "go on with it, or begin another run with --output"
                 )
         free = {name: value for name, value in given.items() if name in (*FREE, "output")}
-        given = {**before["options"], **free}
+        # A job of several processes may go on as one process, and the other way round.
+        store, job = before["options"].get("kv_store", "local"), os.environ.get("DMLC_ROLE") == "worker"
+        store = store if ("dist" in store) == job else "dist_sync" if job else "local"
+        began_with = dict(before["options"], kv_store=store)
+        if "gpus" in given or "cpus" in given:
+            began_with.update(gpus=None, cpus=None)
+        given = {**began_with, **free}
     missing = [_option(name) for name in REQUIRED if given.get(name) is None]
     if missing:
         what = f"no run to go on with in {args.resume}, and " if args.resume is not None else ""

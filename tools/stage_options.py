@@ -104,5 +104,7 @@ def _numbers(option: str, text: str, kind: type, count: int) -> list:
     except ValueError:
         values = []
     if len(values) not in (1, count) or not all(0 < value < float("inf") for value in values):
-        raise FCNXSError(f"{option} {text}: want 1 or {count} numbers above 0, between commas")
+        raise FCNXSError(
+            f"{option} {text}: want {'1' if count == 1 else f'1 or {count}'} numbers above 0, between commas"
+        )
     return values
