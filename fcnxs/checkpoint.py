@@ -90,7 +90,7 @@ def load(prefix: str | os.PathLike[str], epoch: int, ctx: mx.Context | None = No
             raise FCNXSError(f"{file}: no such file (of checkpoint {prefix}, epoch {epoch}){hint}")
     meta_file = Path(f"{prefix}-meta.json")
     meta = read_meta(meta_file) if meta_file.exists() else None
-    symbol = completed(load_symbol(symbol_file))
+    _check_json(symbol_file)  # which says more than a checksum; MXNet is given nothing that is damaged
     check_whole(params_file)
     for file in (symbol_file, params_file):
         if meta and file.name in meta.checksums and sha256_of(file) not in meta.checksums[file.name]:
@@ -98,6 +98,7 @@ def load(prefix: str | os.PathLike[str], epoch: int, ctx: mx.Context | None = No
                 f"{file}: damaged, or changed since it was written: {meta_file} has another checksum of it "
                 "(if it was changed on purpose, remove that)"
             )
+    symbol = completed(load_symbol(symbol_file))
     arg_params, aux_params = load_arrays(params_file, ctx)
     return Checkpoint(symbol, arg_params, aux_params, meta or Meta(), params_file, meta is not None)
 
@@ -108,15 +109,19 @@ def load_symbol(file: Path) -> mx.sym.Symbol:
     Raises:
         FCNXSError: it is not one, or has operators that this MXNet does not know.
     """
+    _check_json(file)
+    try:
+        return mx.sym.load(str(file))
+    except (mx.MXNetError, ValueError) as error:
+        raise FCNXSError(f"{file}: not a symbol that MXNet reads: {last_line(error)}") from None
+
+
+def _check_json(file: Path) -> None:
     try:
         json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         what = "it is not text" if isinstance(error, UnicodeDecodeError) else last_line(error)
         raise FCNXSError(f"{file}: not a symbol JSON: {what}") from None
-    try:
-        return mx.sym.load(str(file))
-    except (mx.MXNetError, ValueError) as error:
-        raise FCNXSError(f"{file}: not a symbol that MXNet reads: {last_line(error)}") from None
 
 
 def save(
