@@ -118,10 +118,12 @@ def load_symbol(file: Path) -> mx.sym.Symbol:
 
 def _check_json(file: Path) -> None:
     try:
-        json.loads(file.read_text(encoding="utf-8"))
+        content = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         what = "it is not text" if isinstance(error, UnicodeDecodeError) else last_line(error)
         raise FCNXSError(f"{file}: not a symbol JSON: {what}") from None
+    if not isinstance(content, dict) or "nodes" not in content:
+        raise FCNXSError(f"{file}: not a symbol that MXNet reads: it has no nodes")
 
 
 def save(
