@@ -57,12 +57,18 @@ def add_augmentation(parser: argparse.ArgumentParser) -> None:
 
 
 def samples_of(
-    data: str, split: str | None, root: str | None, default: str, need: int = 2, option: str = "--split"
+    data: str,
+    split: str | None,
+    root: str | None,
+    default: str,
+    need: int = 2,
+    option: str = "--split",
+    data_option: str = "--data",
 ) -> Samples:
     """Data set that the options name.
 
     Args:
-        split: what `option` says; None: `default`.
+        split: what `option` says; None: `default`. `data_option` names `data`.
         need: files of a pair that have to be there: 2, 1 (the image) or 0.
 
     Raises:
@@ -73,14 +79,16 @@ def samples_of(
             return named(data, root, split or default, need)
         except FCNXSError as error:
             here = f"; the folder here is ./{data}" if Path(data).exists() else ""
-            raise FCNXSError(f"--data {data}: {error}{here}") from None
+            raise FCNXSError(f"{data_option} {data}: {error}{here}") from None
     if root is not None:
         raise FCNXSError(f"--root {root}: {data} is no data set by name ({', '.join(NAMED)})")
     path = Path(data)
     if split is not None and not path.is_dir():
         raise FCNXSError(f"{option} {split}: {data} is no folder or name of a data set; a list has no splits")
     if not path.exists() and path.suffix != ".lst":
-        raise FCNXSError(f"--data {data}: no such folder or list, and no data set by name ({', '.join(NAMED)})")
+        raise FCNXSError(
+            f"{data_option} {data}: no such folder or list, and no data set by name ({', '.join(NAMED)})"
+        )
     return open_samples(data, split, default, need)
 
 

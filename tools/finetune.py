@@ -15,6 +15,7 @@ Examples:
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 from dataclasses import asdict, replace
@@ -109,7 +110,13 @@ def run(args: argparse.Namespace) -> int:
     if args.val or args.val_split:
         root = None if args.val and Path(args.val).exists() else args.root
         samples["val"] = data_options.samples_of(
-            args.val or args.data, args.val_split, root, "val", need=0, option="--val-split"
+            args.val or args.data,
+            args.val_split,
+            root,
+            "val",
+            0,
+            "--val-split",
+            "--val" if args.val else "--data",
         )
 
     from .. import checkpoint
@@ -118,7 +125,7 @@ def run(args: argparse.Namespace) -> int:
     from ..run_state import locked
     from ..training import StoppedError
     from .data_report import keep_good, same_data, same_stages
-    from .text import summary_table
+    from .text import best_epochs, summary_table
 
     output, devices = Path(args.output), options.devices(args.gpus, args.cpus)
     options.refuse_unwritable("--output", output)
@@ -177,6 +184,9 @@ def run(args: argparse.Namespace) -> int:
         if before and before.get("finished"):
             print(f"the run in {output} has ended before")
         print(summary_table(rows))
+        records = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
+        if best_epochs(records):
+            print(f"best by mean IU, with --prefix {output}/STAGE-best --epoch 0: {best_epochs(records)}")
         print(
             f"wrote {output}/summary.json, metrics.jsonl and checkpoints, the last with --prefix "
             f"{output / stages[-1].name} --epoch {stages[-1].epochs}"

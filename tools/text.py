@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Sequence
+from typing import Dict, Sequence
 
 from ..score import NAMES, Scores
 
@@ -37,6 +37,16 @@ def summary_table(rows: Sequence[dict]) -> str:
     header = ("net", "epoch", "pixel acc.", "mean acc.", "mean IU", "f.w. IU", "seconds")
     cells = [(row["name"], row["epoch"], *(row[key] for key in NAMES), round(row["seconds"])) for row in rows]
     return table(header, cells)
+
+
+def best_epochs(records: Sequence[dict]) -> str:
+    """Epoch of each stage that is best by mean IU, of the lines of metrics.jsonl; "" if none was evaluated."""
+    best: Dict[str, dict] = {}
+    for record in records:
+        before = best.get(record["stage"])
+        if record["mean_iu"] is not None and (before is None or record["mean_iu"] > before["mean_iu"]):
+            best[record["stage"]] = record
+    return ", ".join(f"{name} epoch {each['epoch']} ({each['mean_iu']:.4f})" for name, each in best.items())
 
 
 def _cell(value: object) -> str:
