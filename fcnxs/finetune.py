@@ -14,6 +14,7 @@ from .compat import mxnet as mx
 from .errors import FCNXSError
 from .exchange import Exchange, exchange_for
 from .init import Net, Params, check_params, init_from_fcnxs, init_from_vgg16, net_of
+from .job import Job, StoppedError
 from .listener import Listener
 from .loader import Loader
 from .run_state import PLAN, State, load_state, locked, read_plan, state_file, write_plan
@@ -21,7 +22,7 @@ from .score import NAMES
 from .solver import Solver
 from .stages import Stage, lineage
 from .symbols.symbol_fcnxs import FCNXS
-from .training import METRICS, SUMMARY, Job, StoppedError, train_stage, write_scores
+from .training import METRICS, SUMMARY, train_stage, write_scores
 
 __all__ = ["StoppedError", "finetune", "make_solver"]
 

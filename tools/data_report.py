@@ -6,13 +6,16 @@ import argparse
 import json
 import math
 import sys
-from dataclasses import asdict
-from typing import Any, Dict, List, Sequence, Tuple
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any, Dict, List, Sequence, Tuple
 
 from ..errors import FCNXSError
 from ..samples import Samples
 from ..stages import Stage
-from . import data_options
+from . import data_options, options
+
+if TYPE_CHECKING:
+    from ..checkpoint import Checkpoint, Meta
 
 
 def keep_good(
@@ -97,3 +100,33 @@ def same_stages(args: argparse.Namespace, stages: Sequence[Stage], before: Dict[
             f"{args.resume}: the recipe {args.recipe} of this version has other settings than the run began "
             "with: go on with that version (run.log has its number), or begin another run with --output"
         )
+
+
+def make_meta(args: argparse.Namespace, parent: Checkpoint, samples: Samples) -> Meta:
+    """Meta of the checkpoints to come: the parent's mean, and classes by option, data set, parent, or VOC's."""
+    from ..checkpoint import source_of
+    from ..init import net_of
+    from ..vis import voc_palette
+
+    net = net_of(parent.arg_params, str(parent.params_file))
+    if args.classes:
+        classes = options.read_classes(args.classes)
+    elif args.num_classes is not None:
+        if not 2 <= args.num_classes <= 255:
+            raise FCNXSError(f"--num-classes {args.num_classes}: want 2 to 255")
+        classes = [f"class {number}" for number in range(args.num_classes)]
+    elif samples.classes:
+        classes = samples.classes
+    elif parent.meta.classes:
+        classes = parent.meta.classes
+    else:
+        classes = options.default_classes(net.numclass)
+    if net.numclass not in (None, len(classes)):
+        raise FCNXSError(
+            f"{parent.params_file} is an {net.name} for {net.numclass} classes, not {len(classes)}; "
+            "start from VGG-16 for other classes (of Caffe's FCNs, `fcnxs convert --trunk` has it)"
+        )
+    same = classes == parent.meta.classes
+    palette = samples.palette if classes == samples.classes else parent.meta.palette if same else None
+    palette = palette or voc_palette(len(classes))
+    return replace(parent.meta, classes=classes, palette=palette, source=source_of(parent.params_file))

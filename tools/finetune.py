@@ -18,9 +18,9 @@ import argparse
 import json
 import os
 import sys
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, List, Sequence
+from typing import TYPE_CHECKING, Any, Dict, List, Sequence, Tuple
 
 from ..compat import use_the_machine
 from ..errors import FCNXSError
@@ -106,25 +106,12 @@ def run(args: argparse.Namespace) -> int:
     if "OMP_NUM_THREADS" not in environment:
         os.environ.pop("OMP_NUM_THREADS", None)
         use_the_machine(args.cpus or 1)  # which share the processors
-    samples = {"train": data_options.samples_of(args.data, args.split, args.root, "train", need=0)}
-    if args.val or args.val_split:
-        root = None if args.val and Path(args.val).exists() else args.root
-        samples["val"] = data_options.samples_of(
-            args.val or args.data,
-            args.val_split,
-            root,
-            "val",
-            0,
-            "--val-split",
-            "--val" if args.val else "--data",
-        )
+    samples = _samples(args)
 
     from .. import checkpoint
     from ..exchange import exchange_for
     from ..finetune import finetune, refuse_to_overwrite
-    from ..run_state import locked
-    from ..training import StoppedError
-    from .data_report import keep_good, same_data, same_stages
+    from ..job import StoppedError
     from .text import best_epochs, summary_table
 
     output, devices = Path(args.output), options.devices(args.gpus, args.cpus)
@@ -132,24 +119,13 @@ def run(args: argparse.Namespace) -> int:
     exchange = exchange_for(args.kv_store, len(devices))
     rank, workers = (exchange.rank, exchange.workers) if exchange else (0, 1)
     first = rank == 0
+    parent = None
     if before is None:
         refuse_to_overwrite(output, stages)
-        if first and output.is_dir():
-            with locked(output):
-                pass  # before the data is gone through, which may take long
         parent = checkpoint.load(args.prefix, args.epoch)
-        meta = _make_meta(args, parent, samples["train"])
-        if first:
-            options.tell_mean(args.prefix, parent)
-        data = {name: part.fingerprint() for name, part in samples.items()}
-        samples, skipped = keep_good(args, samples, len(meta.classes), quiet=not first or args.quiet)
-        kept = {"options": storable(args), "meta": asdict(meta), "data": data, "skipped": skipped}
-        kept["stages"] = [asdict(stage) for stage in stages]
+        samples, meta, kept = _begin(args, stages, samples, parent, output, quiet=args.quiet or not first)
     else:
-        kept, parent = before, None
-        same_stages(args, stages, before)
-        meta = checkpoint.Meta(**{**before["meta"], "mean": tuple(before["meta"]["mean"])})
-        samples = same_data(args, samples, before)
+        samples, meta, kept = *_go_on(args, stages, samples, before), before
     loaders = _loaders(args, samples, meta)
     with Stopping() as stopping:
         listeners = _listeners(args, output, devices, meta, kept, stages, workers) if first else []
@@ -192,6 +168,52 @@ def run(args: argparse.Namespace) -> int:
             f"{output / stages[-1].name} --epoch {stages[-1].epochs}"
         )
     return 0
+
+
+def _samples(args: argparse.Namespace) -> Dict[str, Samples]:
+    """Data to train on and, if it is asked for, to evaluate on; files may be missing yet."""
+    samples = {"train": data_options.samples_of(args.data, args.split, args.root, "train", need=0)}
+    if args.val or args.val_split:
+        root = None if args.val and Path(args.val).exists() else args.root
+        data, option = (args.val, "--val") if args.val else (args.data, "--data")
+        samples["val"] = data_options.samples_of(data, args.val_split, root, "val", 0, "--val-split", option)
+    return samples
+
+
+def _begin(
+    args: argparse.Namespace,
+    stages: Sequence[Stage],
+    samples: Dict[str, Samples],
+    parent: Checkpoint,
+    output: Path,
+    quiet: bool,
+) -> Tuple[Dict[str, Samples], Meta, Dict[str, Any]]:
+    """Data that can be trained on, the meta of the checkpoints to come, and what run.json keeps."""
+    from ..run_state import locked
+    from .data_report import keep_good, make_meta
+
+    if not quiet and output.is_dir():
+        with locked(output):
+            pass  # to be refused before the data is gone through, which may take long
+    meta = make_meta(args, parent, samples["train"])
+    if not quiet:
+        options.tell_mean(args.prefix, parent)
+    data = {name: part.fingerprint() for name, part in samples.items()}
+    samples, skipped = keep_good(args, samples, len(meta.classes), quiet)
+    kept = {"options": storable(args), "meta": asdict(meta), "data": data, "skipped": skipped}
+    return samples, meta, {**kept, "stages": [asdict(stage) for stage in stages]}
+
+
+def _go_on(
+    args: argparse.Namespace, stages: Sequence[Stage], samples: Dict[str, Samples], before: Dict[str, Any]
+) -> Tuple[Dict[str, Samples], Meta]:
+    """The data and the meta of a run that goes on."""
+    from ..checkpoint import Meta
+    from .data_report import same_data, same_stages
+
+    same_stages(args, stages, before)
+    meta = Meta(**{**before["meta"], "mean": tuple(before["meta"]["mean"])})
+    return same_data(args, samples, before), meta
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -259,33 +281,3 @@ def _listeners(
 
         listeners.append(TensorBoard(output / "tensorboard", meta.classes, meta.palette, meta.mean))
     return listeners
-
-
-def _make_meta(args: argparse.Namespace, parent: Checkpoint, samples: Samples) -> Meta:
-    """Meta of the checkpoints to come: the parent's mean, and classes by option, data set, parent, or VOC's."""
-    from ..checkpoint import source_of
-    from ..init import net_of
-    from ..vis import voc_palette
-
-    net = net_of(parent.arg_params, str(parent.params_file))
-    if args.classes:
-        classes = options.read_classes(args.classes)
-    elif args.num_classes is not None:
-        if not 2 <= args.num_classes <= 255:
-            raise FCNXSError(f"--num-classes {args.num_classes}: want 2 to 255")
-        classes = [f"class {number}" for number in range(args.num_classes)]
-    elif samples.classes:
-        classes = samples.classes
-    elif parent.meta.classes:
-        classes = parent.meta.classes
-    else:
-        classes = options.default_classes(net.numclass)
-    if net.numclass not in (None, len(classes)):
-        raise FCNXSError(
-            f"{parent.params_file} is an {net.name} for {net.numclass} classes, not {len(classes)}; "
-            "start from VGG-16 for other classes (of Caffe's FCNs, `fcnxs convert --trunk` has it)"
-        )
-    same = classes == parent.meta.classes
-    palette = samples.palette if classes == samples.classes else parent.meta.palette if same else None
-    palette = palette or voc_palette(len(classes))
-    return replace(parent.meta, classes=classes, palette=palette, source=source_of(parent.params_file))
