@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
 import subprocess
 import sys
@@ -42,14 +41,11 @@ class Inputs(NamedTuple):
 class Worker:
     """A process `fcnxs benchmark WHAT --part PART`, with the options of this one.
 
-    Args:
-        environment: variables that are set in it.
-
     Raises:
         FCNXSError: when asked, the process has failed; the last line of its errors says why.
     """
 
-    def __init__(self, args: argparse.Namespace, part: str, environment: Dict[str, str] | None = None) -> None:
+    def __init__(self, args: argparse.Namespace, part: str) -> None:
         command = [sys.executable, "-m", "fcnxs", "benchmark", args.what, "--part", part, "--size", args.size]
         command += ["--width", str(args.width), "--fc", str(args.fc), "--steps", str(args.steps)]
         command += ["--images", str(args.images)] if args.images else []
@@ -61,7 +57,6 @@ class Worker:
             stdout=subprocess.PIPE,
             stderr=self._errors,
             text=True,
-            env={**os.environ, **(environment or {})},
         )
 
     def ask(self) -> Answer:
