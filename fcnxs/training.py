@@ -58,7 +58,7 @@ def train_stage(job: Job, stage: Stage, solver: Solver, state: State, epochs_bef
             if not metric.matrix.any():
                 where = f"{stage.name}, epoch {state.epoch}"
                 raise FCNXSError(f"{where}: every pixel of the training labels is {IGNORE_LABEL}")
-            values, result = _evaluate(job, stage, solver, state, metric, began)
+            values, result = _evaluate(job, stage, solver, state, metric)
             seconds = time.time() - began
             record.update(values, seconds=round(seconds, 1))
             _end_epoch(job, stage, solver, state, record, seconds)
@@ -109,7 +109,7 @@ def own_positions(start: int, batches: int, own: int, workers: int, rank: int) -
 
 
 def _evaluate(
-    job: Job, stage: Stage, solver: Solver, state: State, trained: SegmentationMetric, began: float
+    job: Job, stage: Stage, solver: Solver, state: State, trained: SegmentationMetric
 ) -> Tuple[Dict[str, Any], Scores | None]:
     """Validation loss and scores by name, None without validation data; and the scores with the classes'."""
     if job.val is None:
