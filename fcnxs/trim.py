@@ -1,19 +1,43 @@
-"""Nets that compute only what depends on the image: the same scores in less time."""
+"""Nets that compute only what depends on the image: the same scores in less time (`symbols/trimmed.py`)."""
 
 from __future__ import annotations
 
 from typing import Tuple
 
+from .compat import mxnet as mx
+from .init import Params
 from .net import Net
+from .symbols.trimmed import Trimmer, fixed
 
 
-def trim(net: Net, shape: Tuple[int, int, int, int]) -> Net:
+def trim(net: Net, shape: Tuple[int, int, int, int], trimmer: Trimmer | None = None) -> Net:
     """The net for images of one shape (N, 3, H, W), without the part of its canvas that no image changes.
 
     Input and output stay: `data`, and scores (N, C, H, W), to float32's rounding. The batch size N is free.
-    A net that cannot be trimmed, or would not be faster, is returned as it is.
+    What does not depend on the image is computed here, of the weights as they are now. A net that cannot be
+    trimmed is returned as it is.
 
     Args:
         net: without label and dropout, as `scores_symbol` makes it.
+        trimmer: of the net's symbol, where it is trimmed for several sizes.
     """
-    return net
+    trimmed = (trimmer or Trimmer(net.symbol)).for_inference(shape[2:])
+    if trimmed is None:
+        return net
+    ctx = next(iter(net.arg_params.values())).context
+    needed = {name: net.arg_params[name] for name in trimmed.constants.list_arguments()}
+    outputs = trimmed.constants.bind(ctx, needed, grad_req="null").forward(is_train=False)
+    known = {**net.arg_params, **dict(zip(trimmed.names, outputs))}
+    args, auxs = fixed_params(trimmed.symbol, shape, ctx)
+    used = {name: known[name] for name in trimmed.symbol.list_arguments() if name in known}
+    return Net(trimmed.symbol, {**used, **args}, {**net.aux_params, **auxs})
+
+
+def fixed_params(symbol: mx.sym.Symbol, shape: Tuple[int, ...], ctx: mx.Context) -> Tuple[Params, Params]:
+    """Arguments and auxiliary states of a trimmed net whose values are fixed, for `data` of a shape."""
+    shapes, _, aux_shapes = symbol.infer_shape(data=shape)
+    pairs = (zip(symbol.list_arguments(), shapes), zip(symbol.list_auxiliary_states(), aux_shapes))
+    return tuple(
+        {name: mx.nd.full(size, fixed(name), ctx) for name, size in each if fixed(name) is not None}
+        for each in pairs
+    )

@@ -1,0 +1,168 @@
+"""Nets that compute only what an image can change of their canvas (`windows.py`), and take the rest as known.
+
+VGG-16's first layer pads the image by 100, so that most of what conv1_1 to pool4 have around it does not
+depend on it. A convolution is linear: of x - c, where c is the plateau of x, it gives what it gives of x, less
+its own plateau; and zeros around x - c are x going on at its plateau. So a layer of the window rebases its
+input, has a pad by which its window grows as the image's support does, and takes its own plateau for a bias.
+pool4 is put together from its window and the frame around it.
+
+Plateaus and frame depend on the weights alone (`plateaus.py`). In training they are part of the graph, and
+gradients reach the weights through them too. For inference they are arguments, which another graph computes.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Dict, List, NamedTuple, Sequence
+
+from ..compat import mxnet as mx
+from .nodes import Node
+from .plateaus import constants, frame
+from .rewrite import Entry, Graph
+from .trunk import Axes, Trunk, Trunks
+
+# A BatchNorm rebases, since it keeps oneDNN's layout of its input: beta is -c. EPS is exact in float32.
+EPS = 2.0**-10
+FIXED = {"_rebased_gamma": 1.0, "_rebased_moving_mean": 0.0, "_rebased_moving_var": 1 - EPS}
+
+
+def fixed(name: str) -> float | None:
+    """The value that all of an argument or auxiliary state always has in a trimmed net, None for others."""
+    return next((value for end, value in FIXED.items() if name.endswith(end)), None)
+
+
+class Trimmed(NamedTuple):
+    """A trimmed net for inference.
+
+    Args:
+        symbol: has the arguments of the net and `names`.
+        constants: computes them, of the net's weights, in the order of `names`.
+    """
+
+    symbol: mx.sym.Symbol
+    constants: mx.sym.Symbol
+    names: List[str]
+
+
+class Trimmer:
+    """Trimmed graphs of one net, by the size of the image.
+
+    They have further arguments and auxiliary states, of values that are `fixed`.
+    """
+
+    def __init__(self, symbol: mx.sym.Symbol) -> None:
+        content = json.loads(symbol.tojson())
+        self.nodes, self.heads = content["nodes"], content["heads"]
+        self.trunks = Trunks(self.nodes)
+
+    def for_training(self, size: Axes) -> mx.sym.Symbol | None:
+        """The net, trimmed for images of a size (rows, columns); None if it cannot be.
+
+        It has the net's arguments, and the same outputs and gradients.
+        """
+        trunk = self.trunks.get(size)
+        if trunk is None:
+            return None
+        graph = Graph()
+        return _Net(graph, self.nodes, trunk, constants(graph, self.nodes, trunk)).symbol(self.heads)
+
+    def for_inference(self, size: Axes) -> Trimmed | None:
+        """The same with constants in the place of what depends on the weights alone."""
+        trunk = self.trunks.get(size)
+        if trunk is None:
+            return None
+        graph, aside = Graph(), Graph()
+        computed = constants(aside, self.nodes, trunk)
+        named = {name: graph.variable(name, self._shape(name, trunk)) for name in computed}
+        symbol = _Net(graph, self.nodes, trunk, named).symbol(self.heads)
+        return Trimmed(symbol, aside.symbol([*computed.values()]), [*computed])
+
+    def _shape(self, name: str, trunk: Trunk) -> Sequence[int] | None:
+        """Shape of a constant, where MXNet does not infer it: that of the frame."""
+        if not name.endswith("_frame"):
+            return None
+        convs = [self.nodes[i] for i in trunk.layers if self.nodes[i]["op"] == "Convolution"]
+        return (
+            1,
+            int(convs[-1]["attrs"]["num_filter"]),
+            *(plan.cells[-1].size for plan in (trunk.rows, trunk.columns)),
+        )
+
+
+class _Net:
+    """A net written anew around a trunk."""
+
+    def __init__(self, graph: Graph, nodes: List[Node], trunk: Trunk, known: Dict[str, Entry]) -> None:
+        self.graph, self.nodes, self.trunk, self.known = graph, nodes, trunk, known
+        self.plans = (trunk.rows, trunk.columns)
+        self.skips = {number: skip for skip in trunk.skips for number in (skip.conv, skip.crop)}
+        self.scales = {skip.scale: skip for skip in trunk.skips if skip.scale is not None}
+        self.rebased: Dict[int, Entry] = {}  # by the number of the layer
+        self.written: List[Entry] = []
+
+    def symbol(self, heads: List[Entry]) -> mx.sym.Symbol:
+        """The net with the same outputs."""
+        layers = {i: k for k, i in enumerate(self.trunk.layers)}
+        for i, node in enumerate(self.nodes):
+            inputs = [self.written[entry[0]][:1] + entry[1:] for entry in node["inputs"]]
+            if i in layers:
+                entry = self._layer(node, inputs, layers[i])
+            elif i in self.skips:
+                entry = self._skip(i, node, inputs)
+            elif self.trunk.upsampling is not None and i in self.trunk.upsampling[:2]:
+                entry = self._upsampling(i, node, inputs)
+            elif i in self.scales:
+                entry = self.graph.copy(node, [self._rebase(self.scales[i].pool)])
+            else:
+                entry = self.graph.copy(node, inputs)
+            self.written.append(entry)
+        return self.graph.symbol([self.written[head[0]][:1] + head[1:] for head in heads])
+
+    def _layer(self, node: Node, inputs: List[Entry], k: int) -> Entry:
+        """A layer of the trunk, on its window."""
+        graph, name = self.graph, node["name"]
+        if k == 0:
+            inputs[0] = graph.pad(inputs[0], f"{name}_window", *(plan.zeros for plan in self.plans))
+        if self.trunk.rebased[k]:
+            inputs = [self._rebase(self.trunk.layers[k - 1]), inputs[1], self.known[f"{name}_plateau"]]
+        if node["op"] == "Convolution":
+            return graph.copy(node, inputs, pad=tuple(plan.pads[k] for plan in self.plans))
+        if node["op"] == "Activation":
+            return graph.copy(node, inputs)
+        if k < len(self.trunk.layers) - 1:
+            return graph.copy(node, inputs, pooling_convention="valid")
+        inside = graph.copy(node, inputs, f"{name}_window", pooling_convention="valid")
+        inside = graph.pad(inside, f"{name}_window_padded", *frame(self.trunk))
+        return graph.add("broadcast_add", name, [inside, self.known[f"{name}_frame"]])
+
+    def _rebase(self, i: int) -> Entry:
+        """A layer of the trunk minus its plateau."""
+        if i not in self.rebased:
+            name = f"{self.nodes[i]['name']}_rebased"
+            gamma, mean, var = (
+                self.graph.variable(f"{name}_{each}") for each in ("gamma", "moving_mean", "moving_var")
+            )
+            self.rebased[i] = self.graph.add(
+                "BatchNorm",
+                name,
+                [self.written[i], gamma, self.known[f"{name}_beta"], mean, var],
+                **{"eps": EPS, "fix_gamma": True, "use_global_stats": True},
+            )
+        return self.rebased[i]
+
+    def _skip(self, i: int, node: Node, inputs: List[Entry]) -> Entry:
+        """The convolution of a skip, with its plateau around the window, or its crop."""
+        skip = self.skips[i]
+        if i == skip.crop:
+            return self.graph.copy(node, inputs, offset=skip.offsets)
+        x = inputs[0] if skip.scale is not None else self._rebase(skip.pool)
+        return self.graph.copy(node, [x, inputs[1], self.known[f"{node['name']}_plateau"]], pad=skip.pads)
+
+    def _upsampling(self, i: int, node: Node, inputs: List[Entry]) -> Entry:
+        """The last deconvolution, of the scores that the crop leaves something of, or that crop."""
+        up = self.trunk.upsampling
+        if i == up.crop:
+            return self.graph.copy(node, inputs, offset=up.offsets)
+        return self.graph.copy(
+            node, [self.graph.cut(inputs[0], f"{node['name']}_window", *up.spans), *inputs[1:]]
+        )

@@ -1,0 +1,204 @@
+"""The chain of layers from the image on that can be trimmed, and what leaves it."""
+
+from __future__ import annotations
+
+from typing import Iterator, List, NamedTuple, Tuple
+
+from .layer_sizes import layer_sizes
+from .nodes import Node, flag, image_of, setting, window
+from .windows import Plan, Span, Step, contains, needed, plan, smaller
+
+# Rebasing is a pass over a layer's input, which in layers of strides 1 and 2 takes longer than the cells that
+# it saves: of those, only the ones behind a pooling are rebased.
+REBASED_FROM = 4
+
+Axes = Tuple[int, int]
+
+
+class Skip(NamedTuple):
+    """A 1x1 convolution of a pooling of the trunk, and the crop that takes what is needed of it.
+
+    Args:
+        pool, scale, conv, crop: numbers of the nodes; scale, by a constant before the convolution, may be None.
+        pads: of the convolution, rows and columns.
+        offsets: of the crop.
+    """
+
+    pool: int
+    scale: int | None
+    conv: int
+    crop: int
+    pads: Axes
+    offsets: Axes
+
+
+class Upsampling(NamedTuple):
+    """The deconvolution that is cropped like the image.
+
+    Args:
+        deconv, crop: numbers of the nodes.
+        spans: rows and columns of its input of which the crop leaves something.
+        offsets: of the crop, if it has those alone.
+    """
+
+    deconv: int
+    crop: int
+    spans: Tuple[Span, Span]
+    offsets: Axes
+
+
+class Trunk(NamedTuple):
+    """A chain for one size of image, up to a pooling of which a frame is known, and what follows from it.
+
+    Args:
+        layers: numbers of its nodes.
+        rebased: which of them take their input minus its plateau.
+        rows, columns: what to compute of them.
+        skips: what leaves the chain before its end.
+        canvas: sizes (rows, columns) of each layer of a small canvas without an image.
+        upsampling: the last one; None where there is no such.
+    """
+
+    layers: List[int]
+    rebased: List[bool]
+    rows: Plan
+    columns: Plan
+    skips: List[Skip]
+    canvas: List[Axes]
+    upsampling: Upsampling | None
+
+
+class Trunks:
+    """The trunks of one net, by the size of the image."""
+
+    def __init__(self, nodes: List[Node]) -> None:
+        self.nodes = nodes
+        self.consumers: List[List[int]] = [[] for _ in nodes]
+        for i, node in enumerate(nodes):
+            for entry in node["inputs"]:
+                self.consumers[entry[0]].append(i)
+        self.sizes = [layer_sizes(nodes, axis) for axis in (0, 1)]
+        self.chain = list(self._chain())
+        self.poolings = [k for k, i in enumerate(self.chain) if nodes[i]["op"] == "Pooling"]
+
+    def get(self, size: Axes) -> Trunk | None:
+        """The longest trunk that can be trimmed for an image of a size (rows, columns); None if none can."""
+        found = (self._trunk(self.chain[: k + 1], size) for k in reversed(self.poolings))
+        return next((trunk for trunk in found if trunk is not None), None)
+
+    def _chain(self) -> Iterator[int]:
+        """Layers from the image to the first upsampling, as far as they are such as can be trimmed."""
+        nodes = self.nodes
+        i = next((i for i, node in enumerate(nodes) if node["op"] == "Deconvolution"), None)
+        way = []
+        while i is not None and nodes[i]["op"] != "null":
+            i = nodes[i]["inputs"][0][0]
+            way.append(i)
+        if not way or way[-1] != image_of(nodes):
+            return
+        for number, i in enumerate(reversed(way[:-1])):
+            if not _can_be_trimmed(nodes[i], first=number == 0):
+                return
+            yield i
+
+    def _trunk(self, layers: List[int], size: Axes) -> Trunk | None:
+        nodes, plans, canvas, rebased = self.nodes, [], [], self._rebased(layers)
+        for axis in (0, 1):
+            chain = [Step(*_window(nodes[i], axis), rebased=each) for i, each in zip(layers, rebased)]
+
+            def sizes(image: int, axis: int = axis) -> List[int]:
+                return [self.sizes[axis][i].value(image) for i in layers]
+
+            plans.append(plan(chain, sizes(size[axis]), size[axis]))
+            small = smaller(chain, sizes, size[axis])
+            if plans[-1] is None or small is None:
+                return None
+            canvas.append(sizes(small))
+        skips = self._skips(layers, plans, size)
+        return (
+            None
+            if skips is None
+            else Trunk(layers, rebased, *plans, skips, [*zip(*canvas)], self._upsampling(size))
+        )
+
+    def _rebased(self, layers: List[int]) -> List[bool]:
+        found, stride = [], 1
+        for k, i in enumerate(layers):
+            behind_pooling = k > 0 and self.nodes[layers[k - 1]]["op"] == "Pooling"
+            found.append(
+                self.nodes[i]["op"] == "Convolution" and k > 0 and (behind_pooling or stride >= REBASED_FROM)
+            )
+            stride *= window(self.nodes[i], 0)[1] if self.nodes[i]["op"] != "Activation" else 1
+        return found
+
+    def _skips(self, layers: List[int], plans: List[Plan], size: Axes) -> List[Skip] | None:
+        """What leaves the trunk before its last layer; None if that is anything but skips."""
+        found = []
+        for k, i in enumerate(layers[:-1]):
+            for j in self.consumers[i]:
+                if j != layers[k + 1]:
+                    found.append(self._skip(i, j, k, plans, size))
+        return None if None in found else found
+
+    def _skip(self, pool: int, j: int, k: int, plans: List[Plan], size: Axes) -> Skip | None:
+        nodes, scale = self.nodes, None
+        if nodes[j]["op"] == "_mul_scalar" and len(self.consumers[j]) == 1:
+            scale, j = j, self.consumers[j][0]
+        if nodes[pool]["op"] != "Pooling" or nodes[j]["op"] != "Convolution" or flag(nodes[j], "no_bias"):
+            return None
+        if any(window(nodes[j], axis) != (1, 1, 0) for axis in (0, 1)) or len(self.consumers[j]) != 1:
+            return None
+        crop = self.consumers[j][0]
+        if nodes[crop]["op"] != "Crop" or nodes[crop]["inputs"][0][0] != j or flag(nodes[crop], "center_crop"):
+            return None
+        pads, offsets = [], []
+        for axis, each in enumerate(plans):
+            offset, length = setting(nodes[crop], "offset", axis, 0), self.sizes[axis][crop]
+            if length is None:
+                return None
+            needed = (offset, offset + length.value(size[axis]))
+            if not contains(each.cells[k].plateau, needed):
+                return None
+            start, end = each.windows[k]
+            pads.append(max(0, start - needed[0], needed[1] - end))
+            offsets.append(offset - (start - pads[-1]))
+        return Skip(pool, scale, j, crop, tuple(pads), tuple(offsets))
+
+    def _upsampling(self, size: Axes) -> Upsampling | None:
+        for crop in (
+            i for i, node in enumerate(self.nodes) if node["op"] == "Crop" and len(node["inputs"]) == 2
+        ):
+            deconv, like = (entry[0] for entry in self.nodes[crop]["inputs"])
+            node = self.nodes[deconv]
+            if (
+                node["op"] == "Deconvolution"
+                and like == image_of(self.nodes)
+                and self.consumers[deconv] == [crop]
+            ):
+                return self._cut(deconv, crop, size)
+        return None
+
+    def _cut(self, deconv: int, crop: int, size: Axes) -> Upsampling | None:
+        node, spans, offsets = self.nodes[deconv], [], []
+        for axis in (0, 1):
+            scores, step = self.sizes[axis][node["inputs"][0][0]], Step(*window(node, axis))
+            if scores is None or flag(self.nodes[crop], "center_crop") or "target_shape" in node["attrs"]:
+                return None
+            offset = setting(self.nodes[crop], "offset", axis, 0)
+            spans.append(needed(step, (offset, offset + size[axis]), scores.value(size[axis])))
+            offsets.append(offset - spans[-1][0] * step.stride)
+        return Upsampling(deconv, crop, tuple(spans), tuple(offsets))
+
+
+def _can_be_trimmed(node: Node, first: bool) -> bool:
+    op, attrs = node["op"], node.get("attrs", {})
+    if op == "Activation":
+        return attrs["act_type"] == "relu" and not first
+    if op == "Pooling":
+        known = attrs.get("pool_type", "max") == "max" and not flag(node, "global_pool") and not first
+        return known and attrs.get("pooling_convention", "valid") in ("valid", "full") and "pad" not in attrs
+    return op == "Convolution" and not flag(node, "no_bias") and attrs.get("layout", "None") in ("None", "NCHW")
+
+
+def _window(node: Node, axis: int) -> Tuple[int, int, int]:
+    return (1, 1, 0) if node["op"] == "Activation" else window(node, axis)
