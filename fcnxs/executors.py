@@ -8,6 +8,7 @@ from typing import Dict, Tuple
 
 from .compat import mxnet as mx
 from .errors import FCNXSError
+from .symbols.trimmed import Trimmer, fixed_params
 
 Shape = Tuple[int, ...]
 
@@ -30,6 +31,7 @@ class Executors:
         aux_params: Dict[str, mx.nd.NDArray],
         grads: Dict[str, mx.nd.NDArray] | None = None,
         bound: int = 16,
+        trim: bool = False,
     ) -> None:
         """Keep what is needed to bind.
 
@@ -37,6 +39,7 @@ class Executors:
             arg_params, aux_params: parameters on `ctx`, used in place: updates are seen at once.
             grads: gradient arrays of the parameters to train, on `ctx`; the others have grad_req
                 null. None builds executors for inference only.
+            trim: compute what depends on the image alone, where that can be told (`symbols/trimmed.py`).
         """
         self.symbol, self.ctx, self.bound = symbol, ctx, bound
         self.arg_params, self.aux_params = arg_params, aux_params
@@ -47,7 +50,7 @@ class Executors:
             names = [name for name in symbol.list_arguments() if name in arg_params]
             grads = {name: mx.nd.zeros_like(arg_params[name]) for name in names[-1:]}
         self.grads = grads
-        self.grad_req = {name: "write" if name in self.grads else "null" for name in symbol.list_arguments()}
+        self._trimmer = Trimmer(symbol) if trim else None
         self._kept: OrderedDict[Shape, mx.executor.Executor] = OrderedDict()
         self._donor: mx.executor.Executor | None = None
         self._donor_shape: Shape = ()
@@ -73,13 +76,18 @@ class Executors:
         return self._kept[shape]
 
     def _bind(self, name: str, shape: Shape) -> mx.executor.Executor:
-        shapes, _, _ = self.symbol.infer_shape(**{name: shape})
+        symbol = self._trimmer.for_training(shape[2:]) if self._trimmer else None
+        symbol = self.symbol if symbol is None else symbol
+        known, auxs = fixed_params(symbol, {name: shape}, self.ctx)
+        known.update(self.arg_params)
+        shapes, _, _ = symbol.infer_shape(**{name: shape})
         args = {
-            arg: self.arg_params[arg] if arg in self.arg_params else self._input(arg, arg_shape)
-            for arg, arg_shape in zip(self.symbol.list_arguments(), shapes)
+            arg: known[arg] if arg in known else self._input(arg, arg_shape)
+            for arg, arg_shape in zip(symbol.list_arguments(), shapes)
         }
-        return self.symbol.bind(
-            self.ctx, args, self.grads, self.grad_req, self.aux_params, shared_exec=self._donor
+        req = {arg: "write" if arg in self.grads else "null" for arg in args}
+        return symbol.bind(
+            self.ctx, args, self.grads, req, {**auxs, **self.aux_params}, shared_exec=self._donor
         )
 
     def _input(self, name: str, shape: Shape) -> mx.nd.NDArray:

@@ -39,6 +39,7 @@ def finetune(
     pooling_convention: str | None = None,
     kvstore: str | mx.kv.KVStore | Exchange = "local",
     mirror: bool = False,
+    trim: bool = True,
     accumulate: int = 1,
     checkpoint_every: int | None = None,
     keep: int | None = None,
@@ -60,7 +61,7 @@ def finetune(
         meta: goes with the checkpoints; its classes are those of `train` and `val`.
         devices: each takes its own images; None is the CPU.
         pooling_convention: of the nets, 'valid' or 'full'; None takes the parent's.
-        kvstore, mirror: see `Solver`.
+        kvstore, mirror, trim: see `Solver`.
         accumulate, checkpoint_every, keep, should_stop: see `Job`.
         resume: go on from the state in `output`. On the CPU the end is bit for bit that of a run that was not
             interrupted. A run that has ended gives its rows at once. Nothing there: begin.
@@ -115,9 +116,8 @@ def finetune(
                 )
                 rest = {"records": state.records, "rows": state.rows}
                 state = State(state.run, stage.name, symbol=symbol.tojson(), **rest)
-            solver = make_solver(
-                stage, state.load_symbol(), arg_params, aux_params, devices, exchange or "local", mirror
-            )
+            how = {"kvstore": exchange or "local", "mirror": mirror, "trim": trim}
+            solver = make_solver(stage, state.load_symbol(), arg_params, aux_params, devices, **how)
             for replica in solver.replicas if state.optimizer else ():
                 replica.restore_optimizer(state.arrays, state.optimizer)
             state.forget_arrays()
@@ -183,10 +183,9 @@ def make_solver(
     arg_params: Params,
     aux_params: Params,
     devices: mx.Context | Sequence[mx.Context],
-    kvstore: str | mx.kv.KVStore | Exchange = "local",
-    mirror: bool = False,
+    **how: str | bool | mx.kv.KVStore | Exchange,
 ) -> Solver:
-    """Solver with the settings of a stage."""
+    """Solver with the settings of a stage; `how` are further arguments of `Solver`."""
     settings = {} if stage.momentum is None else {"momentum": stage.momentum}
     return Solver(
         symbol,
@@ -197,12 +196,11 @@ def make_solver(
         optimizer=stage.optimizer,
         fixed=stage.fixed,
         unnormalised=stage.unnormalised,
-        kvstore=kvstore,
-        mirror=mirror,
         learning_rate=stage.learning_rate,
         wd=stage.wd,
         **stage.multipliers(arg_params),
         **settings,
+        **how,
     )
 
 

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import json
-from typing import List
+from collections import Counter
+from functools import lru_cache
+from typing import List, NamedTuple, Tuple
 
 from .compat import mxnet as mx
 from .errors import FCNXSError
 from .executors import Shape, check_size
 from .init import Params
+from .symbols.trimmed import Trimmer, fixed_params
 
 # Layers behind which a net is cut. Those before them are VGG-16's widest; all others together need less
 # memory than the first segment alone, so that a cut more would save nothing.
 CUTS = ("pool1", "pool2")
+
+
+class Part(NamedTuple):
+    """A segment, and the names of its outputs: arguments of those after it."""
+
+    symbol: mx.sym.Symbol
+    names: List[str]
 
 
 class Segments:
@@ -20,7 +30,7 @@ class Segments:
 
     A pass binds each segment when it runs, and frees its memory when it has run: what is needed at once is
     that of one segment, not of all. The pass back runs all but the last forward again. Dropout, which would
-    not be the same again, is in the last.
+    not be the same again, is in the last. The constants of a trimmed net are a segment before the others.
 
     The arguments, which are those of `Executors`, are used in place.
 
@@ -29,14 +39,19 @@ class Segments:
     """
 
     def __init__(
-        self, symbol: mx.sym.Symbol, ctx: mx.Context, arg_params: Params, aux_params: Params, grads: Params
+        self,
+        symbol: mx.sym.Symbol,
+        ctx: mx.Context,
+        arg_params: Params,
+        aux_params: Params,
+        grads: Params,
+        trim: bool = False,
     ) -> None:
         self.symbol, self.ctx = symbol, ctx
         self.arg_params, self.aux_params, self.grads = arg_params, aux_params, grads
-        self.parts = segments(symbol)
-        used = [name for part in self.parts for name in part.list_arguments()]
-        self.grad_req = {**dict.fromkeys(used, "null"), **dict.fromkeys(grads, "write")}
-        self.grad_req.update({cut: "add" if used.count(cut) > 1 else "write" for cut in CUTS})
+        self._whole = segments(symbol)
+        self._trimmer = Trimmer(symbol) if trim else None
+        self._parts = lru_cache(maxsize=64)(self._make_parts)
 
     def get(self, name: str, shape: Shape, where: object = "an image") -> Pass:
         """What runs once, forward and back, on an input `name` of `shape` (N, 3, H, W).
@@ -48,30 +63,62 @@ class Segments:
         shapes, outputs, _ = self.symbol.infer_shape(**{name: shape})
         named = zip(self.symbol.list_arguments(), shapes)
         inputs = {arg: mx.nd.zeros(size, self.ctx) for arg, size in named if arg not in self.arg_params}
-        return Pass(self, inputs, [mx.nd.zeros(size, self.ctx) for size in outputs])
+        parts, symbol = self._parts(shape[2:])
+        args, auxs = fixed_params(symbol, {name: shape}, self.ctx)
+        outputs = [mx.nd.zeros(size, self.ctx) for size in outputs]
+        return Pass(
+            parts,
+            self.ctx,
+            {**self.arg_params, **args, **inputs},
+            self.grads,
+            {**self.aux_params, **auxs},
+            outputs,
+        )
+
+    def _make_parts(self, size: Tuple[int, int]) -> Tuple[List[Part], mx.sym.Symbol]:
+        """Segments for images of a size, and the whole."""
+        trimmed = self._trimmer.for_inference(size) if self._trimmer else None
+        if trimmed is None:
+            return self._whole, self.symbol
+        return [Part(trimmed.constants, trimmed.names), *segments(trimmed.symbol)], trimmed.symbol
 
 
 class Pass:
     """What `Replica` uses of an executor, for one pass forward and one back.
 
     Args:
-        net: what passes.
-        inputs: arrays of the net's inputs, to be filled before `forward`.
+        parts: what passes.
+        arg_dict: arguments, of which the net's inputs are to be filled before `forward`.
+        grads: arrays of gradients of parameters, which `backward` fills; the others are not trained.
         outputs: arrays that `forward` fills.
     """
 
-    def __init__(self, net: Segments, inputs: Params, outputs: List[mx.nd.NDArray]) -> None:
-        self.arg_dict, self.outputs = {**net.arg_params, **inputs}, outputs
-        self._net, self._last = net, None
-        self._grads = dict(net.grads)
+    def __init__(
+        self,
+        parts: List[Part],
+        ctx: mx.Context,
+        arg_dict: Params,
+        grads: Params,
+        aux_params: Params,
+        outputs: List[mx.nd.NDArray],
+    ) -> None:
+        self.arg_dict, self.outputs = arg_dict, outputs
+        self._parts, self._ctx, self._auxs = parts, ctx, aux_params
+        self._grads, self._last = dict(grads), None
+        uses = Counter(name for part in parts for name in part.symbol.list_arguments())
+        self._shared = [name for name in grads if uses[name] > 1]
+        self._req = {name: "add" if count > 1 else "write" for name, count in uses.items()}
 
     def forward(self, is_train: bool = False) -> List[mx.nd.NDArray]:
         """Compute `outputs`."""
-        for cut, part in zip(CUTS, self._net.parts):
-            kept = self._bind(part).forward(is_train)[0].copy()  # not the room, of a wider layer, that it is in
-            kept.wait_to_read()  # the segment's memory is free before the next one's is taken
-            self.arg_dict[cut], self._grads[cut] = kept, mx.nd.zeros(kept.shape, self._net.ctx)
-        executor = self._bind(self._net.parts[-1])
+        for part in self._parts[:-1]:
+            kept = [
+                x.copy() for x in self._bind(part).forward(is_train)
+            ]  # not the room, of wider layers, they are in
+            mx.nd.waitall()  # the segment's memory is free before the next one's is taken
+            for name, array in zip(part.names, kept):
+                self.arg_dict[name], self._grads[name] = array, mx.nd.zeros(array.shape, self._ctx)
+        executor = self._bind(self._parts[-1])
         for own, output in zip(self.outputs, executor.forward(is_train)):
             output.copyto(own)
         self._last = executor if is_train else None
@@ -79,26 +126,30 @@ class Pass:
 
     def backward(self) -> None:
         """Write the gradients, once after `forward` with `is_train`."""
+        for name in self._shared:
+            self._grads[name][:] = 0
         self._last.backward()
         self._last = None
-        for cut, part in reversed(list(zip(CUTS, self._net.parts))):
-            del self.arg_dict[cut]
-            grad = self._grads.pop(cut)
-            grad.wait_to_read()
+        for part in reversed(self._parts[:-1]):
+            heads = [self._grads.pop(name) for name in part.names]
+            for name, grad in zip(part.names, heads):
+                del self.arg_dict[name]
+                grad.wait_to_read()
             executor = self._bind(part)
             executor.forward(is_train=True)
-            executor.backward(grad)
+            executor.backward(heads)
             del executor  # before the next is bound
 
-    def _bind(self, part: mx.sym.Symbol) -> mx.executor.Executor:
-        net, names = self._net, part.list_arguments()
+    def _bind(self, part: Part) -> mx.executor.Executor:
+        names = part.symbol.list_arguments()
         args = {name: self.arg_dict[name] for name in names}
         grads = {name: self._grads[name] for name in names if name in self._grads}
-        auxs = {name: net.aux_params[name] for name in part.list_auxiliary_states()}
-        return part.bind(net.ctx, args, grads, {name: net.grad_req[name] for name in names}, auxs)
+        req = {name: self._req[name] if name in grads else "null" for name in names}
+        auxs = {name: self._auxs[name] for name in part.symbol.list_auxiliary_states()}
+        return part.symbol.bind(self._ctx, args, grads, req, auxs)
 
 
-def segments(symbol: mx.sym.Symbol) -> List[mx.sym.Symbol]:
+def segments(symbol: mx.sym.Symbol) -> List[Part]:
     """Parts of a net, cut behind `CUTS`; the output of each but the last is an argument, of its layer's name.
 
     Raises:
@@ -110,6 +161,6 @@ def segments(symbol: mx.sym.Symbol) -> List[mx.sym.Symbol]:
         if cut not in numbers:
             raise FCNXSError(f"mirror: the net has no layer {cut!r} to be cut behind; train it without mirror")
         heads = [[numbers[cut], 0, 0]]
-        parts.append(mx.sym.load_json(json.dumps({**graph, "heads": heads})))
+        parts.append(Part(mx.sym.load_json(json.dumps({**graph, "heads": heads})), [cut]))
         graph["nodes"][numbers[cut]] = {"op": "null", "name": cut, "inputs": []}
-    return [*parts, mx.sym.load_json(json.dumps(graph))]
+    return [*parts, Part(mx.sym.load_json(json.dumps(graph)), symbol.list_outputs())]

@@ -24,6 +24,7 @@ class Replica:
         fixed: parameters that are not trained.
         optimizer: of this device alone.
         mirror: train in `Segments`.
+        trim: compute what depends on the images alone.
     """
 
     def __init__(
@@ -35,8 +36,9 @@ class Replica:
         fixed: Iterable[str],
         optimizer: mx.optimizer.Optimizer,
         mirror: bool = False,
+        trim: bool = True,
     ) -> None:
-        self.symbol, self.ctx, self.optimizer, self.mirror = symbol, ctx, optimizer, mirror
+        self.symbol, self.ctx, self.optimizer, self.mirror, self.trim = symbol, ctx, optimizer, mirror, trim
         self.arg_params, self.aux_params = arg_params, aux_params
         arguments = symbol.list_arguments()
         self.trained = [name for name in arg_params if name in arguments and name not in fixed]
@@ -48,7 +50,7 @@ class Replica:
         """Allocate gradients; executors come with the first image of each size."""
         grads = {name: mx.nd.zeros(self.arg_params[name].shape, self.ctx) for name in self.trained}
         kind = Segments if self.mirror else Executors
-        self.executors = kind(self.symbol, self.ctx, self.arg_params, self.aux_params, grads)
+        self.executors = kind(self.symbol, self.ctx, self.arg_params, self.aux_params, grads, trim=self.trim)
 
     def forward(
         self, batch: Batch, names: Tuple[str, str], where: object, is_train: bool

@@ -44,9 +44,11 @@ class Solver:
         kvstore: one of `exchange.KVSTORES`, or one made already, that sums gradients over devices and
             machines. One device of one machine needs none.
         mirror: compute VGG-16's widest layers again instead of keeping them: less memory, the same result.
+        trim: leave out what no image changes of the canvas that conv1_1 pads: the same to rounding, in less
+            time (`symbols/trimmed.py`). What cannot be trimmed runs whole.
         **kwargs: of the optimizer (learning_rate, momentum, wd, ...).
 
-    Source: the arguments but `fixed` to `mirror`, and those of `fit`, are those of apache/mxnet
+    Source: the arguments but `fixed` to `trim`, and those of `fit`, are those of apache/mxnet
     1.4.1 example/fcn-xs/solver.py.
 
     Raises:
@@ -70,6 +72,7 @@ class Solver:
         unnormalised: bool = False,
         kvstore: str | mx.kv.KVStore | Exchange = "local",
         mirror: bool = False,
+        trim: bool = True,
         **kwargs: Any,  # noqa: ANN401  (an optimizer's arguments are of any type)
     ) -> None:
         self.symbol = symbol
@@ -83,7 +86,10 @@ class Solver:
         arguments, args, auxs = symbol.list_arguments(), arg_params or {}, aux_params or {}
         args = {name: array for name, array in args.items() if name in arguments and not is_input(name)}
         self.replicas = [
-            Replica(symbol, ctx, _on(ctx, args), _on(ctx, auxs), self.fixed, self._make_optimizer(), mirror)
+            Replica(
+                *(symbol, ctx, _on(ctx, args), _on(ctx, auxs), self.fixed, self._make_optimizer()),
+                *(mirror, trim),
+            )
             for ctx in self.devices
         ]
         self._exchange: Exchange | None = None

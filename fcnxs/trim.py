@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Tuple
 
-from .compat import mxnet as mx
-from .init import Params
 from .net import Net
-from .symbols.trimmed import Trimmer, fixed
+from .symbols.trimmed import Trimmer, fixed_params
 
 
 def trim(net: Net, shape: Tuple[int, int, int, int], trimmer: Trimmer | None = None) -> Net:
@@ -27,17 +25,7 @@ def trim(net: Net, shape: Tuple[int, int, int, int], trimmer: Trimmer | None = N
     ctx = next(iter(net.arg_params.values())).context
     needed = {name: net.arg_params[name] for name in trimmed.constants.list_arguments()}
     outputs = trimmed.constants.bind(ctx, needed, grad_req="null").forward(is_train=False)
-    known = {**net.arg_params, **dict(zip(trimmed.names, outputs))}
-    args, auxs = fixed_params(trimmed.symbol, shape, ctx)
+    known = {**net.arg_params, **{name: x.copy() for name, x in zip(trimmed.names, outputs)}}  # not their pool
+    args, auxs = fixed_params(trimmed.symbol, {"data": shape}, ctx)
     used = {name: known[name] for name in trimmed.symbol.list_arguments() if name in known}
     return Net(trimmed.symbol, {**used, **args}, {**net.aux_params, **auxs})
-
-
-def fixed_params(symbol: mx.sym.Symbol, shape: Tuple[int, ...], ctx: mx.Context) -> Tuple[Params, Params]:
-    """Arguments and auxiliary states of a trimmed net whose values are fixed, for `data` of a shape."""
-    shapes, _, aux_shapes = symbol.infer_shape(data=shape)
-    pairs = (zip(symbol.list_arguments(), shapes), zip(symbol.list_auxiliary_states(), aux_shapes))
-    return tuple(
-        {name: mx.nd.full(size, fixed(name), ctx) for name, size in each if fixed(name) is not None}
-        for each in pairs
-    )

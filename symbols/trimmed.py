@@ -13,7 +13,7 @@ gradients reach the weights through them too. For inference they are arguments, 
 from __future__ import annotations
 
 import json
-from typing import Dict, List, NamedTuple, Sequence
+from typing import Dict, List, NamedTuple, Sequence, Tuple
 
 from ..compat import mxnet as mx
 from .nodes import Node
@@ -26,9 +26,20 @@ EPS = 2.0**-10
 FIXED = {"_rebased_gamma": 1.0, "_rebased_moving_mean": 0.0, "_rebased_moving_var": 1 - EPS}
 
 
-def fixed(name: str) -> float | None:
-    """The value that all of an argument or auxiliary state always has in a trimmed net, None for others."""
-    return next((value for end, value in FIXED.items() if name.endswith(end)), None)
+def fixed_params(
+    symbol: mx.sym.Symbol, inputs: Dict[str, Sequence[int]], ctx: mx.Context
+) -> Tuple[Dict[str, mx.nd.NDArray], Dict[str, mx.nd.NDArray]]:
+    """Arguments, and auxiliary states, of a trimmed net that always have the same values.
+
+    Args:
+        inputs: shape of the image, by its name.
+    """
+    found, shapes = [], symbol.infer_shape(**inputs)
+    for names, sizes in ((symbol.list_arguments(), shapes[0]), (symbol.list_auxiliary_states(), shapes[2])):
+        values = [next((value for end, value in FIXED.items() if name.endswith(end)), None) for name in names]
+        pairs = [(name, size, value) for name, size, value in zip(names, sizes, values) if value is not None]
+        found.append({name: mx.nd.full(size, value, ctx) for name, size, value in pairs})
+    return tuple(found)
 
 
 class Trimmed(NamedTuple):
@@ -47,7 +58,7 @@ class Trimmed(NamedTuple):
 class Trimmer:
     """Trimmed graphs of one net, by the size of the image.
 
-    They have further arguments and auxiliary states, of values that are `fixed`.
+    They have further arguments and auxiliary states, of fixed values (`fixed_params`).
     """
 
     def __init__(self, symbol: mx.sym.Symbol) -> None:

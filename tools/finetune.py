@@ -84,6 +84,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="keep less and compute it again: less memory, same result",
     )
     add(
+        "--trim",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="leave out what no image changes of the padded canvas: less time, same result to rounding",
+    )
+    add(
         "--tensorboard",
         action=argparse.BooleanOptionalAction,
         default=False,
@@ -141,6 +147,7 @@ def run(args: argparse.Namespace) -> int:
                 pooling_convention=args.pooling_convention,
                 kvstore=exchange or args.kv_store,
                 mirror=args.mirror,
+                trim=args.trim,
                 accumulate=args.accumulate,
                 checkpoint_every=args.checkpoint_every,
                 keep=args.keep,
