@@ -30,7 +30,7 @@ class Executors:
         arg_params: Dict[str, mx.nd.NDArray],
         aux_params: Dict[str, mx.nd.NDArray],
         grads: Dict[str, mx.nd.NDArray] | None = None,
-        bound: int = 16,
+        bound: int = 8,
         trim: bool = False,
     ) -> None:
         """Keep what is needed to bind.

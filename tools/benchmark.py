@@ -7,6 +7,7 @@ train: a step of FCN-8s by this project's solver, by MXNet's bare forward, backw
     is there, by PyTorch, after a check at a small size that it trains the same net. Three processes at a time,
     of 3.5 to 6 GB each. Medians, peaks, and their ratios.
 mirror: a step of the solver with and without `mirror`, which keeps less and computes it again.
+trim: a step of the solver on the whole canvas, and on what of it depends on the image.
 loader: training on pictures in files; how long its steps wait for them, whole and augmented (at most 2%).
 sizes: epochs over 50 images, each of its own size, the largest of --size; memory after each epoch, against that
     of the largest size alone.
@@ -36,6 +37,7 @@ from . import options
 PARTS = {
     "train": ("benchmark_train", "train"),
     "mirror": ("benchmark_train", "mirror"),
+    "trim": ("benchmark_train", "trim"),
     "loader": ("benchmark_loader", "loader"),
     "sizes": ("benchmark_sizes", "sizes"),
     "evaluate": ("benchmark_inference", "evaluate"),

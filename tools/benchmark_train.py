@@ -1,4 +1,4 @@
-"""`fcnxs benchmark train` and `mirror`: one step of training FCN-8s, by several means, in turns."""
+"""`fcnxs benchmark train`, `mirror` and `trim`: one step of training FCN-8s, by several means, in turns."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import importlib.util
 import statistics
 from contextlib import ExitStack
 from functools import partial
-from typing import TYPE_CHECKING, Callable, Dict, List
+from typing import TYPE_CHECKING, Callable, Dict, List, Tuple
 
 import numpy as np
 
@@ -47,9 +47,17 @@ def train(args: argparse.Namespace) -> int:
 
 def mirror(args: argparse.Namespace) -> int:
     """Print seconds and peaks of a step that keeps what it computes, and of one that recomputes."""
+    return _compare(args, ("keeps", "mirrors"))
+
+
+def trim(args: argparse.Namespace) -> int:
+    """Print seconds and peaks of a step on the whole canvas, and of one on what depends on the image."""
+    return _compare(args, ("whole", "trimmed"))
+
+
+def _compare(args: argparse.Namespace, parts: Tuple[str, str]) -> int:
     with ExitStack() as stack:
-        workers = [stack.enter_context(Worker(args, name)) for name in ("keeps", "mirrors")]
-        answers = in_turns(workers, args.steps)
+        answers = in_turns([stack.enter_context(Worker(args, part)) for part in parts], args.steps)
     return _report(args, answers)
 
 
@@ -57,7 +65,8 @@ def part(args: argparse.Namespace) -> int:
     """Be one of the processes."""
     makers: Dict[str, Callable[[argparse.Namespace], Callable[[], object]]] = {
         **{"bare": _bare, "torch": _torch, "check": _check},
-        **dict.fromkeys(("solver", "keeps"), _solver),
+        **dict.fromkeys(("solver", "keeps", "trimmed"), _solver),
+        "whole": partial(_solver, trim=False),
         "mirrors": partial(_solver, mirror=True),
     }
     return serve(makers[args.part](args))
@@ -78,9 +87,9 @@ def _report(args: argparse.Namespace, answers: Dict[str, List[Answer]]) -> int:
 
 
 def _solver(
-    args: argparse.Namespace, settings: dict = SETTINGS, dropout: bool = True, mirror: bool = False
+    args: argparse.Namespace, settings: dict = SETTINGS, dropout: bool = True, **how: bool
 ) -> Callable[[], float]:
-    """Step of the solver; it returns the loss."""
+    """Step of the solver, with further arguments `how`; it returns the loss."""
     from ..compat import mxnet as mx
     from ..metric import SegmentationMetric
     from ..solver import Solver
@@ -90,7 +99,7 @@ def _solver(
     if not dropout:
         symbol = _without_dropout(symbol)
     params = {name: mx.nd.array(weights.pop(name), ctx) for name in list(weights)}
-    solver = Solver(symbol, ctx, arg_params=params, mirror=mirror, **settings)
+    solver = Solver(symbol, ctx, arg_params=params, **how, **settings)
     metric, batch = SegmentationMetric(CLASSES), random_image(image_shape(args))
 
     def step() -> float:
