@@ -13,7 +13,7 @@ from .checkpoint import Checkpoint, Meta
 from .compat import mxnet as mx
 from .errors import FCNXSError
 from .exchange import Exchange, exchange_for
-from .init import Net, Params, check_params, init_from_fcnxs, init_from_vgg16, net_of
+from .init import Params, Variant, check_params, init_from_fcnxs, init_from_vgg16, net_of
 from .job import Job, StoppedError
 from .listener import Listener
 from .loader import Loader
@@ -139,8 +139,8 @@ def _what(job: Job, stages: Sequence[Stage], state: State | None) -> str:
 
 
 def _from_parent(
-    job: Job, run: str, stages: Sequence[Stage], parent: Checkpoint, net: Net
-) -> Tuple[State, Params, Params, Net]:
+    job: Job, run: str, stages: Sequence[Stage], parent: Checkpoint, net: Variant
+) -> Tuple[State, Params, Params, Variant]:
     """Begin: a state before all stages, and the parent's parameters."""
     rows = [row for row in _earlier_rows(job.output) if row["name"] not in _names(stages)]
     state = State(run, "", records=_earlier_records(job.output), rows=rows)
@@ -150,7 +150,7 @@ def _from_parent(
     return state, arg_params, aux_params, net
 
 
-def _from_state(job: Job, state: State, stages: Sequence[Stage]) -> Tuple[Params, Params, Net]:
+def _from_state(job: Job, state: State, stages: Sequence[Stage]) -> Tuple[Params, Params, Variant]:
     """Go on: the parameters of a state, and what they are; what a kill has left unwritten is written."""
     files = [file for name in _names(stages) for file in _epochs_of(job.output, name)]
     job.last_good = str(files[-1]) if files else "the one that the run began with"
@@ -163,7 +163,7 @@ def _from_state(job: Job, state: State, stages: Sequence[Stage]) -> Tuple[Params
 
 def _first_values(
     stage: Stage,
-    net: Net,
+    net: Variant,
     numclass: int,
     pooling_convention: str | None,
     ctx: mx.Context,
@@ -208,7 +208,7 @@ def _names(stages: Sequence[Stage]) -> List[str]:
     return [stage.name for stage in stages]
 
 
-def _checked(parent: Checkpoint, stages: Sequence[Stage]) -> Tuple[Checkpoint, Net]:
+def _checked(parent: Checkpoint, stages: Sequence[Stage]) -> Tuple[Checkpoint, Variant]:
     """Parent that the stages can start from, one after the other, and what it is."""
     net = net_of(parent.arg_params, str(parent.params_file), parent.symbol)
     check_params(parent.symbol, parent.arg_params, parent.aux_params, str(parent.params_file))

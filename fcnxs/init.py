@@ -28,7 +28,7 @@ def is_input(name: str) -> bool:
 
 
 @dataclass(frozen=True)
-class Net:
+class Variant:
     """What a set of parameters is, read off its shapes."""
 
     name: str  # vgg16, fcn32s, ..., fcn2s, or fcn8s_atonce
@@ -38,7 +38,7 @@ class Net:
     pooling_convention: str = "valid"
 
 
-def net_of(arg_params: Params, where: str, symbol: mx.sym.Symbol | None = None) -> Net:
+def net_of(arg_params: Params, where: str, symbol: mx.sym.Symbol | None = None) -> Variant:
     """Tell the net, its width and its classes by its parameters; `where` names them in the error.
 
     Args:
@@ -55,11 +55,11 @@ def net_of(arg_params: Params, where: str, symbol: mx.sym.Symbol | None = None) 
     width, fc = arg_params["conv1_1_weight"].shape[0] / 64, arg_params["fc6_weight"].shape[0]
     pooling, scaled = _settings(symbol) if symbol is not None else ("valid", False)
     if "score_weight" not in arg_params:
-        return Net("vgg16", width, fc, None, pooling)
+        return Variant("vgg16", width, fc, None, pooling)
     has = {name.rpartition("_")[0] for name in arg_params}
     name = next((net for net, layers in [*SKIPS.items()][::-1] if has.intersection(layers)), "fcn32s")
     numclass = arg_params["score_weight"].shape[0]
-    return Net("fcn8s_atonce" if scaled else name, width, fc, numclass, pooling)
+    return Variant("fcn8s_atonce" if scaled else name, width, fc, numclass, pooling)
 
 
 def _settings(symbol: mx.sym.Symbol) -> Tuple[str, bool]:
