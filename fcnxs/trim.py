@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Tuple
 
+import numpy as np
+
 from .net import Net
 from .symbols.trimmed import Trimmer, fixed_params
 
@@ -13,13 +15,14 @@ def trim(net: Net, shape: Tuple[int, int, int, int], trimmer: Trimmer | None = N
 
     Input and output stay: `data`, and scores (N, C, H, W), to float32's rounding. The batch size N is free.
     What does not depend on the image is computed here, of the weights as they are now. A net that cannot be
-    trimmed is returned as it is.
+    trimmed, such as one that has been trimmed or is not all float32, is returned as it is.
 
     Args:
         net: without label and dropout, as `scores_symbol` makes it.
         trimmer: of the net's symbol, where it is trimmed for several sizes.
     """
-    trimmed = (trimmer or Trimmer(net.symbol)).for_inference(shape[2:])
+    whole = all(array.dtype == np.float32 for array in net.arg_params.values())
+    trimmed = (trimmer or Trimmer(net.symbol)).for_inference(shape[2:]) if whole else None
     if trimmed is None:
         return net
     ctx = next(iter(net.arg_params.values())).context
