@@ -79,7 +79,6 @@ def running(archive):
         settings = settings.replace(f"http://127.0.0.1:{old}", f"http://127.0.0.1:{port}")
     config.write_text(settings)
     env = {**os.environ, "TMPDIR": str(folder), "TEMP": str(folder)}  # of the pid file, of Java
-    env["OMP_NUM_THREADS"] = "1"  # enough for a narrow net, and quicker where others use the machine
     known = []
     try:
         with open(folder / "server.log", "wb") as log:

@@ -108,6 +108,8 @@ class ServedNet:
     """The net of a folder, as the archive has it: PREFIX-symbol.json, -0000.params and -meta.json."""
 
     def __init__(self, folder: Path) -> None:
+        # Threads that wait for work sleep: the server's front end and other workers want the processors.
+        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
         compat.use_the_machine()
         from ..executors import Executors
 
