@@ -18,7 +18,7 @@ from fcnxs import checkpoint
 from fcnxs.compat import mxnet as mx
 from fcnxs.export import scores_symbol
 
-START_SECONDS = 60
+START_SECONDS = 120
 REQUEST_SECONDS = 60
 COMMAND = [sys.executable, "-c", "from mms.model_server import start; start()"]  # of multi-model-server
 

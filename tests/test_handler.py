@@ -2,8 +2,6 @@
 
 import io
 import json
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
@@ -18,35 +16,12 @@ from fcnxs import FCNXSError, checkpoint
 from fcnxs.checkpoint import Meta
 from fcnxs.compat import mxnet as mx
 from fcnxs.deploy.handler import Refused, ServedNet, handle, read_body
-from fcnxs.deploy.mar import write_mar
+from fcnxs.deploy.mar import answers_of, write_mar
 from fcnxs.export import scores_symbol
 from fcnxs.predict import Segmenter
 from fcnxs.symbols.symbol_fcnxs import FCNXS
 
 MEAN = (120.0, 110.0, 100.0)
-
-# The archive on a server where this package and OpenCV are not installed.
-ALONE = """
-import sys
-folder, image, output = sys.argv[1:]
-class Hidden:
-    def find_spec(self, name, *_):
-        if name.split(".")[0] in ("fcnxs", "cv2", "gluoncv", "mms"):
-            raise ModuleNotFoundError(name)
-sys.meta_path.insert(0, Hidden())
-sys.path.insert(0, folder)
-import importlib, json
-handler = json.load(open(folder + "/MAR-INF/MANIFEST.json"))["model"]["handler"]
-module, function = handler.split(":")
-class Context:
-    system_properties = {"model_dir": folder}
-    def get_all_request_header(self, i): return {}
-    def set_response_status(self, status, phrase, i): assert status == 200
-    def set_response_content_type(self, i, kind): assert kind == "image/png"
-handle = getattr(importlib.import_module(module), function)
-assert handle(None, Context()) is None
-open(output, "wb").write(handle([{"body": bytearray(open(image, "rb").read())}], Context())[0])
-"""
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +60,7 @@ def test_every_head_gives_the_checkpoint_s_class_map(source, head, tmp_path):
     symbol = scores_symbol(source.symbol)
     meta = {"classes": None, "palette": [[0, 0, 0]] * 256, "mean": MEAN}
     if "raw" in head:
-        meta["input"], args["mean"] = {"mean_folded": MEAN}, mx.nd.array(MEAN).reshape((1, 3, 1, 1))
+        meta["mean"], args["mean"] = (0, 0, 0), mx.nd.array(MEAN).reshape((1, 3, 1, 1))
         symbol = symbol(data=mx.sym.broadcast_sub(data, mx.sym.Variable("mean", shape=(1, 3, 1, 1))))
     if "argmax" in head:
         symbol = mx.sym.argmax(symbol, axis=1)
@@ -102,16 +77,23 @@ def test_every_head_gives_the_checkpoint_s_class_map(source, head, tmp_path):
 
 def test_the_archive_needs_nothing_but_mxnet_numpy_and_pillow(source, exported, tmp_path):
     write_mar(exported, tmp_path / "cats.mar")
+    images = [photo(60, 70), photo(45, 81, 1)]
+    for image, answer in zip(images, answers_of(tmp_path / "cats.mar", images)):
+        np.testing.assert_array_equal(answer, Segmenter(source)(image))
     with zipfile.ZipFile(tmp_path / "cats.mar") as archive:
         assert archive.testzip() is None
-        archive.extractall(tmp_path / "served")
-    (tmp_path / "in.jpg").write_bytes(png(photo(), "JPEG"))
-    files = [tmp_path / name for name in ("served", "in.jpg", "out.png")]
-    subprocess.run([sys.executable, "-I", "-c", ALONE, *map(str, files)], check=True, cwd=tmp_path, timeout=120)
-    mask = Image.open(tmp_path / "out.png")
-    np.testing.assert_array_equal(np.asarray(mask), Segmenter(source)(np.asarray(Image.open(files[1]))))
-    assert mask.getpalette()[:12] == [0, 0, 0, 200, 0, 0, 0, 0, 90, 128, 128, 0]  # VOC's from the fourth on
-    assert json.loads((tmp_path / "served/MAR-INF/MANIFEST.json").read_text())["model"]["modelName"] == "cats"
+        manifest = json.loads(archive.read("MAR-INF/MANIFEST.json"))
+    assert manifest["model"]["modelName"] == "cats"
+
+
+def test_an_archive_that_does_not_answer_says_why(exported, tmp_path):
+    write_mar(exported, tmp_path / "net.mar")
+    with pytest.raises(FCNXSError, match=r"net.mar: .* 12x9 pixels is too small; the smallest .* is 26x26"):
+        answers_of(tmp_path / "net.mar", [photo(9, 12)])
+    with zipfile.ZipFile(tmp_path / "net.mar", "a") as archive, pytest.warns(UserWarning, match="Duplicate"):
+        archive.writestr("net-0000.params", b"damaged")
+    with pytest.raises(FCNXSError, match="net.mar: does not answer as it should: "):
+        answers_of(tmp_path / "net.mar", [photo()])
 
 
 def test_what_one_request_of_a_batch_asks_for_is_its_own_affair(source, exported):
@@ -122,7 +104,9 @@ def test_what_one_request_of_a_batch_asks_for_is_its_own_affair(source, exported
     assert [(status, kind.split(";")[0]) for status, kind, _ in got] == [
         *((200, "image/png"), (415, "text/plain"), (200, "application/json"), (400, "text/plain"))
     ]
-    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(got[0][2]))), class_map)
+    mask = Image.open(io.BytesIO(got[0][2]))
+    np.testing.assert_array_equal(np.asarray(mask), class_map)
+    assert mask.getpalette()[:9] == [0, 0, 0, 200, 0, 0, 0, 0, 90]
     areas = json.loads(got[2][2])
     assert (areas["width"], areas["height"]) == (70, 60)
     assert [(row["class"], row["name"]) for row in areas["classes"]] == [(0, "ground"), (1, "cat"), (2, "dog")]
@@ -148,7 +132,7 @@ def test_the_limit_counts_the_margin_that_the_nets_compute_on():
 def test_a_net_of_one_size_refuses_others(exported):
     meta_file = Path(f"{exported}-meta.json")
     meta = json.loads(meta_file.read_text())
-    meta_file.write_text(json.dumps({**meta, "size": [60, 70]}))
+    meta_file.write_text(json.dumps({**meta, "export": {"size": [60, 70]}}))
     net = ServedNet(exported.parent)
     assert net.class_map(photo(60, 70)).shape == (60, 70)
     with pytest.raises(Refused, match="70x61 pixels; this net takes images of 70x60 alone"):

@@ -121,9 +121,7 @@ class ServedNet:
         if nodes[-1]["op"] == "softmax":
             symbol = symbol.get_children()[0]  # the scores: their largest is clear where probabilities are 1.0
         self.palette = bytes(np.asarray(self.meta["palette"], np.uint8))
-        folded = self.meta.get("input", {}).get("mean_folded")  # the graph itself subtracts the mean
-        self.mean = (0.0, 0.0, 0.0) if folded else self.meta["mean"]
-        self.size = self.meta.get("size", "dynamic")  # or [H, W] of the only images that it takes
+        self.size = self.meta.get("export", {}).get("size", "dynamic")  # or [H, W] of all that it takes
         # Nets in 8 bits are fused already, so that each size has weights of its own, and have no gradients.
         fused = any(node["op"].startswith("_sg_mkldnn") for node in nodes)
         options = {"grads": {}, "bound": 2} if fused else {}
@@ -150,7 +148,7 @@ class ServedNet:
         if self.size not in ("dynamic", [height, width]):
             only = f"{self.size[1]}x{self.size[0]}"
             raise Refused(400, f"the image: {width}x{height} pixels; this net takes images of {only} alone")
-        data = preprocess(image, self.mean)
+        data = preprocess(image, self.meta["mean"])
         try:
             executor = self.executors.get("data", data.shape, "the image")
         except FCNXSError as error:

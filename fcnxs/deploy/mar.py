@@ -5,8 +5,15 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
+import sys
+import tempfile
 import zipfile
 from pathlib import Path
+from typing import Dict, List, Sequence
+
+import numpy as np
+from PIL import Image
 
 from .. import __version__
 from ..errors import FCNXSError
@@ -18,7 +25,8 @@ MODULES = ("__init__.py", "compat.py", "data.py", "errors.py", "executors.py", "
 PARTS = ("-symbol.json", "-0000.params", "-meta.json")
 
 CONFIG = """\
-# multi-model-server --start --mms-config {config} --model-store {folder} --models {name}
+# In the folder of this file:
+# multi-model-server --start --mms-config {name}.properties --model-store . --models {name}.mar
 # multi-model-server --stop
 inference_address=http://127.0.0.1:8080
 management_address=http://127.0.0.1:8081
@@ -57,14 +65,38 @@ def write_mar(prefix: Path, target: Path) -> None:
             raise FCNXSError(f"{file}: no such file (of the exported net {prefix})")
     config = target.with_suffix(".properties")
     with written_whole(config, target) as (config_part, target_part):
-        settings = {"config": config, "folder": target.parent, "name": target.name}
-        config_part.write_text(CONFIG.format(**settings), encoding="utf-8")
+        config_part.write_text(CONFIG.format(name=target.stem), encoding="utf-8")
         with zipfile.ZipFile(target_part, "w") as archive:  # parameters do not get smaller
             for name, content in _texts(files[-1], target.stem).items():
                 archive.writestr(_entry(name), content)
             for file in files[:-1]:
                 with file.open("rb") as stream, archive.open(_entry(file.name), "w") as copy:
                     shutil.copyfileobj(stream, copy, 1 << 20)
+
+
+def answers_of(archive: Path, images: Sequence[np.ndarray]) -> List[np.ndarray]:
+    """Class maps that an archive's handler answers with, in a fresh process in which this package is hidden.
+
+    Args:
+        images: RGB uint8, (H, W, 3); they are sent as PNGs.
+
+    Raises:
+        FCNXSError: it does not answer; the message has the handler's.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        with zipfile.ZipFile(archive) as content:
+            content.extractall(folder / "model")
+        files = [folder / f"{i}.png" for i in range(len(images))]
+        for file, image in zip(files, images):
+            Image.fromarray(image).save(file)
+        script = (Path(__file__).parent / "plain_mar.py").read_text(encoding="utf-8")
+        command = [sys.executable, "-c", script, str(folder / "model"), *map(str, files)]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+        if done.returncode:
+            last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+            raise FCNXSError(f"{archive}: does not answer as it should: {last}")
+        return [np.asarray(Image.open(file)) for file in files]
 
 
 def _entry(name: str) -> zipfile.ZipInfo:
@@ -74,7 +106,7 @@ def _entry(name: str) -> zipfile.ZipInfo:
     return entry
 
 
-def _texts(meta_file: Path, model: str) -> dict[str, str]:
+def _texts(meta_file: Path, model: str) -> Dict[str, str]:
     """Files of the archive but the net, by name."""
     meta = json.loads(meta_file.read_text(encoding="utf-8"))
     meta["palette"] = [*(meta["palette"] or []), *voc_palette()[len(meta["palette"] or []) :]]
