@@ -1,7 +1,7 @@
 """Handler of multi-model-server: a JPEG or PNG file in, its class map as a palette PNG or JSON out.
 
-It goes into every archive that `mar.py` writes, with the few modules that it imports: the package need
-not be installed on the server, where MXNet, NumPy and Pillow are.
+It goes into every archive that `mar.py` writes, with the package that it is of. On the server MXNet, NumPy
+and Pillow have to be installed; what it imports imports nothing else.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 os.environ["MMS_DECODE_INPUT_REQUEST"] = "false"
 
 FORMATS = ("JPEG", "PNG")
+HEADS = ("softmax", "argmax", "_copy")  # what an export puts behind the scores
 # Of an image with 100 pixels of margin on every side, which is what the nets compute on: without the
 # margin a strip of 1 x 4,000,000 would pass.
 MAX_PIXELS = int(os.environ.get("FCNXS_MAX_PIXELS", 4_000_000))
@@ -118,7 +119,7 @@ class ServedNet:
         self.meta: Dict[str, Any] = json.loads(meta_file.read_text(encoding="utf-8"))
         symbol, args, auxs = mx.model.load_checkpoint(str(meta_file)[: -len("-meta.json")], 0)
         nodes = json.loads(symbol.tojson())["nodes"]
-        if nodes[-1]["op"] == "softmax":
+        if nodes[-1]["op"] in HEADS:
             symbol = symbol.get_children()[0]  # the scores: their largest is clear where probabilities are 1.0
         self.palette = bytes(np.asarray(self.meta["palette"], np.uint8))
         self.size = self.meta.get("export", {}).get("size", "dynamic")  # or [H, W] of all that it takes
@@ -153,9 +154,8 @@ class ServedNet:
             executor = self.executors.get("data", data.shape, "the image")
         except FCNXSError as error:
             raise Refused(400, str(error)) from None
-        output = executor.forward(is_train=False, data=compat.mxnet.nd.array(data))[0]
-        classes = output.argmax(axis=1) if output.ndim == 4 else output  # unless it is a class map already
-        return classes[0].asnumpy().astype(np.uint8)
+        scores = executor.forward(is_train=False, data=compat.mxnet.nd.array(data))[0]
+        return scores.argmax(axis=1)[0].asnumpy().astype(np.uint8)
 
     def palette_png(self, class_map: np.ndarray) -> bytes:
         """PNG whose palette indices are the classes."""

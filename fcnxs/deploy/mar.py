@@ -15,13 +15,12 @@ from typing import Dict, List, Sequence
 import numpy as np
 from PIL import Image
 
-from .. import __version__
+from .. import __version__, symbols
 from ..errors import FCNXSError
 from ..files import written_whole
 from ..vis import voc_palette
 
 PACKAGE = "fcnxs_served"  # not this package's name: another version of it may be installed on the server
-MODULES = ("__init__.py", "compat.py", "data.py", "errors.py", "executors.py", "deploy/handler.py")
 PARTS = ("-symbol.json", "-0000.params", "-meta.json")
 
 CONFIG = """\
@@ -46,7 +45,7 @@ vmargs=-XX:+UseSerialGC -Xms64m -Xmx512m
 def write_mar(prefix: Path, target: Path) -> None:
     """Write TARGET.mar, and TARGET.properties, settings of the server that keep it on this machine.
 
-    The archive is a ZIP file of the net, MAR-INF/MANIFEST.json, and `handler.py` with what it imports.
+    The archive is a ZIP file of the net, MAR-INF/MANIFEST.json, and this package, for `handler.py`.
     It is the same byte for byte whenever it is written: the server unpacks what it has not yet.
 
     Args:
@@ -122,11 +121,18 @@ def _texts(meta_file: Path, model: str) -> Dict[str, str]:
         "implementationVersion": "1.0",
         "specificationVersion": "1.0",
     }
-    root = Path(__file__).resolve().parent.parent
-    code = {f"{PACKAGE}/{name}": (root / name).read_text(encoding="utf-8") for name in MODULES}
     return {
         "MAR-INF/MANIFEST.json": json.dumps(manifest, indent=2),
         meta_file.name: json.dumps(meta, indent=2),
-        **code,
-        f"{PACKAGE}/deploy/__init__.py": "",
+        **_code(),
     }
+
+
+def _code() -> Dict[str, str]:
+    """The modules of this package, all but the commands, as they are in the archive."""
+    here = Path(__file__).resolve().parent
+    folders = {"": here.parent, "deploy/": here, "symbols/": Path(symbols.__file__).resolve().parent}
+    files = {
+        f"{PACKAGE}/{at}{file.name}": file for at, folder in folders.items() for file in folder.glob("*.py")
+    }
+    return {name: files[name].read_text(encoding="utf-8") for name in sorted(files)}
