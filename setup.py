@@ -39,9 +39,12 @@ setup(
         "cu117": ["mxnet-cu117==1.9.1"],
         "coco": ["pycocotools"],
         "tensorboard": ["tensorboardX>=2.6.2.2"],
+        # The last releases of both; they run on Java 8 to 17, which pip does not install.
+        "serve": ["multi-model-server==1.1.11", "model-archiver==1.0.3"],
         "test": [
             *("pytest", "hypothesis", "scikit-learn", "pycocotools"),
             *("tensorboardX>=2.6.2.2", "ruff==0.17.6"),
+            *("multi-model-server==1.1.11", "model-archiver==1.0.3"),
         ],
     },
 )

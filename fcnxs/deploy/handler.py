@@ -1,0 +1,191 @@
+"""Handler of multi-model-server: a JPEG or PNG file in, its class map as a palette PNG or JSON out.
+
+It goes into every archive that `mar.py` writes, with the package that it is of. On the server MXNet, NumPy
+and Pillow have to be installed; what it imports imports nothing else.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import json
+import os
+from http import HTTPStatus
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping, NamedTuple, Tuple
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from .. import compat
+from ..data import preprocess, read_image
+from ..errors import FCNXSError
+
+if TYPE_CHECKING:
+    from ..executors import Executors
+
+# The server would decode text and JSON before it calls the handler, and a worker that is sent what it
+# cannot decode dies. It looks at this with every request.
+os.environ["MMS_DECODE_INPUT_REQUEST"] = "false"
+
+FORMATS = ("JPEG", "PNG")
+HEADS = ("softmax", "argmax", "_copy")  # what an export puts behind the scores
+# Of an image with 100 pixels of margin on every side, which is what the nets compute on: without the
+# margin a strip of 1 x 4,000,000 would pass.
+MAX_PIXELS = int(os.environ.get("FCNXS_MAX_PIXELS", 4_000_000))
+MARGIN = 100
+
+
+class Refused(Exception):
+    """A request that gets no class map: the status, 4xx, and a sentence that says why."""
+
+    def __init__(self, status: int, why: str) -> None:
+        super().__init__(why)
+        self.status = status
+
+
+class Body(io.BytesIO):
+    """A file in memory, by the name that errors give it."""
+
+    def __str__(self) -> str:
+        return "the image"
+
+
+class Answer(NamedTuple):
+    """What goes back: HTTP status, content type, body."""
+
+    status: int
+    content_type: str
+    body: bytes
+
+
+def handle(requests: List[Mapping[str, Any]] | None, context: Any) -> List[bytes] | None:  # noqa: ANN401
+    """Entry point: answer a batch of requests; None, when a worker starts, loads the net.
+
+    Args:
+        requests: of each its parameters; `body` is the file, `format` (of `/invocations`) png or json.
+        context: the server's: folder of the archive, headers, what is told about the answers.
+    """
+    net = _load(str(context.system_properties["model_dir"]))
+    if requests is None:
+        return None
+    answers = [net.answer(each, context.get_all_request_header(i)) for i, each in enumerate(requests)]
+    for i, answer in enumerate(answers):
+        context.set_response_status(answer.status, HTTPStatus(answer.status).phrase, i)
+        context.set_response_content_type(i, answer.content_type)
+    return [answer.body for answer in answers]
+
+
+def read_body(body: bytes, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """Image of the bytes of a JPEG or PNG file: RGB, uint8, (H, W, 3), as `fcnxs segment` reads it.
+
+    Raises:
+        Refused: it is empty, of another kind, too large, or not whole.
+    """
+    if not body:
+        raise Refused(400, "the request has no body; send the bytes of a JPEG or PNG file")
+    try:
+        with Image.open(Body(body), formats=FORMATS) as image:  # reads the header alone
+            width, height = image.size
+    except UnidentifiedImageError:
+        raise Refused(415, "neither a JPEG nor a PNG file, or one cut off at its beginning") from None
+    except Image.DecompressionBombError:
+        raise Refused(413, "the image has far too many pixels") from None
+    except (OSError, SyntaxError, ValueError) as error:
+        raise Refused(400, f"the image is damaged: {error}") from None
+    if (width + 2 * MARGIN) * (height + 2 * MARGIN) > max_pixels:
+        raise Refused(
+            413,
+            f"the image of {width}x{height} pixels is too large: with {MARGIN} more on every side it may have "
+            f"{max_pixels} (the server's FCNXS_MAX_PIXELS)",
+        )
+    try:
+        return read_image(Body(body))
+    except FCNXSError as error:
+        raise Refused(400, str(error)) from None
+
+
+class ServedNet:
+    """The net of a folder, as the archive has it: PREFIX-symbol.json, -0000.params and -meta.json."""
+
+    def __init__(self, folder: Path) -> None:
+        # Threads that wait for work sleep: the server's front end and other workers want the processors.
+        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+        compat.use_the_machine()
+        from ..executors import Executors
+
+        mx = compat.mxnet
+        (meta_file,) = folder.glob("*-meta.json")
+        self.meta: Dict[str, Any] = json.loads(meta_file.read_text(encoding="utf-8"))
+        symbol, args, auxs = mx.model.load_checkpoint(str(meta_file)[: -len("-meta.json")], 0)
+        nodes = json.loads(symbol.tojson())["nodes"]
+        if nodes[-1]["op"] in HEADS:
+            symbol = symbol.get_children()[0]  # the scores: their largest is clear where probabilities are 1.0
+        self.palette = bytes(np.asarray(self.meta["palette"], np.uint8))
+        self.size = self.meta.get("export", {}).get("size", "dynamic")  # or [H, W] of all that it takes
+        # Nets in 8 bits are fused already, so that each size has weights of its own, and have no gradients.
+        fused = any(node["op"].startswith("_sg_mkldnn") for node in nodes)
+        options = {"grads": {}, "bound": 2} if fused else {}
+        self.executors: Executors = Executors(symbol, mx.cpu(), args, auxs, **options)
+
+    def answer(self, parameters: Mapping[str, Any], headers: Mapping[str, Any]) -> Answer:
+        """Answer to one request; a bad one is told why in a line of text."""
+        try:
+            as_json, body = _wishes(parameters, headers)
+            class_map = self.class_map(read_body(body))
+        except Refused as refused:
+            return Answer(refused.status, "text/plain; charset=utf-8", f"{refused}\n".encode())
+        if as_json:
+            return Answer(200, "application/json", self.areas(class_map))
+        return Answer(200, "image/png", self.palette_png(class_map))
+
+    def class_map(self, image: np.ndarray) -> np.ndarray:
+        """Class map, uint8 (H, W), of an image, RGB uint8 (H, W, 3).
+
+        Raises:
+            Refused: the net does not take this size.
+        """
+        height, width = image.shape[:2]
+        if self.size not in ("dynamic", [height, width]):
+            only = f"{self.size[1]}x{self.size[0]}"
+            raise Refused(400, f"the image: {width}x{height} pixels; this net takes images of {only} alone")
+        data = preprocess(image, self.meta["mean"])
+        try:
+            executor = self.executors.get("data", data.shape, "the image")
+        except FCNXSError as error:
+            raise Refused(400, str(error)) from None
+        scores = executor.forward(is_train=False, data=compat.mxnet.nd.array(data))[0]
+        return scores.argmax(axis=1)[0].asnumpy().astype(np.uint8)
+
+    def palette_png(self, class_map: np.ndarray) -> bytes:
+        """PNG whose palette indices are the classes."""
+        image, file = Image.fromarray(class_map), io.BytesIO()
+        image.putpalette(self.palette)
+        image.save(file, format="PNG")
+        return file.getvalue()
+
+    def areas(self, class_map: np.ndarray) -> bytes:
+        """JSON: width, height, and for each class there its number, name, pixels, and share of all."""
+        names, (height, width) = self.meta["classes"], class_map.shape
+        classes = [
+            {"class": number, "name": names and names[number], "pixels": n, "share": n / class_map.size}
+            for number, n in enumerate(np.bincount(class_map.ravel()).tolist())
+            if n
+        ]
+        return json.dumps({"width": width, "height": height, "classes": classes}).encode()
+
+
+@functools.cache
+def _load(folder: str) -> ServedNet:
+    return ServedNet(Path(folder))
+
+
+def _wishes(parameters: Mapping[str, Any], headers: Mapping[str, Any]) -> Tuple[bool, bytes]:
+    """Whether JSON is asked for, by the parameter `format` or the header Accept, and the file."""
+    rest = dict(parameters)
+    wanted = bytes(rest.pop("format", b"")).decode(errors="replace")
+    if wanted not in ("", "png", "json"):
+        raise Refused(400, f"format {wanted!r:.40} is neither png nor json")
+    accept = next((str(value) for name, value in headers.items() if name.lower() == "accept"), "")
+    body = rest["body"] if "body" in rest else next(iter(rest.values()), b"")  # a form has names of its own
+    return wanted == "json" or (not wanted and "application/json" in accept.lower()), bytes(body)

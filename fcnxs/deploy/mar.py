@@ -1,0 +1,138 @@
+"""Archives for multi-model-server: a net, its meta file, and the code that answers requests with it."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Dict, List, Sequence
+
+import numpy as np
+from PIL import Image
+
+from .. import __version__, symbols
+from ..errors import FCNXSError
+from ..files import written_whole
+from ..vis import voc_palette
+
+PACKAGE = "fcnxs_served"  # not this package's name: another version of it may be installed on the server
+PARTS = ("-symbol.json", "-0000.params", "-meta.json")
+
+CONFIG = """\
+# In the folder of this file:
+# multi-model-server --start --mms-config {name}.properties --model-store . --models {name}.mar
+# multi-model-server --stop
+inference_address=http://127.0.0.1:8080
+management_address=http://127.0.0.1:8081
+# One worker uses all processors. With more, set OMP_NUM_THREADS to the share of each before the start.
+default_workers_per_model=1
+# Bytes; a larger body gets a 413.
+max_request_size=16777216
+max_response_size=16777216
+# A body of any type reaches the handler, which says what is wrong with it.
+decode_input_request=false
+# Minutes, after which a worker that has not answered is started anew.
+default_response_timeout=5
+vmargs=-XX:+UseSerialGC -Xms64m -Xmx512m
+"""
+
+
+def write_mar(prefix: Path, target: Path) -> None:
+    """Write TARGET.mar, and TARGET.properties, settings of the server that keep it on this machine.
+
+    The archive is a ZIP file of the net, MAR-INF/MANIFEST.json, and this package, for `handler.py`.
+    It is the same byte for byte whenever it is written: the server unpacks what it has not yet.
+
+    Args:
+        prefix: of PREFIX-symbol.json, PREFIX-0000.params and PREFIX-meta.json, as an export writes them.
+        target: ends in `.mar`; its name is the model's on the server.
+
+    Raises:
+        FCNXSError: the name is none that a server takes, a file is missing, or they cannot be written.
+    """
+    target = Path(target)
+    if target.suffix != ".mar" or not re.fullmatch(r"[A-Za-z0-9][\w.-]*", target.stem, re.ASCII):
+        raise FCNXSError(f"{target}: want a name of letters, digits, '_', '-' and '.' that ends in .mar")
+    files = [Path(f"{prefix}{end}") for end in PARTS]
+    for file in files:
+        if not file.is_file():
+            raise FCNXSError(f"{file}: no such file (of the exported net {prefix})")
+    config = target.with_suffix(".properties")
+    with written_whole(config, target) as (config_part, target_part):
+        config_part.write_text(CONFIG.format(name=target.stem), encoding="utf-8")
+        with zipfile.ZipFile(target_part, "w") as archive:  # parameters do not get smaller
+            for name, content in _texts(files[-1], target.stem).items():
+                archive.writestr(_entry(name), content)
+            for file in files[:-1]:
+                with file.open("rb") as stream, archive.open(_entry(file.name), "w") as copy:
+                    shutil.copyfileobj(stream, copy, 1 << 20)
+
+
+def answers_of(archive: Path, images: Sequence[np.ndarray]) -> List[np.ndarray]:
+    """Class maps that an archive's handler answers with, in a fresh process in which this package is hidden.
+
+    Args:
+        images: RGB uint8, (H, W, 3); they are sent as PNGs.
+
+    Raises:
+        FCNXSError: it does not answer; the message has the handler's.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        with zipfile.ZipFile(archive) as content:
+            content.extractall(folder / "model")
+        files = [folder / f"{i}.png" for i in range(len(images))]
+        for file, image in zip(files, images):
+            Image.fromarray(image).save(file)
+        script = (Path(__file__).parent / "plain_mar.py").read_text(encoding="utf-8")
+        command = [sys.executable, "-c", script, str(folder / "model"), *map(str, files)]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+        if done.returncode:
+            last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+            raise FCNXSError(f"{archive}: does not answer as it should: {last}")
+        return [np.asarray(Image.open(file)) for file in files]
+
+
+def _entry(name: str) -> zipfile.ZipInfo:
+    """A file of an archive, of no date, that everybody may read."""
+    entry = zipfile.ZipInfo(name)
+    entry.external_attr = 0o644 << 16
+    return entry
+
+
+def _texts(meta_file: Path, model: str) -> Dict[str, str]:
+    """Files of the archive but the net, by name."""
+    meta = json.loads(meta_file.read_text(encoding="utf-8"))
+    meta["palette"] = [*(meta["palette"] or []), *voc_palette()[len(meta["palette"] or []) :]]
+    manifest = {
+        "runtime": "python",
+        "model": {
+            "modelName": model,
+            "handler": f"{PACKAGE}.deploy.handler:handle",
+            "description": "semantic segmentation: a JPEG or PNG in, a palette PNG or JSON out",
+            "modelVersion": __version__,
+        },
+        "modelServerVersion": "1.0",
+        "implementationVersion": "1.0",
+        "specificationVersion": "1.0",
+    }
+    return {
+        "MAR-INF/MANIFEST.json": json.dumps(manifest, indent=2),
+        meta_file.name: json.dumps(meta, indent=2),
+        **_code(),
+    }
+
+
+def _code() -> Dict[str, str]:
+    """The modules of this package, all but the commands, as they are in the archive."""
+    here = Path(__file__).resolve().parent
+    folders = {"": here.parent, "deploy/": here, "symbols/": Path(symbols.__file__).resolve().parent}
+    files = {
+        f"{PACKAGE}/{at}{file.name}": file for at, folder in folders.items() for file in folder.glob("*.py")
+    }
+    return {name: files[name].read_text(encoding="utf-8") for name in sorted(files)}
