@@ -99,7 +99,7 @@ def _seen(
     for k in before:
         if nodes[k]["op"] == "null" or k not in spans:
             continue
-        back = _inputs_of(nodes[k], windows[k], spans[k], axis)
+        back = inputs_of(nodes[k], windows[k], spans[k], axis)
         if back is None:
             return None
         if back[0] > back[1]:  # a cell between those that a deconvolution with a small kernel reaches
@@ -110,7 +110,7 @@ def _seen(
     return last - first + 1
 
 
-def _inputs_of(node: Node, window: Window, span: Span, axis: int) -> Span | None:
+def inputs_of(node: Node, window: Window, span: Span, axis: int) -> Span | None:
     """Cells of a node's input that the cells of a span are made of."""
     op, (kernel, stride, pad), (first, last) = node["op"], window, span
     if op == "InstanceNorm":  # averages over the image

@@ -1,0 +1,231 @@
+"""The part of a net that computes a window of its layers' cells, from windows of what it starts from.
+
+Every cell comes out as in the whole net, since every layer is given what it has there: padding where the
+whole layer ends, and the neighbouring cells elsewhere. Which cells a layer needs follows from its kernel,
+stride and pad, backward from those that are wanted (`inputs_of` of symbols/reach.py); nothing is rounded.
+Rows are axis 0, columns axis 1. Spans (first, last) of cells count in the whole layer, both included.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Dict, Iterable, List, NamedTuple, Sequence, Set, Tuple
+
+from .compat import mxnet as mx
+from .errors import FCNXSError
+from .symbols.nodes import JOIN, SAME, Node, flag, image_inputs, setting, window
+from .symbols.reach import Span, inputs_of
+
+Box = Tuple[Span, Span]  # rows, columns
+
+_SAME = SAME - {"InstanceNorm", "slice_like", "SoftmaxOutput", "argmax"}
+
+
+class Part(NamedTuple):
+    """A part of a net, for one window.
+
+    Attributes:
+        text: its graph as JSON; parts with the same text are the same graph.
+        inputs: cells that each of the nodes that it starts from has to give, by the node's number. Those
+            outside of the node's own are zeros.
+        outputs: cells that come out, by the node's number, in the graph's order.
+    """
+
+    text: str
+    inputs: Dict[int, Box]
+    outputs: Dict[int, Box]
+
+    @property
+    def symbol(self) -> mx.sym.Symbol:
+        """The graph."""
+        return mx.sym.load_json(self.text)
+
+
+def check_windows(nodes: List[Node], members: Iterable[int], sizes: Sequence[int | None]) -> None:
+    """Refuse layers of which no window can be computed; `sizes` has the rows of every node.
+
+    Raises:
+        FCNXSError: one of them is such; the message names it.
+    """
+    for node in (nodes[i] for i in members):
+        op, attrs = node["op"], node.get("attrs", {})
+        sized = all(sizes[j] is not None for j in image_inputs(node))
+        known = op in _SAME or op in JOIN or op in ("Convolution", "Deconvolution", "Pooling", "Crop")
+        strided = op == "Convolution" and any(
+            window(node, axis)[1] > 1 and window(node, axis)[2] and nodes[node["inputs"][0][0]]["op"] != "null"
+            for axis in (0, 1)
+        )
+        padded = op == "Pooling" and any(window(node, axis)[2] for axis in (0, 1))
+        fixed = flag(node, "global_pool") or flag(node, "center_crop") or "target_shape" in attrs
+        if not sized or not known or strided or padded or fixed:
+            raise FCNXSError(f"{op} {node['name']!r}: no part of it can be computed alone, so not in tiles")
+
+
+def part_of(
+    nodes: List[Node], members: Set[int], sizes: Sequence[Sequence[int | None]], wanted: Dict[int, Box]
+) -> Part:
+    """The part of a net that gives the wanted cells.
+
+    Args:
+        nodes: of the whole net.
+        members: numbers of the nodes that may be computed; what they take from others is input.
+        sizes: rows of every node, and columns.
+        wanted: cells of members, by number; all of them are there.
+    """
+    need = [
+        _needed(nodes, members, sizes[axis], {i: box[axis] for i, box in wanted.items()}, axis)
+        for axis in (0, 1)
+    ]
+    graph = _Graph(nodes, members, sizes, need)
+    for i in sorted(members & need[0].keys() & need[1].keys()):
+        graph.add(i)
+    heads = [graph.cut(i, box) for i, box in wanted.items()]
+    return Part(graph.text(heads), graph.inputs, dict(wanted))
+
+
+def _needed(
+    nodes: List[Node], members: Set[int], sizes: Sequence[int | None], wanted: Dict[int, Span], axis: int
+) -> Dict[int, Span]:
+    """Cells of each node that the wanted ones are made of. Of inputs of convolutions, padding too."""
+    need = dict(wanted)
+    for i in sorted(members, reverse=True):
+        if i in need:
+            for j in image_inputs(nodes[i]):
+                span = _taken(nodes[i], need[i], sizes[j], axis)
+                if not (nodes[i]["op"] == "Convolution" and j not in members):
+                    span = (max(span[0], 0), min(span[1], sizes[j] - 1))
+                need[j] = (min(need[j][0], span[0]), max(need[j][1], span[1])) if j in need else span
+    return need
+
+
+def _taken(node: Node, span: Span, size: int, axis: int) -> Span:
+    """Cells of a node's input, of `size` cells, that a span is made of; at least one of them is there."""
+    first, last = inputs_of(node, window(node, axis), span, axis)
+    if node["op"] == "Deconvolution":  # rows that `adj` adds are made of none
+        first, last = min(first, size - 1), max(last, 0)
+    if node["op"] == "Pooling":  # of whose last window less than a kernel may be there; MXNet wants one
+        kernel, stride, _ = window(node, axis)
+        while first >= stride and min(last, size - 1) - first + 1 < kernel:
+            first -= stride
+    return (first, last)
+
+
+class _Graph:
+    """A graph that is being written, with the cells that each of its layers has."""
+
+    def __init__(
+        self,
+        nodes: List[Node],
+        members: Set[int],
+        sizes: Sequence[Sequence[int | None]],
+        need: Sequence[Dict[int, Span]],
+    ) -> None:
+        self._nodes, self._members, self._sizes, self._need = nodes, members, sizes, need
+        self._written: List[Dict[str, Any]] = []
+        self._layers: Dict[int, Tuple[int, Box]] = {}  # number here, and cells, of each node
+        self._parameters: Dict[int, int] = {}
+        self.inputs: Dict[int, Box] = {}
+
+    def text(self, heads: Sequence[int]) -> str:
+        """The graph as MXNet's JSON."""
+        variables = [i for i, node in enumerate(self._written) if node["op"] == "null"]
+        graph = {"nodes": self._written, "arg_nodes": variables, "heads": [[i, 0, 0] for i in heads]}
+        return json.dumps({**graph, "attrs": {"mxnet_version": ["int", 10901]}})
+
+    def add(self, i: int) -> None:
+        """Add the layer with number i."""
+        node = self._nodes[i]
+        op, before = node["op"], image_inputs(node)
+        for j in before:
+            if j not in self._members and j not in self.inputs:
+                self.inputs[j] = (self._need[0][j], self._need[1][j])
+                self._layers[j] = (self._write("null", self._nodes[j]["name"]), self.inputs[j])
+        need = (self._need[0][i], self._need[1][i])
+        if op == "Crop":  # the same cells, counted from another one
+            at, have = self._layers[before[0]]
+            offsets = [setting(node, "offset", axis, 0) for axis in (0, 1)]
+            box = tuple((first - by, last - by) for (first, last), by in zip(have, offsets))
+            self._layers[i] = (at, box)
+        elif op in JOIN:
+            self._layers[i] = (self._write(node, node["name"], [self.cut(j, need) for j in before]), need)
+        elif op in _SAME:
+            at, have = self._layers[before[0]]
+            self._layers[i] = (self._write(node, node["name"], [at]), have)
+        else:
+            own = {
+                "Convolution": self._convolution,
+                "Pooling": self._pooling,
+                "Deconvolution": self._upsampling,
+            }
+            at, have, settings = own[op](node, before[0], need)
+            self._layers[i] = (self._write(node, node["name"], [at], settings), have)
+
+    def cut(self, i: int, want: Box) -> int:
+        """Number of a layer's entry with the cells of `want`, and no others."""
+        at, have = self._layers[i]
+        if have == want:
+            return at
+        begin = [want[axis][0] - have[axis][0] for axis in (0, 1)]
+        end = [want[axis][1] - have[axis][0] + 1 for axis in (0, 1)]
+        attrs = {"begin": f"(None, None, {begin[0]}, {begin[1]})", "end": f"(None, None, {end[0]}, {end[1]})"}
+        return self._write(
+            {"op": "slice", "attrs": attrs}, f"{self._nodes[i]['name']}_cut{len(self._written)}", [at]
+        )
+
+    def _convolution(self, node: Node, j: int, need: Box) -> Tuple[int, Box, Dict[str, int]]:
+        """Padded on both sides or on none: cells next to a pad that the whole has not are not needed."""
+        windows = [window(node, axis) for axis in (0, 1)]
+        spans = [_taken(node, need[axis], self._sizes[axis][j], axis) for axis in (0, 1)]
+        at, have = self._layers[j]
+        if j in self.inputs or any(stride > 1 for _, stride, _ in windows):
+            have = tuple((max(span[0], own[0]), min(span[1], own[1])) for span, own in zip(spans, have))
+            at = self.cut(j, have)
+        pads, box = [], []
+        for axis, (kernel, stride, pad) in enumerate(windows):
+            (first, last), (start, end) = spans[axis], have[axis]
+            pads.append(pad if first < start or last > end else 0)
+            begin = (start - pads[axis] + pad) // stride
+            box.append((begin, begin + (end - start + 1 + 2 * pads[axis] - kernel) // stride))
+        return at, (box[0], box[1]), {"pad": pads}
+
+    def _pooling(self, node: Node, j: int, need: Box) -> Tuple[int, Box, Dict[str, int]]:
+        spans = [_taken(node, need[axis], self._sizes[axis][j], axis) for axis in (0, 1)]
+        box = tuple((first, min(last, self._sizes[axis][j] - 1)) for axis, (first, last) in enumerate(spans))
+        have = tuple((box[axis][0] // window(node, axis)[1], need[axis][1]) for axis in (0, 1))
+        return self.cut(j, box), have, {}
+
+    def _upsampling(self, node: Node, j: int, need: Box) -> Tuple[int, Box, Dict[str, int]]:
+        """Without the whole one's pad, of which the cells have numbers below 0; `adj` as far as is needed."""
+        taken, adj, box = [], [], []
+        for axis in (0, 1):
+            kernel, stride, pad = window(node, axis)
+            size = self._sizes[axis][j]
+            first, last = _taken(node, need[axis], size, axis)
+            first, last = max(first, 0), min(last, size - 1)
+            end = stride * last - pad + kernel - 1
+            taken.append((first, last))
+            adj.append(max(0, need[axis][1] - end))
+            box.append((stride * first - pad, end + adj[axis]))
+        return self.cut(j, (taken[0], taken[1])), (box[0], box[1]), {"pad": (0, 0), "adj": adj}
+
+    def _write(
+        self,
+        like: Node | str,
+        name: str,
+        images: Sequence[int] = (),
+        settings: Dict[str, Sequence[int]] | None = None,
+    ) -> int:
+        """Write a node like another one, with other inputs and settings; its parameters come along."""
+        if isinstance(like, str):
+            like = {"op": like}
+        parameters = [entry[0] for entry in like.get("inputs", ())][len(images) :]
+        for k in parameters:
+            if k not in self._parameters:
+                self._parameters[k] = len(self._written)
+                self._written.append({"op": "null", "name": self._nodes[k]["name"], "inputs": []})
+        inputs = [[k, 0, 0] for k in (*images, *(self._parameters[k] for k in parameters))]
+        attrs = {**like.get("attrs", {})}
+        for key, values in (settings or {}).items():
+            attrs[key] = f"({values[0]}, {values[1]})"
+        self._written.append({"op": like["op"], "name": name, "attrs": attrs, "inputs": inputs})
+        return len(self._written) - 1

@@ -1,0 +1,292 @@
+"""Class maps of images of any size, in bounded memory: tiles whose results equal the whole image's.
+
+A net is computed in stages. The first is all that does not come after the last pooling: its results are small,
+an eighth of the image's size or less. The second goes on to the scores, the last upsamples them. The results of
+a stage are kept whole and computed in tiles, each from just the cells of the stage before that it is made of
+(`parts.py`): so what tiles have in common, and compute twice, is the reach of one stage, not of the net.
+All of it is read off the graph.
+"""
+
+from __future__ import annotations
+
+import json
+from itertools import product
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Sequence, Set, Tuple
+
+import numpy as np
+
+from .compat import mxnet as mx
+from .errors import FCNXSError
+from .net import Net
+from .parts import Box, Part, check_windows, part_of
+from .peak import peak_bytes
+from .symbols.graph import walk
+from .symbols.layer_sizes import layer_sizes
+from .symbols.nodes import Node, image_inputs, image_of
+from .symbols.reach import Span
+
+Read = Callable[[Box], np.ndarray]  # rows and columns of an image, (1, 3, h, w); zeros outside of it
+# Of the limit, what parts may need by the estimate: executors of several parts do not share all of their memory
+# (1.13 times the estimate at 8192x8192 within 2 GB), and the class map and the pictures of it are there too.
+SHARE = 0.8
+UPSAMPLING = {"Deconvolution", "UpSampling"}
+
+
+class Stage(NamedTuple):
+    """Nodes that are computed together, and those of them that the stages after it need, the coarsest first."""
+
+    members: Set[int]
+    outputs: List[int]
+
+
+class Tiles(NamedTuple):
+    """How a stage's results are cut: for each row of tiles, and each column, the span of every output."""
+
+    rows: List[Dict[int, Span]]
+    columns: List[Dict[int, Span]]
+
+
+class Tiling:
+    """A net, cut for one size of image and a limit of memory.
+
+    Args:
+        net: graph and parameters, ending in class scores, as `scores_symbol` makes it.
+        size: rows and columns of the image.
+        limit: bytes to work in, beyond the parameters and the image.
+        ctx: device of the parameters.
+
+    Raises:
+        FCNXSError: the net has a layer that cannot be cut, or the limit is too small for the smallest tiles.
+    """
+
+    def __init__(self, net: Net, size: Tuple[int, int], limit: float, ctx: mx.Context | None = None) -> None:
+        self.net, self.size, self.ctx = net, size, ctx or mx.cpu()
+        graph = json.loads(net.symbol.tojson())
+        self._nodes: List[Node] = graph["nodes"]
+        self._image = image_of(self._nodes)
+        self._sizes = [[_number(each, n) for each in layer_sizes(self._nodes, a)] for a, n in enumerate(size)]
+        self._strides = [[None if fp is None else fp[0] for fp in walk(net.symbol, a).maps] for a in (0, 1)]
+        self._dtype = np.dtype(next(iter(net.arg_params.values())).dtype)
+        self._channels = _channels(net.symbol, self._nodes, size)
+        self.stages = _stages(self._nodes, graph["heads"][0][0])
+        for stage in self.stages:
+            for rows_or_columns in self._sizes:
+                check_windows(self._nodes, stage.members, rows_or_columns)
+        kept = sum(self._bytes(i) for stage in self.stages[:-1] for i in stage.outputs)
+        self.tiles = [self._tiles(stage, SHARE * (limit - kept), limit) for stage in self.stages]
+
+    def class_maps(self, read: Read) -> Iterator[Tuple[int, np.ndarray]]:
+        """First row, and class map, uint8 (h, W), of one band of the image after the other, from the top."""
+        for row, scores in self.bands(read, classes=True):
+            yield row, scores[0].astype(np.uint8)
+
+    def bands(self, read: Read, classes: bool = False) -> Iterator[Tuple[int, np.ndarray]]:
+        """First row, and scores (C, h, W), of one band of the image after the other, from the top.
+
+        Args:
+            read: gives windows of the image, minus the mean.
+            classes: the class of the largest score, (1, h, W), instead of the scores.
+        """
+        kept: Dict[int, np.ndarray] = {}
+        for stage, tiles in zip(self.stages[:-1], self.tiles):
+            for i in stage.outputs:
+                kept[i] = np.empty((self._channels[i], *self._shape(i)), self._dtype)
+            for spans, results in self._run(stage, tiles, read, kept):
+                for i, result in results.items():
+                    rows, columns = spans[i]
+                    kept[i][:, rows[0] : rows[1] + 1, columns[0] : columns[1] + 1] = result
+        head, band = self.stages[-1].outputs[0], []
+        for spans, results in self._run(self.stages[-1], self.tiles[-1], read, kept, classes):
+            band.append(results[head])
+            if spans[head][1][1] == self.size[1] - 1:
+                yield spans[head][0][0], np.concatenate(band, axis=2)
+                band = []
+
+    def _run(
+        self, stage: Stage, tiles: Tiles, read: Read, kept: Dict[int, np.ndarray], classes: bool = False
+    ) -> Iterator[Tuple[Dict[int, Box], Dict[int, np.ndarray]]]:
+        """Cells of every output of one tile after the other, and the results."""
+        executors = _TileExecutors(self.net, self.ctx, self._dtype, classes)
+        plan = [self._part(stage, rows, columns) for rows, columns in product(tiles.rows, tiles.columns)]
+        different = {(part.text, *self._input_shapes(part).values()): part for part in plan}
+        executors.begin(max(different.values(), key=self._peak), self._input_shapes)
+        for part in plan:
+            inputs = {}
+            for i, box in part.inputs.items():
+                inputs[self._nodes[i]["name"]] = read(box) if i == self._image else _window(kept[i], box)
+            results = executors.run(part, inputs)
+            yield part.outputs, dict(zip(part.outputs, results))
+
+    def _part(self, stage: Stage, rows: Dict[int, Span], columns: Dict[int, Span]) -> Part:
+        wanted = {i: (rows[i], columns[i]) for i in stage.outputs}
+        return part_of(self._nodes, stage.members, self._sizes, wanted)
+
+    def _shape(self, i: int) -> Tuple[int, int]:
+        return (self._sizes[0][i], self._sizes[1][i])
+
+    def _bytes(self, i: int) -> int:
+        return self._channels[i] * self._sizes[0][i] * self._sizes[1][i] * self._dtype.itemsize
+
+    def _input_shapes(self, part: Part) -> Dict[str, Tuple[int, ...]]:
+        return {
+            self._nodes[i]["name"]: (1, self._channels[i], *(last - first + 1 for first, last in box))
+            for i, box in part.inputs.items()
+        }
+
+    def _peak(self, part: Part) -> int:
+        return peak_bytes(part.symbol, self._input_shapes(part), self._dtype.itemsize)
+
+    def _tiles(self, stage: Stage, room: float, limit: float) -> Tiles:
+        """The largest tiles, square where the image is larger, whose parts need `room` bytes at most."""
+        units = [self._unit(stage, axis) for axis in (0, 1)]
+        counts = [-(-self._shape(stage.outputs[0])[axis] // units[axis]) for axis in (0, 1)]
+        best, low, high = None, 1, max(counts)
+        while low <= high:  # sides, in units
+            side = (low + high) // 2
+            tiles = Tiles(*(self._spans(stage, axis, min(side, counts[axis]) * units[axis]) for axis in (0, 1)))
+            if self._most(stage, tiles) <= room:
+                best, low = tiles, side + 1
+            else:
+                high = side - 1
+        if best is None:
+            tiles = Tiles(*(self._spans(stage, axis, units[axis]) for axis in (0, 1)))
+            least = (self._most(stage, tiles) - room) / SHARE / 1e9 + limit / 1e9
+            raise FCNXSError(
+                f"{self.size[1]}x{self.size[0]} pixels need {least:.3f} GB to work in, in the smallest tiles; "
+                f"the limit is {limit / 1e9:.3f} GB"
+            )
+        return best
+
+    def _unit(self, stage: Stage, axis: int) -> int:
+        """Cells of the coarsest output that tiles go on by, so that all inner ones have the same graph."""
+        taken = {j for i in stage.members for j in image_inputs(self._nodes[i])} - stage.members
+        strides = [self._strides[axis][i] for i in (*stage.outputs, *taken)]
+        unit = max(strides) / self._strides[axis][stage.outputs[0]]
+        ratios = [self._strides[axis][stage.outputs[0]] / self._strides[axis][i] for i in stage.outputs]
+        if any(ratio.denominator > 1 for ratio in (unit, *ratios)):
+            raise FCNXSError("the strides of the net's layers do not divide each other; it cannot be tiled")
+        return int(unit)
+
+    def _spans(self, stage: Stage, axis: int, side: int) -> List[Dict[int, Span]]:
+        """Spans of every output for each tile along an axis, of at most `side` cells of the coarsest."""
+        coarsest, size = stage.outputs[0], self._shape(stage.outputs[0])[axis]
+        count, unit = -(-size // side), self._unit(stage, axis)
+        side = -(-size // (count * unit)) * unit  # of equal tiles, but for the last
+        spans = []
+        for first in range(0, size, side):
+            spans.append({})
+            for i in stage.outputs:
+                ratio = int(self._strides[axis][coarsest] / self._strides[axis][i])
+                end = (first + side) * ratio if first + side < size else self._shape(i)[axis]
+                spans[-1][i] = (first * ratio, min(end, self._shape(i)[axis]) - 1)
+        return spans
+
+    def _most(self, stage: Stage, tiles: Tiles) -> int:
+        """Bytes that the most demanding tile works in: one at an end, or one in the middle."""
+        ends = [{0: each[0], 1: each[len(each) // 2], 2: each[-1]}.values() for each in tiles]
+        return max(self._peak(self._part(stage, rows, columns)) for rows, columns in product(*ends))
+
+
+class _TileExecutors:
+    """Executors of the parts of a stage; all work in the memory of the first."""
+
+    def __init__(self, net: Net, ctx: mx.Context, dtype: np.dtype, classes: bool) -> None:
+        self._net, self._ctx, self._dtype, self._classes = net, ctx, dtype, classes
+        self._kept: Dict[str, mx.executor.Executor] = {}
+        self._donor: mx.executor.Executor | None = None
+
+    def begin(self, part: Part, shapes: Callable[[Part], Dict[str, Tuple[int, ...]]]) -> None:
+        """Bind the most demanding part, whose memory the others will use."""
+        self._donor = self._bind(part, shapes(part))
+
+    def run(self, part: Part, inputs: Dict[str, np.ndarray]) -> List[np.ndarray]:
+        """Results (C, h, w) of a part."""
+        key = part.text + str([array.shape for array in inputs.values()])
+        if key not in self._kept:
+            self._kept[key] = self._bind(part, {name: array.shape for name, array in inputs.items()})
+        executor = self._kept[key]
+        for name, array in inputs.items():
+            executor.arg_dict[name][:] = array
+        return [output.asnumpy()[0] for output in executor.forward(is_train=False)]
+
+    def _bind(self, part: Part, shapes: Dict[str, Tuple[int, ...]]) -> mx.executor.Executor:
+        symbol = part.symbol
+        if self._classes:
+            symbol = mx.sym.argmax(symbol, axis=1, keepdims=True)
+        args = {
+            name: mx.nd.empty(shapes[name], self._ctx, self._dtype)
+            if name in shapes
+            else self._net.arg_params[name]
+            for name in symbol.list_arguments()
+        }
+        auxs = {name: self._net.aux_params[name] for name in symbol.list_auxiliary_states()}
+        # As in executors.py: a gradient, never computed, keeps MXNet from copying the weights.
+        own = [name for name in symbol.list_arguments() if name not in shapes]
+        grads = {name: mx.nd.zeros_like(args[name]) for name in own[-1:]}
+        request = {name: "write" if name in grads else "null" for name in symbol.list_arguments()}
+        return symbol.bind(self._ctx, args, grads, request, auxs, shared_exec=self._donor)
+
+
+def _stages(nodes: List[Node], head: int) -> List[Stage]:
+    """A net in stages: up to the last pooling, up to the first upsampling, and the rest."""
+    needed = {head}
+    for i in range(head, -1, -1):
+        if i in needed:
+            needed.update(image_inputs(nodes[i]) if nodes[i]["op"] != "null" else ())
+    layers = [i for i in sorted(needed) if nodes[i]["op"] != "null"]
+    poolings = [i for i in layers if nodes[i]["op"] == "Pooling"]
+    number: Dict[int, int] = {}
+    for i in layers:
+        inputs = [entry[0] for entry in nodes[i]["inputs"]]  # with those that only give a size
+        number[i] = max((number.get(j, 0) for j in inputs), default=0)
+        if poolings[-1:] and poolings[-1] in inputs:
+            number[i] = max(number[i], 1)
+        if nodes[i]["op"] in UPSAMPLING:
+            number[i] = 2
+    stages = []
+    for k in sorted({*number.values()}):
+        members = {i for i in layers if number[i] == k}
+        later = {j for i in layers if number[i] > k for j in image_inputs(nodes[i])}
+        stages.append((members, sorted(members & (later | {head}))))
+    return [Stage(members, outputs) for members, outputs in stages if outputs]
+
+
+def _channels(symbol: mx.sym.Symbol, nodes: List[Node], size: Tuple[int, int]) -> List[int | None]:
+    internals = symbol.get_internals()
+    _, shapes, _ = internals.infer_shape(data=(1, 3, *size))
+    by_name = dict(zip(internals.list_outputs(), shapes))
+    names = [node["name"] if node["op"] == "null" else f"{node['name']}_output" for node in nodes]
+    return [by_name[name][1] if len(by_name.get(name, ())) == 4 else None for name in names]
+
+
+def _number(size: Any, height: int) -> int | None:  # noqa: ANN401
+    return None if size is None else size.value(height)
+
+
+def _window(array: np.ndarray, box: Box) -> np.ndarray:
+    """Cells of an array (C, H, W) as (1, C, h, w), with zeros outside of it."""
+    there = [slice(max(first, 0), last + 1) for first, last in box]
+    pads = [(max(-first, 0), max(last + 1 - size, 0)) for (first, last), size in zip(box, array.shape[1:])]
+    cut = array[:, there[0], there[1]]
+    return np.pad(cut, ((0, 0), *pads))[np.newaxis] if any(map(any, pads)) else cut[np.newaxis]
+
+
+def reader(image: np.ndarray, mean: Sequence[float]) -> Read:
+    """Windows of an image, RGB uint8 (H, W, 3), minus the mean."""
+    mean = np.asarray(mean, np.float32)
+
+    def read(box: Box) -> np.ndarray:
+        there = [slice(max(first, 0), last + 1) for first, last in box]
+        starts = [max(-first, 0) for first, _ in box]
+        cut = image[there[0], there[1]]
+        data = np.zeros((1, 3, *(last - first + 1 for first, last in box)), np.float32)
+        inside = data[0, :, starts[0] : starts[0] + cut.shape[0], starts[1] : starts[1] + cut.shape[1]]
+        np.subtract(cut.transpose(2, 0, 1), mean[:, np.newaxis, np.newaxis], out=inside)
+        return data
+
+    return read
+
+
+def windows(data: np.ndarray) -> Read:
+    """Windows of an image (1, 3, H, W) that is minus the mean already."""
+    return lambda box: _window(data[0], box)
