@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -73,11 +74,21 @@ class Checkpoint:
     meta_found: bool = True
 
 
-def load(prefix: str | os.PathLike[str], epoch: int, ctx: mx.Context | None = None) -> Checkpoint:
+def load(
+    prefix: str | os.PathLike[str],
+    epoch: int,
+    ctx: mx.Context | None = None,
+    mapped: bool = False,
+    digest: Future | None = None,
+) -> Checkpoint:
     """Read a checkpoint. Without a meta file it is one of the original's, with the original's mean.
 
     Inputs that the original's solver saved among the parameters are left out, and symbols of its oldest
     versions are completed (`symbols/legacy.py`).
+
+    Args:
+        mapped: parameters that are not copied from the file before they are used (`load_params`).
+        digest: SHA-256 of the file of parameters, where it is computed already.
 
     Raises:
         FCNXSError: a file is missing, cannot be read, or is not what was written, by its checksum.
@@ -93,13 +104,15 @@ def load(prefix: str | os.PathLike[str], epoch: int, ctx: mx.Context | None = No
     _check_json(symbol_file)  # which says more than a checksum; MXNet is given nothing that is damaged
     check_whole(params_file)
     for file in (symbol_file, params_file):
-        if meta and file.name in meta.checksums and sha256_of(file) not in meta.checksums[file.name]:
-            raise FCNXSError(
-                f"{file}: damaged, or changed since it was written: {meta_file} has another checksum of it "
-                "(if it was changed on purpose, remove that)"
-            )
+        if meta and file.name in meta.checksums:
+            own = digest.result() if digest is not None and file == params_file else sha256_of(file)
+            if own not in meta.checksums[file.name]:
+                raise FCNXSError(
+                    f"{file}: damaged, or changed since it was written: {meta_file} has another checksum of it "
+                    "(if it was changed on purpose, remove that)"
+                )
     symbol = completed(load_symbol(symbol_file))
-    arg_params, aux_params = load_arrays(params_file, ctx)
+    arg_params, aux_params = load_arrays(params_file, ctx, mapped)
     return Checkpoint(symbol, arg_params, aux_params, meta or Meta(), params_file, meta is not None)
 
 
@@ -224,14 +237,14 @@ def source_of(file: str | os.PathLike[str]) -> Dict[str, str]:
     return {"file": Path(file).name, "sha256": sha256_of(file)}
 
 
-def load_arrays(file: Path, ctx: mx.Context | None = None) -> Tuple[Params, Params]:
-    """Parameters and auxiliary states of a file of parameters.
+def load_arrays(file: Path, ctx: mx.Context | None = None, mapped: bool = False) -> Tuple[Params, Params]:
+    """Parameters and auxiliary states of a file of parameters; `mapped` as for `load_params`.
 
     Raises:
         FCNXSError: it cannot be read, or names something else.
     """
     params = {"arg": {}, "aux": {}}
-    for key, array in load_params(file).items():
+    for key, array in load_params(file, mapped).items():
         kind, _, name = key.partition(":")
         if kind not in params or not name:
             raise FCNXSError(

@@ -85,21 +85,28 @@ def __getattr__(name: str) -> ModuleType:
         return _import_gluoncv()
     if name != "mxnet":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    finder = _Without("sklearn")  # of which it needs nothing: a base class, which takes half a second to import
+    sys.meta_path.insert(0, finder)
     try:
         import mxnet
     except ModuleNotFoundError as error:
         if error.name != "mxnet":
             raise
         raise ModuleNotFoundError(INSTALL_HINT, name="mxnet") from None
+    finally:
+        sys.meta_path.remove(finder)
     return mxnet
 
 
-class _WithoutPyTorch(importlib.abc.MetaPathFinder):
-    """Finder that makes `import torch` fail."""
+class _Without(importlib.abc.MetaPathFinder):
+    """Finder that makes the import of a module fail."""
+
+    def __init__(self, hidden: str) -> None:
+        self._hidden = hidden
 
     def find_spec(self, name: str, *_: object) -> None:
-        if name == "torch":
-            raise ModuleNotFoundError("hidden from GluonCV", name="torch")
+        if name == self._hidden:
+            raise ModuleNotFoundError(f"{name} is hidden by fcnxs", name=name)
 
 
 def _import_gluoncv() -> ModuleType:
@@ -113,7 +120,7 @@ def _import_gluoncv() -> ModuleType:
     truncated, torch, finder = (
         ImageFile.LOAD_TRUNCATED_IMAGES,
         sys.modules.pop("torch", None),
-        _WithoutPyTorch(),
+        _Without("torch"),
     )
     sys.meta_path.insert(0, finder)
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import tempfile
@@ -12,8 +11,11 @@ from typing import Any, Dict, Iterator, List
 
 from .compat import mxnet as mx
 from .data import reason
+from .digest import sha256_of
 from .errors import FCNXSError
 from .mxnet_params import check_whole
+
+__all__ = ["BESIDE", "last_line", "sha256_of", "write_arrays", "write_json", "written_whole"]
 
 BESIDE = ".fcnxs-"  # how folders of files that are being written are called
 
@@ -69,15 +71,6 @@ def write_arrays(file: Path, arrays: Dict[str, mx.nd.NDArray]) -> None:
 def write_json(file: Path, content: Any) -> None:  # noqa: ANN401  (whatever JSON takes)
     """Write indented JSON; NaN is refused."""
     file.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
-
-
-def sha256_of(file: str | os.PathLike[str]) -> str:
-    """SHA-256 of a file's content, in hexadecimal digits."""
-    digest = hashlib.sha256()
-    with open(file, "rb") as stream:
-        for block in iter(lambda: stream.read(1 << 20), b""):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def last_line(error: Exception) -> str:

@@ -10,7 +10,9 @@ import os
 import struct
 from math import prod
 from pathlib import Path
-from typing import BinaryIO, Dict
+from typing import BinaryIO, Dict, List, NamedTuple, Tuple
+
+import numpy as np
 
 from .compat import mxnet as mx
 from .errors import FCNXSError
@@ -18,17 +20,26 @@ from .errors import FCNXSError
 LIST_MAGIC, V1, V2, V3 = 0x112, 0xF993FAC8, 0xF993FAC9, 0xF993FACA
 # Bytes of a value, by MXNet's number of its type: float32, 64, 16, uint8, int32, 8, 64, bool, bfloat16.
 SIZES = {0: 4, 1: 8, 2: 2, 3: 1, 4: 4, 5: 1, 6: 8, 7: 1, 12: 2}
+NUMPY = {0: "float32", 1: "float64"}  # of those that are mapped
 MOST_DIMENSIONS = 32
 NOT_PARAMS = "not a file of MXNet parameters, or damaged"
 
 
-def load_params(file: str | Path) -> Dict[str, mx.nd.NDArray]:
+def load_params(file: str | Path, mapped: bool = False) -> Dict[str, mx.nd.NDArray]:
     """Arrays by name.
+
+    Args:
+        mapped: arrays on the CPU that are the file's own pages, read when they are used, and not copied. They
+            can be written, which does not change the file; but the file must not be cut off meanwhile. (A file
+            that is replaced stays as it was for who has it mapped.)
 
     Raises:
         FCNXSError: it is not a file of named arrays of MXNet, or damaged.
     """
-    check_whole(file)
+    arrays, names = _entries(file)
+    if mapped and len(arrays) == len(names) and all(array.kind in NUMPY for array in arrays):
+        content = np.memmap(file, np.uint8, "c")
+        return {name: _view(content, array) for name, array in zip(names, arrays)}
     try:
         return dict(mx.nd.load(str(file)).items())
     except (mx.MXNetError, AttributeError, OSError, UnicodeDecodeError) as error:
@@ -43,19 +54,39 @@ def check_whole(file: str | Path) -> None:
     Raises:
         FCNXSError: it is not a file of MXNet's arrays, or cut off.
     """
+    _entries(file)
+
+
+def _entries(file: str | Path) -> Tuple[List[_Array], List[str]]:
     try:
         with open(file, "rb") as stream:
-            _walk(stream, os.fstat(stream.fileno()).st_size)
+            return _walk(stream, os.fstat(stream.fileno()).st_size)
     except (_DamagedError, OSError) as error:
         raise FCNXSError(f"{file}: {NOT_PARAMS}: {error}") from None
+
+
+def _view(content: np.ndarray, array: _Array) -> mx.nd.NDArray:
+    """An array of a mapped file."""
+    kind = np.dtype(NUMPY[array.kind])
+    part = content[array.offset : array.offset + prod(array.shape) * kind.itemsize]
+    return mx.nd.from_numpy(part.view(kind).reshape(array.shape))
+
+
+class _Array(NamedTuple):
+    """Where an array lies in a file: MXNet's number of its type, its shape, its first byte."""
+
+    kind: int
+    shape: List[int]
+    offset: int
 
 
 class _DamagedError(Exception):
     """What a file declares is not so."""
 
 
-def _walk(stream: BinaryIO, size: int) -> None:
+def _walk(stream: BinaryIO, size: int) -> Tuple[List[_Array], List[str]]:
     """Go over the headers of all arrays and names; each must fit in what is left of the file."""
+    arrays, names = [], []
 
     def number(kind: str) -> int:
         content = stream.read(struct.calcsize(kind))
@@ -83,6 +114,11 @@ def _walk(stream: BinaryIO, size: int) -> None:
         kind = number("i")
         if kind not in SIZES or min(shape) < 0:
             raise _DamagedError("an array is of an unknown type or shape")
+        arrays.append(_Array(kind, shape, stream.tell()))
         skip(prod(shape) * SIZES[kind])
     for _ in range(number("Q")):
-        skip(number("Q"))
+        length, start = number("Q"), stream.tell()
+        skip(length)
+        stream.seek(start)
+        names.append(stream.read(length).decode(errors="replace"))
+    return arrays, names
