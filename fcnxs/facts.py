@@ -189,6 +189,11 @@ def _memory(root: Path = Path("/")) -> Tuple[int, int]:
     return total, available
 
 
+def available_memory() -> int:
+    """Bytes of memory that are available to this process."""
+    return _memory()[1]
+
+
 def _quota(root: Path = Path("/")) -> float | None:
     """Processors' worth of time that the control group may use."""
     quotas = []

@@ -40,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the scores there as well")
     parser.add_argument("--dump", type=Path, metavar="DIR", help="write each class map there, as a palette PNG")
+    parser.add_argument("--no-trim", action="store_true", help="compute the whole canvas; slower")
     options.add_gpus(parser)
 
 
@@ -59,8 +60,8 @@ def run(args: argparse.Namespace) -> int:
     from ..predict import Segmenter
 
     ctx = options.device(args.gpus)
-    source = checkpoint.load(args.prefix, args.epoch)
-    segmenter = Segmenter(source, ctx)
+    source = checkpoint.load(args.prefix, args.epoch, mapped=True)
+    segmenter = Segmenter(source, ctx, not args.no_trim)
     classes = _classes(args, samples, source, segmenter.numclass)
     options.tell_mean(args.prefix, source)
     palette = source.meta.palette or samples.palette or voc_palette(segmenter.numclass)

@@ -1,0 +1,102 @@
+"""Forward passes of one net with fixed weights, at many sizes."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Tuple
+
+from .compat import mxnet as mx
+from .executors import check_size
+from .net import Net
+from .symbols.trimmed import Trimmer
+from .trim import trim
+
+Shape = Tuple[int, ...]
+
+SIZES = 16  # that are kept; beyond, the least recently used is dropped
+# An executor that MXNet's oneDNN subgraph pass has fused gives the same bits with 3% less work (FCN-8s, full
+# width, 500x375, trimmed or not: seconds of two processors). But it orders all weights anew in its first pass,
+# which costs what twenty passes save, and keeps them, 0.56 GB. So a size has to come often.
+OFTEN, FUSED = 20, 2
+
+
+@dataclass
+class _Size:
+    """What is kept of a size: its net, an executor of it, how often it was asked for."""
+
+    net: Net
+    executor: mx.executor.Executor | None = None
+    asked: int = 0
+    fused: bool = False
+
+
+class Passes:
+    """Executors of a net by input size. The weights must not change: what is made of them is kept.
+
+    All work in the arrays of one donor, bound at the largest height and width seen so far and never run.
+
+    Args:
+        net: parameters on `ctx`, nobody else's.
+        trimmed: compute only what depends on the image (`trim.py`).
+    """
+
+    def __init__(self, net: Net, ctx: mx.Context, trimmed: bool = True) -> None:
+        self.net, self.ctx = net, ctx
+        self._trimmer = Trimmer(net.symbol) if trimmed else None
+        self._kept: OrderedDict[Shape, _Size] = OrderedDict()
+        self._donor: mx.executor.Executor | None = None
+        self._room: Shape = ()
+
+    def scores(self, data: mx.nd.NDArray, where: object = "an image") -> mx.nd.NDArray:
+        """Scores (N, C, H, W) of images (N, 3, H, W), valid until the next pass; `where` names the image.
+
+        Raises:
+            FCNXSError: the image is too small for the net.
+        """
+        shape = data.shape
+        if shape not in self._kept:
+            check_size(self.net.symbol, "data", shape, where)
+            self._kept[shape] = _Size(
+                self.net if self._trimmer is None else trim(self.net, shape, self._trimmer)
+            )
+            if len(self._kept) > SIZES:
+                self._kept.popitem(last=False)
+        self._kept.move_to_end(shape)
+        size = self._kept[shape]
+        self._make_room(shape)
+        size.asked += 1
+        # Those that come often first are fused: they may well come most often.
+        fuse = (
+            size.asked >= OFTEN and not size.fused and sum(each.fused for each in self._kept.values()) < FUSED
+        )
+        if size.executor is None or fuse:
+            size.executor, size.fused = self._bind(size.net, shape, fuse), fuse
+        return size.executor.forward(is_train=False, data=data)[0]
+
+    def has(self, shape: Shape) -> bool:
+        """Whether images of a shape (N, 3, H, W) were computed before, and there is an executor for them."""
+        return shape in self._kept
+
+    def release(self) -> None:
+        """Give back all memory but that of the weights."""
+        self._kept.clear()
+        self._donor, self._room = None, ()
+
+    def _make_room(self, shape: Shape) -> None:
+        room = tuple(map(max, self._room, shape)) if self._room else shape
+        if room != self._room:
+            for size in self._kept.values():  # frees the smaller arrays before the larger ones come
+                size.executor, size.fused = None, False
+            self._donor = None
+            self._donor, self._room = self._bind(self.net, room), room
+
+    def _bind(self, net: Net, shape: Shape, fused: bool = False) -> mx.executor.Executor:
+        names = net.symbol.list_arguments()
+        args = {**net.arg_params, "data": mx.nd.empty(shape, self.ctx)}
+        # As in executors.py: a gradient of the parameter next to the output, never computed, prevents fusing.
+        last = [name for name in names if name in self.net.arg_params][-1]
+        grads = {} if fused else {last: mx.nd.zeros_like(args[last])}
+        request = {name: "write" if name in grads else "null" for name in names}
+        args = {name: args[name] for name in names}
+        return net.symbol.bind(self.ctx, args, grads, request, net.aux_params, shared_exec=self._donor)
