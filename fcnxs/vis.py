@@ -21,21 +21,24 @@ def voc_palette(colours: int = 256) -> List[List[int]]:
     return sum(((numbers >> (3 * i + channels)) & 1) << (7 - i) for i in range(3)).tolist()
 
 
+def full_palette(palette: Palette) -> List[List[int]]:
+    """256 colours: those of VOC follow the given ones."""
+    return [*map(list, palette), *voc_palette()[len(palette) :]]
+
+
 def save_mask(path: str | os.PathLike[str], mask: np.ndarray, palette: Palette) -> None:
     """Write a class map, uint8 (H, W), as a palette PNG whose indices are the classes.
 
     Colours that `palette` does not have, such as that of 255, are those of VOC.
     """
-    colours = [*map(list, palette), *voc_palette()[len(palette) :]]
     image = Image.fromarray(mask.astype(np.uint8))
-    image.putpalette(bytes(np.asarray(colours, np.uint8)))  # makes it a palette image
+    image.putpalette(bytes(np.asarray(full_palette(palette), np.uint8)))  # makes it a palette image
     image.save(path, format="PNG")
 
 
 def colour(mask: np.ndarray, palette: Palette) -> np.ndarray:
     """Class map (H, W) in the colours of its classes, RGB uint8 (H, W, 3)."""
-    colours = [*map(list, palette), *voc_palette()[len(palette) :]]
-    return np.asarray(colours, np.uint8)[mask]
+    return np.asarray(full_palette(palette), np.uint8)[mask]
 
 
 def overlay(image: np.ndarray, mask: np.ndarray, palette: Palette, alpha: float = 0.5) -> np.ndarray:

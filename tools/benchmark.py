@@ -12,6 +12,8 @@ loader: training on pictures in files; how long its steps wait for them, whole a
 sizes: epochs over 50 images, each of its own size, the largest of --size; memory after each epoch, against that
     of the largest size alone.
 evaluate: evaluation of 100 images, as `finetune` and as `evaluate` do it, against as many bare forward passes.
+tiling: class maps of squares of --sides pixels, within 2 GB: seconds, and memory beyond weights and image.
+segment: rate of `segment` on a folder against the bare net's (at least 95%), and its start-up.
 convert: makes a caffemodel of Oxford's size (138 million random weights, 553 MB) in a temporary
     folder, and converts it. Seconds, and the peak of resident memory.
 pooling: scores of FCN-8s with pooling that rounds down and up. Medians, and their ratio.
@@ -29,6 +31,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import re
+from typing import List
 
 from ..errors import FCNXSError
 from . import options
@@ -42,6 +45,8 @@ PARTS = {
     "sizes": ("benchmark_sizes", "sizes"),
     "evaluate": ("benchmark_inference", "evaluate"),
     "pooling": ("benchmark_inference", "pooling"),
+    "tiling": ("benchmark_tiling", "tiling"),
+    "segment": ("benchmark_segment", "segment"),
     "convert": ("benchmark_convert", "convert"),
     "parity": ("parity", "run"),
 }
@@ -61,8 +66,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=int, default=5, help="timed steps of each kind (default: 5)")
     parser.add_argument("--images", type=int, metavar="N", help="of sizes (default: 50), of evaluate (100)")
     parser.add_argument("--epochs", type=int, default=10, metavar="N", help="of sizes (default: 10)")
+    parser.add_argument(
+        "--sides", type=_sides, metavar="N,...", help="of tiling (default: 1024,2048,4096,8192)"
+    )
     parser.add_argument("--part", help=argparse.SUPPRESS)
     options.add_gpus(parser)
+
+
+def _sides(text: str) -> List[int]:
+    sides = [int(side) for side in text.split(",")]
+    if min(sides) < 64:
+        raise argparse.ArgumentTypeError("want 64 or more")
+    return sides
 
 
 def run(args: argparse.Namespace) -> int:

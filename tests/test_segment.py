@@ -1,0 +1,197 @@
+"""The command segment on folders and on images too large for the memory; the Segmenter's weights and memory."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import FC, WIDTH, photo, random_params
+from PIL import Image
+
+from fcnxs import FCNXSError, checkpoint, passes
+from fcnxs.predict import Segmenter
+from fcnxs.symbols import get_fcn8s_symbol
+from fcnxs.tools import segment
+from fcnxs.tools.main import main
+from fcnxs.vis import overlay, voc_palette
+
+
+@pytest.fixture(scope="module")
+def prefix(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("net")
+    symbol = get_fcn8s_symbol(21, width=WIDTH, fc=FC)
+    checkpoint.save(folder / "fcn8s", 0, symbol, random_params(symbol), {}, checkpoint.Meta())
+    return folder / "fcn8s"
+
+
+def command(prefix, output, *more):
+    return ["segment", "--prefix", str(prefix), "--epoch", "0", "--output", str(output), *map(str, more)]
+
+
+def save_photos(folder, sizes, end=".png"):
+    folder.mkdir(exist_ok=True)
+    for number, size in enumerate(sizes):
+        Image.fromarray(photo(*size, seed=number)).save(folder / f"{number:02}{end}")
+    return sorted(folder.iterdir())
+
+
+def test_folders_and_files_come_out_in_the_order_given(prefix, tmp_path, capsys):
+    folder = tmp_path / "images"
+    save_photos(folder, [(60, 70), (40, 50), (60, 70), (33, 90)])
+    (folder / "01.png").rename(folder / "01.PNG")
+    (folder / "02.png").write_bytes(b"no image")
+    (folder / "notes.txt").touch()
+    other = tmp_path / "z.jpg"
+    Image.fromarray(photo()).save(other)
+    (tmp_path / "empty").mkdir()
+    assert main(command(prefix, tmp_path / "masks", other, folder)) == 1
+    out, err = capsys.readouterr()
+    names = [Path(line.partition(":")[0]).name for line in out.splitlines()]
+    assert names == ["z.png", "00.png", "01.png", "03.png"]
+    assert f"{folder}/02.png: not an image" in err and "1 of 5 images failed" in err
+    assert len([*(tmp_path / "masks").iterdir()]) == 8
+    assert main(command(prefix, tmp_path / "masks", tmp_path / "empty")) == 2
+    assert "empty: no image (.jpg, .jpeg, .png) in this folder" in capsys.readouterr().err
+
+
+def test_a_limit_of_memory_changes_the_tiles_and_not_the_pictures(prefix, tmp_path, capsys, monkeypatch):
+    """What is written by bands has the same pixels as what Pillow writes at once."""
+    files = save_photos(tmp_path / "images", [(150, 190)], ".png")
+    assert main(command(prefix, tmp_path / "whole", *files)) == 0
+    assert main(command(prefix, tmp_path / "tiled", *files, "--memory-limit", "14MB", "--no-trim")) == 0
+    monkeypatch.setattr(segment, "LARGE", 100)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)  # of which Pillow makes an error from twice as many on
+    assert main(command(prefix, tmp_path / "large", *files)) == 0
+    assert Image.MAX_IMAGE_PIXELS == 1000
+    monkeypatch.undo()
+    lines = [line.partition(": ")[2] for line in capsys.readouterr().out.splitlines()]
+    assert len(lines) == 3 and len({*lines}) == 1
+    masks, overlays = [], []
+    for folder in ("whole", "tiled", "large"):
+        with (
+            Image.open(tmp_path / folder / "00.png") as mask,
+            Image.open(tmp_path / folder / "00_overlay.png") as over,
+        ):
+            assert mask.mode == "P" and mask.getpalette() == sum(voc_palette(), []) and over.mode == "RGB"
+            masks.append(np.asarray(mask))
+            overlays.append(np.asarray(over))
+    np.testing.assert_array_equal(overlays[0], overlay(photo(150, 190), masks[0], voc_palette()))
+    for mask, over in zip(masks[1:], overlays[1:]):
+        np.testing.assert_array_equal(mask, masks[0])
+        np.testing.assert_array_equal(over, overlays[0])
+
+
+@pytest.mark.parametrize("text", ["2", "GB", "0GB", "-1GB", "2 TB", "1e9"])
+def test_a_limit_that_is_no_size_is_refused(prefix, text, tmp_path, capsys):
+    assert main(command(prefix, tmp_path, "x.png", f"--memory-limit={text}")) == 2
+    assert f"--memory-limit {text}: want a size such as 2GB or 500MB" in capsys.readouterr().err
+
+
+def test_what_no_tile_and_no_memory_is_enough_for_is_named(prefix, tmp_path, capsys, monkeypatch):
+    files = save_photos(tmp_path / "images", [(60, 70), (50, 50)])
+    assert main(command(prefix, tmp_path / "masks", *files, "--memory-limit", "1MB")) == 1
+    err = capsys.readouterr().err
+    assert "00.png: 70x60 pixels need 0.0" in err and "the limit is 0.001 GB" in err and "2 of 2" in err
+    assert not (tmp_path / "masks").exists()
+    monkeypatch.setattr(segment, "LARGE", 3000)
+    monkeypatch.setattr("fcnxs.facts.available_memory", lambda: 30_000)
+    assert main(command(prefix, tmp_path / "masks", files[0])) == 1
+    assert "00.png: reading its 0 million pixels needs 0.0 GB" in capsys.readouterr().err
+
+
+def test_an_interruption_leaves_whole_pictures_alone(prefix, tmp_path):
+    files = save_photos(tmp_path / "images", [(200, 300)] * 40)
+    arguments = command(prefix, tmp_path / "masks", files[0].parent)
+    process = subprocess.Popen([sys.executable, "-m", "fcnxs", *arguments], stdout=subprocess.PIPE, text=True)
+    process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=120)
+    assert process.returncode == 130
+    written = sorted(os.listdir(tmp_path / "masks"))
+    assert 2 <= len(written) < 80 and len(written) % 2 == 0
+    for name in written:
+        with Image.open(tmp_path / "masks" / name) as image:
+            image.load()
+
+
+def test_the_answer_is_that_of_the_weights_at_construction(prefix, monkeypatch):
+    """However the checkpoint's arrays are changed, and whatever sizes have been seen, often or never."""
+    monkeypatch.setattr(passes, "OFTEN", 2)  # from which on MXNet may fuse
+    source = checkpoint.load(prefix, 0)
+    sizes = [(60, 70), (90, 40)]
+    expected = {size: Segmenter(source)(photo(*size)) for size in sizes}
+    segmenter = Segmenter(source)
+    np.testing.assert_array_equal(segmenter(photo(*sizes[0])), expected[sizes[0]])
+    for array in source.arg_params.values():
+        array[:] = -array
+    for size in sizes:
+        for _ in range(3):
+            np.testing.assert_array_equal(segmenter(photo(*size)), expected[size])
+    assert (Segmenter(source)(photo(*sizes[0])) != expected[sizes[0]]).any()
+    limited = Segmenter(source, memory_limit=12e6)
+    before = limited(photo(*sizes[0]))
+    for array in source.arg_params.values():
+        array[:] = 0
+    np.testing.assert_array_equal(limited(photo(*sizes[0])), before)
+
+
+def test_mapped_parameters_are_those_of_the_file_and_leave_it_as_it_is(prefix):
+    file = Path(f"{prefix}-0000.params")
+    content = file.read_bytes()
+    mapped, read = (checkpoint.load(prefix, 0, mapped=each).arg_params for each in (True, False))
+    assert list(mapped) == list(read)
+    for name, array in mapped.items():
+        np.testing.assert_array_equal(array.asnumpy(), read[name].asnumpy())
+        array[:] = 0
+    assert file.read_bytes() == content
+
+
+def test_executors_are_kept_for_few_sizes_and_dropped_for_tiles(prefix, monkeypatch):
+    monkeypatch.setattr(passes, "SIZES", 3)
+    monkeypatch.setattr(passes, "OFTEN", 2)
+    segmenter = Segmenter(checkpoint.load(prefix, 0), trimmed=False)
+    for side in (44, 43, 42, 41, 40):
+        segmenter(photo(side, 50))
+    assert [shape[2] for shape in segmenter._passes._kept] == [42, 41, 40]
+    for side in (40, 41, 42):
+        segmenter(photo(side, 50))
+    assert sum(size.fused for size in segmenter._passes._kept.values()) == passes.FUSED
+    segmenter.memory_limit = 14e6
+    segmenter(photo(120, 150))
+    assert not segmenter._passes._kept and segmenter._passes._donor is None
+    with pytest.raises(FCNXSError, match="an image: 20x20 pixels is too small"):
+        segmenter(photo(20, 20))
+
+
+def test_reading_and_writing_go_on_while_the_net_computes(prefix, tmp_path, monkeypatch):
+    """The second image is read before the first is computed; the first is not waited for when it is written."""
+    files, events = save_photos(tmp_path / "images", [(60, 70)] * 4), []
+    segmenter = Segmenter(checkpoint.load(prefix, 0))
+    read, write, compute = segment._read, segment._write, segmenter.class_map
+
+    def noted(name, function):
+        def call(*arguments):
+            result = function(*arguments)
+            events.append(name)
+            return result
+
+        return call
+
+    def slow(data, where):
+        time.sleep(0.3)
+        events.append("computed")
+        return compute(data, where)
+
+    monkeypatch.setattr(segment, "_read", noted("read", read))
+    monkeypatch.setattr(segment, "_write", noted("written", write))
+    segmenter.class_map = slow
+    for result in segment.segmented(segmenter, files, tmp_path / "masks", voc_palette()):
+        assert result.result().sum() == 60 * 70
+    assert events[:2] == ["read", "read"]
+    assert events.count("written") == 4 and events.index("written") < len(events) - 1 - events[::-1].index(
+        "computed"
+    )
