@@ -22,7 +22,7 @@ from ..data import preprocess, read_image
 from ..errors import FCNXSError
 
 if TYPE_CHECKING:
-    from ..executors import Executors
+    from ..passes import Passes
 
 # The server would decode text and JSON before it calls the handler, and a worker that is sent what it
 # cannot decode dies. It looks at this with every request.
@@ -112,7 +112,8 @@ class ServedNet:
         # Threads that wait for work sleep: the server's front end and other workers want the processors.
         os.environ.setdefault("OMP_WAIT_POLICY", "passive")
         compat.use_the_machine()
-        from ..executors import Executors
+        from ..net import Net
+        from ..passes import Passes
 
         mx = compat.mxnet
         (meta_file,) = folder.glob("*-meta.json")
@@ -123,10 +124,8 @@ class ServedNet:
             symbol = symbol.get_children()[0]  # the scores: their largest is clear where probabilities are 1.0
         self.palette = bytes(np.asarray(self.meta["palette"], np.uint8))
         self.size = self.meta.get("export", {}).get("size", "dynamic")  # or [H, W] of all that it takes
-        # Nets in 8 bits are fused already, so that each size has weights of its own, and have no gradients.
-        fused = any(node["op"].startswith("_sg_mkldnn") for node in nodes)
-        options = {"grads": {}, "bound": 2} if fused else {}
-        self.executors: Executors = Executors(symbol, mx.cpu(), args, auxs, **options)
+        lowered = self.meta.get("export", {}).get("precision", "fp32") != "fp32"  # trimmed or not when exported
+        self.passes: Passes = Passes(Net(symbol, args, auxs), mx.cpu(), trimmed=not lowered)
 
     def answer(self, parameters: Mapping[str, Any], headers: Mapping[str, Any]) -> Answer:
         """Answer to one request; a bad one is told why in a line of text."""
@@ -151,10 +150,9 @@ class ServedNet:
             raise Refused(400, f"the image: {width}x{height} pixels; this net takes images of {only} alone")
         data = preprocess(image, self.meta["mean"])
         try:
-            executor = self.executors.get("data", data.shape, "the image")
+            scores = self.passes.scores(compat.mxnet.nd.array(data), "the image")
         except FCNXSError as error:
             raise Refused(400, str(error)) from None
-        scores = executor.forward(is_train=False, data=compat.mxnet.nd.array(data))[0]
         return scores.argmax(axis=1)[0].asnumpy().astype(np.uint8)
 
     def palette_png(self, class_map: np.ndarray) -> bytes:
