@@ -7,7 +7,6 @@ from setuptools import setup
 
 ROOT = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "fcnxs" / "__init__.py").read_text(encoding="utf-8"))[1]
-
 setup(
     name="fcnxs",
     version=VERSION,
@@ -39,11 +38,14 @@ setup(
         "cu117": ["mxnet-cu117==1.9.1"],
         "coco": ["pycocotools"],
         "tensorboard": ["tensorboardX>=2.6.2.2"],
+        # MXNet's converter uses what onnx 1.19 has dropped.
+        "onnx": ["onnx>=1.14.1,<1.19", "onnxruntime"],
         # The last releases of both; they run on Java 8 to 17, which pip does not install.
         "serve": ["multi-model-server==1.1.11", "model-archiver==1.0.3"],
         "test": [
             *("pytest", "hypothesis", "scikit-learn", "pycocotools"),
             *("tensorboardX>=2.6.2.2", "ruff==0.17.6"),
+            *("onnx>=1.14.1,<1.19", "onnxruntime"),
             *("multi-model-server==1.1.11", "model-archiver==1.0.3"),
         ],
     },
