@@ -7,6 +7,7 @@ from setuptools import setup
 
 ROOT = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "fcnxs" / "__init__.py").read_text(encoding="utf-8"))[1]
+
 setup(
     name="fcnxs",
     version=VERSION,
