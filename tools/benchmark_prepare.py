@@ -1,0 +1,82 @@
+"""What the engines of `fcnxs benchmark infer` are given: one net, its weights, images, and its class map."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Tuple
+
+import numpy as np
+
+from ..arithmetic import operations
+from ..compat import mxnet as mx
+from ..data import VGG_MEAN, preprocess
+from ..executors import Executors
+from ..export import scores_symbol
+from ..net import Net
+from ..shapes import picture
+from ..symbols.nodes import setting
+from .benchmark_ours import load
+from .benchmark_worker import image_shape, net_and_weights
+
+OPSET = 13  # that MXNet writes
+
+
+def net(root: Path) -> None:
+    """symbol.json, original.json (with label and softmax) and weights.safetensors of the net of job.json."""
+    from safetensors.numpy import save_file
+
+    symbol, weights = net_and_weights(argparse.Namespace(**json.loads((root / "job.json").read_text())))
+    symbol.save(str(root / "original.json"))
+    scores_symbol(symbol).save(str(root / "symbol.json"))
+    save_file(weights, root / "weights.safetensors")
+
+
+def images(folder: Path) -> None:
+    """image.npy and calibration.npy of one size.
+
+    And what the whole net in float32 makes of the first: classes.npy, and what it takes: whole.json.
+    """
+    job = json.loads((folder.parent / "job.json").read_text())
+    shape, rng = image_shape(argparse.Namespace(size=folder.name)), np.random.default_rng(0)
+    made = [preprocess(picture(rng, *shape[2:], shapes=5)[0], VGG_MEAN) for _ in range(job["images"] + 1)]
+    np.save(folder / "image.npy", made[0])
+    np.save(folder / "calibration.npy", np.concatenate(made[1:]))
+    whole = load(folder.parent)
+    executor = Executors(whole.symbol, mx.cpu(), whole.arg_params, {}).get("data", shape)
+    scores = executor.forward(is_train=False, data=mx.nd.array(made[0]))[0]
+    np.save(folder / "classes.npy", scores.asnumpy().argmax(1).astype(np.uint8))
+    (folder / "whole.json").write_text(json.dumps({"operations": sum(operations(whole, shape).values())}))
+
+
+def onnx_file(folder: Path) -> None:
+    """net.onnx for images of one size: scores, with slices of known places for its crops."""
+    import onnx
+
+    whole, shape = load(folder.parent), np.load(folder / "image.npy").shape
+    file = str(folder / "net.onnx")
+    mx.onnx.export_model(_sliced(whole, shape), whole.arg_params, [shape], [np.float32], file)
+    model = onnx.load(file)
+    model.opset_import[0].version = OPSET  # it writes the newest of the package onto what is opset 13
+    weights = {tensor.name for tensor in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in weights]
+    del model.graph.input[:]  # what is an input too is not taken for a constant
+    model.graph.input.extend(inputs)
+    onnx.checker.check_model(model)
+    onnx.save(model, file)
+
+
+def _sliced(whole: Net, shape: Tuple[int, ...]) -> mx.sym.Symbol:
+    """The graph for one size: its crops are slices, and deconvolutions say that they have no bias."""
+    internals, graph = whole.symbol.get_internals(), json.loads(whole.symbol.tojson())
+    _, outputs, _ = internals.infer_shape(data=shape)
+    shapes = dict(zip(internals.list_outputs(), outputs))
+    for node in graph["nodes"]:
+        if node["op"] == "Deconvolution":
+            node["attrs"]["no_bias"] = "True"  # its default, which the converter looks for
+        if node["op"] == "Crop":
+            begin = (0, 0, *(setting(node, "offset", axis, 0) for axis in range(2)))
+            end = tuple(start + size for start, size in zip(begin, shapes[f"{node['name']}_output"]))
+            node.update(op="slice", inputs=node["inputs"][:1], attrs={"begin": str(begin), "end": str(end)})
+    return mx.sym.load_json(json.dumps(graph))
