@@ -65,7 +65,7 @@ ENGINES = {
     ),
     "torch-compiled": _engine("PyTorch, compiled", "other", "torch", "torch_compiled", fp32="", bf16=""),
 }
-PREPARATIONS = ("net", "images", "onnx_file")  # processes that do it once, and make the files
+PREPARATIONS = ("images", "onnx_file")  # processes that do it once, and make the files
 DISTRIBUTIONS = {"cv2": "opencv-python"}  # whose name is not that of what is imported
 
 

@@ -38,7 +38,6 @@ def infer(args: argparse.Namespace) -> int:
         root = Path(folder)
         job = {"width": args.width, "fc": args.fc, "images": args.images, "size": sizes[0]}
         (root / "job.json").write_text(json.dumps(job))
-        _once(args, "net", root)
         for size in sizes:
             (root / size).mkdir()
             _once(args, "images", root / size)

@@ -24,7 +24,7 @@ class Processor(NamedTuple):
     def lacks(self, precision: str) -> str:
         """Instructions that `precision` needs and the processor has not, as words; "" if it has them."""
         wanted = INSTRUCTIONS[precision]
-        return "" if not wanted or self.flags.intersection(wanted) else " or ".join(wanted).upper()
+        return "" if not wanted or self.flags.intersection(wanted) else " or ".join(map(str.upper, wanted))
 
 
 def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> Processor:

@@ -23,22 +23,14 @@ from .benchmark_worker import image_shape, net_and_weights
 OPSET = 13  # that MXNet writes
 
 
-def net(root: Path) -> None:
-    """symbol.json, original.json (with label and softmax) and weights.safetensors of the net of job.json."""
-    from safetensors.numpy import save_file
-
-    symbol, weights = net_and_weights(argparse.Namespace(**json.loads((root / "job.json").read_text())))
-    symbol.save(str(root / "original.json"))
-    scores_symbol(symbol).save(str(root / "symbol.json"))
-    save_file(weights, root / "weights.safetensors")
-
-
 def images(folder: Path) -> None:
-    """image.npy and calibration.npy of one size.
+    """image.npy and calibration.npy of one size; and the net's files, for the first size.
 
     And what the whole net in float32 makes of the first: classes.npy, and what it takes: whole.json.
     """
     job = json.loads((folder.parent / "job.json").read_text())
+    if not (folder.parent / "weights.safetensors").exists():
+        _net(folder.parent, job)
     shape, rng = image_shape(argparse.Namespace(size=folder.name)), np.random.default_rng(0)
     made = [preprocess(picture(rng, *shape[2:], shapes=5)[0], VGG_MEAN) for _ in range(job["images"] + 1)]
     np.save(folder / "image.npy", made[0])
@@ -80,3 +72,13 @@ def _sliced(whole: Net, shape: Tuple[int, ...]) -> mx.sym.Symbol:
             end = tuple(start + size for start, size in zip(begin, shapes[f"{node['name']}_output"]))
             node.update(op="slice", inputs=node["inputs"][:1], attrs={"begin": str(begin), "end": str(end)})
     return mx.sym.load_json(json.dumps(graph))
+
+
+def _net(root: Path, job: dict) -> None:
+    """symbol.json, original.json (with label and softmax) and weights.safetensors of job.json's net."""
+    from safetensors.numpy import save_file
+
+    symbol, weights = net_and_weights(argparse.Namespace(**job))
+    symbol.save(str(root / "original.json"))
+    scores_symbol(symbol).save(str(root / "symbol.json"))
+    save_file(weights, root / "weights.safetensors")
