@@ -111,7 +111,7 @@ def gather(environment: Mapping[str, str]) -> Facts:
         facts.features, facts.mxnet_gpus, facts.cudnn = told["features"], told["gpus"], told["cudnn"]
         facts.broken["gluoncv"] = facts.broken.pop("mxnet")  # MXNet has come so far, if there is an error
     facts.gpus, facts.nvidia_error = nvidia_smi()
-    facts.memory, facts.available = memory()
+    facts.memory, facts.available = _memory()
     facts.quota = _quota()
     for name, folder in (("shm", "/dev/shm"), ("disk", ".")):
         with contextlib.suppress(OSError):
@@ -174,7 +174,7 @@ def _run(command: List[str], environment: Dict[str, str]) -> Tuple[str, str]:
     return result.stdout, lines[-1]
 
 
-def memory(root: Path = Path("/")) -> Tuple[int, int]:
+def _memory(root: Path = Path("/")) -> Tuple[int, int]:
     """Bytes in all and available, within the limit of the control group."""
     lines = (line.split() for line in (root / "proc/meminfo").read_text().splitlines())
     kilobytes = {line[0].rstrip(":"): int(line[1]) for line in lines}
@@ -187,6 +187,11 @@ def memory(root: Path = Path("/")) -> Tuple[int, int]:
                 usage = int((folder / usage_file).read_text())
                 total, available = min(total, limit), min(available, max(0, limit - usage))
     return total, available
+
+
+def available_memory() -> int:
+    """Bytes of memory that are available to this process."""
+    return _memory()[1]
 
 
 def _quota(root: Path = Path("/")) -> float | None:

@@ -193,7 +193,7 @@ def test_limits_of_control_groups_count(tmp_path, groups, files):
     for name, text in texts.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text + "\n")
-    assert facts.memory(tmp_path) == (4000, 3000)
+    assert facts._memory(tmp_path) == (4000, 3000)
     assert facts._quota(tmp_path) == 1.5
 
 

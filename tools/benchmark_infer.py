@@ -160,12 +160,12 @@ def _in_turns(
 
 def _lack_of_memory(folder: Path) -> str:
     """What an engine may need and the machine has not, as words: its weights in several forms, and maps."""
-    from ..facts import memory
+    from ..facts import available_memory
 
     weights = (folder.parent / "weights.safetensors").stat().st_size
     width, height = map(int, folder.name.split("x"))
     needed = 5 * weights + 3 * 64 * 4 * (width + 200) * (height + 200)
-    _, available = memory()
+    available = available_memory()
     if needed <= available:
         return ""
     return (

@@ -23,12 +23,12 @@ def load(root: Path, symbol: str = "symbol.json") -> Net:
 
 
 def untrimmed(folder: Path, precision: str) -> Run:
-    """Scores of the net as `Segmenter` runs it, but for trimming."""
+    """Scores of the net, as `Segmenter(trimmed=False)` computes them."""
     return _ours(load(folder.parent), folder, precision)
 
 
 def trimmed(folder: Path, precision: str) -> Run:
-    """Scores of the net as `Segmenter` runs it."""
+    """Scores of the net, as `Segmenter` computes them when a size has come often: trimmed, by a fused executor."""
     return _ours(trim(load(folder.parent), np.load(folder / "image.npy").shape), folder, precision)
 
 
