@@ -28,7 +28,7 @@ def untrimmed(folder: Path, precision: str) -> Run:
 
 
 def trimmed(folder: Path, precision: str) -> Run:
-    """Scores of the net, as `Segmenter` computes them when a size has come often: trimmed, by a fused executor."""
+    """Scores of the net, as `Segmenter` computes them once a size has come often: by a fused executor."""
     return _ours(trim(load(folder.parent), np.load(folder / "image.npy").shape), folder, precision)
 
 
