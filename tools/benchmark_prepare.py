@@ -12,6 +12,8 @@ import numpy as np
 from ..arithmetic import operations
 from ..compat import mxnet as mx
 from ..data import VGG_MEAN, preprocess
+from ..deploy.form import Form
+from ..deploy.onnx_file import write_onnx
 from ..executors import Executors
 from ..export import scores_symbol
 from ..net import Net
@@ -19,8 +21,6 @@ from ..shapes import picture
 from ..symbols.nodes import setting
 from .benchmark_ours import load
 from .benchmark_worker import image_shape, net_and_weights
-
-OPSET = 13  # that MXNet writes
 
 
 def images(folder: Path) -> None:
@@ -43,30 +43,25 @@ def images(folder: Path) -> None:
 
 
 def onnx_file(folder: Path) -> None:
-    """net.onnx for images of one size: scores, with slices of known places for its crops."""
+    """net.onnx for one image of one size: scores, with slices of known places for its crops."""
     import onnx
 
-    whole, shape = load(folder.parent), np.load(folder / "image.npy").shape
-    file = str(folder / "net.onnx")
-    mx.onnx.export_model(_sliced(whole, shape), whole.arg_params, [shape], [np.float32], file)
+    whole, shape, file = load(folder.parent), np.load(folder / "image.npy").shape, folder / "net.onnx"
+    form = Form(format="onnx", head="logits", size=shape[2:])
+    write_onnx(whole._replace(symbol=_sliced(whole, shape)), form, {}, file)
     model = onnx.load(file)
-    model.opset_import[0].version = OPSET  # it writes the newest of the package onto what is opset 13
-    weights = {tensor.name for tensor in model.graph.initializer}
-    inputs = [value for value in model.graph.input if value.name not in weights]
-    del model.graph.input[:]  # what is an input too is not taken for a constant
-    model.graph.input.extend(inputs)
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_value = shape[0]
     onnx.checker.check_model(model)
     onnx.save(model, file)
 
 
 def _sliced(whole: Net, shape: Tuple[int, ...]) -> mx.sym.Symbol:
-    """The graph for one size: its crops are slices, and deconvolutions say that they have no bias."""
+    """The graph for one size: its crops are slices, which every engine knows."""
     internals, graph = whole.symbol.get_internals(), json.loads(whole.symbol.tojson())
     _, outputs, _ = internals.infer_shape(data=shape)
     shapes = dict(zip(internals.list_outputs(), outputs))
     for node in graph["nodes"]:
-        if node["op"] == "Deconvolution":
-            node["attrs"]["no_bias"] = "True"  # its default, which the converter looks for
         if node["op"] == "Crop":
             begin = (0, 0, *(setting(node, "offset", axis, 0) for axis in range(2)))
             end = tuple(start + size for start, size in zip(begin, shapes[f"{node['name']}_output"]))
