@@ -39,11 +39,22 @@ setup(
         "cu117": ["mxnet-cu117==1.9.1"],
         "coco": ["pycocotools"],
         "tensorboard": ["tensorboardX>=2.6.2.2"],
+        # MXNet's converter uses what onnx 1.19 has dropped.
+        "onnx": ["onnx>=1.14.1,<1.19", "onnxruntime"],
         # The last releases of both; they run on Java 8 to 17, which pip does not install.
         "serve": ["multi-model-server==1.1.11", "model-archiver==1.0.3"],
+        # What `fcnxs benchmark infer` compares with; PyTorch too, where it is installed: its wheels bring CUDA.
+        "bench": [
+            *("onnx>=1.14.1,<1.19", "onnxruntime", "matplotlib"),
+            "ml_dtypes",  # which onnxruntime's quantization imports and does not ask for
+            # NNCF from 2.15 on needs NumPy 1.24, and 2.14 does not know OpenVINO 2026.
+            *("openvino<2026; python_version<'3.12'", "nncf==2.14.1; python_version<'3.12'"),
+            *("openvino>=2026; python_version>='3.12'", "nncf>=3; python_version>='3.12'"),
+        ],
         "test": [
             *("pytest", "hypothesis", "scikit-learn", "pycocotools"),
             *("tensorboardX>=2.6.2.2", "ruff==0.17.6"),
+            *("onnx>=1.14.1,<1.19", "onnxruntime"),
             *("multi-model-server==1.1.11", "model-archiver==1.0.3"),
         ],
     },

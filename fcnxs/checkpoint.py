@@ -146,13 +146,13 @@ def save(
     arg_params: Params,
     aux_params: Params,
     meta: Meta,
-    check: Callable[[Path], None] | None = None,
+    check: Callable[[Path], dict | None] | None = None,
 ) -> Path:
     """Write a checkpoint, whole or not at all; returns the path of the parameters.
 
     Args:
         check: called with the prefix of the written files before they get their places; what it raises
-            leaves everything as it was.
+            leaves everything as it was, and what it returns goes into the meta file as well.
 
     Raises:
         FCNXSError: the files cannot be written, or parameters of other epochs with another symbol have this
@@ -166,12 +166,19 @@ def save(
     symbol_file, meta_file = Path(f"{prefix}-symbol.json"), Path(f"{prefix}-meta.json")
     with written_whole(meta_file, symbol_file, params_file) as (meta_part, symbol_part, params_part):
         write_arrays(params_part, arrays)
-        symbol_part.write_text(symbol.tojson(), encoding="utf-8")
+        symbol_part.write_text(_text_of(symbol), encoding="utf-8")
         checksums = _checksums(meta_file, symbol_part, params_part)
-        write_json(meta_part, asdict(replace(meta, versions=versions(), checksums=checksums)))
-        if check is not None:
-            check(params_part.parent / Path(prefix).name)
+        content = asdict(replace(meta, versions=versions(), checksums=checksums))
+        write_json(meta_part, content)
+        more = check(params_part.parent / Path(prefix).name) if check is not None else None
+        if more:
+            write_json(meta_part, {**content, **more})
     return params_file
+
+
+def _text_of(symbol: mx.sym.Symbol) -> str:
+    """JSON of a symbol, with the casts of a net in bfloat16, which MXNet leaves out by default."""
+    return symbol.tojson(remove_amp_cast=False)
 
 
 def _checksums(meta_file: Path, *parts: Path) -> Dict[str, List[str]]:
@@ -194,7 +201,7 @@ def _refuse_to_orphan(prefix: str, params_file: Path, symbol: mx.sym.Symbol) -> 
     others = [file for file in Path(prefix).parent.glob("*.params") if file.name.rpartition("-")[0] == name]
     others = sorted(file for file in others if file.name != params_file.name)
     symbol_file = Path(f"{prefix}-symbol.json")
-    if others and symbol_file.is_file() and symbol_file.read_text(errors="replace") != symbol.tojson():
+    if others and symbol_file.is_file() and symbol_file.read_text(errors="replace") != _text_of(symbol):
         raise FCNXSError(f"{symbol_file}: is another net's, with {others[0].name}; choose another prefix")
 
 

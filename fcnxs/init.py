@@ -9,12 +9,15 @@ import numpy as np
 
 from .compat import mxnet as mx
 from .errors import FCNXSError
+from .executors import fixed_size
 from .symbols import symbol_fcnxs
 from .symbols.nodes import graph_nodes, rounds_up
 
 Params = Dict[str, mx.nd.NDArray]
 
 ANY_SIZE = (1, 3, 500, 500)  # of an image: weights have the same shapes at any
+
+BFLOAT16 = "12"  # MXNet's number of it
 
 # Layers that a net has beyond those of the one before it: scores of a finer layer, upsampling to it.
 SKIPS = {f"fcn{stride}s": (f"score_{pool}", up) for stride, (pool, up, _) in symbol_fcnxs.SKIPS.items()}
@@ -78,16 +81,21 @@ def check_params(
 ) -> None:
     """Raise an error that names `where` unless every parameter of a net is there, float32, in its shape.
 
+    Parameters that the symbol declares so are bfloat16.
+
     Args:
         inputs: names of image and label.
         image_shape: of the image; it matters to nets with fully connected layers alone.
     """
+    fixed = fixed_size(symbol, inputs[0])
+    image_shape = image_shape if fixed is None else (1, 3, *fixed)
     arg_shapes, _, aux_shapes = symbol.infer_shape(**{inputs[0]: image_shape})
+    attrs = symbol.attr_dict()
     given = {**arg_params, **aux_params}
     needed = [*zip(symbol.list_arguments(), arg_shapes), *zip(symbol.list_auxiliary_states(), aux_shapes)]
     for name, shape in needed:
         if name not in inputs and not is_input(name):
-            _check(name, shape, given, where)
+            _check(name, shape, given, where, attrs.get(name, {}).get("__dtype__") == BFLOAT16)
 
 
 def upsample_filt(size: int) -> np.ndarray:
@@ -163,13 +171,13 @@ def _copy(ctx: mx.Context, name: str, shape: Tuple[int, ...], params: Params) ->
     return params[name].copyto(ctx)
 
 
-def _check(name: str, shape: Tuple[int, ...], params: Params, where: str) -> None:
+def _check(name: str, shape: Tuple[int, ...], params: Params, where: str, bfloat16: bool = False) -> None:
     if name not in params:
         raise FCNXSError(f"{where}: parameter {name} {shape} of the net is missing")
     given = params[name]
-    if given.shape != shape or given.dtype != np.float32:
+    kind = np.dtype(given.dtype)
+    if given.shape != shape or not (kind == np.float32 or (bfloat16 and kind.itemsize == 2)):
         hint = "; an FCN for other classes starts from VGG-16" if name.startswith("score") else ""
-        kind = np.dtype(given.dtype).name
         raise FCNXSError(
-            f"{where}: parameter {name} is {kind} {given.shape}, but the net needs float32 {shape}{hint}"
+            f"{where}: parameter {name} is {kind.name} {given.shape}, but the net needs float32 {shape}{hint}"
         )

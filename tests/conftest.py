@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -176,3 +178,16 @@ def fresh_probabilities(symbol, params, data, ctx):
     args["data"] = mx.nd.array(data, ctx)
     args["softmax_label"] = mx.nd.zeros((data.shape[0], data.shape[2] * data.shape[3]), ctx)
     return symbol.bind(ctx, args, grad_req="null").forward(is_train=False)[0].asnumpy()
+
+
+@pytest.fixture
+def in_process(monkeypatch):
+    """Exports are run for their comparison in this process, by the same script: a new one takes seconds."""
+    from fcnxs.deploy import compare
+
+    def run(command, **_):
+        monkeypatch.setattr(sys, "argv", command[2:])
+        exec(command[2], {"__name__": "__main__"})
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(compare, "start", run)

@@ -1,3 +1,6 @@
+"""The json form: every way in which plain MXNet loads it, its inputs and heads, and what is refused."""
+
+import ctypes
 import json
 import subprocess
 import sys
@@ -5,18 +8,31 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import FC, WIDTH, random_params
+from conftest import FC, WIDTH, photo, random_params
 
 from fcnxs import FCNXSError, checkpoint
 from fcnxs.checkpoint import Meta
 from fcnxs.compat import mxnet as mx
+from fcnxs.deploy import compare
+from fcnxs.deploy.form import Form
+from fcnxs.deploy.write import export
 from fcnxs.executors import Executors
-from fcnxs.export import ExportMismatch, export, scores_symbol
+from fcnxs.export import scores_symbol
 from fcnxs.predict import Segmenter, evaluate
 from fcnxs.score import confusion_matrix
 from fcnxs.shapes import SIZES
-from fcnxs.symbols import get_fcn8s_symbol, get_vgg16fc_symbol
+from fcnxs.symbols import get_fcn8s_symbol
 from fcnxs.symbols.symbol_fcnxs import FCNXS
+
+MEAN = (120.0, 110.0, 100.0)
+in_process = pytest.mark.usefixtures("in_process")
+SMALL = ((40, 56), (61, 33))  # (H, W) of the pictures that these tests compare on
+
+
+@pytest.fixture(autouse=True)
+def small_pictures(monkeypatch):
+    monkeypatch.setattr(compare, "SIZES", SMALL)
+
 
 # What a user without this package does, in each of MXNet's three ways. On new versions of NumPy and
 # Python MXNet itself wants three lines before.
@@ -26,28 +42,34 @@ import numpy as np
 if not hasattr(np, "bool"):
     np.bool, np.int = bool, int
 import mxnet as mx
-prefix, image_file, way, output_file = sys.argv[1:]
-image = mx.nd.array(np.load(image_file))
-if way == "load_checkpoint":
+
+def load_checkpoint(prefix, image):
     symbol, args, auxs = mx.model.load_checkpoint(prefix, 0)
-    output = symbol.bind(mx.cpu(), {**args, "data": image}, grad_req="null", aux_states=auxs).forward()[0]
-elif way == "Module":
+    return symbol.bind(mx.cpu(), {**args, "data": image}, grad_req="null", aux_states=auxs).forward()[0]
+
+def Module(prefix, image):
     symbol, args, auxs = mx.model.load_checkpoint(prefix, 0)
     module = mx.mod.Module(symbol, label_names=None)
-    module.bind([("data", image.shape)], for_training=False)
+    module.bind([mx.io.DataDesc("data", image.shape, image.dtype)], for_training=False)
     module.set_params(args, auxs)
     module.forward(mx.io.DataBatch([image]))
-    output = module.get_outputs()[0]
-else:
-    output = mx.gluon.SymbolBlock.imports(f"{prefix}-symbol.json", ["data"], f"{prefix}-0000.params")(image)
-np.save(output_file, output.asnumpy())
+    return module.get_outputs()[0]
+
+def SymbolBlock(prefix, image):
+    return mx.gluon.SymbolBlock.imports(f"{prefix}-symbol.json", ["data"], f"{prefix}-0000.params")(image)
+
+for prefix, file in zip(sys.argv[1::2], sys.argv[2::2]):
+    image = np.load(file)
+    image = mx.nd.array(image, dtype=image.dtype)
+    for way in (load_checkpoint, Module, SymbolBlock):
+        np.save(f"{file}-{way.__name__}.npy", way(prefix, image).asnumpy())
 assert not [name for name in sys.modules if name.startswith("fcnxs")]
 """
 
 
 def make(folder: Path, name: str = "fcn8s", classes: int = 3) -> checkpoint.Checkpoint:
     symbol = FCNXS[name](classes, width=WIDTH, fc=FC)
-    meta = Meta([f"c{i}" for i in range(classes)], [[i, i, i] for i in range(classes)], (120.0, 110.0, 100.0))
+    meta = Meta([f"c{i}" for i in range(classes)], [[i, i, i] for i in range(classes)], MEAN)
     checkpoint.save(folder / name, 2, symbol, random_params(symbol, 8), {}, meta)
     return checkpoint.load(folder / name, 2)
 
@@ -57,10 +79,48 @@ def probabilities(source, data):
     return executor.forward(is_train=False, data=mx.nd.array(data))[0].asnumpy()
 
 
+def centred(image):
+    """Input of a checkpoint for an image, RGB uint8 (H, W, 3)."""
+    return (image.astype(np.float64) - MEAN).transpose(2, 0, 1)[np.newaxis].astype(np.float32)
+
+
+def predict_c(prefix, data):
+    """Output of the C predict API, by libmxnet's own functions."""
+    library = ctypes.CDLL(mx.libinfo.find_lib_path()[0])
+    library.MXGetLastError.restype = ctypes.c_char_p
+
+    def call(function, *arguments):
+        assert getattr(library, function)(*arguments) == 0, library.MXGetLastError()
+
+    content = Path(f"{prefix}-0000.params").read_bytes()
+    handle, shape, ndim = ctypes.c_void_p(), ctypes.POINTER(ctypes.c_uint)(), ctypes.c_uint()
+    call(
+        "MXPredCreate",
+        *(Path(f"{prefix}-symbol.json").read_bytes(), content, ctypes.c_int(len(content))),
+        *(1, 0, ctypes.c_uint(1), (ctypes.c_char_p * 1)(b"data")),
+        *((ctypes.c_uint * 2)(0, 4), (ctypes.c_uint * 4)(*data.shape), ctypes.byref(handle)),
+    )
+    try:
+        data = np.ascontiguousarray(data, np.float32)  # the API takes and gives nothing else
+        pointer = data.ctypes.data_as(ctypes.POINTER(ctypes.c_float))
+        call("MXPredSetInput", handle, b"data", pointer, ctypes.c_uint(data.size))
+        call("MXPredForward", handle)
+        call("MXPredGetOutputShape", handle, ctypes.c_uint(0), ctypes.byref(shape), ctypes.byref(ndim))
+        output = np.empty([shape[i] for i in range(ndim.value)], np.float32)
+        pointer = output.ctypes.data_as(ctypes.POINTER(ctypes.c_float))
+        call("MXPredGetOutput", handle, ctypes.c_uint(0), pointer, ctypes.c_uint(output.size))
+    finally:
+        call("MXPredFree", handle)
+    return output
+
+
 @pytest.mark.parametrize("name", FCNXS)
 def test_exported_net_has_neither_label_nor_dropout_and_gives_the_same(name, tmp_path):
     source = make(tmp_path, name)
-    assert export(source, tmp_path / "out" / "net") <= 1e-6
+    report = export(source, tmp_path / "out" / "net")
+    assert [each.size for each in report.compared] == list(SMALL)
+    assert max(each.difference for each in report.compared) <= 1e-6
+    assert min(each.agreement for each in report.compared) == 1
     exported = checkpoint.load(tmp_path / "out" / "net", 0)
     ops = [node["op"] for node in json.loads(exported.symbol.tojson())["nodes"]]
     assert "Dropout" not in ops and "SoftmaxOutput" not in ops and ops.count("softmax") == 1
@@ -72,64 +132,114 @@ def test_exported_net_has_neither_label_nor_dropout_and_gives_the_same(name, tmp
     np.testing.assert_allclose(probabilities(exported, data), probabilities(source, data), atol=1e-6)
 
 
-@pytest.mark.parametrize("way", ["load_checkpoint", "Module", "SymbolBlock"])
-def test_plain_mxnet_loads_it_without_this_package(way, tmp_path):
-    source = make(tmp_path)
+@in_process
+def test_plain_mxnet_loads_it_without_this_package(tmp_path):
+    """Probabilities of centred images, class maps of raw ones, and int8, at a size that was not compared."""
+    source, image = make(tmp_path), photo(45, 61)
+    raw = image.transpose(2, 0, 1)[np.newaxis]
+    inputs = {"net": centred(image), "raw": raw, "raw_float": raw.astype(np.float32), "int8": centred(image)}
     export(source, tmp_path / "net")
-    data = np.random.default_rng(0).normal(0, 50, (1, 3, 45, 61)).astype(np.float32)
-    np.save(tmp_path / "image.npy", data)
-    arguments = [tmp_path / "net", tmp_path / "image.npy", way, tmp_path / "output.npy"]
-    subprocess.run([sys.executable, "-c", PLAIN, *map(str, arguments)], check=True, cwd=tmp_path)
-    np.testing.assert_allclose(np.load(tmp_path / "output.npy"), probabilities(source, data), atol=1e-6)
+    export(source, tmp_path / "raw", Form(head="argmax", raw="uint8"))
+    export(source, tmp_path / "raw_float", Form(head="argmax", raw="float32"))
+    export(source, tmp_path / "int8", Form(precision="int8"), [compare.Picture("photo", image)], least=0.5)
+    for name, data in inputs.items():
+        np.save(tmp_path / f"{name}.npy", data)
+    arguments = [f"{tmp_path / name}{end}" for name in inputs for end in ("", ".npy")]
+    subprocess.run([sys.executable, "-c", PLAIN, *arguments], check=True, cwd=tmp_path)
+    expected = probabilities(source, centred(image))
+    for way in ("load_checkpoint", "Module", "SymbolBlock"):
+        outputs = {name: np.load(tmp_path / f"{name}.npy-{way}.npy") for name in inputs}
+        np.testing.assert_allclose(outputs["net"], expected, atol=1e-6)
+        np.testing.assert_array_equal(outputs["raw"], expected.argmax(1))
+        np.testing.assert_array_equal(outputs["raw_float"], expected.argmax(1))
+        assert 0 < np.abs(outputs["int8"] - expected).max() < 0.5
 
 
+@in_process
+def test_the_c_predict_api_loads_it(tmp_path):
+    source, image = make(tmp_path), photo(45, 61)
+    expected = probabilities(source, centred(image))
+    export(source, tmp_path / "net")
+    np.testing.assert_allclose(predict_c(tmp_path / "net", centred(image)), expected, atol=1e-6)
+    export(source, tmp_path / "bgr", Form(head="argmax", raw="uint8", bgr=True))
+    blue_first = image[..., ::-1].transpose(2, 0, 1)[np.newaxis]
+    np.testing.assert_array_equal(predict_c(tmp_path / "bgr", blue_first), expected.argmax(1))
+    for precision in ("bf16", "int8"):
+        form = Form(head="logits", precision=precision)
+        export(source, tmp_path / precision, form, [compare.Picture("photo", image)], least=0.5)
+        scores = predict_c(tmp_path / precision, centred(image))
+        assert (scores.argmax(1) == expected.argmax(1)).mean() > 0.5
+
+
+@in_process
+def test_heads_are_functions_of_one_another(tmp_path):
+    source, data = make(tmp_path), centred(photo(45, 61))
+    outputs = {}
+    for head in ("softmax", "logits", "argmax"):
+        export(source, tmp_path / head, Form(head=head))
+        symbol, args, _ = mx.model.load_checkpoint(str(tmp_path / head), 0)
+        assert symbol.list_outputs() == [
+            {"softmax": "softmax_output", "logits": "scores_output", "argmax": "class_map_output"}[head]
+        ]
+        executor = symbol.bind(mx.cpu(), {**args, "data": mx.nd.array(data)}, grad_req="null")
+        outputs[head] = executor.forward()[0].asnumpy()
+    exponentials = np.exp(outputs["logits"].astype(np.float64))
+    softmax = exponentials / exponentials.sum(1, keepdims=True)
+    np.testing.assert_allclose(outputs["softmax"], softmax, atol=1e-6)
+    np.testing.assert_array_equal(outputs["argmax"], outputs["logits"].argmax(1))
+
+
+@in_process
+def test_the_meta_file_says_how_to_use_it(tmp_path):
+    source = make(tmp_path)
+    export(source, tmp_path / "net", Form(head="argmax", size=(40, 56), raw="uint8", bgr=True))
+    meta = json.loads((tmp_path / "net-meta.json").read_text())
+    assert meta["classes"] == ["c0", "c1", "c2"] and meta["palette"] == [[0] * 3, [1] * 3, [2] * 3]
+    assert meta["source"] == checkpoint.source_of(source.params_file)
+    assert meta["mean"] == [0, 0, 0] and set(meta["versions"]) == {"fcnxs", "mxnet", "numpy", "python"}
+    compared = meta["export"].pop("compared")
+    assert meta["export"] == {
+        **{"format": "json", "precision": "fp32", "trimmed": False, "size": [40, 56]},
+        "input": {
+            **{"name": "data", "shape": ["N", 3, 40, 56], "dtype": "uint8", "channel_order": "BGR"},
+            **{"values": "0 to 255", "mean_folded": list(MEAN[::-1])},
+        },
+        "output": {
+            **{"name": "class_map_output", "head": "argmax", "shape": ["N", 40, 56], "dtype": "float32"},
+        },
+    }
+    assert compared["agreement"] == 1 and [each["size"] for each in compared["images"]] == [[40, 56]] * 2
+
+
+@in_process
 def test_an_export_can_be_exported_and_segments_the_same(tmp_path):
     source = make(tmp_path)
     export(source, tmp_path / "a")
     export(checkpoint.load(tmp_path / "a", 0), tmp_path / "b")
-    image = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
+    image = photo(40, 50)
     masks = [Segmenter(each)(image) for each in (source, checkpoint.load(tmp_path / "b", 0))]
     np.testing.assert_array_equal(*masks)
     assert (tmp_path / "a-symbol.json").read_text() == (tmp_path / "b-symbol.json").read_text()
 
 
-def test_a_mismatch_leaves_everything_as_it_was(tmp_path, monkeypatch):
-    source = make(tmp_path)
-    export(source, tmp_path / "out" / "net")
-    before = {file.name: file.read_bytes() for file in (tmp_path / "out").iterdir()}
-    load = checkpoint.load
-
-    def load_other_weights(prefix, epoch):
-        loaded = load(prefix, epoch)
-        loaded.arg_params["score_bias"][0] += 1
-        return loaded
-
-    monkeypatch.setattr(checkpoint, "load", load_other_weights)
-    with pytest.raises(ExportMismatch, match="gives other probabilities"):
-        export(source, tmp_path / "out" / "net")
-    assert {file.name: file.read_bytes() for file in (tmp_path / "out").iterdir()} == before
-
-
-def test_what_is_no_fcn_is_refused(tmp_path):
-    trunk = get_vgg16fc_symbol(width=WIDTH, fc=FC)
-    checkpoint.save(tmp_path / "vgg", 0, trunk, random_params(trunk), {}, Meta())
-    with pytest.raises(FCNXSError, match="ends in Activation 'relu7', not in one softmax"):
-        export(checkpoint.load(tmp_path / "vgg", 0), tmp_path / "out")
-    source = make(tmp_path)
-    del source.arg_params["fc7_bias"]
-    with pytest.raises(
-        FCNXSError, match=r"fcn8s-0002.params: parameter fc7_bias \(16,\) of the net is missing"
-    ):
-        export(source, tmp_path / "out")
-    with pytest.raises(
-        FCNXSError, match=r"fcn8s-0002.params: parameter fc7_bias \(16,\) of the net is missing"
-    ):
-        Segmenter(source)
-    before = (tmp_path / "fcn8s-symbol.json").read_text()
-    with pytest.raises(FCNXSError, match="fcn8s: an export would replace the symbol of its source"):
-        export(checkpoint.load(tmp_path / "fcn8s", 2), tmp_path / "fcn8s")
-    assert (tmp_path / "fcn8s-symbol.json").read_text() == before
-    assert not (tmp_path / "out-symbol.json").exists()
+@in_process
+def test_exports_that_end_in_a_softmax_are_checkpoints_too(tmp_path):
+    source, image = make(tmp_path), photo(40, 56)
+    expected = Segmenter(source)(image)
+    forms = {"raw": Form(raw="uint8"), "fixed": Form(size=(40, 56)), "bf16": Form(precision="bf16")}
+    forms["int8"] = Form(precision="int8")
+    for name, form in forms.items():
+        export(source, tmp_path / name, form, [compare.Picture("photo", image)], least=0.5)
+        mask = Segmenter(checkpoint.load(tmp_path / name, 0))(image)
+        assert (mask == expected).mean() >= (1 if form.precision == "fp32" else 0.9)
+    with pytest.raises(FCNXSError, match="50x40 pixels, but the net was exported for 56x40 alone; resize"):
+        Segmenter(checkpoint.load(tmp_path / "fixed", 0))(photo(40, 50))
+    for name, what in (("raw", "takes raw input"), ("bf16", "is in bfloat16"), ("int8", "is in int8")):
+        with pytest.raises(FCNXSError, match=f"{name}-0000.params: {what} already; export the checkpoint"):
+            export(checkpoint.load(tmp_path / name, 0), tmp_path / "again")
+    export(source, tmp_path / "logits", Form(head="logits"))
+    with pytest.raises(FCNXSError, match="ends in _copy 'scores', .* only those with --head softmax"):
+        Segmenter(checkpoint.load(tmp_path / "logits", 0))
 
 
 def test_class_map_is_that_of_the_largest_probability(tmp_path, ctx):
@@ -139,10 +249,9 @@ def test_class_map_is_that_of_the_largest_probability(tmp_path, ctx):
     rng = np.random.default_rng(1)
     for size in ((40, 50), (61, 33), (40, 50)):
         image = rng.integers(0, 256, (*size, 3), np.uint8)
-        data = (image.astype(np.float64) - (120, 110, 100)).transpose(2, 0, 1)[None].astype(np.float32)
         mask = segmenter(image)
         assert mask.dtype == np.uint8 and mask.shape == size
-        np.testing.assert_array_equal(mask, probabilities(source, data)[0].argmax(0))
+        np.testing.assert_array_equal(mask, probabilities(source, centred(image))[0].argmax(0))
     assert len(np.unique(mask)) > 1
     with pytest.raises(FCNXSError, match="10x12 pixels is too small; the smallest for this net is 26x26"):
         segmenter(np.zeros((12, 10, 3), np.uint8))

@@ -3,6 +3,11 @@
 What is compared runs in turns, in processes of their own that stay: all meet the machine in the same state, and
 their memory is their own. Memory is what is resident; the peak is the largest it has been.
 
+infer: one net and image at each of --sizes and --precision, on this project (trimmed and not), on the original
+    graph as MXNet starts it and with all cores, and on each of OpenCV, ONNX Runtime, OpenVINO and PyTorch that
+    is installed (pip install 'fcnxs[bench]'; PyTorch by itself). Medians, ratios to the fastest of the others,
+    peaks, agreement of the classes, shares of the machine's matrix rate; also as PREFIX.json and PREFIX.png. Up
+    to eleven processes at a time, of 1 to 2 GB each; --engines measures fewer. Exit code 1: one has failed.
 train: a step of FCN-8s by this project's solver, by MXNet's bare forward, backward and update, and, if PyTorch
     is there, by PyTorch, after a check at a small size that it trains the same net. Three processes at a time,
     of 3.5 to 6 GB each. Medians, peaks, and their ratios.
@@ -21,6 +26,7 @@ parity: random nets in Caffe's, Gluon's and torchvision's formats, run in OpenCV
     there), and converted, in MXNet, on the CPU. A row for each; one that is not equal is exit code 1.
 
 Examples:
+    fcnxs benchmark infer --sizes 500x375 --precision fp32,int8 --engines fcnxs-trimmed,fcnxs,openvino
     fcnxs benchmark train
     fcnxs benchmark sizes --epochs 3 --width 0.25 --fc 1024
     fcnxs benchmark parity --width 0.0625 --fc 16 --size all
@@ -31,6 +37,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import re
+from pathlib import Path
 from typing import List
 
 from ..errors import FCNXSError
@@ -38,6 +45,7 @@ from . import options
 
 # What is measured: the module and function of it, and those that one of its processes can be.
 PARTS = {
+    "infer": ("benchmark_infer", "infer"),
     "train": ("benchmark_train", "train"),
     "mirror": ("benchmark_train", "mirror"),
     "trim": ("benchmark_train", "trim"),
@@ -64,10 +72,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--width", type=float, default=1.0, help="of the net, relative to VGG-16 (default: 1)")
     parser.add_argument("--fc", type=int, default=4096, help="channels of fc6 and fc7 (default: 4096)")
     parser.add_argument("--steps", type=int, default=5, help="timed steps of each kind (default: 5)")
-    parser.add_argument("--images", type=int, metavar="N", help="of sizes (default: 50), of evaluate (100)")
+    parser.add_argument(
+        "--images",
+        type=int,
+        metavar="N",
+        help="of sizes (default: 50), of evaluate (100); of infer, to calibrate int8 (8)",
+    )
     parser.add_argument("--epochs", type=int, default=10, metavar="N", help="of sizes (default: 10)")
     parser.add_argument(
         "--sides", type=_sides, metavar="N,...", help="of tiling (default: 1024,2048,4096,8192)"
+    )
+    parser.add_argument(
+        "--sizes", default="256x256,500x375", metavar="WxH,...", help="of infer (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--precision", default="fp32,bf16,int8", metavar="P,...", help="of infer (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--engines",
+        metavar="NAME,...",
+        help="of infer: fcnxs-trimmed, fcnxs, mxnet, mxnet-default, openvino, onnxruntime, opencv, torch, "
+        "torch-channels-last or torch-compiled (default: all)",
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("benchmark-infer"),
+        metavar="PREFIX",
+        help="of infer (default: %(default)s)",
     )
     parser.add_argument("--part", help=argparse.SUPPRESS)
     options.add_gpus(parser)

@@ -1,10 +1,14 @@
-"""A training step of FCN-8s in PyTorch, the same as this project's, to compare with."""
+"""FCN-8s in PyTorch, the same as this project's, to compare with: a training step, and scores."""
 
 from __future__ import annotations
 
-from typing import Callable, Dict, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Callable, Dict, Iterator
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import torch
 
 # Of the net of pad 100 and pooling that rounds down; `fcnxs benchmark train` checks the whole against ours.
 CONVOLUTIONS = (2, 2, 3, 3, 3)  # of each group, before its pooling
@@ -61,6 +65,22 @@ def make_step(
         return total.item() / counted
 
     return step
+
+
+def load_fcn8s(file: Path) -> torch.nn.Module:
+    """The net for inference, of images (1, 3, H, W), with the weights of a safetensors file."""
+    import torch
+    from safetensors.torch import load_file
+
+    class FCN8s(torch.nn.Module):
+        def __init__(self, weights: Dict[str, torch.Tensor]) -> None:
+            super().__init__()
+            self.weights = torch.nn.ParameterDict(weights)
+
+        def forward(self, data: torch.Tensor) -> torch.Tensor:
+            return _scores(self.weights, data, dropout=0)
+
+    return FCN8s(load_file(file)).eval().requires_grad_(False)
 
 
 def _scores(params: dict, data: object, dropout: float) -> object:

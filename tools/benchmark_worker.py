@@ -39,20 +39,23 @@ class Inputs(NamedTuple):
 
 
 class Worker:
-    """A process `fcnxs benchmark WHAT --part PART`, with the options of this one.
+    """A process `fcnxs benchmark WHAT --part PART`, with the options of this one, or of another command.
 
     Raises:
         FCNXSError: when asked, the process has failed; the last line of its errors says why.
     """
 
-    def __init__(self, args: argparse.Namespace, part: str) -> None:
-        command = [sys.executable, "-m", "fcnxs", "benchmark", args.what, "--part", part, "--size", args.size]
-        command += ["--width", str(args.width), "--fc", str(args.fc), "--steps", str(args.steps)]
-        command += ["--images", str(args.images)] if args.images else []
-        command += ["--gpus", args.gpus] if args.gpus else []
+    def __init__(
+        self,
+        args: argparse.Namespace,
+        part: str,
+        command: Sequence[str] | None = None,
+        environment: Dict[str, str] | None = None,
+    ) -> None:
         self.name, self._errors = part, tempfile.TemporaryFile("w+")  # noqa: SIM115  (closed on exit)
         self._process = subprocess.Popen(
-            command,
+            command or _command(args, part),
+            env=environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
@@ -85,6 +88,13 @@ class Worker:
                 self._process.wait()
         self._process.stdout.close()
         self._errors.close()
+
+
+def _command(args: argparse.Namespace, part: str) -> List[str]:
+    command = [sys.executable, "-m", "fcnxs", "benchmark", args.what, "--part", part, "--size", args.size]
+    command += ["--width", str(args.width), "--fc", str(args.fc), "--steps", str(args.steps)]
+    command += ["--images", str(args.images)] if args.images else []
+    return command + (["--gpus", args.gpus] if args.gpus else [])
 
 
 def serve(do: Callable[[], object]) -> int:

@@ -1,39 +1,181 @@
-"""Write a checkpoint for deployment: PREFIX-symbol.json, PREFIX-0000.params, PREFIX-meta.json.
+"""Write a checkpoint for deployment, and compare what was written with the checkpoint.
 
-The net takes `data` (N, 3, H, W), RGB minus the mean that the meta file says, and gives `softmax_output`
-(N, C, H, W), probabilities. Plain MXNet loads it, without this package. It is read again and compared
-with the checkpoint before this command says that it is done.
+json: PREFIX-symbol.json, PREFIX-0000.params, PREFIX-meta.json, which plain MXNet loads. onnx: PREFIX.onnx
+and PREFIX.json. mar: PREFIX.mar, for multi-model-server. The meta file has classes, palette, mean, the
+source's hash, what goes in and comes out, and how well it agrees with the checkpoint.
 
-Example:
+The files are read again by their own runtime in a new process, and run on pictures of several sizes, or on
+the images of --calibrate. If they differ from the checkpoint, nothing is written and the exit code is 1.
+
+Examples:
     fcnxs export --prefix run/fcn8s --epoch 19 --output deploy/fcn8s
+    fcnxs export --prefix run/fcn8s --epoch 19 --output deploy/fcn8s --format onnx --raw-input --head argmax
+    fcnxs export --prefix run/fcn8s --epoch 19 --output deploy/int8 --precision int8 --calibrate photos
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, List, Tuple
 
-from . import options
+from ..errors import FCNXSError
+from . import data_options, options
+
+if TYPE_CHECKING:
+    from ..deploy.compare import Picture
+    from ..deploy.form import Form
+    from ..samples import Samples
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `fcnxs export`."""
+    add = parser.add_argument
     options.add_checkpoint(parser)
-    parser.add_argument("--output", required=True, metavar="PREFIX", help="of the files to write")
+    add("--output", required=True, metavar="PREFIX", help="of the files to write")
+    add("--format", choices=("json", "onnx", "mar"), default="json", help="default: json")
+    add(
+        "--head",
+        choices=("softmax", "logits", "argmax"),
+        help="what comes out: probabilities, scores, or the class map (default: softmax; of mar: argmax)",
+    )
+    add("--size", default="dynamic", metavar="HxW|dynamic", help="height and width it takes (default: any)")
+    add(
+        "--raw-input",
+        nargs="?",
+        const="uint8",
+        choices=("uint8", "float32"),
+        help="take RGB of 0 to 255, of this type (default: uint8), and subtract the mean in the graph",
+    )
+    add("--bgr", action="store_true", help="with --raw-input: the channels are blue, green, red")
+    add("--trim", action="store_true", help="compute only what depends on the image; needs --size HxW")
+    _add_precision(parser)
+    add("--data", metavar="DIR|LST|NAME", help=f"labelled images to score both on: {data_options.DATA_HELP}")
+    data_options.add_root_and_split(parser, "val")
+
+
+def _add_precision(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--precision", choices=("fp32", "bf16", "int8"), default="fp32", help="default: fp32")
+    add(
+        "--calibrate",
+        nargs="+",
+        type=Path,
+        metavar="IMAGE",
+        help="images or folders of them, to take the ranges of int8 from, and (the first 16) to compare on",
+    )
+    add("--calibration-mode", choices=("minmax", "entropy"), help="of int8's ranges (default: minmax)")
+    add(
+        "--keep",
+        metavar="LAYERS",
+        help="convolutions that stay in float32: names or patterns, with commas; `first` is the first one; "
+        "`none` (default: first,score*)",
+    )
+    add(
+        "--layer-loss",
+        type=float,
+        metavar="X",
+        help="those that alone change more than this part of the pixels stay in float32 too (default: 0.01)",
+    )
+    add(
+        "--min-agreement",
+        type=float,
+        metavar="X",
+        help="part of the pixels that bf16 and int8 must give the checkpoint's class (default: 0.99 and 0.97)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Export and compare; a difference is exit code 1."""
-    from .. import checkpoint
-    from ..export import ExportMismatch, export
+    size = _size(args.size)
+    _refuse_alone(args)
+    samples = _samples(args)
+    files = _image_files(args.calibrate or [])
 
+    from .. import checkpoint
+    from ..data import read_image
+    from ..deploy.compare import ExportMismatch, Picture
+    from ..deploy.write import MOST_LOSS, export
+    from .export_report import print_report
+
+    form = _form(args, size)
     source = checkpoint.load(args.prefix, args.epoch)
     options.tell_mean(args.prefix, source)
+    images: List[Picture] = [Picture(str(file), read_image(file)) for file in files]
     try:
-        difference = export(source, args.output)
+        report = export(
+            source,
+            args.output,
+            form,
+            images,
+            args.calibration_mode or "minmax",
+            samples,
+            args.min_agreement,
+            MOST_LOSS if args.layer_loss is None else args.layer_loss,
+        )
     except ExportMismatch as error:
-        print(f"fcnxs: {error}", file=sys.stderr)
+        print(f"fcnxs: --output {args.output}: {error}; nothing was written", file=sys.stderr)
         return 1
-    print(f"wrote {args.output}-symbol.json, {args.output}-0000.params, {args.output}-meta.json")
-    print(f"read again and compared with the checkpoint: largest difference of a probability {difference:.1e}")
+    print_report(report, form, args)
     return 0
+
+
+def _form(args: argparse.Namespace, size: Tuple[int, int] | None) -> Form:
+    from ..deploy.form import Form
+    from ..precision import KEEP
+
+    keep = KEEP
+    if args.keep is not None:
+        keep = () if args.keep == "none" else tuple(name for name in args.keep.split(",") if name)
+    head = args.head or ("argmax" if args.format == "mar" else "softmax")
+    raw = args.raw_input
+    return Form(args.format, head, size, args.precision, raw, args.bgr, args.trim, keep)
+
+
+def _size(text: str) -> Tuple[int, int] | None:
+    if text == "dynamic":
+        return None
+    found = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text, re.ASCII)
+    if not found or not min(map(int, found.groups())):
+        raise FCNXSError(f"--size {text}: want HEIGHTxWIDTH, such as 375x500, or dynamic")
+    return int(found[1]), int(found[2])
+
+
+def _refuse_alone(args: argparse.Namespace) -> None:
+    """Refuse options that would do nothing, and shares that are none."""
+    lower, int8 = args.precision != "fp32", args.precision == "int8"
+    for option, value, counts, need in (
+        ("--calibration-mode", args.calibration_mode, int8, "--precision int8"),
+        ("--layer-loss", args.layer_loss, lower, "--precision bf16 or int8"),
+        ("--min-agreement", args.min_agreement, lower, "--precision bf16 or int8"),
+        ("--split", args.split, args.data, "--data"),
+        ("--root", args.root, args.data, "--data"),
+    ):
+        if value is not None and not counts:
+            raise FCNXSError(f"{option} {value}: means nothing without {need}")
+    for option, value in (("--layer-loss", args.layer_loss), ("--min-agreement", args.min_agreement)):
+        if value is not None and not 0 <= value <= 1:
+            raise FCNXSError(f"{option} {value:g}: want a part of the pixels, from 0 to 1")
+    if int8 and not args.calibrate:
+        raise FCNXSError("--precision int8: the ranges come from images; give --calibrate IMAGE ...")
+
+
+def _samples(args: argparse.Namespace) -> Samples | None:
+    return data_options.samples_of(args.data, args.split, args.root, "val") if args.data else None
+
+
+def _image_files(paths: List[Path]) -> List[Path]:
+    """Images of --calibrate; of a folder all that are in it, by name."""
+    files: List[Path] = []
+    for path in paths:
+        if not path.exists():
+            raise FCNXSError(f"--calibrate {path}: no such file or folder")
+        found = sorted(f for f in path.iterdir() if f.suffix.lower() in SUFFIXES) if path.is_dir() else [path]
+        if not found:
+            raise FCNXSError(f"--calibrate {path}: no images in this folder ({', '.join(SUFFIXES)})")
+        files += found
+    return files

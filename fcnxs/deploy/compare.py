@@ -1,0 +1,211 @@
+"""An export against its checkpoint: read from its files and run by its own runtime, in a fresh process."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Iterator, List, NamedTuple, Sequence, Tuple
+
+import cv2
+import numpy as np
+
+from ..data import check_label, preprocess
+from ..errors import FCNXSError
+from ..net import Net
+from ..precision import scores_of
+from ..samples import Samples
+from ..score import Scores, confusion_matrix, scores
+from ..shapes import picture
+from .form import Form
+
+TOLERANCE = 1e-5  # of a score in fp32, relative to the largest
+AGREEMENT = {"fp32": 0.9999, "bf16": 0.99, "int8": 0.97}  # of the class maps, at least: part of the pixels
+SIZES = ((375, 500), (500, 333), (96, 128))  # (H, W) of the pictures, where no images are given
+start = subprocess.run
+AT_ONCE = 32  # labelled images in one process: their inputs lie on the disk meanwhile
+
+
+class ExportMismatch(Exception):
+    """An export does not give what its checkpoint gives, or does not run."""
+
+
+class Picture(NamedTuple):
+    """An image to compare on: RGB uint8 (H, W, 3)."""
+
+    name: str
+    image: np.ndarray
+
+
+class Compared(NamedTuple):
+    """An export and its checkpoint on one image.
+
+    Args:
+        name, size: of the image; (H, W).
+        difference: largest of two outputs; None of class maps.
+        largest: absolute value among the checkpoint's scores.
+        agreement: part of the pixels whose class is the same.
+        ties: part of the pixels whose classes differ, but where the checkpoint's scores of both are within
+            twice the tolerance.
+    """
+
+    name: str
+    size: Tuple[int, int]
+    difference: float | None
+    largest: float
+    agreement: float
+    ties: float
+
+
+def generated(form: Form) -> List[Picture]:
+    """Pictures of shapes of several sizes, or of the form's one size."""
+    rng = np.random.default_rng(0)
+    sizes = SIZES if form.size is None else [form.size] * 2
+    return [Picture(f"picture {i + 1}", picture(rng, *size, shapes=3)[0]) for i, size in enumerate(sizes)]
+
+
+def compare(
+    net: Net, mean: Sequence[float], form: Form, written: Path, pictures: Sequence[Picture]
+) -> List[Compared]:
+    """Compare what was written with the checkpoint's scores.
+
+    Args:
+        net: the checkpoint's, ending in scores; takes images minus `mean`.
+        written: PREFIX of the json form, or the ONNX file.
+        pictures: fitted to the form.
+
+    Raises:
+        ExportMismatch: the runtime cannot run it.
+    """
+    outputs = run_fresh(form, written, [form.input_of(each.image, mean) for each in pictures], "full")
+    return [
+        _compared(each, scores_of(net, preprocess(each.image, mean)), output, form.head)
+        for each, output in zip(pictures, outputs)
+    ]
+
+
+def compare_archive(net: Net, mean: Sequence[float], form: Form, archive: Path) -> List[Compared]:
+    """Compare what an archive's handler answers with the checkpoint's class maps, on pictures of shapes.
+
+    Raises:
+        ExportMismatch: it does not answer.
+    """
+    from .mar import answers_of
+
+    pictures = generated(form)
+    try:
+        answers = answers_of(archive, [each.image for each in pictures])
+    except FCNXSError as error:
+        raise ExportMismatch(str(error)) from None
+    return [
+        _compared(each, scores_of(net, preprocess(each.image, mean)), answer[np.newaxis], "argmax")
+        for each, answer in zip(pictures, answers)
+    ]
+
+
+def refuse_mismatch(form: Form, result: Sequence[Compared], least: float | None = None) -> None:
+    """Refuse an export that is not what its checkpoint is.
+
+    In fp32 every output has to be equal to `TOLERANCE`, and every class map to `AGREEMENT`, where ties agree.
+    In other precisions the mean agreement counts.
+
+    Args:
+        least: the least agreement in another precision; None: that of `AGREEMENT`.
+
+    Raises:
+        ExportMismatch: with the number that is too large or too small.
+    """
+    if form.precision == "fp32":
+        for each in result:
+            # A probability changes by at most half of what the scores change.
+            limit = TOLERANCE * (each.largest if form.head == "logits" else max(each.largest / 2, 0.1))
+            if each.difference is not None and not each.difference <= limit:  # NaN is not
+                raise ExportMismatch(f"differs from the checkpoint by {each.difference:.1e} on {each.name}")
+            if each.agreement + each.ties < AGREEMENT["fp32"]:
+                raise ExportMismatch(f"gives {each.agreement:.4%} of the checkpoint's classes on {each.name}")
+        return
+    least, mean = AGREEMENT[form.precision] if least is None else least, agreement(result)
+    if not mean >= least:
+        raise ExportMismatch(
+            f"gives {mean:.2%} of the checkpoint's classes in {form.precision}, less than {least:.2%}; keep "
+            "more layers in float32 (--keep), or allow it (--min-agreement)"
+        )
+
+
+def agreement(result: Sequence[Compared]) -> float:
+    """Mean part of the pixels whose class is the same."""
+    return float(np.mean([each.agreement for each in result]))
+
+
+def score_both(
+    net: Net, mean: Sequence[float], form: Form, written: Path, samples: Samples, numclass: int
+) -> Tuple[Scores, Scores]:
+    """Scores of the checkpoint and of the export over labelled images, fitted to the form.
+
+    Raises:
+        FCNXSError: an image or a label cannot be read.
+        ExportMismatch: the runtime cannot run it.
+    """
+    matrices = np.zeros((2, numclass, numclass), np.int64)
+    for start in range(0, len(samples), AT_ONCE):
+        numbers = range(start, min(start + AT_ONCE, len(samples)))
+        pairs = [_fitted_pair(samples, number, form, numclass) for number in numbers]
+        inputs = [form.input_of(image, mean) for image, _ in pairs]
+        for (image, label), theirs in zip(pairs, run_fresh(form, written, inputs, "map")):
+            ours = scores_of(net, preprocess(image, mean)).argmax(1)
+            for matrix, prediction in zip(matrices, (ours, theirs)):
+                matrix += confusion_matrix(label, prediction[0], numclass)
+    return scores(matrices[0]), scores(matrices[1])
+
+
+def run_fresh(form: Form, written: Path, inputs: Sequence[np.ndarray], kind: str) -> Iterator[np.ndarray]:
+    """Outputs for inputs, in order, from a fresh process that knows the runtime alone.
+
+    Args:
+        kind: `full`, the outputs, or `map`, class maps uint8 (N, H, W).
+
+    Raises:
+        ExportMismatch: the process fails; with its last line.
+    """
+    script = Path(__file__).with_name("plain_onnx.py" if form.format == "onnx" else "plain_mxnet.py")
+    with tempfile.TemporaryDirectory() as folder:
+        files = [Path(folder) / f"{kind}-{i:04d}.npy" for i in range(len(inputs))]
+        for file, data in zip(files, inputs):
+            np.save(file, data)
+        text, file = script.read_text(encoding="utf-8"), str(Path(written).absolute())
+        command = [sys.executable, "-c", text, file, folder]
+        done = start(command, cwd=folder, capture_output=True, text=True, errors="replace")
+        if done.returncode:
+            lines = [line for line in done.stderr.splitlines() if line.strip()] or ["no word"]
+            raise ExportMismatch(
+                f"does not run in plain {script.stem[len('plain_') :]}: {lines[-1].strip()} ({done.returncode})"
+            )
+        for file in files:
+            yield np.load(file.with_name(f"out-{file.name}"))
+
+
+def _compared(each: Picture, expected: np.ndarray, output: np.ndarray, head: str) -> Compared:
+    largest, difference = float(np.abs(expected).max()), None
+    if head == "argmax":
+        classes = output.astype(np.int64)
+    else:
+        classes = output.argmax(1)
+        theirs = expected.astype(np.float64)
+        if head == "softmax":
+            theirs = np.exp(theirs - theirs.max(1, keepdims=True))
+            theirs /= theirs.sum(1, keepdims=True)
+        difference = float(np.abs(output - theirs).max())
+    same = classes == expected.argmax(1)
+    of_ours = np.take_along_axis(expected, classes[:, np.newaxis], 1)[:, 0]
+    tied = ~same & (expected.max(1) - of_ours <= 2 * TOLERANCE * largest)
+    size = each.image.shape[:2]
+    return Compared(each.name, size, difference, largest, float(same.mean()), float(tied.mean()))
+
+
+def _fitted_pair(samples: Samples, number: int, form: Form, numclass: int) -> Tuple[np.ndarray, np.ndarray]:
+    image, label = samples.read(number)
+    check_label(label, numclass, samples.label_name(number))
+    if form.size is not None and label.shape != form.size:
+        label = cv2.resize(label, form.size[::-1], interpolation=cv2.INTER_NEAREST)
+    return form.fitted(image), label

@@ -1,0 +1,161 @@
+"""What a net is exported as: its input, output, size and precision; and the graph of that."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Sequence, Tuple
+
+import cv2
+import numpy as np
+
+from ..compat import mxnet as mx
+from ..errors import FCNXSError
+from ..net import Net
+from ..precision import FUSED, KEEP
+
+OUTPUTS = {"softmax": "softmax_output", "logits": "scores_output", "argmax": "class_map_output"}
+MEAN = "input_mean"  # name of the parameter that a graph with a folded mean has
+
+
+@dataclass(frozen=True)
+class Form:
+    """A form for deployment; each value is as its option of `fcnxs export` says.
+
+    Args:
+        format: json, onnx or mar.
+        head: what comes out: softmax, probabilities (N, C, H, W); logits, the scores before it; argmax,
+            the class map (N, H, W).
+        size: (H, W) of the only images that it takes; None: any.
+        precision: fp32, bf16 or int8.
+        raw: type of an input of 0 to 255, uint8 or float32, from which the graph subtracts the mean;
+            None: it has been subtracted, float32.
+        bgr: the channels of a raw input are blue, green, red.
+        trimmed: without the part of the canvas that no image changes.
+        keep: patterns of convolutions that stay in float32.
+
+    Raises:
+        FCNXSError: the options do not go together; the message says what does.
+    """
+
+    format: str = "json"
+    head: str = "softmax"
+    size: Tuple[int, int] | None = None
+    precision: str = "fp32"
+    raw: str | None = None
+    bgr: bool = False
+    trimmed: bool = False
+    keep: Tuple[str, ...] = KEEP
+
+    def __post_init__(self) -> None:
+        if self.format == "onnx" and self.precision != "fp32":
+            raise FCNXSError(
+                f"--precision {self.precision} with --format onnx: MXNet's graphs of that are none in ONNX; "
+                "export fp32, and let the runtime lower it (onnxruntime.quantization, TensorRT)"
+            )
+        if self.trimmed and self.size is None:
+            raise FCNXSError("--trim: a trimmed net is for one size; give it with --size HxW")
+        if self.bgr and self.raw is None:
+            raise FCNXSError("--bgr: without --raw-input the input is RGB minus the mean; give --raw-input too")
+        if self.bgr and self.format == "mar":
+            raise FCNXSError("--bgr with --format mar: the server decodes images itself; leave --bgr out")
+        if self.keep != KEEP and self.precision == "fp32":
+            raise FCNXSError("--keep: every layer of --precision fp32 is float32; give bf16 or int8")
+
+    @property
+    def output(self) -> str:
+        """Name of the output."""
+        return OUTPUTS[self.head]
+
+    def fitted(self, image: np.ndarray) -> np.ndarray:
+        """Image (H, W, 3) as the form takes it: resized, where it takes one size."""
+        if self.size is None or image.shape[:2] == self.size:
+            return image
+        return cv2.resize(image, self.size[::-1], interpolation=cv2.INTER_AREA)
+
+    def ordered(self, values: Sequence[float]) -> Sequence[float]:
+        """Values of red, green and blue in the order of the form's channels."""
+        return values[::-1] if self.bgr else values
+
+    def input_of(self, image: np.ndarray, mean: Sequence[float]) -> np.ndarray:
+        """Input (1, 3, H, W) of the form for an image, RGB uint8 (H, W, 3)."""
+        if self.raw is None:
+            image = image.astype(np.float32) - np.asarray(mean, np.float32)
+        elif self.bgr:
+            image = image[..., ::-1]
+        return np.ascontiguousarray(image.transpose(2, 0, 1)[np.newaxis], self.raw or np.float32)
+
+    def described(self, mean: Sequence[float], numclass: int) -> dict:
+        """What a meta file says of it: all that is needed to use it."""
+        height, width = self.size or ("H", "W")
+        shape = ["N", height, width] if self.head == "argmax" else ["N", numclass, height, width]
+        values = "0 to 255" if self.raw else "0 to 255, minus the mean"
+        return {
+            "format": self.format,
+            "precision": self.precision,
+            "size": list(self.size) if self.size else "dynamic",
+            "input": {
+                "name": "data",
+                "shape": ["N", 3, height, width],
+                "dtype": self.raw or "float32",
+                "channel_order": "BGR" if self.bgr else "RGB",
+                "values": values,
+                "mean_folded": list(self.ordered(mean)) if self.raw else None,
+            },
+            "output": {"name": self.output, "head": self.head, "shape": shape, "dtype": self._output_type()},
+        }
+
+    def _output_type(self) -> str:
+        # MXNet's argmax is float32, and the C API gives nothing else.
+        return "uint8" if self.format == "onnx" and self.head == "argmax" else "float32"
+
+
+def with_ends(net: Net, form: Form, mean: Sequence[float]) -> Net:
+    """The net from the form's input to its output; its scores go into the head.
+
+    Args:
+        net: takes images minus the mean, in the form's order of channels, and ends in scores.
+        mean: RGB.
+    """
+    data = mx.sym.Variable("data", shape=None if form.size is None else (0, 3, *form.size))
+    args = dict(net.arg_params)
+    if form.raw is not None:
+        data = mx.sym.Cast(data, dtype="float32", name="raw")  # takes uint8 as well as float32
+        # No bias does this: conv1_1 pads with zeros, which are the mean.
+        data = mx.sym.broadcast_sub(data, mx.sym.Variable(MEAN, shape=(1, 3, 1, 1)), name="centred")
+        args[MEAN] = mx.nd.array(np.reshape(form.ordered(mean), (1, 3, 1, 1)))
+    scores = net.symbol(data=data)
+    if form.head == "softmax":
+        symbol = mx.sym.softmax(scores, axis=1, name="softmax")
+    elif form.head == "logits":
+        symbol = mx.sym.identity(scores, name="scores")
+    else:
+        symbol = mx.sym.argmax(scores, axis=1, name="class_map")
+    return Net(symbol, args, net.aux_params)
+
+
+def for_bgr(net: Net) -> Net:
+    """The net for images whose channels are blue, green, red: the kernels that see the image are turned."""
+    nodes, args = json.loads(net.symbol.tojson())["nodes"], dict(net.arg_params)
+    for node in nodes:
+        if node["op"] == "Convolution" and nodes[node["inputs"][0][0]]["name"] == "data":
+            weight = nodes[node["inputs"][1][0]]["name"]
+            args[weight] = mx.nd.reverse(args[weight], axis=1)
+    return net._replace(arg_params=args)
+
+
+def refuse_exported(symbol: mx.sym.Symbol, where: object) -> None:
+    """Refuse a net that is a finished form, of which no other can be made.
+
+    Raises:
+        FCNXSError: its mean is folded in, or it is in bfloat16 or int8.
+    """
+    nodes = json.loads(symbol.tojson(remove_amp_cast=False))["nodes"]
+    names, ops = {node["name"] for node in nodes}, {node["op"] for node in nodes}
+    for what, found in (
+        ("takes raw input", MEAN in names),
+        ("is in int8", FUSED in ops),
+        ("is in bfloat16", "amp_cast" in ops),
+    ):
+        if found:
+            raise FCNXSError(f"{where}: {what} already; export the checkpoint that it was made from")

@@ -1,0 +1,112 @@
+"""Nets as ONNX files, by MXNet's own converter."""
+
+from __future__ import annotations
+
+import json
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Mapping, NamedTuple, Tuple
+
+import numpy as np
+
+from ..compat import mxnet as mx
+from ..errors import FCNXSError
+from ..net import Net
+from .form import Form
+
+OPSET, IR_VERSION = 13, 8  # the newest that MXNet's converter knows, and the format of its time
+
+
+def check_installed() -> None:
+    """Refuse before any work where the packages of the extra are missing.
+
+    Raises:
+        FCNXSError: which says what to install.
+    """
+    for package in ("onnx", "onnxruntime"):
+        if find_spec(package) is None:
+            raise FCNXSError(f"--format onnx needs {package}: pip install 'fcnxs[onnx]'")
+
+
+def write_onnx(net: Net, form: Form, metadata: Mapping[str, str], file: Path) -> None:
+    """Write a net, as `with_ends` gives it, to an ONNX file (opset 13).
+
+    Args:
+        metadata: texts that go into the file's own metadata.
+
+    Raises:
+        FCNXSError: the net has an operator that the converter does not know.
+    """
+    import onnx
+    from mxnet.onnx.mx2onnx._export_onnx import MXNetGraph
+
+    height, width = form.size or ("H", "W")
+    shape = ("N", 3, height, width)
+    example = (1, 3, *(form.size or (64, 64)))
+    kind = onnx.TensorProto.UINT8 if form.raw == "uint8" else onnx.TensorProto.FLOAT
+    params = {**net.arg_params, **net.aux_params}
+    try:  # its front end, export_model, writes the newest opset of the package onto what is opset 13
+        graph = MXNetGraph().create_onnx_graph_proto(
+            _with_no_bias(net.symbol),
+            {name: _StandIn(array.shape) for name, array in params.items()},
+            [example],
+            [kind],
+            opset_version=OPSET,
+            dynamic=True,
+            dynamic_input_shapes=[shape],
+        )
+    except (AttributeError, NotImplementedError, AssertionError, KeyError) as error:
+        raise FCNXSError(f"MXNet's converter to ONNX does not take this net: {error}") from None
+    for tensor in graph.initializer:
+        if tensor.name in params:
+            tensor.CopyFrom(onnx.numpy_helper.from_array(params[tensor.name].asnumpy(), tensor.name))
+    _tidy(graph, form, shape)
+    model = onnx.helper.make_model(
+        graph, opset_imports=[onnx.helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name="fcnxs"
+    )
+    onnx.helper.set_model_props(model, dict(metadata))
+    onnx.save(model, str(file))
+
+
+class _StandIn(NamedTuple):
+    """Shape of a parameter without its values: the converter makes Python numbers of these, gigabytes."""
+
+    shape: Tuple[int, ...]
+    dtype: type = np.float32
+
+    def asnumpy(self) -> np.ndarray:
+        """One value for all."""
+        return np.zeros(1, np.float32)
+
+
+def _with_no_bias(symbol: mx.sym.Symbol) -> mx.sym.Symbol:
+    """Deconvolutions that say that they have no bias, which is their default: the converter looks for it."""
+    graph = json.loads(symbol.tojson())
+    for node in graph["nodes"]:
+        if node["op"] == "Deconvolution":
+            node.setdefault("attrs", {}).setdefault("no_bias", "True")
+    return mx.sym.load_json(json.dumps(graph))
+
+
+def _tidy(graph, form: Form, shape: tuple) -> None:  # noqa: ANN001
+    """Leave the image as the one input, and name the output and its sizes; a class map becomes uint8."""
+    import onnx
+
+    images = [value for value in graph.input if value.name == "data"]
+    del graph.input[:]
+    graph.input.extend(images)
+    used = {name for node in graph.node for name in node.input}
+    unused = [tensor for tensor in graph.initializer if tensor.name not in used]
+    for tensor in unused:
+        graph.initializer.remove(tensor)
+    (output,) = graph.output
+    old, new = output.name, form.output
+    dims = [shape[0], *shape[2:]] if form.head == "argmax" else [shape[0], "C", *shape[2:]]
+    kind = onnx.TensorProto.FLOAT
+    if form.head == "argmax":
+        kind = onnx.TensorProto.UINT8
+        graph.node.append(onnx.helper.make_node("Cast", [old], [new], to=kind, name=new))
+    else:
+        graph.node.append(onnx.helper.make_node("Identity", [old], [new], name=new))
+    graph.output.remove(output)
+    graph.output.append(onnx.helper.make_tensor_value_info(new, kind, dims))

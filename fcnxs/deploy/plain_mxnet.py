@@ -1,0 +1,31 @@
+"""Run an exported net as a user of plain MXNet would: PREFIX, then a folder of inputs and outputs.
+
+Its text is run by itself, in a process of its own; nothing of this package is imported. For each
+full-*.npy of the folder the output goes to out-full-*.npy, for each map-*.npy the class map.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+if not hasattr(np, "bool"):  # on NumPy 1.24 and later MXNet itself wants these
+    np.bool, np.int = bool, int
+try:
+    import distutils  # noqa: F401
+except ImportError:  # since Python 3.12
+    import setuptools  # noqa: F401
+import mxnet as mx
+
+prefix, folder = sys.argv[1:]
+symbol, args, auxs = mx.model.load_checkpoint(prefix, 0)
+executors = {}
+for file in sorted(Path(folder).glob("*-*.npy")):
+    data = mx.nd.array(np.load(file), dtype=np.load(file).dtype)
+    key = data.shape
+    if key not in executors:
+        executors = {key: symbol.bind(mx.cpu(), {**args, "data": data}, grad_req="null", aux_states=auxs)}
+    output = executors[key].forward(is_train=False, data=data)[0].asnumpy()
+    if file.name.startswith("map-"):
+        output = (output.argmax(1) if output.ndim == 4 else output).astype(np.uint8)
+    np.save(file.with_name(f"out-{file.name}"), output)

@@ -1,0 +1,196 @@
+"""Nets in bfloat16 by MXNet's AMP, and in int8 by its quantization; some layers stay in float32."""
+
+from __future__ import annotations
+
+import json
+from fnmatch import fnmatchcase
+from types import SimpleNamespace
+from typing import Callable, Dict, Iterator, List, NamedTuple, Sequence, Tuple
+
+import numpy as np
+
+from .compat import mxnet as mx
+from .errors import FCNXSError
+from .net import Net
+
+KEEP = ("first", "score*")  # layers that stay in float32: patterns of names, `first` the first convolution
+MODES = ("minmax", "entropy")
+BACKEND = "MKLDNN_QUANTIZE"  # name of oneDNN's passes in MXNet
+FUSED = "_sg_mkldnn_conv"  # a convolution, and what oneDNN computes with it
+# Operators that may be quantized, or whose output goes into one that is.
+CALIBRATED = (FUSED, "Activation", "BatchNorm", "Concat", "Pad", "Pooling", "elemwise_add")
+
+Ranges = Dict[str, Tuple[float, float]]  # smallest and largest value of a tensor, by the tensor's name
+
+
+class Loss(NamedTuple):
+    """What one convolution alone costs in a lower precision.
+
+    Args:
+        layer: name of the convolution.
+        changed: part of the pixels whose class changes.
+        error: largest difference of a score, relative to the largest score.
+    """
+
+    layer: str
+    changed: float
+    error: float
+
+
+def convolutions(symbol: mx.sym.Symbol) -> List[str]:
+    """Names of a graph's convolutions, in its order: the layers whose precision can be chosen."""
+    return [node["name"] for node in json.loads(symbol.tojson())["nodes"] if node["op"] == "Convolution"]
+
+
+def kept_layers(symbol: mx.sym.Symbol, keep: Sequence[str]) -> List[str]:
+    """Convolutions that patterns name, such as `score*`; `first` is the first one.
+
+    Raises:
+        FCNXSError: a pattern other than those of `KEEP` names none.
+    """
+    layers = convolutions(symbol)
+    found = {pattern: [name for name in layers if fnmatchcase(name, pattern)] for pattern in keep}
+    if "first" in found:
+        found["first"] = layers[:1]
+    for pattern, names in found.items():
+        if not names and pattern not in KEEP:
+            raise FCNXSError(f"no convolution of the net is called {pattern!r}; it has {', '.join(layers)}")
+    return [name for name in layers if any(name in names for names in found.values())]
+
+
+def to_bf16(net: Net, keep: Sequence[str] = KEEP) -> Net:
+    """The net with its convolutions and their parameters in bfloat16; input and scores are float32.
+
+    The symbol has `amp_cast` nodes, which `tojson` and `save` leave out unless told `remove_amp_cast=False`.
+
+    Args:
+        net: without label and dropout, ending in scores.
+        keep: patterns of convolutions that stay in float32.
+
+    Raises:
+        FCNXSError: a pattern names no layer.
+    """
+    from mxnet.contrib import amp
+
+    converted = amp.convert_model(
+        net.symbol,
+        dict(net.arg_params),  # in which AMP replaces arrays
+        dict(net.aux_params),
+        target_dtype="bfloat16",
+        excluded_sym_names=kept_layers(net.symbol, keep),
+        cast_optional_params=True,  # parameters are cast now, and not in every pass
+    )
+    return Net(*converted)
+
+
+def to_int8(net: Net, batches: Sequence[np.ndarray], mode: str = "minmax", keep: Sequence[str] = KEEP) -> Net:
+    """The net with convolutions and poolings in 8 bits; input and scores are float32.
+
+    The parameters stay float32: MXNet quantizes the weights, channel by channel, when an executor first
+    runs. The graph needs oneDNN, that is, a CPU.
+
+    Args:
+        net: without label and dropout, ending in scores.
+        batches: images to take the ranges of activations from, each float32 (N, 3, H, W) minus the mean.
+        mode: `minmax` takes their smallest and largest values, `entropy` cuts rare large ones off.
+        keep: patterns of convolutions that stay in float32.
+
+    Raises:
+        FCNXSError: a pattern names no layer, or there is no such mode.
+    """
+    return quantized(net, calibrate(net, batches, mode), keep)
+
+
+def calibrate(net: Net, batches: Sequence[np.ndarray], mode: str = "minmax") -> Ranges:
+    """Ranges of a net's activations over images: all that `quantized` needs, whatever layers it keeps.
+
+    Raises:
+        FCNXSError: there is no such mode, or no image.
+    """
+    from mxnet.contrib import quantization
+
+    if mode not in MODES or not len(batches):
+        raise FCNXSError(
+            f"calibration mode {mode!r} with {len(batches)} images: want {' or '.join(MODES)}, and images"
+        )
+    fused = Net(net.symbol.get_backend_symbol(BACKEND), net.arg_params, net.aux_params)
+    kind = {"minmax": "naive", "entropy": "entropy"}[mode]
+    collector = quantization.quantize_graph(
+        *fused, calib_mode=kind, quantized_dtype="auto", quantize_mode="smart"
+    )[-1]
+    nodes = json.loads(fused.symbol.tojson())["nodes"]
+    collector.include_layer = ["data"] + [
+        f"{node['name']}_output" for node in nodes if node["op"] in CALIBRATED
+    ]
+    for batch in batches:
+        executor = bind(fused, batch.shape)
+        executor.set_monitor_callback(collector.collect, monitor_all=True)
+        executor.forward(is_train=False, data=mx.nd.array(batch))
+        mx.nd.waitall()
+    if mode == "minmax":
+        ranges = collector.min_max_dict
+    else:
+        ranges = quantization._get_optimal_thresholds(collector.hist_dict, "auto")
+    # A layer that gives nothing but zeros has no scale of its own.
+    return {name: (float(low), max(float(high), 1e-6)) for name, (low, high) in ranges.items()}
+
+
+def quantized(net: Net, ranges: Ranges, keep: Sequence[str] = KEEP) -> Net:
+    """`to_int8` with ranges that `calibrate` gave."""
+    from mxnet.contrib import quantization
+
+    names = set(kept_layers(net.symbol, keep))
+    fused = net.symbol.get_backend_symbol(BACKEND)
+    excluded = [
+        node["name"] for node in json.loads(fused.tojson())["nodes"] if names.intersection(_layers_of(node))
+    ]
+    symbol, args, auxs, _ = quantization.quantize_graph(
+        fused,
+        net.arg_params,
+        net.aux_params,
+        excluded_sym_names=excluded,
+        calib_mode="none",
+        quantized_dtype="auto",  # unsigned behind a relu, else signed
+        quantize_mode="smart",
+    )
+    known = SimpleNamespace(min_max_dict=ranges)
+    symbol, args, auxs = quantization.calib_graph(symbol, args, auxs, known, "customize", "auto", logger=None)
+    return Net(symbol.get_backend_symbol(BACKEND), args, auxs)
+
+
+def losses(
+    net: Net, lower: Callable[[List[str]], Net], batches: Sequence[np.ndarray], keep: Sequence[str] = KEEP
+) -> Iterator[Loss]:
+    """What each convolution costs that is not kept, when it alone is in a lower precision.
+
+    Args:
+        lower: gives the net in that precision, but for the layers that it is told.
+        batches: images to compare the scores on.
+    """
+    layers, kept = convolutions(net.symbol), kept_layers(net.symbol, keep)
+    expected = [scores_of(net, batch) for batch in batches]
+    for layer in layers:
+        if layer in kept:
+            continue
+        alone = lower([other for other in layers if other != layer])
+        pairs = [(scores_of(alone, batch), scores) for batch, scores in zip(batches, expected)]
+        changed = np.mean([(ours.argmax(1) != theirs.argmax(1)).mean() for ours, theirs in pairs])
+        error = max(np.abs(ours - theirs).max() / np.abs(theirs).max() for ours, theirs in pairs)
+        yield Loss(layer, float(changed), float(error))
+
+
+def bind(net: Net, shape: Tuple[int, ...]) -> mx.executor.Executor:
+    """Executor of a net whose one input is `data`, of `shape`, for inference on the CPU."""
+    args = {**net.arg_params, "data": mx.nd.zeros(shape)}
+    return net.symbol.bind(mx.cpu(), args, grad_req="null", aux_states=net.aux_params)
+
+
+def scores_of(net: Net, data: np.ndarray) -> np.ndarray:
+    """Output of a net for `data`, float32 (N, 3, H, W)."""
+    return bind(net, data.shape).forward(is_train=False, data=mx.nd.array(data))[0].asnumpy()
+
+
+def _layers_of(node: dict) -> List[str]:
+    """Convolutions in a node of a graph that oneDNN's passes have gone over."""
+    inner = [each for graph in node.get("subgraphs", []) for each in graph["nodes"]]
+    return [each["name"] for each in [node, *inner] if each["op"] == "Convolution"]

@@ -1,0 +1,56 @@
+"""Engines of `fcnxs benchmark infer` that MXNet is: this project's nets, and the original graph."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from ..arithmetic import operations
+from ..compat import mxnet as mx
+from ..net import Net
+from ..precision import bind, to_bf16, to_int8
+from ..trim import trim
+from .benchmark_engines import Run
+
+
+def load(root: Path, symbol: str = "symbol.json") -> Net:
+    """The net and its weights."""
+    from safetensors.numpy import load_file
+
+    params = {name: mx.nd.array(array) for name, array in load_file(root / "weights.safetensors").items()}
+    return Net(mx.sym.load(str(root / symbol)), params, {})
+
+
+def untrimmed(folder: Path, precision: str) -> Run:
+    """Scores of the net, as `Segmenter(trimmed=False)` computes them."""
+    return _ours(load(folder.parent), folder, precision)
+
+
+def trimmed(folder: Path, precision: str) -> Run:
+    """Scores of the net, as `Segmenter` computes them once a size has come often: by a fused executor."""
+    return _ours(trim(load(folder.parent), np.load(folder / "image.npy").shape), folder, precision)
+
+
+def _ours(net: Net, folder: Path, precision: str) -> Run:
+    image = np.load(folder / "image.npy")
+    counted = sum(operations(net, image.shape).values())
+    if precision == "bf16":
+        net = to_bf16(net)
+    elif precision == "int8":
+        net = to_int8(net, [each[np.newaxis] for each in np.load(folder / "calibration.npy")])
+    run = _bound(net, image)
+    run.operations = counted
+    return run
+
+
+def original(folder: Path, precision: str) -> Run:
+    """The original graph, with its label and its softmax, bound as MXNet binds it."""
+    net, image = load(folder.parent, "original.json"), np.load(folder / "image.npy")
+    label = mx.nd.zeros((1, image.shape[2] * image.shape[3]))
+    return _bound(net._replace(arg_params={**net.arg_params, "softmax_label": label}), image)
+
+
+def _bound(net: Net, image: np.ndarray) -> Run:
+    executor = bind(net, image.shape)
+    return lambda: executor.forward(is_train=False, data=mx.nd.array(image))[0].asnumpy()
