@@ -78,8 +78,8 @@ def test_memory_of_fifty_sizes_is_that_of_the_largest_and_stays():
     """`fcnxs benchmark sizes`, in short: what is resident, and the peak.
 
     Of a net this narrow, 200 of 320 MB are Python's and the libraries'. Fifty sizes were seen to add 4%; 12%
-    where each has inputs of its own and oneDNN keeps as much as it likes; 110% with `shared_exec=None`. Trimmed,
-    the largest alone takes 25 MB less, and what is kept of the sizes is larger: it ends 1% below the whole.
+    where each has inputs of its own and oneDNN keeps as much as it likes; 110% with `shared_exec=None`. Trimmed
+    nets are compared with that too: the largest alone takes 25 MB less, what is kept of all sizes more.
     """
     tests = str(Path(__file__).parent)
     largest = None
