@@ -148,9 +148,13 @@ class Job:
         """See whether the job is over: all have ended, or all workers have, and the others do not follow."""
         running = [*self.processes.running(), *(member for member in self.members if not member.closed)]
         if self.submitted and not running:
-            self._finish(128 + self.stopping if self.stopping else 0)
+            self._finish_unless_failed()
         elif self._workers_over() >= self.args.num_workers:
-            self.loop.call_later(LINGER, self._finish, 128 + self.stopping if self.stopping else 0)
+            self.loop.call_later(LINGER, self._finish_unless_failed)
+
+    def _finish_unless_failed(self) -> None:
+        if not self.failures:  # else `_settle` ends it: all may have failed, and ended, before it comes
+            self._finish(128 + self.stopping if self.stopping else 0)
 
     def _workers_over(self) -> int:
         by_lifeline = sum(member.role == "worker" and member.closed for member in self.members)
@@ -169,6 +173,7 @@ class Job:
         codes = [code for _, code in self.failures if code]
         if self.stopping and not codes and any(p.code == 128 + self.stopping for p in self.processes.all):
             self.failures.clear()  # it was the signal that ended a process without a word
+            self._check()
             return
         members = [who for who, _ in self.failures if isinstance(who, Member)]
         first = members[0] if members else self.failures[0][0]
