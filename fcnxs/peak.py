@@ -29,7 +29,8 @@ def peak_bytes(symbol: mx.sym.Symbol, shapes: Dict[str, Tuple[int, ...]], itemsi
             continue
         images = [entry[0] for entry in node["inputs"] if nodes[entry[0]]["op"] != "null"]
         gone = {j for j in images if last[j] == i and j not in heads}
-        own[i] = _cells(by_name[f"{node['name']}_output"]) * (2 if i in heads else 1)
+        shape = by_name.get(f"{node['name']}_output") or by_name[f"{node['name']}_output0"]
+        own[i] = _cells(shape) * (2 if i in heads else 1)
         reused = max((own[j] for j in gone), default=0) if node["op"] in IN_PLACE else 0
         peak = max(peak, live + own[i] - min(reused, own[i]))
         live += own[i] - sum(own[j] for j in gone)
