@@ -37,7 +37,7 @@ def draw(report: Report, file: Path) -> None:
             _panel(panel, groups[size, precision], count)
             panel.set_title(f"{size}, {precision}", loc="left", fontsize=10, color=INK)
     figure.suptitle(
-        f"{report.net}: median seconds of one image; ratio to the fastest other engine\n"
+        f"{report.net}: median seconds of one image;\nratio to the fastest other engine; "
         f"{report.processor}, {report.threads} threads",
         fontsize=10,
         color=INK,
