@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from math import prod
 from typing import Dict, Sequence, Tuple
 
 from .compat import mxnet as mx
@@ -14,7 +15,8 @@ IN_PLACE = {"Activation", "LeakyReLU", "_mul_scalar", "elemwise_add", "_copy", "
 def peak_bytes(symbol: mx.sym.Symbol, shapes: Dict[str, Tuple[int, ...]], itemsize: int = 4) -> int:
     """Bytes of the layers' cells that are there at one time, at most, while a graph runs; no parameters.
 
-    An estimate: oneDNN keeps channels by sixteens, and puts another order of them beside.
+    An estimate: oneDNN keeps channels by sixteens, and puts another order of them beside; of a layer's weights
+    it makes a copy in an order of its own while it runs.
     """
     graph, internals = json.loads(symbol.tojson()), symbol.get_internals()
     _, found, _ = internals.infer_shape(**shapes)
@@ -32,7 +34,9 @@ def peak_bytes(symbol: mx.sym.Symbol, shapes: Dict[str, Tuple[int, ...]], itemsi
         shape = by_name.get(f"{node['name']}_output") or by_name[f"{node['name']}_output0"]
         own[i] = _cells(shape) * (2 if i in heads else 1)
         reused = max((own[j] for j in gone), default=0) if node["op"] in IN_PLACE else 0
-        peak = max(peak, live + own[i] - min(reused, own[i]))
+        weights = [nodes[entry[0]]["name"] for entry in node["inputs"] if nodes[entry[0]]["op"] == "null"]
+        ordered = sum(prod(by_name[name]) for name in weights if name not in shapes)
+        peak = max(peak, live + ordered + own[i] - min(reused, own[i]))
         live += own[i] - sum(own[j] for j in gone)
     return int(max(peak, live) * itemsize)
 

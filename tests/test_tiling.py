@@ -124,11 +124,11 @@ def test_the_parts_have_no_pad_but_at_the_image_s_border():
 
 
 def test_the_estimate_of_memory_is_that_of_the_layers():
-    """Conv1_1's and conv1_2's outputs, 16 channels each as oneDNN keeps them, are there at one time."""
+    """Conv1_1's and conv1_2's outputs, 16 channels each as oneDNN keeps them, and conv1_2's weights anew."""
     symbol = net_of("fcn32s").symbol
     cells = 16 * (300 + 198) * (400 + 198) * 4
-    image = 3 * 3 * 300 * 400 * 4
-    assert peak_bytes(symbol, {"data": (1, 3, 300, 400)}) == 2 * cells + image
+    image, weights = 3 * 3 * 300 * 400 * 4, (4 * 4 * 9 + 4) * 4
+    assert peak_bytes(symbol, {"data": (1, 3, 300, 400)}) == 2 * cells + image + weights
 
 
 def test_what_cannot_be_cut_is_refused():
