@@ -26,9 +26,9 @@ from .symbols.nodes import Node, image_inputs, image_of
 from .symbols.reach import Span
 
 Read = Callable[[Box], np.ndarray]  # rows and columns of an image, (1, 3, h, w); zeros outside of it
-# Of the limit, what parts may need by the estimate: executors of several parts do not share all of their memory
-# (1.13 times the estimate at 8192x8192 within 2 GB), and the class map and the pictures of it are there too.
-SHARE = 0.8
+# Of the limit, what parts may need by the estimate: executors of several parts do not share all of their
+# memory, and the class map and the pictures of it are there too. 8192x8192 took 1.4 times the estimate.
+SHARE = 0.65
 UPSAMPLING = {"Deconvolution", "UpSampling"}
 
 

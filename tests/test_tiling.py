@@ -89,7 +89,7 @@ def test_class_maps_of_an_image_within_a_limit_and_the_smallest_limit():
     data = image.astype(np.float32).transpose(2, 0, 1)[np.newaxis] - np.reshape(np.float32(mean), (1, 3, 1, 1))
     expected = scores_of(net, data).argmax(0)
     counts = []
-    for limit in (1e9, 16e6, 11e6):
+    for limit in (1e9, 20e6, 13.6e6):
         tiling = Tiling(net, (230, 310), limit)
         bands = [*tiling.class_maps(reader(image, mean))]
         np.testing.assert_array_equal(np.concatenate([band for _, band in bands]), expected)
@@ -101,7 +101,7 @@ def test_class_maps_of_an_image_within_a_limit_and_the_smallest_limit():
             assert tiling._most(stage, tiles) <= limit
     assert counts[0] == 3 and counts[0] < counts[1] < counts[2]
     with pytest.raises(
-        FCNXSError, match=r"310x230 pixels need 0.00\d GB to work in, in the smallest tiles"
+        FCNXSError, match=r"310x230 pixels need 0.01\d GB to work in, in the smallest tiles"
     ) as error:
         Tiling(net, (230, 310), 1e6)
     least = float(str(error.value).split()[3]) * 1e9 + 1e6
