@@ -55,6 +55,7 @@ def write_onnx(net: Net, form: Form, metadata: Mapping[str, str], file: Path) ->
             dynamic=True,
             dynamic_input_shapes=[shape],
         )
+    # What it raises, by operator, where it has no translation of one or of a setting.
     except (AttributeError, NotImplementedError, AssertionError, KeyError) as error:
         raise FCNXSError(f"MXNet's converter to ONNX does not take this net: {error}") from None
     for tensor in graph.initializer:
