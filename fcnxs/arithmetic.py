@@ -14,8 +14,8 @@ COUNTED = ("Convolution", "Deconvolution", "FullyConnected")
 def operations(net: Net, shape: Tuple[int, ...]) -> Dict[str, int]:
     """Multiplications and additions of each layer that multiplies by a matrix of weights, by name, in order.
 
-    Cells of the padding count, as engines compute with them; biases, relus, poolings, sums and crops do not: at
-    full width they are under a hundredth.
+    Cells of the padding count, as engines compute with them; biases, relus, poolings, sums, crops and matrices
+    that interpolate do not: at full width they are under a hundredth.
 
     Args:
         net: in float32, not quantized.

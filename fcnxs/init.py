@@ -11,6 +11,7 @@ from .compat import mxnet as mx
 from .errors import FCNXSError
 from .executors import fixed_size
 from .symbols import symbol_fcnxs
+from .symbols.interpolation import bilinear, upsample_filt  # noqa: F401  (the original has it here)
 from .symbols.nodes import graph_nodes, rounds_up
 
 Params = Dict[str, mx.nd.NDArray]
@@ -98,14 +99,6 @@ def check_params(
             _check(name, shape, given, where, attrs.get(name, {}).get("__dtype__") == BFLOAT16)
 
 
-def upsample_filt(size: int) -> np.ndarray:
-    """Bilinear upsampling kernel (size, size), float64, for a factor of (size + 1) // 2."""
-    factor = (size + 1) // 2
-    centre = (size - 1) / 2 if size % 2 else factor - 0.5
-    ramp = 1 - np.abs(np.arange(size) - centre) / factor
-    return np.outer(ramp, ramp)
-
-
 def init_from_vgg16(
     ctx: mx.Context, fcnxs_symbol: mx.sym.Symbol, vgg16fc_args: Params, vgg16fc_auxs: Params
 ) -> Tuple[Params, Params]:
@@ -156,14 +149,6 @@ def _init(
         name: _copy(ctx, name, shape, auxs) for name, shape in zip(symbol.list_auxiliary_states(), aux_shapes)
     }
     return arg_params, aux_params
-
-
-def bilinear(shape: Tuple[int, ...]) -> np.ndarray:
-    """Weight (C, C, k, k) of a deconvolution that upsamples each channel by itself, bilinearly."""
-    weight = np.zeros(shape, np.float32)
-    channels = np.arange(min(shape[:2]))
-    weight[channels, channels] = upsample_filt(shape[-1])
-    return weight
 
 
 def _copy(ctx: mx.Context, name: str, shape: Tuple[int, ...], params: Params) -> mx.nd.NDArray:

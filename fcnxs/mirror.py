@@ -77,7 +77,7 @@ class Segments:
 
     def _make_parts(self, size: Tuple[int, int]) -> Tuple[List[Part], mx.sym.Symbol]:
         """Segments for images of a size, and the whole."""
-        trimmed = self._trimmer.for_inference(size) if self._trimmer else None
+        trimmed = self._trimmer.with_constants(size, trained=True) if self._trimmer else None
         if trimmed is None:
             return self._whole, self.symbol
         return [Part(trimmed.constants, trimmed.names), *segments(trimmed.symbol)], trimmed.symbol

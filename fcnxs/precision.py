@@ -11,6 +11,7 @@ import numpy as np
 
 from .compat import mxnet as mx
 from .errors import FCNXSError
+from .halves import in_halves
 from .net import Net
 
 KEEP = ("first", "score*")  # layers that stay in float32: patterns of names, `first` the first convolution
@@ -61,7 +62,9 @@ def kept_layers(symbol: mx.sym.Symbol, keep: Sequence[str]) -> List[str]:
 def to_bf16(net: Net, keep: Sequence[str] = KEEP) -> Net:
     """The net with its convolutions and their parameters in bfloat16; input and scores are float32.
 
-    The symbol has `amp_cast` nodes, which `tojson` and `save` leave out unless told `remove_amp_cast=False`.
+    The first convolution, if it is kept and the second is not, multiplies bfloat16 numbers all the same, whose
+    sums are float32's (`halves.py`): to cast what it gives would take longer than to compute it. The symbol has
+    `amp_cast` nodes, which `tojson` and `save` leave out unless told `remove_amp_cast=False`.
 
     Args:
         net: without label and dropout, ending in scores.
@@ -72,12 +75,15 @@ def to_bf16(net: Net, keep: Sequence[str] = KEEP) -> Net:
     """
     from mxnet.contrib import amp
 
+    layers, kept = convolutions(net.symbol), kept_layers(net.symbol, keep)
+    if layers[:1] == kept[:1] and layers[1:2] != kept[1:2]:
+        net, kept = in_halves(net, layers[0]), kept[1:]
     converted = amp.convert_model(
         net.symbol,
         dict(net.arg_params),  # in which AMP replaces arrays
         dict(net.aux_params),
         target_dtype="bfloat16",
-        excluded_sym_names=kept_layers(net.symbol, keep),
+        excluded_sym_names=kept,
         cast_optional_params=True,  # parameters are cast now, and not in every pass
     )
     return Net(*converted)

@@ -6,7 +6,9 @@ from typing import Tuple
 
 import numpy as np
 
+from .compat import mxnet as mx
 from .net import Net
+from .symbols.interpolation import is_bilinear
 from .symbols.trimmed import Trimmer, fixed_params
 
 
@@ -21,14 +23,18 @@ def trim(net: Net, shape: Tuple[int, int, int, int], trimmer: Trimmer | None = N
         net: without label and dropout, as `scores_symbol` makes it.
         trimmer: of the net's symbol, where it is trimmed for several sizes.
     """
-    whole = all(array.dtype == np.float32 for array in net.arg_params.values())
-    trimmed = (trimmer or Trimmer(net.symbol)).for_inference(shape[2:]) if whole else None
+    if any(array.dtype != np.float32 for array in net.arg_params.values()):
+        return net
+    trimmer = trimmer or Trimmer(net.symbol)
+    bilinear = {name for name in trimmer.upsampling_weights if is_bilinear(net.arg_params[name].asnumpy())}
+    trimmed = trimmer.with_constants(shape[2:], bilinear)
     if trimmed is None:
         return net
     ctx = next(iter(net.arg_params.values())).context
     needed = {name: net.arg_params[name] for name in trimmed.constants.list_arguments()}
     outputs = trimmed.constants.bind(ctx, needed, grad_req="null").forward(is_train=False)
     known = {**net.arg_params, **{name: x.copy() for name, x in zip(trimmed.names, outputs)}}  # not their pool
+    known.update({name: mx.nd.array(array, ctx) for name, array in trimmed.matrices.items()})
     args, auxs = fixed_params(trimmed.symbol, {"data": shape}, ctx)
     used = {name: known[name] for name in trimmed.symbol.list_arguments() if name in known}
     return Net(trimmed.symbol, {**used, **args}, {**net.aux_params, **auxs})

@@ -4,7 +4,8 @@ VGG-16's first layer pads the image by 100, so that most of what conv1_1 to pool
 depend on it. A convolution is linear: of x - c, where c is the plateau of x, it gives what it gives of x, less
 its own plateau; and zeros around x - c are x going on at its plateau. So a layer of the window rebases its
 input, has a pad by which its window grows as the image's support does, and takes its own plateau for a bias.
-pool4 is put together from its window and the frame around it.
+pool4 is put together from its window and the frame around it. At the other end, bilinear upsampling computes
+what the crop leaves (`interpolation.py`).
 
 Plateaus and frame depend on the weights alone (`plateaus.py`). In training they are part of the graph, and
 gradients reach the weights through them too. For inference they are arguments, which another graph computes.
@@ -13,13 +14,17 @@ gradients reach the weights through them too. For inference they are arguments, 
 from __future__ import annotations
 
 import json
-from typing import Dict, List, NamedTuple, Sequence, Tuple
+from typing import Container, Dict, List, NamedTuple, Sequence, Tuple
+
+import numpy as np
 
 from ..compat import mxnet as mx
-from .nodes import Node
+from .interpolation import matrix
+from .nodes import Node, setting, window
 from .plateaus import constants, frame
 from .rewrite import Entry, Graph
 from .trunk import Axes, Trunk, Trunks
+from .windows import Step
 
 # A BatchNorm rebases, since it keeps oneDNN's layout of its input: beta is -c. EPS is exact in float32.
 EPS = 2.0**-10
@@ -46,13 +51,15 @@ class Trimmed(NamedTuple):
     """A trimmed net for inference.
 
     Args:
-        symbol: has the arguments of the net and `names`.
+        symbol: has the arguments of the net, `names` and those of `matrices`.
         constants: computes them, of the net's weights, in the order of `names`.
+        matrices: by which a bilinear upsampling multiplies, float32, by name.
     """
 
     symbol: mx.sym.Symbol
     constants: mx.sym.Symbol
     names: List[str]
+    matrices: Dict[str, np.ndarray]
 
 
 class Trimmer:
@@ -65,6 +72,8 @@ class Trimmer:
         content = json.loads(symbol.tojson())
         self.nodes, self.heads = content["nodes"], content["heads"]
         self.trunks = Trunks(self.nodes)
+        deconvolutions = [node for node in self.nodes if node["op"] == "Deconvolution"]
+        self.upsampling_weights = [self.nodes[node["inputs"][1][0]]["name"] for node in deconvolutions]
 
     def for_training(self, size: Axes) -> mx.sym.Symbol | None:
         """The net, trimmed for images of a size (rows, columns); None if it cannot be.
@@ -75,18 +84,27 @@ class Trimmer:
         if trunk is None:
             return None
         graph = Graph()
-        return _Net(graph, self.nodes, trunk, constants(graph, self.nodes, trunk)).symbol(self.heads)
+        known = constants(graph, self.nodes, trunk)
+        return _Net(graph, self.nodes, trunk, known, trained=True).symbol(self.heads)
 
-    def for_inference(self, size: Axes) -> Trimmed | None:
-        """The same with constants in the place of what depends on the weights alone."""
+    def with_constants(
+        self, size: Axes, bilinear: Container[str] = (), trained: bool = False
+    ) -> Trimmed | None:
+        """The same with constants in the place of what depends on the weights alone.
+
+        Args:
+            bilinear: those of `upsampling_weights` that interpolate bilinearly (`interpolation.py`).
+            trained: gradients will be computed.
+        """
         trunk = self.trunks.get(size)
         if trunk is None:
             return None
         graph, aside = Graph(), Graph()
         computed = constants(aside, self.nodes, trunk)
         named = {name: graph.variable(name, self._shape(name, trunk)) for name in computed}
-        symbol = _Net(graph, self.nodes, trunk, named).symbol(self.heads)
-        return Trimmed(symbol, aside.symbol([*computed.values()]), [*computed])
+        net = _Net(graph, self.nodes, trunk, named, bilinear, trained)
+        symbol = net.symbol(self.heads)
+        return Trimmed(symbol, aside.symbol([*computed.values()]), [*computed], net.matrices)
 
     def _shape(self, name: str, trunk: Trunk) -> Sequence[int] | None:
         """Shape of a constant, where MXNet does not infer it: that of the frame."""
@@ -101,15 +119,32 @@ class Trimmer:
 
 
 class _Net:
-    """A net written anew around a trunk."""
+    """A net written anew around a trunk.
 
-    def __init__(self, graph: Graph, nodes: List[Node], trunk: Trunk, known: Dict[str, Entry]) -> None:
+    Args:
+        known: constants, by name.
+        bilinear: weights of deconvolutions that become products of matrices.
+        trained: pads larger than half a kernel are layers of their own: with those, oneDNN's gradients take up
+            to eight times as long.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        nodes: List[Node],
+        trunk: Trunk,
+        known: Dict[str, Entry],
+        bilinear: Container[str] = (),
+        trained: bool = False,
+    ) -> None:
         self.graph, self.nodes, self.trunk, self.known = graph, nodes, trunk, known
+        self.bilinear, self.trained = bilinear, trained
         self.plans = (trunk.rows, trunk.columns)
         self.skips = {number: skip for skip in trunk.skips for number in (skip.conv, skip.crop)}
         self.scales = {skip.scale: skip for skip in trunk.skips if skip.scale is not None}
         self.rebased: Dict[int, Entry] = {}  # by the number of the layer
         self.written: List[Entry] = []
+        self.matrices: Dict[str, np.ndarray] = {}
 
     def symbol(self, heads: List[Entry]) -> mx.sym.Symbol:
         """The net with the same outputs."""
@@ -137,7 +172,12 @@ class _Net:
         if self.trunk.rebased[k]:
             inputs = [self._rebase(self.trunk.layers[k - 1]), inputs[1], self.known[f"{name}_plateau"]]
         if node["op"] == "Convolution":
-            return graph.copy(node, inputs, pad=tuple(plan.pads[k] for plan in self.plans))
+            pads = tuple(plan.pads[k] for plan in self.plans)
+            if self.trained:
+                own = tuple(min(pad, (window(node, axis)[0] - 1) // 2) for axis, pad in enumerate(pads))
+                more = [(pad - kept,) * 2 for pad, kept in zip(pads, own)]
+                inputs[0], pads = graph.pad(inputs[0], f"{name}_padded", *more), own
+            return graph.copy(node, inputs, pad=pads)
         if node["op"] == "Activation":
             return graph.copy(node, inputs)
         if k < len(self.trunk.layers) - 1:
@@ -171,9 +211,26 @@ class _Net:
 
     def _upsampling(self, i: int, node: Node, inputs: List[Entry]) -> Entry:
         """The last deconvolution, of the scores that the crop leaves something of, or that crop."""
-        up = self.trunk.upsampling
+        up, name = self.trunk.upsampling, node["name"]
         if i == up.crop:
-            return self.graph.copy(node, inputs, offset=up.offsets)
-        return self.graph.copy(
-            node, [self.graph.cut(inputs[0], f"{node['name']}_window", *up.spans), *inputs[1:]]
+            return inputs[0] if self.matrices else self.graph.copy(node, inputs, offset=up.offsets)
+        scores = self.graph.cut(inputs[0], f"{name}_window", *up.spans)
+        weight, *bias = (self.nodes[entry[0]]["name"] for entry in node["inputs"][1:])
+        if weight in self.bilinear and not bias and setting(node, "num_group", 0, 1) == 1:
+            return self._interpolation(node, scores)
+        return self.graph.copy(node, [scores, *inputs[1:]])
+
+    def _interpolation(self, node: Node, scores: Entry) -> Entry:
+        """The last deconvolution and its crop as products: of each channel's columns, then of its rows."""
+        graph, name, up = self.graph, node["name"], self.trunk.upsampling
+        rows, columns = (
+            matrix(Step(*window(node, axis)), up.spans[axis][1] - up.spans[axis][0], up.offsets[axis], length)
+            for axis, length in enumerate(up.size)
         )
+        self.matrices.update({f"{name}_rows": rows[np.newaxis], f"{name}_columns": columns.T.copy()})
+        by_rows, by_columns = (graph.variable(each, array.shape) for each, array in self.matrices.items())
+        wide = graph.add("dot", f"{name}_wide", [scores, by_columns])
+        wide = graph.add("Reshape", f"{name}_planes", [wide], shape=(-1, rows.shape[1], up.size[1]))
+        by_rows = graph.add("broadcast_like", f"{name}_all_rows", [by_rows, wide], lhs_axes=(0,), rhs_axes=(0,))
+        planes = graph.add("batch_dot", f"{name}_high", [by_rows, wide])
+        return graph.add("Reshape", name, [planes], shape=(-1, int(node["attrs"]["num_filter"]), *up.size))

@@ -39,12 +39,14 @@ class Upsampling(NamedTuple):
         deconv, crop: numbers of the nodes.
         spans: rows and columns of its input of which the crop leaves something.
         offsets: of the crop, if it has those alone.
+        size: rows and columns that the crop leaves.
     """
 
     deconv: int
     crop: int
     spans: Tuple[Span, Span]
     offsets: Axes
+    size: Axes
 
 
 class Trunk(NamedTuple):
@@ -187,7 +189,7 @@ class Trunks:
             offset = setting(self.nodes[crop], "offset", axis, 0)
             spans.append(needed(step, (offset, offset + size[axis]), scores.value(size[axis])))
             offsets.append(offset - spans[-1][0] * step.stride)
-        return Upsampling(deconv, crop, tuple(spans), tuple(offsets))
+        return Upsampling(deconv, crop, tuple(spans), tuple(offsets), size)
 
 
 def _can_be_trimmed(node: Node, first: bool) -> bool:

@@ -53,6 +53,21 @@ def rounded(values):
     return ((bits + 0x7FFF + ((bits >> 16) & 1)) & 0xFFFF0000).view(np.float32)
 
 
+def test_the_first_layer_multiplies_halves_as_exactly_as_float32(net):
+    """But for its bias and output, which are bfloat16; a product of rounded numbers is farther off."""
+    data = np.random.default_rng(1).normal(0, 50, (1, 3, 40, 50)).astype(np.float32)
+    results = []
+    for each in (net, to_bf16(net, keep=("first", "score*")), to_bf16(net, keep=("score*",))):
+        output = mx.sym.amp_cast(each.symbol.get_internals()["relu1_1_output"], dtype="float32")
+        args = {name: each.arg_params[name] for name in output.list_arguments() if name != "data"}
+        results.append(scores_of(Net(output, args, {}), data))
+    exact, halves, rounded_off = results
+    bias = np.abs(net.arg_params["conv1_1_bias"].asnumpy()).max()
+    allowed = 2.0**-8 * (exact + bias) + 1e-5 * exact.max()
+    assert (np.abs(halves - exact) <= allowed).all()
+    assert (np.abs(rounded_off - exact) > 10 * allowed).any()
+
+
 def test_bf16_is_the_product_of_rounded_numbers():
     rng = np.random.default_rng(1)
     weight, data = rng.normal(0, 1, (4, 3)), rng.normal(0, 50, (1, 3, 8, 9))
@@ -95,8 +110,9 @@ def test_kept_layers_are_float32_and_the_others_are_not(net, batches):
     bf16 = to_bf16(net)
     types = {name: array.dtype for name, array in bf16.arg_params.items()}
     upsampling = {"score2_weight", "score4_weight", "bigscore_weight"}
-    whole = {f"{layer}_{kind}" for layer in KEPT for kind in ("weight", "bias")} | upsampling
+    whole = {f"{layer}_{kind}" for layer in KEPT[1:] for kind in ("weight", "bias")} | upsampling
     assert {name for name, kind in types.items() if kind == np.float32} == whole
+    assert {name for name in types if name.startswith("conv1_1")} == {"conv1_1_halves_weight", "conv1_1_bias"}
     assert all(array.dtype == np.float32 for array in net.arg_params.values())  # the net is left as it was
     nodes = json.loads(to_int8(net, batches, keep=("conv2_*", "fc7")).symbol.tojson())["nodes"]
     in_float = [n for n in nodes if n["op"] == "_sg_mkldnn_conv" and "quantized" not in n["attrs"]]

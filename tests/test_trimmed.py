@@ -12,6 +12,7 @@ from fcnxs.metric import SegmentationMetric
 from fcnxs.net import Net
 from fcnxs.solver import Solver
 from fcnxs.symbols import NETS, trunk
+from fcnxs.symbols.interpolation import bilinear
 from fcnxs.symbols.trimmed import Trimmer, fixed_params
 from fcnxs.trim import trim
 
@@ -111,13 +112,18 @@ def test_a_smaller_canvas_would_not_do(monkeypatch):
     assert all(max(each.values()) > 1e-6 for each in differences)
 
 
+@pytest.mark.parametrize("last", ["trained", "bilinear"])
 @pytest.mark.parametrize("name", FCNS)
-def test_trimmed_for_inference_in_float32(name, ctx):
+def test_trimmed_for_inference_in_float32(name, last, ctx):
     """The smallest size, odd ones, wide ones; one graph for any batch."""
     net = net_of(name, ctx=ctx)
+    if last == "bilinear":
+        weight = net.arg_params["bigscore_weight"]
+        weight[:] = bilinear(weight.shape)
     trimmer = Trimmer(net.symbol)
     for size in ((27, 27), (61, 350), (200, 33)):
         trimmed = trim(net, (1, 3, *size), trimmer)
+        assert ("bigscore_weight" in trimmed.symbol.list_arguments()) == (last == "trained")
         for batch in (1, 2):
             image = photo_like((batch, 3, *size))
             a, b = (outputs(each, image, ctx) for each in (net, trimmed))

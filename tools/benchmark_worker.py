@@ -130,13 +130,15 @@ def image_shape(args: argparse.Namespace) -> tuple:
 
 
 def net_and_weights(args: argparse.Namespace) -> tuple:
-    """Symbol of FCN-8s, and random weights in numpy."""
+    """Symbol of FCN-8s, and random weights in numpy; the last upsampling is bilinear, as training leaves it."""
     from ..symbols import get_fcn8s_symbol
+    from ..symbols.interpolation import bilinear
 
     symbol = get_fcn8s_symbol(CLASSES, width=args.width, fc=args.fc)
     shapes, _, _ = symbol.infer_shape(data=image_shape(args))
     named = dict(zip(symbol.list_arguments(), shapes))
-    return symbol, random_weights({name: shape for name, shape in named.items() if name not in Inputs()})
+    weights = random_weights({name: shape for name, shape in named.items() if name not in Inputs()})
+    return symbol, {**weights, "bigscore_weight": bilinear(named["bigscore_weight"])}
 
 
 def random_image(shape: tuple, seed: int = 0) -> Dict[str, np.ndarray]:

