@@ -18,8 +18,8 @@ class Executors:
     """Executors of one symbol with one set of parameters, one for each input size.
 
     Binding costs time and each size needs its own graph, but not its own memory: all of them work in
-    the arrays of one donor, its inputs too, bound at the largest height and width seen so far. What no
-    executor uses of them is never touched. Beyond `bound` sizes the least recently used is dropped.
+    the arrays of one donor, its inputs too, bound at the largest height and width seen so far and never run.
+    What no executor uses of them is never touched. Beyond `bound` sizes the least recently used is dropped.
 
     Inputs and outputs are valid until the next pass of any of the executors.
     """
@@ -31,7 +31,7 @@ class Executors:
         arg_params: Dict[str, mx.nd.NDArray],
         aux_params: Dict[str, mx.nd.NDArray],
         grads: Dict[str, mx.nd.NDArray] | None = None,
-        bound: int = 8,
+        bound: int | None = None,
         trim: bool = False,
     ) -> None:
         """Keep what is needed to bind.
@@ -40,9 +40,11 @@ class Executors:
             arg_params, aux_params: parameters on `ctx`, used in place: updates are seen at once.
             grads: gradient arrays of the parameters to train, on `ctx`; the others have grad_req
                 null. None builds executors for inference only.
+            bound: None: 8, or where they are trimmed, 1: MXNet keeps copies of what an executor has padded,
+                128 MB of 500x375 at full width, and binding anew takes 1% of a step.
             trim: compute what depends on the image alone, where that can be told (`symbols/trimmed.py`).
         """
-        self.symbol, self.ctx, self.bound = symbol, ctx, bound
+        self.symbol, self.ctx, self.bound = symbol, ctx, bound or (1 if trim else 8)
         self.arg_params, self.aux_params = arg_params, aux_params
         if grads is None:
             # Where nothing has a gradient, MXNet fuses operators (oneDNN subgraphs); a fused executor
@@ -70,10 +72,10 @@ class Executors:
                 self._kept.clear()
                 self._donor, self._inputs = None, {}  # frees the smaller arrays before the larger ones come
                 self._donor, self._donor_shape = self._bind(name, room), room
-            self._kept[shape] = self._donor if shape == room else self._bind(name, shape)
+            while len(self._kept) >= self.bound:
+                self._kept.popitem(last=False)
+            self._kept[shape] = self._bind(name, shape)
         self._kept.move_to_end(shape)
-        if len(self._kept) > self.bound:
-            self._kept.popitem(last=False)
         return self._kept[shape]
 
     def _bind(self, name: str, shape: Shape) -> mx.executor.Executor:

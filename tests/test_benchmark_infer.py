@@ -67,16 +67,17 @@ def test_this_project_s_forms_and_the_original_give_the_class_map(folder):
     whole = operations(benchmark_ours.load(folder.parent), (1, 3, 43, 50))
     assert json.loads((folder / "whole.json").read_text()) == {"operations": sum(whole.values())}
     untrimmed, trimmed = (getattr(benchmark_ours, name)(folder, "fp32") for name in ("untrimmed", "trimmed"))
-    scores = untrimmed()
+    scores = untrimmed().copy()
     assert scores.dtype == np.float32 and (scores.argmax(1) == classes).all()
     np.testing.assert_allclose(trimmed(), scores, atol=1e-5 * np.abs(scores).max())
     assert untrimmed.operations == sum(whole.values()) > trimmed.operations
-    probabilities = benchmark_ours.original(folder, "fp32")()
+    original = benchmark_ours.original(folder, "fp32")
+    probabilities = original()
     assert (probabilities.argmax(1) == classes).all()
     np.testing.assert_allclose(probabilities.sum(1), 1, rtol=1e-5)
     for precision in ("bf16", "int8"):
-        lower = benchmark_ours.untrimmed(folder, precision)()
-        error = np.abs(lower - scores).max() / np.abs(scores).max()
+        lower = benchmark_ours.untrimmed(folder, precision)
+        error = np.abs(lower() - scores).max() / np.abs(scores).max()
         assert 1e-4 < error < 0.5  # another precision, the same net
 
 
@@ -91,8 +92,9 @@ def test_other_engines_that_are_installed_compute_the_same_net(folder, name):
 
     if not (folder / "net.onnx").exists():
         benchmark_prepare.onnx_file(folder)
-    expected = benchmark_ours.untrimmed(folder, "fp32")()
-    scores = getattr(benchmark_peers, ENGINES[name].maker[1])(folder, "fp32")()
+    ours, theirs = benchmark_ours.untrimmed(folder, "fp32"), getattr(benchmark_peers, ENGINES[name].maker[1])
+    expected, run = ours(), theirs(folder, "fp32")
+    scores = run()
     assert scores.dtype == np.float32
     np.testing.assert_allclose(scores, expected, atol=2e-5 * np.abs(expected).max())
 

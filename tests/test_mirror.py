@@ -68,7 +68,8 @@ def test_training_and_evaluation_are_the_same(ctx):
 
 
 def test_the_command_writes_the_same_parameters(run_folder, voc, tmp_path):
-    one_epoch = ("--stages", "fcn32s", "--epochs", "1", "--seed", "4", "--quiet")
+    """Bit for bit on the whole canvas; trimmed, oneDNN adds the pixels of a plateau up in another order."""
+    one_epoch = ("--stages", "fcn32s", "--epochs", "1", "--seed", "4", "--quiet", "--no-trim")
     for output, more in (("keeps", ()), ("mirrors", ("--mirror",))):
         arguments = [*finetune(voc, run_folder, *one_epoch), *more, "--output", str(tmp_path / output)]
         assert main(arguments) == 0

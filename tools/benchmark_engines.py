@@ -1,6 +1,7 @@
 """Engines that `fcnxs benchmark infer` compares, and the process that each of them is.
 
-Each makes, of the files in a folder, a function that takes nothing and gives scores (1, C, H, W), float32.
+Each makes, of the files in a folder, a function that takes nothing and gives scores (1, C, H, W), float32. They
+may be the engine's own memory: valid until it runs again, and as long as it lives.
 ROOT/ has job.json, and the net's symbol.json and weights.safetensors; ROOT/WxH/ image.npy (1, 3, H, W) and
 calibration.npy (N, 3, H, W), float32, RGB minus the mean, and net.onnx, all of one size.
 """
