@@ -227,10 +227,15 @@ class _Net:
             matrix(Step(*window(node, axis)), up.spans[axis][1] - up.spans[axis][0], up.offsets[axis], length)
             for axis, length in enumerate(up.size)
         )
-        self.matrices.update({f"{name}_rows": rows[np.newaxis], f"{name}_columns": columns.T.copy()})
+        self.matrices.update(
+            {f"{name}_rows": rows[np.newaxis], f"{name}_columns": columns.T[np.newaxis].copy()}
+        )
         by_rows, by_columns = (graph.variable(each, array.shape) for each, array in self.matrices.items())
-        wide = graph.add("dot", f"{name}_wide", [scores, by_columns])
-        wide = graph.add("Reshape", f"{name}_planes", [wide], shape=(-1, rows.shape[1], up.size[1]))
-        by_rows = graph.add("broadcast_like", f"{name}_all_rows", [by_rows, wide], lhs_axes=(0,), rhs_axes=(0,))
-        planes = graph.add("batch_dot", f"{name}_high", [by_rows, wide])
-        return graph.add("Reshape", name, [planes], shape=(-1, int(node["attrs"]["num_filter"]), *up.size))
+        planes = graph.add("Reshape", f"{name}_planes", [scores], shape=(-1, rows.shape[1], columns.shape[1]))
+        by_columns = self._for_each(by_columns, planes, f"{name}_all_columns")
+        wide = graph.add("batch_dot", f"{name}_wide", [planes, by_columns])
+        high = graph.add("batch_dot", f"{name}_high", [self._for_each(by_rows, wide, f"{name}_all_rows"), wide])
+        return graph.add("Reshape", name, [high], shape=(-1, int(node["attrs"]["num_filter"]), *up.size))
+
+    def _for_each(self, one: Entry, planes: Entry, name: str) -> Entry:
+        return self.graph.add("broadcast_like", name, [one, planes], lhs_axes=(0,), rhs_axes=(0,))

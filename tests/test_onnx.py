@@ -18,6 +18,7 @@ from fcnxs.export import scores_symbol
 from fcnxs.net import Net
 from fcnxs.precision import scores_of
 from fcnxs.symbols import NETS
+from fcnxs.symbols.interpolation import bilinear
 
 MEAN = (120.0, 110.0, 100.0)
 pytestmark = pytest.mark.usefixtures("in_process")
@@ -82,8 +83,12 @@ def test_raw_images_in_and_class_maps_out(tmp_path):
         np.testing.assert_array_equal(classes, expected)
 
 
-def test_a_trimmed_net_of_one_size(tmp_path):
+@pytest.mark.parametrize("last", ["trained", "bilinear"])
+def test_a_trimmed_net_of_one_size(last, tmp_path):
     source, image = make(tmp_path), photo(64, 96)
+    if last == "bilinear":
+        weight = source.arg_params["bigscore_weight"]
+        weight[:] = bilinear(weight.shape)
     report = export(source, tmp_path / "net", Form(format="onnx", size=(64, 96), trimmed=True))
     assert report.trimmed and [each.size for each in report.compared] == [(64, 96)] * 2
     net = session(tmp_path / "net.onnx")
