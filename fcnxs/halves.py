@@ -17,7 +17,7 @@ from .symbols.rewrite import Entry, Graph
 
 
 def in_halves(net: Net, layer: str) -> Net:
-    """The net with one convolution such that bfloat16 holds all that it multiplies.
+    """The net with one convolution, without groups, such that bfloat16 holds all that it multiplies.
 
     Its weight is called LAYER_halves_weight, float32 (K, 4C, h, w) where it was (K, C, h, w); its image comes
     in bfloat16, and the symbol has `amp_cast` nodes.

@@ -216,7 +216,8 @@ class _Net:
             return inputs[0] if self.matrices else self.graph.copy(node, inputs, offset=up.offsets)
         scores = self.graph.cut(inputs[0], f"{name}_window", *up.spans)
         weight, *bias = (self.nodes[entry[0]]["name"] for entry in node["inputs"][1:])
-        if weight in self.bilinear and not bias and setting(node, "num_group", 0, 1) == 1:
+        plain = all(setting(node, key, axis, 1) == 1 for key in ("num_group", "dilate") for axis in (0, 1))
+        if weight in self.bilinear and plain and not bias:
             return self._interpolation(node, scores)
         return self.graph.copy(node, [scores, *inputs[1:]])
 
