@@ -42,7 +42,7 @@ class Replica:
         self.arg_params, self.aux_params = arg_params, aux_params
         arguments = symbol.list_arguments()
         self.trained = [name for name in arg_params if name in arguments and name not in fixed]
-        if ctx.device_type == "cpu":  # where MXNet takes twice as long for several parameters at once
+        if ctx.device_type == "cpu":  # where MXNet is slower at several parameters at once
             optimizer.aggregate_num = 0
         self.updater = mx.optimizer.get_updater(optimizer)
         self.executors: Executors | Segments | None = None

@@ -2,7 +2,7 @@
 
 The kernel is the outer product of a ramp with itself, and each channel is upsampled by itself. So the
 deconvolution and the crop behind it are one matrix times the rows and one times the columns of every channel,
-without a cell that the crop takes off: a tenth of the time of an FCN's last deconvolution.
+without a cell that the crop takes off, and without the memory that a deconvolution works in.
 """
 
 from __future__ import annotations

@@ -124,8 +124,7 @@ class _Net:
     Args:
         known: constants, by name.
         bilinear: weights of deconvolutions that become products of matrices.
-        trained: pads larger than half a kernel are layers of their own: with those, oneDNN's gradients take up
-            to eight times as long.
+        trained: pads larger than half a kernel are layers of their own: oneDNN has no fast gradients for them.
     """
 
     def __init__(
