@@ -4,12 +4,18 @@ Long, Shelhamer, Darrell: Fully Convolutional Networks for Semantic Segmentation
 nets are in `fcnxs.symbols`, the commands in `fcnxs.tools`, everything between them here.
 """
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from . import compat
 from .errors import FCNXSError
 
-__all__ = ["FCNXSError", "__version__"]
+if TYPE_CHECKING:
+    from .predict import Segmenter
+
+__all__ = ["FCNXSError", "Segmenter", "__version__"]
 __version__ = "0.1.0"
 
 compat.make_mxnet_importable()
@@ -19,3 +25,12 @@ compat.make_mxnet_importable()
 _beside = Path(__file__).resolve().parent.parent
 if (_beside / "setup.py").is_file() and (_beside / "symbols" / "coord_map.py").is_file():
     __path__.append(str(_beside))
+
+
+def __getattr__(name: str) -> type[Segmenter]:
+    """Give `fcnxs.Segmenter`, which loads MXNet."""
+    if name != "Segmenter":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from .predict import Segmenter
+
+    return Segmenter

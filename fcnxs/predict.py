@@ -1,76 +1,145 @@
-"""From an image to its class map."""
+"""From an image to its class map, its probabilities, its overlay."""
 
 from __future__ import annotations
 
+import os
+from glob import escape
+from operator import index
 from pathlib import Path
-from typing import Callable, Iterator, Tuple
+from typing import Any, Callable, Iterable, Iterator, Sequence, Tuple, Union
 
 import numpy as np
 
+from . import checkpoint, images
+from .averaging import average, check_scales, naming, scaled
+from .bounded import Bounded
 from .checkpoint import Checkpoint
 from .compat import mxnet as mx
-from .data import FileIter, preprocess
+from .data import FileIter, PathLike, preprocess
 from .errors import FCNXSError
-from .executors import check_size
 from .export import scores_symbol
-from .facts import available_memory
+from .images import Image
 from .init import check_params
 from .net import Net
-from .passes import Passes
-from .peak import peak_bytes
 from .score import confusion_matrix
-from .tiling import Read, Tiling, reader, windows
+from .tiling import reader, windows
+from .vis import overlay, voc_palette
 
-SHARE = 0.8  # of the available memory that is taken where nobody sets a limit
+Answers = Union[np.ndarray, Iterator[np.ndarray]]  # one for an image; for several, in their order
 
 
 class Segmenter:
     """A checkpoint ready to segment images of any size, with the weights that it has now.
 
+    It takes an image: a path, or an array, RGB uint8 (H, W, 3) (of OpenCV's, BGR: `image[..., ::-1]`). Of an
+    iterable of images, such as a list of paths, it makes an iterator of answers in their order, and reads files
+    ahead. An image that cannot be read, or is none, ends it with an error when its turn comes.
+
     The weights are copied: what is changed in the checkpoint's arrays later changes no answer. Several things
     are made of them and kept, by MXNet too, so that updates could otherwise be seen in part.
 
+    >>> import numpy as np
+    >>> import fcnxs
+    >>> from fcnxs import checkpoint, symbols
+    >>> net = symbols.get_fcn8s_symbol(numclass=3, width=1 / 16, fc=16)
+    >>> shapes, _, _ = net.infer_shape(data=(1, 3, 60, 70))
+    >>> weights = {name: mx.nd.ones(shape) for name, shape in zip(net.list_arguments(), shapes)}
+    >>> segmenter = fcnxs.Segmenter(checkpoint.Checkpoint(net, weights, {}, checkpoint.Meta(), "weights"))
+
+    Trained ones come from their files: `fcnxs.Segmenter("run/fcn8s", 19)`.
+
+    >>> photo = np.zeros((60, 70, 3), np.uint8)
+    >>> segmenter(photo).shape, segmenter.probabilities(photo).shape, segmenter.overlay(photo).shape
+    ((60, 70), (3, 60, 70), (60, 70, 3))
+    >>> [int(class_map.max()) for class_map in segmenter([photo, photo])]
+    [0, 0]
+
     Args:
+        source: prefix of a checkpoint's files, such as "run/fcn8s", or a Checkpoint.
+        epoch: of the checkpoint, where `source` is a prefix.
+        ctx: device; None: the CPU.
         trimmed: compute only what depends on the image: the same to float32's rounding, in less time.
         memory_limit: bytes to work in beyond the weights and the image. An image that needs more is computed in
             tiles, with the same result. None: 80% of the memory that is available.
+        scales: of the image, over which probabilities are averaged (`averaging.py`).
+        flip: average over mirror images, too.
+
+    Attributes:
+        classes: names of the classes, of the checkpoint's meta file; "class 0", ... where it has none.
+        palette: colour (R, G, B) of each class, 0 to 255, of the meta file; VOC's where it has none.
+        mean: of the input (R, G, B), which is subtracted from images.
+        numclass: number of classes.
 
     Raises:
-        FCNXSError: the checkpoint is not an FCN, or a parameter is missing.
+        FCNXSError: the checkpoint is not an FCN, a file or a parameter is missing, or a scale makes no sense.
     """
 
     def __init__(
         self,
-        checkpoint: Checkpoint,
+        source: PathLike | Checkpoint,
+        epoch: int | None = None,
+        *,
         ctx: mx.Context | None = None,
         trimmed: bool = True,
         memory_limit: float | None = None,
+        scales: Sequence[float] = (1,),
+        flip: bool = False,
     ) -> None:
-        symbol, params_file = scores_symbol(checkpoint.symbol), checkpoint.params_file
-        check_params(symbol, checkpoint.arg_params, checkpoint.aux_params, str(params_file))
-        if "score_weight" not in checkpoint.arg_params:
+        self.scales, self.flip = check_scales(scales), bool(flip)
+        self.averages = self.scales != (1,) or self.flip
+        source = _loaded(source, epoch)
+        symbol, params_file = scores_symbol(source.symbol), source.params_file
+        check_params(symbol, source.arg_params, source.aux_params, str(params_file))
+        if "score_weight" not in source.arg_params:
             raise FCNXSError(f"{params_file}: no score_weight among the parameters; is it an FCN?")
         self.ctx = mx.cpu() if ctx is None else ctx
-        self.mean = checkpoint.meta.mean
-        self.numclass = checkpoint.arg_params["score_weight"].shape[0]
-        names = checkpoint.meta.classes
+        self.mean = source.meta.mean
+        self.numclass = source.arg_params["score_weight"].shape[0]
+        names = source.meta.classes
         if names is not None and len(names) != self.numclass:
             raise FCNXSError(f"{params_file}: {self.numclass} classes, but its meta file names {len(names)}")
+        self.classes = [f"class {number}" for number in range(self.numclass)] if names is None else list(names)
+        self.palette = [list(colour) for colour in source.meta.palette or voc_palette(self.numclass)]
         wanted = {*symbol.list_arguments()}
-        params = {name: each.copyto(self.ctx) for name, each in checkpoint.arg_params.items() if name in wanted}
-        auxs = {name: array.copyto(self.ctx) for name, array in checkpoint.aux_params.items()}
+        params = {name: each.copyto(self.ctx) for name, each in source.arg_params.items() if name in wanted}
+        auxs = {name: array.copyto(self.ctx) for name, array in source.aux_params.items()}
         mx.nd.waitall()  # a copy is made when MXNet comes to it
-        self.memory_limit = memory_limit
-        self._passes = Passes(Net(symbol, params, auxs), self.ctx, trimmed)
-        self._tiling: Tiling | None = None
+        self._net = Bounded(Net(symbol, params, auxs), self.numclass, self.ctx, trimmed, memory_limit)
 
-    def __call__(self, image: np.ndarray) -> np.ndarray:
-        """Class map, uint8 (H, W), of an image, RGB uint8 (H, W, 3).
+    def __call__(self, image: Image | Iterable[Image]) -> Answers:
+        """Class map, uint8 (H, W), of an image; of an iterable of images, an iterator.
 
         Raises:
-            FCNXSError: the image is too small for the net, or too large for the limit of memory.
+            FCNXSError: the image cannot be read, is too small for the net, or too large for the memory.
         """
-        return _whole(self.bands(image))
+        return self._answers(image, lambda array, where: _whole(self.bands(array, where)))
+
+    def probabilities(self, image: Image | Iterable[Image]) -> Answers:
+        """Probabilities of the classes, float32 (C, H, W), of an image; of an iterable, an iterator.
+
+        Raises:
+            FCNXSError: as for class maps. They count in the limit of memory: 4 bytes for each class and pixel.
+        """
+        return self._answers(
+            image, lambda array, where: self._probabilities(preprocess(array, self.mean), where)
+        )
+
+    def overlay(self, image: Image | Iterable[Image], alpha: float = 0.5) -> Answers:
+        """Image with its class map's colours over it, RGB uint8 (H, W, 3); of an iterable, an iterator.
+
+        Args:
+            alpha: share of the colours, 0 to 1; class 0 stays clear.
+
+        Raises:
+            FCNXSError: as for class maps.
+        """
+        if not 0 <= alpha <= 1:
+            raise FCNXSError(f"alpha {alpha}: want 0 (the image) to 1 (the colours)")
+
+        def laid_over(array: np.ndarray, where: object) -> np.ndarray:
+            return overlay(np.ascontiguousarray(array), _whole(self.bands(array, where)), self.palette, alpha)
+
+        return self._answers(image, laid_over)
 
     def bands(self, image: np.ndarray, where: object = "an image") -> Iterator[Tuple[int, np.ndarray]]:
         """First row, and class map, uint8 (h, W), of one band of an image after the other, from the top.
@@ -80,48 +149,96 @@ class Segmenter:
         Args:
             image: RGB uint8 (H, W, 3), of which a memory-mapped file will do.
         """
-        size = image.shape[:2]
+        size = images.checked(image, where).shape[:2]
         if self.fits(size, where):
             yield 0, self.class_map(preprocess(image, self.mean), where)
         else:
-            yield from self._tiled(size, reader(image, self.mean), where)
+            yield from self._net.class_bands(size, reader(image, self.mean), where)
 
     def class_map(self, data: np.ndarray, where: object = "an image") -> np.ndarray:
         """Class map, uint8 (H, W), of what `preprocess` made of an image (1, 3, H, W); `where` names it."""
+        if self.averages:
+            return self._probabilities(data, where).argmax(axis=0).astype(np.uint8)
         size = data.shape[2:]
         if not self.fits(size, where):
-            return _whole(self._tiled(size, windows(data), where))
-        scores = self._passes.scores(mx.nd.array(data, self.ctx), where)
-        return mx.nd.argmax(scores, axis=1)[0].asnumpy().astype(np.uint8)
+            return _whole(self._net.class_bands(size, windows(data), where))
+        return self._net.class_map(data, where)
+
+    @property
+    def memory_limit(self) -> float | None:
+        """Bytes to work in beyond the weights and the image; None: 80% of the memory that is available."""
+        return self._net.limit
+
+    @memory_limit.setter
+    def memory_limit(self, limit: float | None) -> None:
+        self._net.limit = limit
 
     def fits(self, size: Tuple[int, int], where: object = "an image") -> bool:
-        """Whether an image of so many rows and columns is computed as a whole, not in tiles.
+        """Whether the class map of an image of so many rows and columns is made as a whole, not in bands.
 
         Raises:
             FCNXSError: it is too small for the net.
         """
-        if self._passes.has((1, 3, *size)):
-            return True
-        symbol = self._passes.net.symbol
-        check_size(symbol, "data", (1, 3, *size), where)
-        needed = peak_bytes(symbol, {"data": (1, 3, *size)})
-        return needed <= self._limit()
+        self.check(size, where)
+        return self.averages or self._net.fits(size)
 
-    def _limit(self) -> float:
-        if self.memory_limit is not None:
-            return self.memory_limit
-        if self.ctx.device_type == "gpu":
-            return SHARE * mx.context.gpu_memory_info(self.ctx.device_id)[0]
-        return SHARE * available_memory()
+    def check(self, size: Tuple[int, int], where: object = "an image") -> None:
+        """Refuse an image of so many rows and columns before it is computed, or read.
 
-    def _tiled(self, size: Tuple[int, int], read: Read, where: object) -> Iterator[Tuple[int, np.ndarray]]:
-        self._passes.release()
-        if self._tiling is None or self._tiling.size != tuple(size):
-            try:
-                self._tiling = Tiling(self._passes.net, tuple(size), self._limit(), self.ctx)
-            except FCNXSError as error:
-                raise FCNXSError(f"{where}: {error}") from None
-        yield from self._tiling.class_maps(read)
+        Raises:
+            FCNXSError: it is too small for the net, at one of the scales, or what is averaged is too large for
+                the limit of memory.
+        """
+        for scale in self.scales:
+            with naming(scale, where) as name:
+                self._net.check_size(scaled(size, scale), name)
+        if self.averages:
+            self._net.room(self._net.bytes_of_scores(size), where)
+
+    def _answers(self, image: Image | Iterable[Image], answer: Callable[[np.ndarray, object], Any]) -> Answers:
+        if images.is_one(image):
+            where, array = images.read(image)
+            return answer(array, where)
+        return (answer(array, where) for where, array in images.read_ahead(image))
+
+    def _probabilities(self, data: np.ndarray, where: object) -> np.ndarray:
+        """Probabilities, float32 (C, H, W), of the net's input (1, 3, H, W)."""
+        size = data.shape[2:]
+        self.check(size, where)
+        if not self.averages:
+            return _softmax(self._net.scores(data, where))
+        taken = self._net.bytes_of_scores(size)  # by the sum
+
+        def probabilities(data: np.ndarray, where: object) -> np.ndarray:
+            return _softmax(self._net.scores(data, where, taken))
+
+        return average(data, self.scales, self.flip, probabilities, where)
+
+
+def _loaded(source: PathLike | Checkpoint, epoch: int | None) -> Checkpoint:
+    """The checkpoint itself, or that of a prefix and an epoch."""
+    if isinstance(source, Checkpoint):
+        if epoch is not None:
+            raise FCNXSError(f"epoch {epoch}: goes with a prefix; a Checkpoint is one of an epoch")
+        return source
+    prefix = os.fspath(source)
+    try:
+        return checkpoint.load(prefix, index(epoch), mapped=True)
+    except TypeError:
+        if epoch is not None:
+            raise FCNXSError(f"epoch {epoch!r}: want a whole number") from None
+    name = Path(prefix).name
+    found = [file.stem[len(name) + 1 :] for file in Path(prefix).parent.glob(f"{escape(name)}-*.params")]
+    there = ", ".join(str(number) for number in sorted(int(each) for each in found if each.isdigit()))
+    raise FCNXSError(f"{prefix}: which epoch? There " + (f"is {there}" if there else "is none of this prefix"))
+
+
+def _softmax(scores: np.ndarray) -> np.ndarray:
+    """Probabilities of the first axis, in the place of the scores."""
+    scores -= scores.max(axis=0)
+    np.exp(scores, out=scores)
+    scores /= scores.sum(axis=0)
+    return scores
 
 
 def _whole(bands: Iterator[Tuple[int, np.ndarray]]) -> np.ndarray:

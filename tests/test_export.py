@@ -245,7 +245,7 @@ def test_exports_that_end_in_a_softmax_are_checkpoints_too(tmp_path):
 def test_class_map_is_that_of_the_largest_probability(tmp_path, ctx):
     """With the checkpoint's own mean, at two sizes in turn."""
     source = make(tmp_path)
-    segmenter = Segmenter(source, ctx)
+    segmenter = Segmenter(source, ctx=ctx)
     rng = np.random.default_rng(1)
     for size in ((40, 50), (61, 33), (40, 50)):
         image = rng.integers(0, 256, (*size, 3), np.uint8)
@@ -260,7 +260,7 @@ def test_class_map_is_that_of_the_largest_probability(tmp_path, ctx):
 def test_evaluate_counts_every_pixel_of_every_image(voc, tmp_path, ctx):
     from fcnxs.data import FileIter
 
-    segmenter = Segmenter(make(tmp_path, classes=5), ctx)
+    segmenter = Segmenter(make(tmp_path, classes=5), ctx=ctx)
     data = FileIter(voc, "ImageSets/Segmentation/val.txt", segmenter.mean, num_classes=5)
     expected = sum(
         confusion_matrix(batch["softmax_label"][0], segmenter.class_map(batch["data"]), 5) for batch in data

@@ -156,13 +156,13 @@ def test_executors_are_kept_for_few_sizes_and_dropped_for_tiles(prefix, monkeypa
     segmenter = Segmenter(checkpoint.load(prefix, 0), trimmed=False)
     for side in (44, 43, 42, 41, 40):
         segmenter(photo(side, 50))
-    assert [shape[2] for shape in segmenter._passes._kept] == [42, 41, 40]
+    assert [shape[2] for shape in segmenter._net.passes._kept] == [42, 41, 40]
     for side in (40, 41, 42):
         segmenter(photo(side, 50))
-    assert sum(size.fused for size in segmenter._passes._kept.values()) == passes.FUSED
+    assert sum(size.fused for size in segmenter._net.passes._kept.values()) == passes.FUSED
     segmenter.memory_limit = 14e6
     segmenter(photo(120, 150))
-    assert not segmenter._passes._kept and segmenter._passes._donor is None
+    assert not segmenter._net.passes._kept and segmenter._net.passes._donor is None
     with pytest.raises(FCNXSError, match="an image: 20x20 pixels is too small"):
         segmenter(photo(20, 20))
 

@@ -135,5 +135,5 @@ def _segmenter(checkpoint: Checkpoint, data: FileIter, ctx: mx.Context) -> Calla
     from ..predict import Segmenter
     from ..predict import evaluate as evaluate_with
 
-    segmenter = Segmenter(checkpoint, ctx)
+    segmenter = Segmenter(checkpoint, ctx=ctx)
     return lambda: evaluate_with(segmenter, data)

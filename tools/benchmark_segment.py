@@ -39,7 +39,7 @@ def segment(args: argparse.Namespace) -> int:
         count = args.images or IMAGES
         write_images(root, size, count)
         files = [root / f"{number}.jpg" for number in range(count)]
-        segmenter = Segmenter(load(root / "net", 0, mapped=True), options.device(args.gpus))
+        segmenter = Segmenter(load(root / "net", 0, mapped=True), ctx=options.device(args.gpus))
         inputs = [preprocess(read_image(file), segmenter.mean) for file in files[:CHUNK]]
         seconds: List[List[float]] = [[], []]
         for first in range(0, count, CHUNK):

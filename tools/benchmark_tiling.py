@@ -27,7 +27,7 @@ def tiling(args: argparse.Namespace) -> int:
     symbol, weights = net_and_weights(args)
     params = {name: mx.nd.array(weights.pop(name)) for name in list(weights)}
     checkpoint = Checkpoint(symbol, params, {}, Meta(), Path("random weights"))
-    segmenter = Segmenter(checkpoint, options.device(args.gpus), memory_limit=LIMIT)
+    segmenter = Segmenter(checkpoint, ctx=options.device(args.gpus), memory_limit=LIMIT)
     del checkpoint, params
     segmenter(_picture(64))  # MXNet orders the weights as it wants them
     rows, most = [], 0.0

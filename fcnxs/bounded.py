@@ -1,0 +1,108 @@
+"""Scores and class maps of images of any size in a limit of memory: whole where that fits, else in tiles."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Iterator, Tuple
+
+import numpy as np
+
+from .compat import mxnet as mx
+from .errors import FCNXSError
+from .executors import check_size
+from .facts import available_memory
+from .net import Net
+from .passes import Passes
+from .peak import peak_bytes
+from .tiling import Read, Tiling, windows
+
+SHARE = 0.8  # of the available memory that is taken where nobody sets a limit
+
+Bands = Iterator[Tuple[int, np.ndarray]]  # first row, and rows of an image, from the top
+
+
+class Bounded:
+    """Forward passes of one net with fixed weights, at any size, within a limit of memory.
+
+    Args:
+        net: as of `Passes`, of `numclass` classes.
+        trimmed: compute only what depends on the image (`trim.py`).
+        limit: bytes to work in beyond the weights and the image; None: 80% of what is available.
+    """
+
+    def __init__(self, net: Net, numclass: int, ctx: mx.Context, trimmed: bool, limit: float | None) -> None:
+        self.passes, self.numclass, self.limit = Passes(net, ctx, trimmed), numclass, limit
+        self._tiling: Tiling | None = None
+        self._tiled: Tuple[object, ...] = ()  # what it was made for
+
+    def check_size(self, size: Tuple[int, int], where: object) -> None:
+        """Refuse an image of so many rows and columns that is too small for the net; `where` names it."""
+        if not self.passes.has((1, 3, *size)):
+            check_size(self.passes.net.symbol, "data", (1, 3, *size), where)
+
+    def fits(self, size: Tuple[int, int], taken: int = 0) -> bool:
+        """Whether an image is computed as a whole, where something else takes `taken` bytes."""
+        shape = (1, 3, *size)
+        if self.passes.has(shape):
+            return True
+        return peak_bytes(self.passes.net.symbol, {"data": shape}) <= self._available() - taken
+
+    def class_map(self, data: np.ndarray, where: object) -> np.ndarray:
+        """Class map, uint8 (H, W), of an input (1, 3, H, W), computed as a whole."""
+        scores = self.passes.scores(mx.nd.array(data, self.passes.ctx), where)
+        return mx.nd.argmax(scores, axis=1)[0].asnumpy().astype(np.uint8)
+
+    def class_bands(self, size: Tuple[int, int], read: Read, where: object) -> Bands:
+        """Class map, uint8, by bands, computed in tiles."""
+        return self._tiles(size, where).class_maps(read)
+
+    def scores(self, data: np.ndarray, where: object, taken: int = 0) -> np.ndarray:
+        """Scores, float32 (C, H, W), of an input (1, 3, H, W), where something else takes `taken` bytes."""
+        size = data.shape[2:]
+        if self.fits(size, taken):
+            scores = self.passes.scores(mx.nd.array(data, self.passes.ctx), where)[0].asnumpy()
+            return scores.astype(np.float32, copy=False)
+        tiles = self._tiles(size, where, taken + self.bytes_of_scores(size))
+        scores = np.empty((self.numclass, *size), np.float32)
+        for row, band in tiles.bands(windows(data)):
+            scores[:, row : row + band.shape[1]] = band
+        return scores
+
+    def bytes_of_scores(self, size: Tuple[int, int]) -> int:
+        """Bytes of an image's scores, and of the net's input that they are made of."""
+        return 4 * (self.numclass + 3) * prod(size)
+
+    def room(self, taken: int, where: object) -> float:
+        """Bytes that remain of the limit where scores take so many.
+
+        Raises:
+            FCNXSError: none.
+        """
+        available = self._available()
+        if taken >= available:
+            raise FCNXSError(
+                f"{where}: scores of {self.numclass} classes for every pixel take {taken / 1e9:.3f} GB; "
+                f"the limit is {available / 1e9:.3f} GB. Class maps alone need less; or cut the image up"
+            )
+        return available - taken
+
+    def _available(self) -> float:
+        if self.limit is not None:
+            return self.limit
+        ctx = self.passes.ctx
+        if ctx.device_type == "gpu":
+            return SHARE * mx.context.gpu_memory_info(ctx.device_id)[0]
+        return SHARE * available_memory()
+
+    def _tiles(self, size: Tuple[int, int], where: object, taken: int = 0) -> Tiling:
+        self.passes.release()
+        wanted = (*size, taken, self.limit)
+        if self._tiling is None or self._tiled != wanted:
+            room = self.room(taken, where) if taken else self._available()
+            try:
+                self._tiling = Tiling(self.passes.net, tuple(size), room, self.passes.ctx)
+            except FCNXSError as error:
+                beside = f", beside {taken / 1e9:.3f} GB of scores" if taken else ""
+                raise FCNXSError(f"{where}: {error}{beside}") from None
+            self._tiled = wanted
+        return self._tiling
