@@ -3,19 +3,26 @@
 With --dump, the class map of every image is written as the VOC server wants it: a palette PNG with the name
 of the image. A split that has no labels at all, such as VOC's test, is then predicted and not scored.
 
+With --scales and --flip, the class of a pixel is that of the largest probability, averaged over scales of the
+image and its mirror images. The image is resized bilinearly, and its probabilities back to its size; at each
+scale the net sees all of it at once, with nothing added.
+
 Examples:
     fcnxs evaluate --prefix run/fcn8s --epoch 19 --data VOC2012 --split val --json scores.json
     fcnxs evaluate --prefix run/fcn8s --epoch 19 --data VOC2012 --split test --dump results/comp6_test_cls
     fcnxs evaluate --prefix run/fcn8s --epoch 19 --data citys --root cityscapes
+    fcnxs evaluate --prefix run/fcn8s --epoch 19 --data VOC2012 --scales 0.5,0.75,1,1.25,1.5 --flip
 """
 
 from __future__ import annotations
 
 import argparse
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
+from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Callable, List
+from typing import TYPE_CHECKING, Callable, List, Sequence
 
+from ..averaging import check_scales
 from ..errors import FCNXSError
 from ..score import NAMES, Scores, or_none, scores
 from ..vis import save_mask, voc_palette
@@ -40,6 +47,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the scores there as well")
     parser.add_argument("--dump", type=Path, metavar="DIR", help="write each class map there, as a palette PNG")
+    parser.add_argument(
+        "--scales",
+        metavar="S,...",
+        default="1",
+        help="average the probabilities over these scales of the image, above 0, up to 10 (default: 1)",
+    )
+    parser.add_argument("--flip", action="store_true", help="average over mirror images, at each scale")
     parser.add_argument("--no-trim", action="store_true", help="compute the whole canvas; slower")
     options.add_gpus(parser)
 
@@ -48,6 +62,7 @@ def run(args: argparse.Namespace) -> int:
     """Evaluate; print a table of the classes and the four scores."""
     if args.json and (args.json.is_dir() or not args.json.name):
         raise FCNXSError(f"--json {args.json}: is a folder; want the name of a file")
+    scales = check_scales(args.scales.split(","), f"--scales {args.scales}")
     samples = data_options.samples_of(args.data, args.split, args.root, "val", need=1 if args.dump else 2)
     labelled = any(map(samples.has_label, range(len(samples))))
     if args.json and not labelled:
@@ -61,7 +76,8 @@ def run(args: argparse.Namespace) -> int:
 
     ctx = options.device(args.gpus)
     source = checkpoint.load(args.prefix, args.epoch, mapped=True)
-    segmenter = Segmenter(source, ctx, not args.no_trim)
+    segmenter = Segmenter(source, ctx=ctx, trimmed=not args.no_trim, scales=scales, flip=args.flip)
+    _refuse_sizes(samples, segmenter)
     classes = _classes(args, samples, source, segmenter.numclass)
     options.tell_mean(args.prefix, source)
     palette = source.meta.palette or samples.palette or voc_palette(segmenter.numclass)
@@ -75,10 +91,25 @@ def run(args: argparse.Namespace) -> int:
     if written:
         print(f"wrote {len(written)} class maps to {args.dump}")
     if labelled:
-        _report(args, result, classes, len(samples))
+        _report(args, result, classes, len(samples), segmenter.scales)
     else:
         print(f"none of the {len(samples)} images has a label: no scores")
     return 0
+
+
+def _refuse_sizes(samples: Samples, segmenter: Segmenter) -> None:
+    """Refuse, before the work begins, images that are too small for the net at a scale, or too large."""
+    from PIL import Image
+
+    sizes = {}
+    for file in samples.images:
+        with (
+            suppress(OSError, SyntaxError, ValueError, Image.DecompressionBombError),
+            Image.open(file) as image,
+        ):
+            sizes.setdefault(image.size[::-1], file)  # what cannot be read is named when its turn comes
+    for size in {min(sizes, key=min), max(sizes, key=prod)} if sizes else ():
+        segmenter.check(size, sizes[size])
 
 
 def _masks(args: argparse.Namespace, samples: Samples) -> List[Path]:
@@ -123,7 +154,9 @@ def _go_through(
     return None
 
 
-def _report(args: argparse.Namespace, result: Scores, classes: List[str], images: int) -> None:
+def _report(
+    args: argparse.Namespace, result: Scores, classes: List[str], images: int, scales: Sequence[float]
+) -> None:
     """Print the scores, and write them to --json."""
     from ..checkpoint import write_json, written_whole
     from .text import scores_table
@@ -133,7 +166,8 @@ def _report(args: argparse.Namespace, result: Scores, classes: List[str], images
         title = name.replace("_", " ").replace("iu", "IU")
         print(f"{title:<24}{getattr(result, name):.4f}")
     if args.json:
-        content = {"prefix": args.prefix, "epoch": args.epoch, "images": images, **result.as_json()}
+        content = {"prefix": args.prefix, "epoch": args.epoch, "images": images}
+        content.update({"scales": scales, "flip": args.flip, **result.as_json()})
         with written_whole(args.json) as (part,):
             write_json(part, {**content, "per_class": _per_class(result, classes)})
 
