@@ -1,9 +1,7 @@
 """`fcnxs explain`, as a user runs it."""
 
-import doctest
 import re
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -77,20 +75,6 @@ def test_fcn8s_is_explained(capsys):
     assert "score has a cell every 32 pixels, which sees 404x404; score_pool4 has a cell every 16 pixels" in out
     assert "which sees 100x100; score_pool3 has a cell every 8 pixels, which sees 44x44." in out
     assert "constants" not in out and "group" not in out
-
-
-def test_the_readme_shows_what_is_printed(capsys):
-    readme = (Path(__file__).parent.parent / "README.md").read_text()
-    example = re.search(r"## What the nets are.*?```\n(.*?)```", readme, re.DOTALL)[1].splitlines()
-    assert main(["explain", "fcn8s", "--size", "500x375"]) == 0
-    assert len(example) > 20 and set(example) <= set(capsys.readouterr().out.splitlines())
-
-
-def test_the_readme_shows_what_describe_returns():
-    readme = (Path(__file__).parent.parent / "README.md").read_text()
-    code = re.search(r"```python\n(>>> fc6.*?)```", readme, re.DOTALL)[1]
-    test = doctest.DocTestParser().get_doctest(code, {"symbols": symbols}, "README", None, 0)
-    assert doctest.DocTestRunner().run(test) == (0, 2)
 
 
 def test_numbers_follow_the_net_and_the_size(capsys):
