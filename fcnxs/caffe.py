@@ -73,7 +73,7 @@ _MESSAGES = _schema()
 
 
 def iterate_layers(path: str | Path) -> Iterator[Tuple[str, List[np.ndarray]]]:
-    """Layers of a `.caffemodel` that have blobs, one at a time: name and float32 arrays.
+    """Layers of a `.caffemodel` that have blobs, one at a time: name and arrays, float32, of any shape.
 
     Raises:
         FCNXSError: it is not a caffemodel, is cut off, or a blob's values and shape do not agree.

@@ -83,6 +83,16 @@ def load(
 ) -> Checkpoint:
     """Read a checkpoint. Without a meta file it is one of the original's, with the original's mean.
 
+    >>> import tempfile
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> net = mx.sym.Convolution(mx.sym.Variable("data"), kernel=(1, 1), num_filter=2, name="score")
+    >>> params = {"score_weight": mx.nd.ones((2, 3, 1, 1)), "score_bias": mx.nd.zeros(2)}
+    >>> save(f"{folder.name}/net", 3, net, params, {}, Meta(mean=(100, 110, 120))).name
+    'net-0003.params'
+    >>> load(f"{folder.name}/net", 3).meta.mean
+    (100.0, 110.0, 120.0)
+    >>> folder.cleanup()
+
     Inputs that the original's solver saved among the parameters are left out, and symbols of its oldest
     versions are completed (`symbols/legacy.py`).
 

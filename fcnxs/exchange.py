@@ -46,7 +46,7 @@ class Exchange:
 
         Args:
             names: of the arrays.
-            arrays: for each device, its arrays in the order of `names`.
+            arrays: for each device, its arrays in the order of `names`; those of a name have one shape.
         """
         for i, (name, of_devices) in enumerate(zip(names, map(list, zip(*arrays)))):
             key = f"{name} {of_devices[0].shape}"  # a later stage's net may have another shape of it

@@ -38,8 +38,8 @@ class Executors:
 
         Args:
             arg_params, aux_params: parameters on `ctx`, used in place: updates are seen at once.
-            grads: gradient arrays of the parameters to train, on `ctx`; the others have grad_req
-                null. None builds executors for inference only.
+            grads: gradient arrays of the parameters to train, in their shapes, on `ctx`; the others have
+                grad_req null. None builds executors for inference only.
             bound: None: 8, or where they are trimmed, 1: with each that has run, MXNet keeps copies of what it
                 has padded, and to bind anew takes little of a step.
             trim: compute what depends on the image alone, where that can be told (`symbols/trimmed.py`).

@@ -13,6 +13,10 @@ HEADS = ("SoftmaxOutput", "softmax")
 def scores_symbol(symbol: mx.sym.Symbol) -> mx.sym.Symbol:
     """Class scores (N, C, H, W) of a net: what its softmax takes, with no dropout on the way.
 
+    >>> from fcnxs.symbols import get_fcn8s_symbol
+    >>> scores_symbol(get_fcn8s_symbol()).list_outputs()
+    ['upscore_output']
+
     Raises:
         FCNXSError: the net does not end in one softmax.
     """

@@ -56,7 +56,7 @@ def written_whole(*files: Path) -> Iterator[List[Path]]:
 
 
 def write_arrays(file: Path, arrays: Dict[str, mx.nd.NDArray]) -> None:
-    """Write named arrays in MXNet's format.
+    """Write named arrays, of any shapes, in MXNet's format.
 
     Raises:
         OSError: they cannot be written, to the last byte: MXNet does not tell of a disk that gets full.

@@ -45,6 +45,10 @@ class Variant:
 def net_of(arg_params: Params, where: str, symbol: mx.sym.Symbol | None = None) -> Variant:
     """Tell the net, its width and its classes by its parameters; `where` names them in the error.
 
+    >>> shapes = {"conv1_1_weight": (8, 3, 3, 3), "fc6_weight": (256, 64, 7, 7)}
+    >>> net_of({name: mx.nd.zeros(shape) for name, shape in shapes.items()}, "these")
+    Variant(name='vgg16', width=0.125, fc=256, numclass=None, pooling_convention='valid')
+
     Args:
         symbol: tells what parameters do not: FCN-8s at-once from FCN-8s, and the rounding of pooled sizes.
 

@@ -111,7 +111,11 @@ class _Coco(Samples):
 
 
 def coco(root: Path, split: str, need: int) -> Samples:
-    """COCO 2017 with VOC's classes: images whose instances of them have more than `COCO_LEAST` pixels."""
+    """COCO 2017 with VOC's classes: images whose instances of them have more than `COCO_LEAST` pixels.
+
+    Raises:
+        FCNXSError: pycocotools is not installed, the annotations cannot be read, or an image is missing.
+    """
     try:
         from pycocotools.coco import COCO
     except ImportError:

@@ -105,7 +105,7 @@ class Loader(mx.io.DataIter):
         return -(-len(self) // self.batch_size)
 
     def order(self, epoch: int) -> np.ndarray:
-        """Numbers of the images in the order of an epoch."""
+        """Numbers of the images, int64, shape (len(self),), in the order of an epoch."""
         numbers = np.arange(len(self))
         if self.shuffle:
             np.random.default_rng((self.seed, epoch)).shuffle(numbers)

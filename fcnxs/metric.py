@@ -15,6 +15,12 @@ class SegmentationMetric(mx.metric.EvalMetric):
     """Mean loss per pixel and the four scores; pixels labelled 255 are left out.
 
     `update` takes whole labels (N, H, W) or (N, H*W) and probabilities (N, C, H, W).
+
+    >>> metric = SegmentationMetric(numclass=2)
+    >>> probabilities = mx.nd.array([[[[0.5, 0.25, 0.5]], [[0.5, 0.75, 0.5]]]])  # (1, 2, 1, 3)
+    >>> loss = metric.update([mx.nd.array([[[0, 1, 255]]])], [probabilities])  # -(log 0.5 + log 0.75)/2
+    >>> print(f"{loss:.4f}", [f"{name} {value:.4f}" for name, value in zip(*metric.get())][:2])
+    0.4904 ['loss 0.4904', 'pixel_accuracy 1.0000']
     """
 
     def __init__(self, numclass: int) -> None:
@@ -27,7 +33,12 @@ class SegmentationMetric(mx.metric.EvalMetric):
         self.loss_sum = 0.0
 
     def update(self, labels: List[mx.nd.NDArray], preds: List[mx.nd.NDArray]) -> float:
-        """Count one batch, and return its mean loss per pixel."""
+        """Count one batch, and return its mean loss per pixel, in nats; NaN if no pixel counts.
+
+        Args:
+            labels: one array (N, H, W) or (N, H*W), classes or 255.
+            preds: one array (N, C, H, W), probabilities.
+        """
         label, probabilities = labels[0], preds[0].reshape((0, 0, -1))  # (N, C, H*W)
         label = label.reshape((label.shape[0], -1)).as_in_context(probabilities.context)  # (N, H*W)
         of_truth = mx.nd.pick(probabilities, label, axis=1).asnumpy()
@@ -57,7 +68,12 @@ class SegmentationMetric(mx.metric.EvalMetric):
 def count_batch(
     metric: mx.metric.EvalMetric | None, label: np.ndarray, probabilities: mx.nd.NDArray
 ) -> float | None:
-    """Update a metric with a batch, one of MXNet's with the pixels that count alone; what it returned."""
+    """Update a metric with a batch, one of MXNet's with the pixels that count alone; what it returned.
+
+    Args:
+        label: (N, H, W) or (N, H*W), classes or 255.
+        probabilities: (N, C, H, W).
+    """
     if metric is None:
         return None
     if isinstance(metric, SegmentationMetric):

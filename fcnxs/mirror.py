@@ -90,7 +90,7 @@ class Pass:
         parts: what passes.
         arg_dict: arguments, of which the net's inputs are to be filled before `forward`.
         grads: arrays of gradients of parameters, which `backward` fills; the others are not trained.
-        outputs: arrays that `forward` fills.
+        outputs: arrays that `forward` fills, in the shapes of the net's.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class Pass:
         self._req = {name: "add" if count > 1 else "write" for name, count in uses.items()}
 
     def forward(self, is_train: bool = False) -> List[mx.nd.NDArray]:
-        """Compute `outputs`."""
+        """Compute `outputs`, in their shapes."""
         for part in self._parts[:-1]:
             kept = [
                 x.copy() for x in self._bind(part).forward(is_train)

@@ -26,7 +26,7 @@ NOT_PARAMS = "not a file of MXNet parameters, or damaged"
 
 
 def load_params(file: str | Path, mapped: bool = False) -> Dict[str, mx.nd.NDArray]:
-    """Arrays by name.
+    """Arrays by name, of any type and shape.
 
     Args:
         mapped: arrays on the CPU that are the file's own pages, read when they are used, and not copied. They

@@ -110,6 +110,10 @@ def to_int8(net: Net, batches: Sequence[np.ndarray], mode: str = "minmax", keep:
 def calibrate(net: Net, batches: Sequence[np.ndarray], mode: str = "minmax") -> Ranges:
     """Ranges of a net's activations over images: all that `quantized` needs, whatever layers it keeps.
 
+    Args:
+        batches: images as the net takes them, float32 (N, 3, H, W).
+        mode: one of `MODES`.
+
     Raises:
         FCNXSError: there is no such mode, or no image.
     """
@@ -171,7 +175,7 @@ def losses(
 
     Args:
         lower: gives the net in that precision, but for the layers that it is told.
-        batches: images to compare the scores on.
+        batches: images (N, 3, H, W) to compare the scores on.
     """
     layers, kept = convolutions(net.symbol), kept_layers(net.symbol, keep)
     expected = [scores_of(net, batch) for batch in batches]

@@ -88,7 +88,11 @@ class Replica:
                 self.totals[name] += grad
 
     def gradients(self, used: bool, only: bool) -> List[mx.nd.NDArray]:
-        """Sums of this step's gradients, of `trained` in its order; zero if this device had no image."""
+        """Sums of this step's gradients, of `trained` in its order and shapes; zero if there was no image.
+
+        Args:
+            used: this device had an image in this step; `only`: and there was no other on it.
+        """
         sums = self.executors.grads if only or not used else self.totals
         if not used:
             for grad in sums.values():
@@ -96,7 +100,12 @@ class Replica:
         return [sums[name] for name in self.trained]
 
     def update(self, gradients: List[mx.nd.NDArray], rescale_grad: float) -> None:
-        """Start the update of all trained parameters."""
+        """Start the update of all trained parameters.
+
+        Args:
+            gradients: of `trained`, in its order and shapes.
+            rescale_grad: what the optimizer multiplies them by.
+        """
         self.optimizer.rescale_grad = rescale_grad
         if isinstance(self.optimizer, mx.optimizer.SGLD):
             mx.random.seed(self.optimizer.num_update, self.ctx)  # the same noise on every device

@@ -15,6 +15,10 @@ def confusion_matrix(
 ) -> np.ndarray:
     """Count pixels by true and predicted class.
 
+    >>> confusion_matrix(np.array([0, 0, 1, 255]), np.array([0, 1, 1, 1]), numclass=2)
+    array([[1, 1],
+           [0, 1]])
+
     Args:
         truth, prediction: integers of one shape; `truth` holds classes or `ignore_label`.
 
@@ -48,7 +52,12 @@ class Scores:
 
 
 def scores(matrix: np.ndarray) -> Scores:
-    """Scores of a confusion matrix (numclass, numclass) whose rows are true classes."""
+    """Scores of a confusion matrix (numclass, numclass) whose rows are true classes.
+
+    >>> result = scores(np.array([[1, 1], [0, 1]]))
+    >>> round(result.pixel_accuracy, 4), result.mean_accuracy, result.class_iu
+    (0.6667, 0.75, array([0.5, 0.5]))
+    """
     hits = np.diag(matrix).astype(np.float64)
     truth = matrix.sum(axis=1).astype(np.float64)
     union = truth + matrix.sum(axis=0) - hits

@@ -127,6 +127,9 @@ class Solver:
             batch_end_callback: called with a `BatchEndParam`; nbatch counts from 1.
             kvstore: instead of the one given at construction.
             logger: default is that of this module.
+
+        Raises:
+            FCNXSError: `num_epoch` was not given, `grad_req` is another, or as the class and `train_data` say.
         """
         logger = logger or logging.getLogger(__name__)
         if self.num_epoch is None:

@@ -49,7 +49,11 @@ class NamedArray(NamedTuple):
 
 
 def arrays_of_caffe(path: str | Path) -> Iterator[NamedArray]:
-    """Arrays of a caffemodel; conv1 takes RGB instead of BGR."""
+    """Arrays of a caffemodel; conv1 takes RGB instead of BGR.
+
+    Raises:
+        FCNXSError: as `iterate_layers`; or a layer that scales has another constant than the net's.
+    """
     for layer, blobs in iterate_layers(path):
         name = CAFFE_NAMES.get(layer, layer)
         for i, values in enumerate(blobs):
@@ -68,6 +72,10 @@ def arrays_of_caffe(path: str | Path) -> Iterator[NamedArray]:
 
 def arrays_of_sequential(path: str | Path, tensors: Dict[str, np.ndarray]) -> Iterator[NamedArray]:
     """Arrays of VGG-16 as Gluon, torchvision and timm name them; conv1_1 takes images of 0 to 255.
+
+    Args:
+        path: of their file, for messages.
+        tensors: float32 arrays by name, in the shapes that the file has; emptied, to save memory.
 
     Raises:
         FCNXSError: it is VGG-16 with batch normalisation.

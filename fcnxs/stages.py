@@ -36,13 +36,21 @@ class Stage:
     unnormalised: bool = False
 
     def multipliers(self, names: Iterable[str]) -> Dict[str, Dict[str, float]]:
-        """`lr_mult` and `wd_mult` of the solver for parameters of these names."""
+        """`lr_mult` and `wd_mult` of the solver for parameters of these names.
+
+        >>> RECIPES["caffe"]["fcn8s"].multipliers(["fc6_weight", "fc6_bias"])
+        {'lr_mult': {'fc6_bias': 2.0}, 'wd_mult': {'fc6_bias': 0.0}}
+        """
         biases = [name for name in names if self.caffe_biases and name.endswith("_bias")]
         return {"lr_mult": dict.fromkeys(biases, 2.0), "wd_mult": dict.fromkeys(biases, 0.0)}
 
 
 def lineage(name: str) -> Tuple[str, ...]:
-    """Nets that a stage can start from: itself, its parent, and that one's, down to VGG-16."""
+    """Nets that a stage can start from: itself, its parent, and that one's, down to VGG-16.
+
+    >>> lineage("fcn16s")
+    ('fcn16s', 'fcn32s', 'vgg16')
+    """
     parents = {stage.name: stage.parent for stage in RECIPES["mxnet"].values()}
     return (name, *lineage(parents[name])) if name in parents else (name,)
 

@@ -83,7 +83,13 @@ class TensorBoard(Listener):
     def prediction(
         self, stage: Stage, epoch: int, number: int, data: np.ndarray, truth: np.ndarray, class_map: np.ndarray
     ) -> None:
-        """Write a picture: image, truth and prediction side by side."""
+        """Write a picture: image, truth and prediction side by side.
+
+        Args:
+            number: of the image.
+            data: the net's input (3, H, W).
+            truth, class_map: classes, uint8 (H, W); 255 in the truth is left out.
+        """
         image = (data.transpose(1, 2, 0) + self.mean).round().clip(0, 255).astype(np.uint8)
         pictures = {"image": image, "truth": colour(truth, self.palette)}
         picture = comparison([{**pictures, "prediction": colour(class_map, self.palette)}])

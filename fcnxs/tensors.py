@@ -35,7 +35,7 @@ def kind_of_file(path: str | Path) -> str:
 
 
 def iterate_tensors(path: str | Path, kind: str) -> Iterator[Tuple[str, np.ndarray]]:
-    """Names and float32 arrays of a file of a kind that `kind_of_file` gave.
+    """Names and arrays, float32 of any shape, of a file of a kind that `kind_of_file` gave.
 
     Raises:
         FCNXSError: the file is damaged, has other things than arrays of floats, or torch is not there.

@@ -15,6 +15,9 @@ Palette = Sequence[Sequence[int]]
 def voc_palette(colours: int = 256) -> List[List[int]]:
     """Colours (R, G, B) of PASCAL VOC: the bits of the class number, spread over the three channels.
 
+    >>> voc_palette(4)
+    [[0, 0, 0], [128, 0, 0], [0, 128, 0], [128, 128, 0]]
+
     Source: VOCdevkit's VOClabelcolormap.
     """
     numbers, channels = np.arange(colours)[:, np.newaxis], np.arange(3)
@@ -37,12 +40,21 @@ def save_mask(path: str | os.PathLike[str], mask: np.ndarray, palette: Palette) 
 
 
 def colour(mask: np.ndarray, palette: Palette) -> np.ndarray:
-    """Class map (H, W) in the colours of its classes, RGB uint8 (H, W, 3)."""
+    """Class map (H, W) in the colours of its classes, RGB uint8 (H, W, 3).
+
+    >>> colour(np.array([[0, 1]]), voc_palette(2)).tolist()
+    [[[0, 0, 0], [128, 0, 0]]]
+    """
     return np.asarray(full_palette(palette), np.uint8)[mask]
 
 
 def overlay(image: np.ndarray, mask: np.ndarray, palette: Palette, alpha: float = 0.5) -> np.ndarray:
-    """Image, RGB uint8 (H, W, 3), with the class map's colours laid over it; class 0 stays clear."""
+    """Image, RGB uint8 (H, W, 3), with the class map's colours laid over it; class 0 stays clear.
+
+    Args:
+        mask: classes, uint8 (H, W).
+        alpha: how much of the colour there is, from 0 to 1.
+    """
     mixed = cv2.addWeighted(image, 1 - alpha, colour(mask, palette), alpha, 0)
     return np.where((mask > 0)[..., np.newaxis], mixed, image)
 

@@ -4,11 +4,11 @@ A map is a pair `fp = (stride, offset)`. Cell x of a layer lies at `stride * x +
 layer's input, both measured in pixel edges. Layers in sequence compose, first the one nearest the
 image; a deconvolution has the inverse map of the convolution with its kernel, stride and pad.
 
-    >>> pool = filter_map(kernel=2, stride=2)
-    >>> compose_fp(filter_map(kernel=3, pad=1), pool) == (2, 0)
-    True
-    >>> compose_fp(pool, inv_fp(pool)) == (1, 0)
-    True
+>>> pool = filter_map(kernel=2, stride=2)
+>>> compose_fp(filter_map(kernel=3, pad=1), pool) == (2, 0)
+True
+>>> compose_fp(pool, inv_fp(pool)) == (1, 0)
+True
 
 Source: apache/mxnet 1.4.1 example/fcn-xs/symbol_fcnxs.py has the same functions in floating point;
 BVLC/caffe python/caffe/coord_map.py has the inverse maps, from pixels to cells and between centres.
@@ -33,12 +33,20 @@ def _exact(number: Rational | float) -> Fraction:
 
 
 def filter_map(kernel: int = 1, stride: int = 1, pad: int = 0) -> Map:
-    """Map of a convolution or pooling: cell x is centred on its window of `kernel` input cells."""
+    """Map of a convolution or pooling: cell x is centred on its window of `kernel` input cells.
+
+    >>> print(format_map(filter_map(kernel=7, stride=2, pad=3)))
+    (2, -1/2)
+    """
     return (_exact(stride), Fraction(kernel - stride, 2) - pad)
 
 
 def compose_fp(fp_first: Map, fp_second: Map) -> Map:
-    """Map of two layers in sequence; `fp_first` is the one nearer to the image."""
+    """Map of two layers in sequence; `fp_first` is the one nearer to the image.
+
+    >>> print(format_map(compose_fp((8, -99), filter_map(kernel=7))))
+    (8, -75)
+    """
     stride, offset = map(_exact, fp_first)
     return (stride * _exact(fp_second[0]), stride * _exact(fp_second[1]) + offset)
 
@@ -52,7 +60,14 @@ def compose_fp_list(fp_list: Iterable[Map]) -> Map:
 
 
 def inv_fp(fp_in: Map) -> Map:
-    """Inverse map: `compose_fp(fp, inv_fp(fp))` is the identity."""
+    """Inverse of a map: the two composed, in either order, are the identity.
+
+    >>> print(format_map(inv_fp(filter_map(kernel=64, stride=32))))
+    (1/32, -1/2)
+
+    Raises:
+        FCNXSError: the stride is 0.
+    """
     stride, offset = map(_exact, fp_in)
     if stride == 0:
         raise FCNXSError(f"the map {format_map(fp_in)} has stride 0 and no inverse")

@@ -95,6 +95,10 @@ class CropDerivation:
 def crop_derivations(symbol: mx.sym.Symbol, axis: int = 0) -> List[CropDerivation]:
     """Every Crop of one layer like another, in order, with three derivations of its offset.
 
+    >>> from fcnxs.symbols import get_fcn16s_symbol
+    >>> [(crop.name, crop.offset, int(crop.from_maps)) for crop in crop_derivations(get_fcn16s_symbol())]
+    [('score_pool4c', 5, 5), ('upscore', 27, 27)]
+
     Args:
         symbol: any Symbol; crops to a given size and from the centre have no offset to derive.
         axis: 0 for rows, 1 for columns.

@@ -38,6 +38,11 @@ class Row(NamedTuple):
 def describe(symbol: mx.sym.Symbol, size: Tuple[int, int], axis: int = 0) -> List[Row]:
     """Row of every layer of a graph, in order. Names may occur twice.
 
+    >>> from fcnxs.symbols import get_fcn32s_symbol
+    >>> score = next(row for row in describe(get_fcn32s_symbol(), (375, 500)) if row.name == "score")
+    >>> score.formula, score.shape, score.receptive_field
+    ('floor((H + 6)/32)', (1, 21, 11, 15), 404)
+
     Args:
         symbol: any Symbol. Its image is the variable `data`, or else the first that an operator takes first.
             From operators on whose maps are not known, such as Flatten, the maps are None.

@@ -15,6 +15,11 @@ from .nodes import JOIN, SAME, Node, flag, image_inputs, image_of, setting, wind
 def coordinate_maps(symbol: mx.sym.Symbol, axis: int = 0) -> Dict[str, Map]:
     """Map of every layer of a graph, from its cells to the pixels of its input.
 
+    >>> data = mx.sym.Variable("data")
+    >>> pool = mx.sym.Pooling(data, kernel=(3, 3), stride=(2, 2), pad=(1, 1), pool_type="max", name="pool")
+    >>> {name: format_map(fp) for name, fp in coordinate_maps(pool).items()}
+    {'data': '(1, 0)', 'pool': '(2, -1/2)'}
+
     Args:
         symbol: any Symbol, one output or several; variables that enter as images have the identity.
         axis: 0 for rows, 1 for columns. They are equal unless a kernel, stride or pad is not square.

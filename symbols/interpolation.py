@@ -22,7 +22,15 @@ def ramp(size: int) -> np.ndarray:
 
 
 def upsample_filt(size: int) -> np.ndarray:
-    """Bilinear upsampling kernel (size, size), float64, for a factor of (size + 1) // 2."""
+    """Bilinear upsampling kernel (size, size), float64, for a factor of (size + 1) // 2.
+
+    >>> upsample_filt(3)
+    array([[0.25, 0.5 , 0.25],
+           [0.5 , 1.  , 0.5 ],
+           [0.25, 0.5 , 0.25]])
+
+    Source: apache/mxnet 1.4.1 example/fcn-xs/init_fcnxs.py.
+    """
     return np.outer(ramp(size), ramp(size))
 
 
@@ -35,7 +43,7 @@ def bilinear(shape: Tuple[int, ...]) -> np.ndarray:
 
 
 def is_bilinear(weight: np.ndarray) -> bool:
-    """Whether a weight is just that of `bilinear`, as in nets whose upsampling is never trained."""
+    """Whether a weight (I, O, k, l) is just that of `bilinear`, as where upsampling is never trained."""
     (inputs, outputs), (rows, columns) = weight.shape[:2], weight.shape[2:]
     return inputs == outputs and rows == columns and np.array_equal(weight, bilinear(weight.shape))
 

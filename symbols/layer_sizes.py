@@ -88,6 +88,10 @@ def smallest_input(symbol: mx.sym.Symbol, layers: int | None = None) -> Tuple[in
     Found with the sizes: every layer must be left a cell, every kernel an input as large as itself, every crop
     an input that reaches as far as it cuts. Layers without a size in H, as FullyConnected, ask for nothing.
 
+    >>> from fcnxs.symbols import get_fcn8s_symbol
+    >>> smallest_input(get_fcn8s_symbol()), smallest_input(get_fcn8s_symbol(pooling_convention="full"))
+    ((26, 26), (1, 1))
+
     Args:
         layers: how many of the layers, in order, count; None for all.
     """

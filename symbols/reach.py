@@ -42,6 +42,10 @@ def receptive_fields(nodes: List[Node], maps: List[Map | None], axis: int) -> Li
 def unscored_border(symbol: mx.sym.Symbol, size: Tuple[int, int]) -> Tuple[Span, Span] | None:
     """Rows and columns of a net's first output without a score: no cell before a deconvolution reaches them.
 
+    >>> from fcnxs.symbols import get_fcn32s_symbol
+    >>> unscored_border(get_fcn32s_symbol(), size=(57, 58))
+    ((0, 12), (0, 0))
+
     Args:
         size: rows and columns of the image; one that fits.
 

@@ -170,7 +170,11 @@ FCNXS = {"fcn32s": get_fcn32s_symbol, "fcn16s": get_fcn16s_symbol, "fcn8s": get_
 
 
 def offset() -> Dict[str, Tuple[int, int]]:
-    """Crop offsets of the three nets, (rows, columns) by the original's names, read off their graphs."""
+    """Crop offsets of the three nets, (rows, columns) by the original's names, read off their graphs.
+
+    >>> offset()["fcn32s_upscore"], offset()["score_pool3c"]
+    ((19, 19), (9, 9))
+    """
     offsets = {}
     for name, build in FCNXS.items():
         for node in graph_nodes(build()):

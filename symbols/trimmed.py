@@ -34,7 +34,7 @@ FIXED = {"_rebased_gamma": 1.0, "_rebased_moving_mean": 0.0, "_rebased_moving_va
 def fixed_params(
     symbol: mx.sym.Symbol, inputs: Dict[str, Sequence[int]], ctx: mx.Context
 ) -> Tuple[Dict[str, mx.nd.NDArray], Dict[str, mx.nd.NDArray]]:
-    """Arguments, and auxiliary states, of a trimmed net that always have the same values.
+    """Arguments, and auxiliary states, of a trimmed net that always have the same values, in its shapes.
 
     Args:
         inputs: shape of the image, by its name.

@@ -156,14 +156,14 @@ class ServedNet:
         return scores.argmax(axis=1)[0].asnumpy().astype(np.uint8)
 
     def palette_png(self, class_map: np.ndarray) -> bytes:
-        """PNG whose palette indices are the classes."""
+        """PNG, as bytes, of a class map, uint8 (H, W): its palette indices are the classes."""
         image, file = Image.fromarray(class_map), io.BytesIO()
         image.putpalette(self.palette)
         image.save(file, format="PNG")
         return file.getvalue()
 
     def areas(self, class_map: np.ndarray) -> bytes:
-        """JSON: width, height, and for each class there its number, name, pixels, and share of all."""
+        """JSON of a class map (H, W): width and height; number, name, pixels and share of each class there."""
         names, (height, width) = self.meta["classes"], class_map.shape
         classes = [
             {"class": number, "name": names and names[number], "pixels": n, "share": n / class_map.size}
