@@ -16,7 +16,7 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.9,<3.13",
-    packages=["fcnxs", "fcnxs.deploy", "fcnxs.symbols", "fcnxs.tools"],
+    packages=["fcnxs", "fcnxs.deploy", "fcnxs.gluon", "fcnxs.symbols", "fcnxs.tools"],
     package_dir={"fcnxs": "fcnxs", "fcnxs.symbols": "symbols", "fcnxs.tools": "tools"},
     package_data={"fcnxs": ["vgg16_shapes.caffemodel", "py.typed"]},
     entry_points={"console_scripts": ["fcnxs = fcnxs.tools.main:main"]},

@@ -1,0 +1,72 @@
+"""The nets as blocks of Gluon, which train by `autograd` and `Trainer` and go with GluonCV.
+
+The blocks are the graphs of `fcnxs.symbols`: a checkpoint is read and written by both, and an export is the
+same. GluonCV's data sets, losses, metric and evaluators take them, with `transform(net.mean)` for its own
+normalisation:
+
+>>> import tempfile
+>>> from pathlib import Path
+>>> from fcnxs.compat import gluoncv, mxnet as mx
+>>> from fcnxs.shapes import write_voc
+>>> folder = tempfile.TemporaryDirectory()
+>>> devkit = Path(folder.name)
+>>> write_voc(devkit / "VOC2012", {"trainval": 3, "val": 1})  # what GluonCV calls train is VOC's trainval
+
+>>> net = get_fcn8s(numclass=21, width=1 / 16, fc=16)  # or get_fcn8s(prefix="run/fcn8s", epoch=3)
+>>> data = gluoncv.data.VOCSegmentation(
+...     str(devkit), "train", transform=transform(net.mean), base_size=80, crop_size=64
+... )
+>>> loss = gluoncv.loss.MixSoftmaxCrossEntropyLoss(aux=False)
+>>> trainer = mx.gluon.Trainer(net.collect_params(), "sgd", {"learning_rate": 1e-4, "momentum": 0.9})
+>>> for images, labels in mx.gluon.data.DataLoader(data, batch_size=3):
+...     with mx.autograd.record():
+...         losses = loss(net(images), labels)
+...     losses.backward()
+...     trainer.step(len(images))
+>>> images.shape, labels.shape, losses.shape
+((3, 3, 64, 64), (3, 64, 64), (3,))
+
+It counts classes that are absent as a mean IU of 0, which `fcnxs evaluate` leaves out:
+
+>>> metric = gluoncv.utils.metrics.SegmentationMetric(21)
+>>> val = gluoncv.data.VOCSegmentation(str(devkit), "val", "testval", transform=transform(net.mean))
+>>> for image, label in val:
+...     metric.update([label.expand_dims(0)], [net.predict(image.expand_dims(0))])
+>>> pixel_accuracy, mean_iu = metric.get()
+>>> 0 < mean_iu < pixel_accuracy < 1
+True
+
+Several devices, and several scales with mirror images:
+
+>>> from gluoncv.model_zoo.segbase import MultiEvalModel
+>>> from gluoncv.utils.parallel import DataParallelCriterion, DataParallelModel
+>>> devices = [mx.cpu(0), mx.cpu(1)]
+>>> outputs = DataParallelModel(net, devices)(images)
+>>> [scores.shape for (scores,) in outputs]
+[(2, 21, 64, 64), (1, 21, 64, 64)]
+>>> [each.shape for each in DataParallelCriterion(loss, devices)(outputs, labels)]
+[(2,), (1,)]
+>>> net.base_size, net.crop_size = 80, 64
+>>> MultiEvalModel(net, 21, [mx.cpu(0)], scales=[0.5, 1, 1.5])(images[0]).shape
+(1, 21, 64, 64)
+"""
+
+from .block import FCNxs
+from .training import PixelLoss, finetune, make_trainer
+from .transforms import gluoncv_label, transform
+from .zoo import get_fcn8s, get_fcn8s_atonce, get_fcn16s, get_fcn32s, get_fcn_alexnet, get_fcnxs
+
+__all__ = [
+    "FCNxs",
+    "PixelLoss",
+    "finetune",
+    "get_fcn16s",
+    "get_fcn32s",
+    "get_fcn8s",
+    "get_fcn8s_atonce",
+    "get_fcn_alexnet",
+    "get_fcnxs",
+    "gluoncv_label",
+    "make_trainer",
+    "transform",
+]

@@ -1,0 +1,272 @@
+"""A net of `fcnxs.symbols` as a block of Gluon's."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, List, Sequence, Tuple
+
+import numpy as np
+
+from .. import checkpoint
+from ..checkpoint import Checkpoint, Meta
+from ..compat import mxnet as mx
+from ..errors import FCNXSError
+from ..executors import check_size, fixed_size
+from ..export import scores_symbol
+from ..init import ANY_SIZE, DECONVOLUTIONS, SCORES, Params
+from ..stages import BIGSCORE, Stage
+from ..symbols.interpolation import bilinear
+from .casts import without_crop
+
+if TYPE_CHECKING:
+    from ..deploy.form import Form
+    from ..deploy.write import Report
+
+TYPES = ("float16", "float32", "float64")
+
+
+class FCNxs(mx.gluon.SymbolBlock):
+    """A net whose `forward` gives the class scores (N, C, H, W) of images (N, 3, H, W).
+
+    It is the builder's graph up to the scores: parameters have the names that they have in checkpoints, and
+    dropout is active where `autograd` trains. Input is RGB of 0 to 255 minus `mean`, not what GluonCV's
+    transforms give: `fcnxs.gluon.transform(net.mean)` makes it.
+
+    Only `bigscore_weight` is fixed at first (`grad_req` null), as in `Solver`; `set_stage` takes the settings
+    of a recipe. `initialize` makes scores zero and upsampling bilinear, whatever it is told of the others.
+
+    Attributes:
+        symbol: the whole net, with its softmax, as checkpoints have it.
+        meta: mean, classes, palette, as a checkpoint's meta file has them.
+        nclass: number of classes.
+        base_size, crop_size: for GluonCV's `MultiEvalModel`, which scales an image's longer side to multiples
+            of base_size and computes squares of crop_size.
+
+    Raises:
+        FCNXSError: the net does not end in one softmax over classes.
+
+    >>> import fcnxs
+    >>> from fcnxs.compat import mxnet as mx
+    >>> net = FCNxs(fcnxs.symbols.get_fcn8s_symbol(numclass=5, width=1 / 16, fc=16))
+    >>> net.initialize(mx.init.Xavier())
+    >>> net.hybridize()
+    >>> net(mx.nd.zeros((2, 3, 40, 60))).shape
+    (2, 5, 40, 60)
+    >>> list(net.collect_params())[:3]
+    ['conv1_1_weight', 'conv1_1_bias', 'conv1_2_weight']
+    """
+
+    def __init__(
+        self, symbol: mx.sym.Symbol, meta: Meta | None = None, base_size: int = 520, crop_size: int = 480
+    ) -> None:
+        scores_symbol(symbol)  # which refuses what has no scores
+        scores = symbol.get_children()[0]  # what the softmax takes, with the dropout
+        super().__init__(scores, mx.sym.var("data", dtype="float32"))
+        self.symbol, self.meta = symbol, meta or Meta()
+        self.base_size, self.crop_size = base_size, crop_size
+        self._scores, self._dtype = scores, np.dtype(np.float32)
+        self._sizes = set()  # that have been checked
+        self._first_pass = threading.Lock()  # MXNet builds its graph in it; GluonCV calls from several threads
+        size = fixed_size(symbol)
+        shapes, outputs, states = scores.infer_shape(data=ANY_SIZE if size is None else (1, 3, *size))
+        self.nclass = outputs[0][1]
+        names = [*scores.list_arguments(), *scores.list_auxiliary_states()]
+        for name, shape in zip(names, [*shapes, *states]):
+            if name in self.params:
+                self.params[name].shape, self.params[name].init = shape, _first_values(name, shape)
+        self._fix(BIGSCORE)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({len(list(self.params))} parameters, {self.nclass} classes)"
+
+    @property
+    def mean(self) -> Tuple[float, float, float]:
+        """Mean of the input (R, G, B), to be subtracted from images of 0 to 255."""
+        return self.meta.mean
+
+    @property
+    def classes(self) -> List[str] | None:
+        """Names of the classes, where they are known."""
+        return self.meta.classes
+
+    @property
+    def palette(self) -> List[List[int]] | None:
+        """Colour (R, G, B) of each class, 0 to 255, where they are known."""
+        return self.meta.palette
+
+    def forward(self, x: mx.nd.NDArray) -> mx.nd.NDArray:
+        """Class scores (N, C, H, W) of images `x` (N, 3, H, W), RGB of 0 to 255 minus the mean.
+
+        Raises:
+            FCNXSError: `x` has another shape or type, is too small, or is on a device that the parameters
+                are not on; or parameters have no values yet.
+        """
+        if isinstance(x, mx.sym.Symbol):
+            return super().forward(x)
+        self._check(x)
+        if x.context.device_type in ("cpu_shared", "cpu_pinned"):  # where a DataLoader puts what it loads
+            x = x.as_in_context(mx.cpu())
+        key = (x.shape[2:], x.context)
+        if key in self._sizes:
+            return super().forward(x)
+        with self._first_pass:
+            check_size(self.symbol, "data", x.shape, "the input")
+            self._check_values(x.context)
+            scores = super().forward(x)
+            self._sizes.add(key)
+            return scores
+
+    def evaluate(self, x: mx.nd.NDArray) -> mx.nd.NDArray:
+        """Logarithms of the classes' probabilities (N, C, H, W).
+
+        GluonCV's `MultiEvalModel` adds those of an image and its mirror image, and exponentiates.
+        """
+        return self(x).log_softmax(axis=1)
+
+    def predict(self, x: mx.nd.NDArray) -> mx.nd.NDArray:
+        """Class scores (N, C, H, W), as `forward` gives them: every size is computed as it is."""
+        return self(x)
+
+    def demo(self, x: mx.nd.NDArray) -> mx.nd.NDArray:
+        """What `predict` was called before; GluonCV has both."""
+        return self.predict(x)
+
+    def cast(self, dtype: str | type) -> None:
+        """Have parameters, input and scores in float16, float32 or float64.
+
+        Checkpoints and exports are float32 always.
+
+        Raises:
+            FCNXSError: another type; bfloat16 and int8 are forms of an export.
+        """
+        try:
+            known = np.dtype(dtype)
+        except TypeError:
+            known = None
+        if known is None or known.name not in TYPES:
+            raise FCNXSError(f"cast({dtype!r}): want {', '.join(TYPES)}; for bf16 and int8 export the net")
+        super().cast(known.name)
+        self._dtype = known
+        # MXNet's Crop knows float32 alone
+        scores = self._scores if known == np.float32 else without_crop(self._scores)
+        self._cached_graph = (self._cached_graph[0], scores)
+
+    def set_stage(self, stage: Stage) -> None:
+        """Take a stage's settings of single parameters: which are fixed, and the biases' rate and decay."""
+        self._fix(stage.fixed)
+        settings = stage.multipliers(self.params)
+        for name, parameter in self.params.items():
+            parameter.lr_mult = settings["lr_mult"].get(name, 1.0)
+            parameter.wd_mult = settings["wd_mult"].get(name, 1.0)
+
+    def checkpoint(self, params_file: Path = Path("net-0000.params")) -> Checkpoint:
+        """The net as the rest of fcnxs takes it; arrays that are float32 on `mx.cpu()` are the net's own.
+
+        Args:
+            params_file: what errors call it.
+        """
+        values = self._values()
+        states = self._scores.list_auxiliary_states()
+        args = {name: array for name, array in values.items() if name not in states}
+        auxs = {name: values[name] for name in states}
+        return Checkpoint(self.symbol, args, auxs, self.meta, params_file)
+
+    def save_checkpoint(self, prefix: str | Path, epoch: int) -> Path:
+        """Write PREFIX-symbol.json, PREFIX-NNNN.params and PREFIX-meta.json; the path of the parameters.
+
+        Raises:
+            FCNXSError: as `fcnxs.checkpoint.save`, or parameters have no values yet.
+        """
+        own = self.checkpoint()
+        return checkpoint.save(prefix, epoch, own.symbol, own.arg_params, own.aux_params, own.meta)
+
+    def export(self, path: str | Path, epoch: int = 0, form: Form | None = None) -> Report:
+        """Export as `fcnxs export` does: with a softmax, and compared with the net before it counts as done.
+
+        Unlike `HybridBlock.export`, it needs no forward pass before.
+
+        Args:
+            path: prefix of the files; of the default form PATH-symbol.json, PATH-0000.params, PATH-meta.json.
+            epoch: 0, which exports have.
+            form: None: json, probabilities (N, C, H, W), images of any size; see `fcnxs.deploy.form.Form`.
+
+        Raises:
+            FCNXSError, ExportMismatch: as `fcnxs.deploy.write.export`.
+        """
+        from ..deploy.write import export
+
+        if epoch != 0:
+            raise FCNXSError(f"export: epoch={epoch}: exports have epoch 0; save_checkpoint takes any")
+        with tempfile.TemporaryDirectory() as folder:
+            prefix = Path(folder) / (Path(path).name or "net")
+            self.save_checkpoint(prefix, 0)
+            return export(checkpoint.load(prefix, 0), path, form)
+
+    def _clear_cached_op(self) -> None:
+        super()._clear_cached_op()
+        self._sizes = set()
+
+    def _fix(self, names: Sequence[str]) -> None:
+        states = self._scores.list_auxiliary_states()
+        for name, parameter in self.params.items():
+            parameter.grad_req = "null" if name in names or name in states else "write"
+
+    def _values(self) -> Params:
+        """Parameters by name, float32, on the CPU."""
+        self._check_values()
+        arrays = {name: parameter.list_data()[0] for name, parameter in self.params.items()}
+        return {
+            name: array.as_in_context(mx.cpu()).astype("float32", copy=False) for name, array in arrays.items()
+        }
+
+    def _check(self, x: mx.nd.NDArray) -> None:
+        """Refuse what is no batch of images of this net's type."""
+        if not isinstance(x, mx.nd.NDArray):
+            raise FCNXSError(f"input: want an mx.nd.NDArray (N, 3, H, W), not {type(x).__name__}")
+        if x.ndim != 4 or x.shape[1] != 3:
+            raise FCNXSError(f"input of shape {x.shape}: want (N, 3, H, W), RGB of 0 to 255 minus the mean")
+        if x.dtype != self._dtype:
+            kind = np.dtype(x.dtype).name
+            raise FCNXSError(
+                f"input of type {kind}: the net is {self._dtype.name}; cast one of them "
+                f"(x.astype({self._dtype.name!r}), net.cast({kind!r}))"
+            )
+        if x.dtype == np.float16 and x.context.device_type != "gpu":
+            raise FCNXSError("input of type float16 on the CPU: MXNet computes float16 on GPUs alone")
+
+    def _check_values(self, ctx: mx.Context | None = None) -> None:
+        """Refuse to go on where parameters have no values, or have none on `ctx`."""
+        for name, parameter in self.params.items():
+            try:
+                there = parameter.list_ctx()
+            except RuntimeError:
+                raise FCNXSError(
+                    f"parameter {name} has no value yet: initialize(ctx=...) gives first ones, "
+                    "load_parameters(FILE, ctx=...) those of a file"
+                ) from None
+            try:
+                parameter.data(ctx or there[0])
+            except RuntimeError:
+                places = ", ".join(map(str, there))
+                raise FCNXSError(
+                    f"input on {ctx}, parameters on {places}: collect_params().reset_ctx(...)"
+                ) from None
+
+
+def _first_values(name: str, shape: Sequence[int]) -> mx.init.Initializer | None:
+    """What a parameter begins with; None: what `initialize` is told."""
+    layer = name.rpartition("_")[0]
+    if layer in DECONVOLUTIONS:
+        return _Bilinear()
+    if len(shape) == 1 and name.endswith(("gamma", "var")):  # of a batch normalisation
+        return mx.init.One()
+    return mx.init.Zero() if len(shape) == 1 or layer in SCORES else None
+
+
+class _Bilinear(mx.init.Initializer):
+    """Bilinear upsampling of each channel by itself; MXNet's own of that name adds up all channels."""
+
+    def _init_weight(self, _: str, array: mx.nd.NDArray) -> None:
+        array[:] = bilinear(array.shape)

@@ -1,0 +1,121 @@
+"""Training by Gluon: the loss, the trainer of a stage, and the three stages in a row."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Dict, List, Sequence
+
+from ..checkpoint import Meta
+from ..compat import mxnet as mx
+from ..errors import FCNXSError
+from ..finetune import refuse_to_overwrite
+from ..loader import Loader
+from ..stages import Stage
+from .block import FCNxs
+from .zoo import get_fcnxs
+
+
+class PixelLoss(mx.gluon.HybridBlock):
+    """Softmax cross-entropy of each image: its sum over the pixels, divided by H*W.
+
+    Called with scores (N, C, H, W) and labels (N, H, W), of any type, it gives (N,), float32. Pixels labelled
+    255, or -1 as GluonCV has it, have no loss, but count in H*W, by which `Solver` divides too.
+
+    >>> scores = mx.nd.array([[[[9.0, 0.0]], [[0.0, 0.0]]]])  # of two classes and two pixels
+    >>> float(PixelLoss()(scores, mx.nd.array([[[255, 1]]])).asscalar())  # log(2) / 2
+    0.3465735912322998
+    """
+
+    def hybrid_forward(self, F: ModuleType, scores: mx.nd.NDArray, label: mx.nd.NDArray) -> mx.nd.NDArray:
+        """The loss, with the very gradient of `SoftmaxOutput`: that of log_softmax is rounded otherwise."""
+        scores, label = F.cast(scores, "float32"), F.cast(label, "float32")
+        counted = (label >= 0) * (label != 255)  # (N, H, W)
+        p = F.BlockGrad(F.softmax(scores, axis=1))
+        classes = F.reshape(F.contrib.arange_like(scores, axis=1), (1, -1, 1, 1))
+        truth = F.broadcast_equal(F.expand_dims(label, axis=1), classes)  # (N, C, H, W)
+        slope = F.BlockGrad(F.broadcast_mul(p - truth, F.expand_dims(counted, axis=1)))
+        value = F.BlockGrad(-F.log(F.maximum(F.pick(p, label, axis=1), 1e-37)) * counted)
+        linear = F.sum(slope * scores, axis=1)  # whose gradient is the slope; its value is taken off again
+        return F.mean(linear - F.BlockGrad(linear) + value, axis=0, exclude=True)
+
+
+def make_trainer(net: FCNxs, stage: Stage) -> mx.gluon.Trainer:
+    """Trainer of a net with the settings of a stage, which the net's parameters take as well (`set_stage`).
+
+    `PixelLoss` and `trainer.step(N / pixels)` make the step of the `Solver` on a batch of N images, with pixels
+    H*W in a stage that is `unnormalised`, and 1 in the others.
+    """
+    net.set_stage(stage)
+    parameters = net.collect_params()
+    settings = {} if stage.momentum is None else {"momentum": stage.momentum}
+    optimizer = mx.optimizer.create(stage.optimizer, learning_rate=stage.learning_rate, wd=stage.wd, **settings)
+    if all(ctx.device_type == "cpu" for ctx in parameters["bigscore_weight"].list_ctx()):
+        optimizer.aggregate_num = 0  # MXNet is slower there at several parameters at once
+    return mx.gluon.Trainer(parameters, optimizer)
+
+
+def finetune(
+    prefix: str | os.PathLike[str],
+    epoch: int,
+    stages: Sequence[Stage],
+    train: Loader,
+    output: str | os.PathLike[str],
+    meta: Meta,
+    ctx: mx.Context | Sequence[mx.Context] | None = None,
+) -> List[Dict[str, Any]]:
+    """Train the stages in a row, the first from a checkpoint, each other from the one before.
+
+    What `fcnxs finetune --no-trim` does, without its scores, states and reports: the parameters come out the
+    same. Writes OUTPUT/STAGE-symbol.json, -meta.json and -NNNN.params for every epoch from 1.
+
+    Args:
+        prefix, epoch: checkpoint of VGG-16 or of an FCN that the first stage starts from.
+        stages: such as `fcnxs.stages.RECIPES["mxnet"].values()`.
+        train: images and labels; its seed is that of order, augmentation and dropout.
+        output: folder to write in.
+        meta: goes with the checkpoints; its classes are those of the labels.
+        ctx: device or devices; several share each batch. None is the CPU.
+
+    Returns:
+        stage, epoch and loss, the mean of `PixelLoss` over the images, of every epoch.
+
+    Raises:
+        FCNXSError: `output` has one of these stages already, the checkpoint does not fit, a batch has fewer
+            images than there are devices, or the loss is not finite any more.
+    """
+    refuse_to_overwrite(Path(output), stages)
+    devices = [ctx or mx.cpu()] if ctx is None or isinstance(ctx, mx.Context) else list(ctx)
+    if min(train.batch_size, len(train) % train.batch_size or train.batch_size) < len(devices):
+        raise FCNXSError(
+            f"batches of {train.batch_size} of {len(train)} images: one has less than {len(devices)}"
+        )
+    criterion, history = PixelLoss(), []
+    for stage in stages:
+        net = get_fcnxs(stage.name, len(meta.classes), prefix, epoch, devices)
+        net.meta = meta
+        trainer = make_trainer(net, stage)
+        for epoch in range(1, stage.epochs + 1):
+            total = 0.0
+            train.seek(len(history) + 1)  # each epoch has its own order
+            for batch in train:
+                for device in devices:
+                    mx.random.seed(batch.seed, device)  # of dropout
+                images = mx.gluon.utils.split_and_load(batch[train.data_name], devices, even_split=False)
+                labels = mx.gluon.utils.split_and_load(batch[train.label_name], devices, even_split=False)
+                with mx.autograd.record():
+                    losses = [criterion(net(x), y) for x, y in zip(images, labels)]
+                mx.autograd.backward(losses)
+                count, _, height, width = batch[train.data_name].shape
+                trainer.step(count / (height * width if stage.unnormalised else 1))
+                total += sum(float(loss.sum().asscalar()) for loss in losses)
+                if not math.isfinite(total):
+                    files = ", ".join(batch.files)
+                    raise FCNXSError(f"{stage.name}, epoch {epoch} ({files}): the loss is not finite")
+            net.save_checkpoint(Path(output) / stage.name, epoch)
+            history.append({"stage": stage.name, "epoch": epoch, "loss": total / len(train)})
+        prefix, epoch = Path(output) / stage.name, stage.epochs
+        del net, trainer  # before the next stage has its own
+    return history

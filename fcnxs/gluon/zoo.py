@@ -1,0 +1,163 @@
+"""The nets by name: fresh, or from a checkpoint of the same net or of one that it starts from."""
+
+from __future__ import annotations
+
+import os
+from typing import Sequence
+
+from .. import checkpoint
+from ..checkpoint import Checkpoint, Meta
+from ..compat import mxnet as mx
+from ..deploy.form import refuse_exported
+from ..errors import FCNXSError
+from ..init import Variant, check_params, init_from_fcnxs, init_from_vgg16, net_of
+from ..stages import lineage
+from ..symbols import NETS
+from ..symbols.nodes import graph_nodes, rounds_up
+from ..symbols.symbol_fcnxs import FCNXS
+from .block import FCNxs
+
+# What each net can start from, itself first.
+PARENTS = {
+    **{name: lineage(name) for name in FCNXS},
+    "fcn8s_atonce": ("fcn8s_atonce", "vgg16"),
+    "fcn_alexnet": ("fcn_alexnet",),
+}
+BLOCK = ("base_size", "crop_size")  # options of the block; the others are the builder's
+
+
+def get_fcnxs(
+    name: str,
+    numclass: int | None = None,
+    prefix: str | os.PathLike[str] | None = None,
+    epoch: int = 0,
+    ctx: mx.Context | Sequence[mx.Context] | None = None,
+    **options: int | float | str,
+) -> FCNxs:
+    """A net by its name, with values.
+
+    Without a prefix: MSRA's (He's) normal for the trunk, zero for scores and biases, bilinear for upsampling.
+
+    With one, those of the checkpoint: of the same net all of them; of one that it starts from (VGG-16, FCN-32s
+    for FCN-16s, ...) those that both have. Width, channels of fc6, pooling and mean are then the checkpoint's.
+
+    Args:
+        name: fcn32s, fcn16s, fcn8s, fcn8s_atonce or fcn_alexnet.
+        numclass: number of classes. None: the checkpoint's, or VOC's 21.
+        prefix, epoch: of the checkpoint.
+        ctx: device, or devices, that get the parameters; None is the CPU.
+        **options: of the builder (width, fc, pooling_convention, ...), and base_size and crop_size.
+
+    Raises:
+        FCNXSError: there is no such net; the checkpoint is damaged, another net's or for other classes.
+
+    >>> import fcnxs
+    >>> net = get_fcnxs("fcn16s", numclass=3, width=1 / 16, fc=16)
+    >>> net
+    FCNxs(36 parameters, 3 classes)
+    """
+    if name not in PARENTS:
+        raise FCNXSError(f"net {name!r}: want {', '.join(PARENTS)}")
+    for_block = {option: options.pop(option) for option in BLOCK if option in options}
+    ctx = mx.cpu() if ctx is None else ctx
+    if prefix is None:
+        net = FCNxs(NETS[name](21 if numclass is None else numclass, **options), Meta(), **for_block)
+        net.initialize(mx.init.MSRAPrelu("in", slope=0), ctx)
+        return net
+    loaded = checkpoint.load(prefix, epoch)
+    found = _variant(loaded)
+    numclass = _numclass(name, numclass, found, loaded)
+    variant = {"width": found.width, "fc": found.fc, "pooling_convention": found.pooling_convention}
+    symbol = NETS[name](numclass, **{**variant, **options})
+    args, auxs = loaded.arg_params, loaded.aux_params
+    if found.name == name:
+        check_params(symbol, args, auxs, str(loaded.params_file))
+    else:
+        init = init_from_vgg16 if found.name == "vgg16" else init_from_fcnxs
+        args, auxs = init(mx.cpu(), symbol, args, auxs)
+    net = FCNxs(symbol, loaded.meta, **for_block)
+    for key, parameter in net.collect_params().items():
+        parameter.initialize(mx.init.Zero(), ctx, force_reinit=True)
+        parameter.set_data(args[key] if key in args else auxs[key])
+    return net
+
+
+def _variant(loaded: Checkpoint) -> Variant:
+    """What a checkpoint is."""
+    refuse_exported(loaded.symbol, loaded.params_file)
+    args = loaded.arg_params
+    if not {"conv1_weight", "fc6_weight", "score_weight"} <= {*args}:
+        return net_of(args, str(loaded.params_file), loaded.symbol)
+    width, fc, numclass = (args[f"{layer}_weight"].shape[0] for layer in ("conv1", "fc6", "score"))
+    pooling = "full" if rounds_up(graph_nodes(loaded.symbol)) else "valid"
+    return Variant("fcn_alexnet", width / 96, fc, numclass, pooling)
+
+
+def _numclass(name: str, numclass: int | None, found: Variant, loaded: Checkpoint) -> int:
+    """Number of classes of a net that starts from what was found."""
+    file = loaded.params_file
+    if found.name not in PARENTS[name]:
+        raise FCNXSError(f"{file}: of {found.name}; {name} starts from {' or '.join(PARENTS[name])}")
+    if found.numclass is None:
+        return 21 if numclass is None else numclass
+    if numclass not in (None, found.numclass):
+        raise FCNXSError(
+            f"{file}: for {found.numclass} classes, not numclass={numclass}; leave numclass out, or start from "
+            "VGG-16 (`fcnxs convert --trunk` takes it out of an FCN)"
+        )
+    return found.numclass
+
+
+def get_fcn32s(
+    numclass: int | None = None,
+    prefix: str | os.PathLike[str] | None = None,
+    epoch: int = 0,
+    ctx: mx.Context | Sequence[mx.Context] | None = None,
+    **options: int | float | str,
+) -> FCNxs:
+    """FCN-32s, fresh, or from a checkpoint of FCN-32s or VGG-16. All as `get_fcnxs`."""
+    return get_fcnxs("fcn32s", numclass, prefix, epoch, ctx, **options)
+
+
+def get_fcn16s(
+    numclass: int | None = None,
+    prefix: str | os.PathLike[str] | None = None,
+    epoch: int = 0,
+    ctx: mx.Context | Sequence[mx.Context] | None = None,
+    **options: int | float | str,
+) -> FCNxs:
+    """FCN-16s, fresh, or from a checkpoint of FCN-16s, FCN-32s or VGG-16. All as `get_fcnxs`."""
+    return get_fcnxs("fcn16s", numclass, prefix, epoch, ctx, **options)
+
+
+def get_fcn8s(
+    numclass: int | None = None,
+    prefix: str | os.PathLike[str] | None = None,
+    epoch: int = 0,
+    ctx: mx.Context | Sequence[mx.Context] | None = None,
+    **options: int | float | str,
+) -> FCNxs:
+    """FCN-8s, fresh, or from a checkpoint of FCN-8s, FCN-16s, FCN-32s or VGG-16. All as `get_fcnxs`."""
+    return get_fcnxs("fcn8s", numclass, prefix, epoch, ctx, **options)
+
+
+def get_fcn8s_atonce(
+    numclass: int | None = None,
+    prefix: str | os.PathLike[str] | None = None,
+    epoch: int = 0,
+    ctx: mx.Context | Sequence[mx.Context] | None = None,
+    **options: int | float | str,
+) -> FCNxs:
+    """FCN-8s at-once, fresh, or from a checkpoint of it or of VGG-16. All as `get_fcnxs`."""
+    return get_fcnxs("fcn8s_atonce", numclass, prefix, epoch, ctx, **options)
+
+
+def get_fcn_alexnet(
+    numclass: int | None = None,
+    prefix: str | os.PathLike[str] | None = None,
+    epoch: int = 0,
+    ctx: mx.Context | Sequence[mx.Context] | None = None,
+    **options: int | float | str,
+) -> FCNxs:
+    """FCN-AlexNet, fresh, or from a checkpoint of it. All as `get_fcnxs`."""
+    return get_fcnxs("fcn_alexnet", numclass, prefix, epoch, ctx, **options)

@@ -1,0 +1,204 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from conftest import FC, WIDTH, Images, random_params
+
+from fcnxs import FCNXSError, checkpoint, finetune, gluon
+from fcnxs.compat import mxnet as mx
+from fcnxs.finetune import make_solver
+from fcnxs.loader import Loader
+from fcnxs.samples import open_samples
+from fcnxs.stages import RECIPES
+from fcnxs.symbols import NETS
+
+RATES = {"mxnet": 1e-2, "caffe": 1e-6}  # with which every parameter changes; that of adam is its own
+
+
+def batches(*shapes, classes=3):
+    """Random images and labels, with 255 among these."""
+    rng = np.random.default_rng(0)
+    return [
+        {
+            "data": rng.normal(0, 2, (n, 3, height, width)).astype(np.float32),
+            "softmax_label": rng.choice([*range(classes), 255], (n, height, width)).astype(np.float32),
+        }
+        for n, height, width in shapes
+    ]
+
+
+def stage_of(recipe, name):
+    stage = RECIPES[recipe][name]
+    return replace(stage, learning_rate=RATES.get(recipe, stage.learning_rate))
+
+
+def net_of(name, ctx=None, dropout="0.5"):
+    symbol = NETS[name](3, width=WIDTH, fc=FC).tojson().replace('"p": "0.5"', f'"p": "{dropout}"')
+    net = gluon.FCNxs(mx.sym.load_json(symbol))
+    net.initialize(ctx=ctx)
+    for key, array in random_params(net.symbol, 5).items():
+        net.params[key].set_data(array)
+    return net
+
+
+def gluon_step(net, trainer, stage, batch, seed):
+    """One step as `gluon.finetune` makes it."""
+    mx.random.seed(seed)
+    with mx.autograd.record():
+        loss = gluon.PixelLoss()(net(mx.nd.array(batch["data"])), mx.nd.array(batch["softmax_label"]))
+    loss.backward()
+    n, _, height, width = batch["data"].shape
+    trainer.step(n / (height * width if stage.unnormalised else 1))
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("name", ["fcn32s", "fcn16s", "fcn8s"])
+def test_every_parameter_changes_as_by_the_solver_bit_for_bit(name, recipe):
+    """Steps of one image, of three, and of one of another size; with dropout and what the optimizer keeps."""
+    stage, net = stage_of(recipe, name), net_of(name)
+    before = {key: array.asnumpy() for key, array in net.checkpoint().arg_params.items()}
+    params = {key: mx.nd.array(array) for key, array in before.items()}
+    solver = make_solver(stage, net.symbol, params, {}, mx.cpu(), trim=False)
+    trainer = gluon.make_trainer(net, stage)
+    for seed, batch in enumerate(batches((1, 40, 50), (3, 33, 47), (1, 29, 64))):
+        mx.random.seed(seed)
+        solver.step(batch, Images([]))
+        gluon_step(net, trainer, stage, batch, seed)
+        for key, ours in solver.arg_params.items():
+            np.testing.assert_array_equal(net.params[key].data().asnumpy(), ours.asnumpy(), err_msg=key)
+            changed = (ours.asnumpy() != before[key]).any()
+            assert changed == (key not in stage.fixed), key
+
+
+def test_a_step_is_that_of_the_trimmed_solver_to_rounding():
+    """With a rate so large that the change is not lost in the rounding of what is changed."""
+    stage, net = replace(RECIPES["mxnet"]["fcn8s"], learning_rate=1e3), net_of("fcn8s")
+    before = {key: array.asnumpy() for key, array in net.checkpoint().arg_params.items()}
+    params = {key: mx.nd.array(array) for key, array in before.items()}
+    solver, trainer = make_solver(stage, net.symbol, params, {}, mx.cpu()), gluon.make_trainer(net, stage)
+    (batch,) = batches((1, 40, 50))
+    mx.random.seed(1)
+    solver.step(batch, Images([]))
+    gluon_step(net, trainer, stage, batch, 1)
+    for key, ours in solver.arg_params.items():
+        change = ours.asnumpy() - before[key]
+        difference = net.params[key].data().asnumpy() - ours.asnumpy()
+        assert np.linalg.norm(difference) <= 1e-5 * np.linalg.norm(change), key
+
+
+@pytest.mark.parametrize("static", [False, True])
+def test_gradients_do_not_depend_on_the_sizes_before(static):
+    """Nor on memory that is allocated once."""
+
+    def gradients(net, batch):
+        mx.random.seed(7)
+        with mx.autograd.record():
+            loss = gluon.PixelLoss()(net(mx.nd.array(batch["data"])), mx.nd.array(batch["softmax_label"]))
+        loss.backward()
+        return {key: p.grad().asnumpy() for key, p in net.params.items() if p.grad_req != "null"}
+
+    net, first, other = net_of("fcn16s"), *batches((1, 40, 50), (2, 29, 64))
+    expected = gradients(net, first)
+    assert len(expected) == 35 and all(grad.any() for grad in expected.values())
+    net.hybridize(static_alloc=static, static_shape=static)
+    for batch in (other, first):
+        again = gradients(net, batch)
+    for key, grad in again.items():
+        np.testing.assert_array_equal(grad, expected[key], err_msg=key)
+
+
+def loss_and_gradient(criterion, scores, label, head=None):
+    scores.attach_grad()
+    with mx.autograd.record():
+        loss = criterion(scores, label)
+    loss.backward(head)
+    return loss.asnumpy(), scores.grad.asnumpy().copy()
+
+
+@pytest.mark.parametrize("hybrid", [False, True])
+def test_the_loss_is_gluon_s_own_with_weights_and_its_gradient_follows_what_is_made_of_it(hybrid):
+    (batch,) = batches((2, 5, 7))
+    scores, label = mx.nd.array(np.random.default_rng(1).normal(0, 3, (2, 3, 5, 7))), batch["softmax_label"]
+    criterion, counted = gluon.PixelLoss(), mx.nd.array(label != 255).expand_dims(1)
+    criterion.hybridize(hybrid)
+    theirs = mx.gluon.loss.SoftmaxCrossEntropyLoss(axis=1)
+    value, slope = loss_and_gradient(criterion, scores, mx.nd.array(label))
+    expected = loss_and_gradient(lambda s, y: theirs(s, y, counted), scores, mx.nd.array(label))
+    np.testing.assert_allclose(value, expected[0], rtol=1e-5)
+    np.testing.assert_allclose(slope, expected[1], atol=1e-6 * np.abs(slope).max())
+    assert not slope.transpose(0, 2, 3, 1)[label == 255].any()
+    minus_one = gluon.gluoncv_label(mx.nd.array(label))
+    assert minus_one.dtype == np.int32 and (minus_one.asnumpy() == np.where(label == 255, -1, label)).all()
+    for given, wanted in zip(loss_and_gradient(criterion, scores, minus_one), (value, slope)):
+        np.testing.assert_array_equal(given, wanted)
+    _, scaled = loss_and_gradient(criterion, scores, mx.nd.array(label), mx.nd.array([4, 0.5]))
+    np.testing.assert_array_equal(scaled, slope * np.float32([4, 0.5]).reshape(2, 1, 1, 1))
+
+
+@pytest.fixture(scope="module")
+def small(voc):
+    """Four pictures, cut to squares, two at a time."""
+    samples = open_samples(voc, "train").subset([0, 1, 2, 3])
+    return lambda: Loader(samples, batch_size=2, cut_off_size=48, shuffle=True, seed=3, num_classes=5)
+
+
+@pytest.fixture(scope="module")
+def meta():
+    return checkpoint.Meta(classes=list("abcde"), palette=[[i, 0, 0] for i in range(5)])
+
+
+STAGES = [replace(stage, epochs=2 if name == "fcn32s" else 1) for name, stage in RECIPES["adam"].items()]
+
+
+def test_three_stages_write_the_checkpoints_that_fcnxs_finetune_writes(run_folder, small, meta, tmp_path):
+    history = gluon.finetune(run_folder / "vgg", 0, STAGES, small(), tmp_path / "gluon", meta)
+    finetune.finetune(
+        lambda: checkpoint.load(run_folder / "vgg", 0),
+        STAGES,
+        small(),
+        None,
+        tmp_path / "ours",
+        meta,
+        trim=False,
+    )
+    assert [(row["stage"], row["epoch"]) for row in history] == [
+        ("fcn32s", 1), ("fcn32s", 2), ("fcn16s", 1), ("fcn8s", 1)
+    ]  # fmt: skip
+    for row in history:
+        theirs, own = (
+            checkpoint.load(tmp_path / run / row["stage"], row["epoch"]) for run in ("ours", "gluon")
+        )
+        assert own.meta.classes == theirs.meta.classes and own.meta.mean == theirs.meta.mean
+        assert own.symbol.tojson() == theirs.symbol.tojson()
+        assert {*own.arg_params} == {*theirs.arg_params}
+        for key, array in theirs.arg_params.items():
+            np.testing.assert_array_equal(own.arg_params[key].asnumpy(), array.asnumpy(), err_msg=key)
+    with pytest.raises(FCNXSError, match="is there already"):
+        gluon.finetune(run_folder / "vgg", 0, STAGES, small(), tmp_path / "gluon", meta)
+
+
+def test_two_devices_share_a_batch(run_folder, small, meta, tmp_path):
+    """As one device that has all of it, but for dropout."""
+    (batch,), stage, nets = batches((2, 40, 50)), stage_of("mxnet", "fcn8s"), []
+    for devices in ([mx.cpu(0)], [mx.cpu(0), mx.cpu(1)]):
+        net = net_of("fcn8s", devices, dropout="0")
+        trainer = gluon.make_trainer(net, stage)
+        parts = [mx.gluon.utils.split_and_load(array, devices) for array in batch.values()]
+        with mx.autograd.record():
+            losses = [gluon.PixelLoss()(net(x), y) for x, y in zip(*parts)]
+        mx.autograd.backward(losses)
+        trainer.step(2)
+        nets.append(net)
+    one, two = nets
+    before = net_of("fcn8s").checkpoint().arg_params
+    for key, parameter in one.params.items():
+        expected, (first, second) = parameter.data().asnumpy(), two.params[key].list_data()
+        np.testing.assert_array_equal(first.asnumpy(), second.asnumpy())
+        change = expected - before[key].asnumpy()
+        assert np.linalg.norm(first.asnumpy() - expected) <= 1e-3 * np.linalg.norm(change), key
+    gluon.finetune(run_folder / "vgg", 0, STAGES[:1], small(), tmp_path / "run", meta, [mx.cpu(0), mx.cpu(1)])
+    assert checkpoint.load(tmp_path / "run/fcn32s", 2).meta.classes == meta.classes
+    with pytest.raises(FCNXSError, match="batches of 2 of 4 images: one has less than 3"):
+        gluon.finetune(
+            run_folder / "vgg", 0, STAGES, small(), tmp_path / "no", meta, [mx.cpu(i) for i in range(3)]
+        )
