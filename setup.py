@@ -16,9 +16,9 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.9,<3.13",
-    packages=["fcnxs", "fcnxs.deploy", "fcnxs.gluon", "fcnxs.symbols", "fcnxs.tools"],
+    packages=["fcnxs", "fcnxs.deploy", "fcnxs.gluon", "fcnxs.report", "fcnxs.symbols", "fcnxs.tools"],
     package_dir={"fcnxs": "fcnxs", "fcnxs.symbols": "symbols", "fcnxs.tools": "tools"},
-    package_data={"fcnxs": ["vgg16_shapes.caffemodel", "py.typed"]},
+    package_data={"fcnxs": ["vgg16_shapes.caffemodel", "py.typed"], "fcnxs.report": ["report.html"]},
     entry_points={"console_scripts": ["fcnxs = fcnxs.tools.main:main"]},
     install_requires=[
         # Below 1.24 a plain `import mxnet` works; Python 3.12 has no such NumPy (fcnxs/compat.py).
@@ -31,6 +31,7 @@ setup(
         "tqdm",
         "protobuf>=4.22",  # message_factory.GetMessageClass
         "safetensors",
+        *("jinja2>=3", "matplotlib>=3.7"),  # of `fcnxs report`; GluonCV needs matplotlib as well
         "scipy",  # SBD's labels; GluonCV needs it as well
     ],
     extras_require={

@@ -180,11 +180,17 @@ def run(args: argparse.Namespace) -> int:
 def _samples(args: argparse.Namespace) -> Dict[str, Samples]:
     """Data to train on and, if it is asked for, to evaluate on; files may be missing yet."""
     samples = {"train": data_options.samples_of(args.data, args.split, args.root, "train", need=0)}
-    if args.val or args.val_split:
-        root = None if args.val and Path(args.val).exists() else args.root
-        data, option = (args.val, "--val") if args.val else (args.data, "--data")
-        samples["val"] = data_options.samples_of(data, args.val_split, root, "val", 0, "--val-split", option)
-    return samples
+    val = validation_samples(args)
+    return {**samples, "val": val} if val else samples
+
+
+def validation_samples(args: argparse.Namespace) -> Samples | None:
+    """Data that --data, --root, --val and --val-split name to evaluate on, if they do; files may be missing."""
+    if not args.val and not args.val_split:
+        return None
+    root = None if args.val and Path(args.val).exists() else args.root
+    data, option = (args.val, "--val") if args.val else (args.data, "--data")
+    return data_options.samples_of(data, args.val_split, root, "val", 0, "--val-split", option)
 
 
 def _begin(

@@ -23,6 +23,7 @@ COMMANDS = {
     "check-data": "what is in a data set, and whether training on it would fail",
     "finetune": "train FCN-32s, FCN-16s, FCN-8s in a row",
     "evaluate": "score a checkpoint on labelled images",
+    "report": "one page on a run: curves, scores, best and worst images",
     "segment": "write masks and overlays of images",
     "export": "write a checkpoint for deployment",
     "explain": "what a net is: layers, sizes, offsets, and why",

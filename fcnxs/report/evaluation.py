@@ -1,0 +1,170 @@
+"""What the nets of a run make of validation images: confusion matrices, and the best and worst images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Callable, Dict, List, Sequence, Tuple
+
+import numpy as np
+
+from .. import checkpoint
+from ..ahead import default_workers, in_order
+from ..compat import mxnet as mx
+from ..data import check_label
+from ..errors import FCNXSError
+from ..predict import Segmenter
+from ..samples import Samples
+from ..score import Scores, confusion_matrix, scores
+from .run import Run
+
+SHOWN = 4  # best images, and worst ones
+TOLERANCE = 1e-3  # of mean IU, to what training has written: more is no rounding
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The last epoch of a stage over the validation images.
+
+    Args:
+        matrix: confusion matrix, int64 (C, C), rows are true classes.
+        image_iu: mean IU of each image (N,), NaN where nothing counts.
+    """
+
+    stage: str
+    epoch: int
+    matrix: np.ndarray
+    image_iu: np.ndarray
+
+    @property
+    def scores(self) -> Scores:
+        """Of all images together."""
+        return scores(self.matrix)
+
+
+@dataclass
+class Example:
+    """An image that is shown.
+
+    Args:
+        number: in the data set; `name`: its file.
+        image: RGB uint8 (H, W, 3); `truth`: uint8 (H, W).
+        class_maps: uint8 (H, W), by stage.
+    """
+
+    number: int
+    name: str
+    image: np.ndarray
+    truth: np.ndarray
+    class_maps: Dict[str, np.ndarray] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What `evaluate` found.
+
+    Args:
+        images: number of them.
+        stages: in the order of training; empty if no parameters are there.
+        best, worst: images by mean IU of the last stage, the best and the worst first; no image is in both.
+        notes: sentences on what is missing or does not agree.
+    """
+
+    images: int
+    stages: List[Scored]
+    best: List[Example]
+    worst: List[Example]
+    notes: List[str]
+
+
+def evaluate(
+    run: Run,
+    samples: Samples,
+    ctx: mx.Context | None = None,
+    on_image: Callable[[str, int], None] = lambda stage, epoch: None,
+    same_data: bool = True,
+) -> Evaluation:
+    """Score the last epoch of each stage of a run, and choose the images to show.
+
+    Args:
+        on_image: told the stage and the epoch after each image of each stage.
+        same_data: scores are to be those that training wrote, or else a note says so.
+
+    Raises:
+        FCNXSError: a checkpoint is damaged, or an image or a label cannot be used.
+    """
+    sources, notes = _checkpoints(run)
+    stages: List[Scored] = []
+    best: List[Example] = []
+    worst: List[Example] = []
+    for stage, epoch in reversed(sources):  # the last one chooses
+        source = checkpoint.load(run.folder / stage, epoch, mapped=True)
+        segmenter = Segmenter(source, ctx=ctx)
+        del source
+        scored = _scored(segmenter, samples, stage, epoch, on_image)
+        stages.insert(0, scored)
+        if len(stages) == 1:
+            best, worst = ([_example(samples, i) for i in chosen] for chosen in choose(scored.image_iu))
+        for example in (*best, *worst):
+            example.class_maps[stage] = segmenter(example.image)
+        if same_data:
+            notes += _disagreement(run, scored)
+        del segmenter  # before the next one takes as much memory
+    return Evaluation(len(samples), stages, best, worst, notes)
+
+
+def choose(image_iu: np.ndarray, shown: int = SHOWN) -> Tuple[List[int], List[int]]:
+    """Numbers of the best images, best first, and of the worst, worst first; at most `shown` of each.
+
+    Of few images the better half is the best. Of equal ones the first comes first. NaN is left out.
+    """
+    ranked = [int(i) for i in np.argsort(-image_iu, kind="stable") if not np.isnan(image_iu[i])]
+    best = ranked[: min(shown, (len(ranked) + 1) // 2)]
+    return best, ranked[len(best) :][::-1][:shown]
+
+
+def _checkpoints(run: Run) -> Tuple[List[Tuple[str, int]], List[str]]:
+    """Stage and last epoch of those whose parameters are there, and notes on the others."""
+    sources, notes = [], []
+    for stage, records in run.records.items():
+        epoch = records[-1]["epoch"]
+        file = run.folder / f"{stage}-{epoch:04d}.params"
+        if file.is_file():
+            sources.append((stage, epoch))
+        else:
+            notes.append(f"{stage} is not compared: its parameters {file.name} are gone.")
+    return sources, notes
+
+
+def _scored(
+    segmenter: Segmenter, samples: Samples, stage: str, epoch: int, on_image: Callable[[str, int], None]
+) -> Scored:
+    numclass = segmenter.numclass
+    total, image_iu = np.zeros((numclass, numclass), np.int64), []
+    workers = default_workers()
+    reading = in_order(samples.read, range(len(samples)), workers, ahead=2 * workers)
+    for number, future in enumerate(reading):
+        image, truth = future.result()
+        check_label(truth, numclass, samples.label_name(number))
+        try:
+            matrix = confusion_matrix(truth, segmenter(image), numclass)
+        except FCNXSError as error:
+            raise FCNXSError(f"{samples.name(number)}: {error}") from None
+        total += matrix
+        image_iu.append(scores(matrix).mean_iu)
+        on_image(stage, epoch)
+    return Scored(stage, epoch, total, np.asarray(image_iu))
+
+
+def _example(samples: Samples, number: int) -> Example:
+    return Example(number, samples.name(number), *samples.read(number))
+
+
+def _disagreement(run: Run, scored: Scored) -> Sequence[str]:
+    """A note, if training wrote another mean IU of that epoch: images or labels have changed since."""
+    written, now = run.records[scored.stage][-1]["mean_iu"], scored.scores.mean_iu
+    if written is None or abs(written - now) <= TOLERANCE:
+        return []
+    return [
+        f"{scored.stage} has mean IU {now:.4f} on the validation images as they are now; training wrote "
+        f"{written:.4f}. The images or labels have changed since, under the same names."
+    ]

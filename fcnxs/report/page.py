@@ -1,0 +1,223 @@
+"""The page: what is known of a run, in the words and figures that the template sets."""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, Sequence
+
+import numpy as np
+from jinja2 import Environment, StrictUndefined
+
+from ..data import IGNORE_LABEL
+from ..run_log import installed
+from ..score import NAMES
+from .charts import curves
+from .evaluation import Evaluation, Scored
+from .pictures import shown
+from .run import Run, best_of
+
+MOST = 32  # classes of a matrix that is shown; of more, the largest confusions alone
+CONFUSIONS = {True: 10, False: 40}  # listed with a matrix, and without one
+DARK, WHITE = np.array((11, 61, 117)), np.array((255, 255, 255))  # of a matrix: all of a row, nothing
+SCORES = ("pixel accuracy", "mean accuracy", "mean IU", "f.w. IU")  # titles of NAMES
+
+
+def page(run: Run, evaluation: Evaluation | None, notes: Sequence[str] = ()) -> str:
+    """HTML of the report of a run. It loads nothing: pictures and styles are in it, and there is no script.
+
+    Args:
+        evaluation: None: the page has what training wrote.
+        notes: sentences on what is missing, besides the run's and the evaluation's.
+    """
+    environment = Environment(
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters.update(score=_score, number=_number, percent=_percent, said=_said)
+    template = environment.from_string(files(__package__).joinpath("report.html").read_text(encoding="utf-8"))
+    scored = evaluation.stages if evaluation else []
+    return template.render(
+        name=run.folder.resolve().name,
+        state=_state(run),
+        notes=[*run.notes, *notes, *(evaluation.notes if evaluation else ()), *map(_warning, run.log.warnings)],
+        score_names=list(zip(NAMES, SCORES)),
+        stages=_stages(run),
+        charts=curves(run.records),
+        images=evaluation.images if evaluation else 0,
+        scored=scored,
+        classes=_classes(run, scored),
+        matrices=[_matrix(run, each) for each in reversed(scored)] if len(_names(run, scored)) <= MOST else [],
+        confusions=_confusions(run, scored[-1]) if scored else [],
+        examples=_examples(run, evaluation) if evaluation else [],
+        legend=_legend(run, scored),
+        settings=run.plan.get("stages", []),
+        options={f"--{key.replace('_', '-')}": value for key, value in run.plan.get("options", {}).items()},
+        facts=_facts(run),
+    )
+
+
+def _state(run: Run) -> str:
+    """How far the run is."""
+    names = [stage["name"] for stage in run.plan.get("stages", ())]
+    done = sum(len(run.records.get(name, ())) for name in names)
+    epochs = f"{done} of {run.planned} epochs" if names else f"{run.done} epochs"
+    if run.finished:
+        return f"Finished: {epochs}."
+    how = "it goes on, or was killed" if run.log.ends is None else f"it ended with {run.log.ends}"
+    return f"Not finished: {epochs}; {how}. fcnxs finetune --resume {run.folder} goes on where it is."
+
+
+def _warning(text: str) -> str:
+    return f"Warning of the run: {text}"
+
+
+def _stages(run: Run) -> List[Dict[str, Any]]:
+    """Rows of the table of stages."""
+    return [
+        {
+            "name": stage,
+            "last": records[-1],
+            "best": best_of(records),
+            "seconds": sum(record["seconds"] or 0 for record in records),
+        }
+        for stage, records in run.records.items()
+    ]
+
+
+def _names(run: Run, scored: Sequence[Scored]) -> List[str]:
+    """Names of the classes, or numbers where there are none."""
+    count = len(scored[-1].matrix) if scored else len(run.classes)
+    return run.classes if len(run.classes) == count else [f"class {number}" for number in range(count)]
+
+
+def _classes(run: Run, scored: Sequence[Scored]) -> List[Dict[str, Any]]:
+    """Rows of the table of classes: share of the pixels, IU of each stage, accuracy of the last."""
+    if not scored:
+        return []
+    results = [each.scores for each in scored]
+    pixels = results[-1].class_pixels
+    return [
+        {
+            "name": name,
+            "colour": _hex(run.palette[i]),
+            "share": pixels[i] / max(pixels.sum(), 1),
+            "iu": [result.class_iu[i] for result in results],
+            "accuracy": results[-1].class_accuracy[i],
+        }
+        for i, name in enumerate(_names(run, scored))
+    ]
+
+
+def _matrix(run: Run, scored: Scored) -> Dict[str, Any]:
+    """A confusion matrix whose cells are shares of their row, in colours."""
+    totals = scored.matrix.sum(axis=1, keepdims=True)
+    shares = scored.matrix / np.maximum(totals, 1)
+    names = _names(run, [scored])
+    rows = [
+        {
+            "name": name,
+            "pixels": int(total),
+            "cells": [_cell(count, share) for count, share in zip(counts, line)],
+        }
+        for name, total, counts, line in zip(names, totals[:, 0], scored.matrix, shares)
+    ]
+    return {"stage": scored.stage, "epoch": scored.epoch, "names": names, "rows": rows}
+
+
+def _cell(count: int, share: float) -> Dict[str, Any]:
+    """Text and colours of a cell, the text dark or light to stand out."""
+    colour = _hex(np.rint(WHITE + share * (DARK - WHITE)).astype(int))
+    text = "" if count == 0 else f"{100 * share:.0f}"
+    return {"pixels": int(count), "text": text, "colour": colour, "ink": "#fff" if share > 0.62 else "#111"}
+
+
+def _confusions(run: Run, scored: Scored) -> List[Dict[str, Any]]:
+    """The largest confusions of a stage, in pixels."""
+    names, totals = _names(run, [scored]), scored.matrix.sum(axis=1)
+    wrong = scored.matrix.copy()
+    np.fill_diagonal(wrong, 0)
+    order = np.argsort(-wrong, axis=None, kind="stable")[: CONFUSIONS[len(names) <= MOST]]
+    pairs = [tuple(map(int, divmod(place, len(names)))) for place in order]
+    return [
+        {
+            "truth": names[i],
+            "prediction": names[j],
+            "pixels": int(wrong[i, j]),
+            "share": wrong[i, j] / totals[i],
+        }
+        for i, j in pairs
+        if wrong[i, j]
+    ]
+
+
+def _examples(run: Run, evaluation: Evaluation) -> List[Dict[str, Any]]:
+    """The best images and the worst, with the mean IU of each stage."""
+    pictures = shown([*evaluation.best, *evaluation.worst], run.palette)
+    groups = (("Best first", evaluation.best), ("Worst first", evaluation.worst))
+    result = []
+    for title, examples in groups:
+        rows = []
+        for _ in examples:
+            picture = pictures.pop(0)
+            number = picture.example.number
+            stages = [
+                {
+                    "name": each.stage,
+                    "mean_iu": each.image_iu[number],
+                    "picture": picture.class_maps[each.stage],
+                }
+                for each in evaluation.stages
+            ]
+            rows.append({"file": Path(picture.example.name).name, "picture": picture, "stages": stages})
+        result.append({"title": title, "rows": rows})
+    return result
+
+
+def _legend(run: Run, scored: Sequence[Scored]) -> List[Dict[str, str]]:
+    """Classes with their colours, and what does not count."""
+    classes = [{"name": name, "colour": _hex(run.palette[i])} for i, name in enumerate(_names(run, scored))]
+    return [*classes, {"name": f"not counted ({IGNORE_LABEL})", "colour": _hex(run.palette[IGNORE_LABEL])}]
+
+
+def _facts(run: Run) -> Dict[str, Any]:
+    """What run.log and run.json tell besides options, classes and stages."""
+    shown_elsewhere = ("options", "classes", "skipped")
+    facts = {name: value for name, value in run.log.facts.items() if name not in shown_elsewhere}
+    left_out = {name: len(pairs) for name, pairs in run.plan.get("skipped", {}).items() if pairs}
+    more = {"images left out": left_out} if left_out else {}
+    return {
+        **({"begun": run.log.begun} if run.log.begun else {}),
+        **facts,
+        **more,
+        "this page is by": installed(),
+    }
+
+
+def _hex(colour: Sequence[int]) -> str:
+    return "#" + "".join(f"{int(value):02x}" for value in colour)
+
+
+def _score(value: float | None) -> str:
+    return "-" if value is None or np.isnan(value) else f"{value:.4f}"
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None or np.isnan(value) else f"{100 * value:.1f}%"
+
+
+def _number(value: int) -> str:
+    return f"{value:,}"
+
+
+def _said(value: object) -> str:
+    """A fact in words: `name: value` of a dict, elements of a list, a text as it is."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}: {_said(each)}" for key, each in value.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(_said, value))
+    return value if isinstance(value, str) else json.dumps(value)

@@ -1,0 +1,67 @@
+"""Images and class maps as data URIs, within a bound of bytes."""
+
+from __future__ import annotations
+
+import base64
+import io
+from dataclasses import dataclass
+from typing import Dict, List, Sequence
+
+import numpy as np
+from PIL import Image
+
+from ..vis import Palette, save_mask
+from .evaluation import Example
+
+LIMIT = 4_000_000  # characters of all pictures of a page, if they can be held to it
+SIDES = (480, 320, 200)  # pixels of a picture's longer side: the first that keeps the limit, or the last
+
+
+@dataclass(frozen=True)
+class Shown:
+    """An example as data URIs: the image, the truth, and the class map of each stage."""
+
+    example: Example
+    image: str
+    truth: str
+    class_maps: Dict[str, str]
+
+
+def shown(examples: Sequence[Example], palette: Palette, limit: int = LIMIT) -> List[Shown]:
+    """Examples in pictures as large as the limit allows."""
+    for side in SIDES:
+        result = [
+            Shown(
+                each,
+                _image(each.image, side),
+                _class_map(each.truth, palette, side),
+                {stage: _class_map(one, palette, side) for stage, one in each.class_maps.items()},
+            )
+            for each in examples
+        ]
+        if (
+            sum(len(each.image) + len(each.truth) + sum(map(len, each.class_maps.values())) for each in result)
+            <= limit
+        ):
+            break
+    return result
+
+
+def _image(pixels: np.ndarray, side: int) -> str:
+    """JPEG of an image, RGB uint8 (H, W, 3)."""
+    image, file = Image.fromarray(pixels), io.BytesIO()
+    image.thumbnail((side, side), Image.Resampling.LANCZOS)
+    image.save(file, format="JPEG", quality=85)
+    return _uri("jpeg", file.getvalue())
+
+
+def _class_map(class_map: np.ndarray, palette: Palette, side: int) -> str:
+    """Palette PNG of a class map, uint8 (H, W); classes are not mixed where it is made smaller."""
+    image, file = Image.fromarray(class_map), io.BytesIO()
+    image.thumbnail((side, side), Image.Resampling.NEAREST)
+    save_mask(file, np.asarray(image), palette)
+    return _uri("png", file.getvalue())
+
+
+def _uri(kind: str, content: bytes) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"

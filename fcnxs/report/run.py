@@ -1,0 +1,179 @@
+"""What the folder of a run tells: its plan, a record of each epoch, and the log."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Dict, List, Tuple
+
+from ..checkpoint import read_meta
+from ..data import reason
+from ..errors import FCNXSError
+from ..run_state import LOCK, PLAN, read_plan
+from ..score import NAMES
+from ..training import METRICS
+from ..vis import full_palette
+
+VALUES = ("learning_rate", "train_loss", "val_loss", *NAMES, "seconds")  # numbers of a record, or None
+
+Record = Dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Log:
+    """What run.log says of a run.
+
+    Args:
+        facts: of the last time that it began or went on, by name: command, versions, ...; texts and JSON.
+        begun: time (UTC) of its first line; "" if there is none.
+        ends: how it ended; None: it goes on, or the process was killed.
+        warnings: in their order.
+    """
+
+    facts: Dict[str, Any] = field(default_factory=dict)
+    begun: str = ""
+    ends: str | None = None
+    warnings: Tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run of finetuning, ended or not.
+
+    Args:
+        plan: what run.json keeps.
+        records: lines of metrics.jsonl by stage, in the order of training.
+        classes: names; `palette`: their colours (R, G, B), then VOC's up to 256.
+        notes: sentences on what is missing.
+    """
+
+    folder: Path
+    plan: Dict[str, Any]
+    records: Dict[str, List[Record]]
+    log: Log
+    classes: List[str]
+    palette: List[List[int]]
+    notes: Tuple[str, ...] = ()
+
+    @property
+    def finished(self) -> bool:
+        """Whether all epochs are done."""
+        return bool(self.plan.get("finished"))
+
+    @property
+    def planned(self) -> int:
+        """Epochs that it is to have; 0 if the plan does not say."""
+        return sum(stage["epochs"] for stage in self.plan.get("stages", ()))
+
+    @property
+    def done(self) -> int:
+        """Epochs that it has."""
+        return sum(map(len, self.records.values()))
+
+
+def read_run(folder: Path) -> Run:
+    """Read the folder of a run, of which only run.json has to be there.
+
+    Raises:
+        FCNXSError: it is no such folder, or one of its files is damaged.
+    """
+    plan = _plan(folder)
+    records = _records(folder / METRICS)
+    log, notes = _log(folder / LOCK), []
+    if not records:
+        notes.append(f"No epoch has ended yet: {METRICS} has no scores.")
+    if not log.facts:
+        notes.append(f"{LOCK} does not tell the command, the versions and the machine.")
+    classes, palette = _classes(folder, plan, list(records))
+    return Run(folder, plan, records, log, classes, full_palette(palette), tuple(notes))
+
+
+def best_of(records: List[Record]) -> Record | None:
+    """Record of the first epoch that is best by mean IU; None if none was evaluated."""
+    scored = [record for record in records if record["mean_iu"] is not None]
+    return max(scored, key=lambda record: record["mean_iu"], default=None)
+
+
+def _plan(folder: Path) -> Dict[str, Any]:
+    if not folder.is_dir():
+        raise FCNXSError(f"{folder}: no such folder; want one that `fcnxs finetune` wrote")
+    try:
+        plan = read_plan(folder)
+    except FCNXSError as error:
+        raise FCNXSError(f"{str(error).rpartition(';')[0]}; a report needs the run as it was written") from None
+    if plan is None:
+        raise FCNXSError(f"{folder / PLAN}: no such file; want a folder that `fcnxs finetune` wrote")
+    return plan
+
+
+def _records(file: Path) -> Dict[str, List[Record]]:
+    """Records by stage. A stage that was trained anew has those of the last time alone."""
+    result: Dict[str, List[Record]] = {}
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+    except (OSError, UnicodeDecodeError) as error:
+        raise FCNXSError(f"{file}: cannot read the scores of the epochs: {reason(error)}") from None
+    for number, line in enumerate(lines, 1):
+        try:
+            record = json.loads(line)
+            stage, epoch = record["stage"], record["epoch"]
+            numbers = all(isinstance(record[name], (int, float, type(None))) for name in VALUES)
+        except (ValueError, KeyError, TypeError, RecursionError):
+            stage, epoch, numbers = None, None, False
+        if not numbers or not isinstance(stage, str) or not isinstance(epoch, int):
+            raise FCNXSError(
+                f"{file}, line {number}: damaged: not the scores of an epoch; `fcnxs finetune --resume "
+                f"{file.parent}` writes those of a run that has not ended anew"
+            )
+        if epoch == 1:
+            result.pop(stage, None)
+        result.setdefault(stage, []).append(record)
+    return result
+
+
+def _log(file: Path) -> Log:
+    """The log, as far as it is one: lines with a time, and below some of them facts `  name: value`."""
+    facts, begun, ends, warnings = {}, "", None, []
+    try:
+        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+    except FileNotFoundError:
+        return Log()
+    except OSError as error:
+        raise FCNXSError(f"{file}: cannot read: {reason(error)}") from None
+    for line in lines:
+        event = re.match(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ) (.*)", line)
+        if event is None:
+            name, colon, value = line.partition(": ")
+            if colon and name.startswith("  ") and name != "  stage":
+                facts[name.strip()] = _value(value)
+            continue
+        begun, text = begun or event[1], event[2]
+        if text.startswith("run begins"):
+            facts, ends = {}, None
+        elif text.startswith("run ends: "):
+            ends = text.partition(": ")[2]
+        elif text.startswith("warning: "):
+            warnings.append(text.partition(": ")[2])
+    return Log(facts, begun, ends, tuple(warnings))
+
+
+def _value(text: str) -> object:
+    """A fact: structures of JSON, and anything else as the text that it is."""
+    if not text.startswith(("{", "[", '"')):
+        return text
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _classes(folder: Path, plan: Dict[str, Any], stages: List[str]) -> Tuple[List[str], List[List[int]]]:
+    """Names and colours of the classes: of the plan, or of a stage's checkpoint."""
+    meta = plan.get("meta")
+    if meta is None:
+        files = [folder / f"{stage}-meta.json" for stage in stages]
+        found = [read_meta(file) for file in files if file.is_file()]
+        meta = {"classes": found[0].classes, "palette": found[0].palette} if found else {}
+    return meta.get("classes") or [], meta.get("palette") or []

@@ -1,0 +1,126 @@
+"""Write the report of a run of `fcnxs finetune`: one HTML page that needs nothing else.
+
+It has the curves and scores of the stages, and, computed anew with the last epoch of each stage on the run's
+validation data: the IU of each class, the confusion matrices, the best and the worst images beside their
+truth and what each stage makes of them; then settings and versions. A run without validation data, or one
+that has not ended, gets a page with what there is.
+
+Examples:
+    fcnxs report run
+    fcnxs report run --data VOC2012 --split val --output report.html
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, List, Tuple
+
+from ..errors import FCNXSError
+from . import data_options, options
+from .finetune import validation_samples
+
+if TYPE_CHECKING:
+    from ..report.evaluation import Evaluation
+    from ..report.run import Run
+    from ..samples import Samples
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `fcnxs report`."""
+    parser.add_argument("folder", type=Path, metavar="RUN", help="folder that `fcnxs finetune` wrote")
+    parser.add_argument(
+        "--output", type=Path, metavar="FILE.html", help="page to write (default: RUN/report.html)"
+    )
+    parser.add_argument(
+        "--data",
+        metavar="DIR|LST|NAME",
+        help=f"other data to score on than what the run was evaluated on: {data_options.DATA_HELP}",
+    )
+    data_options.add_root_and_split(parser, "val")
+    options.add_gpus(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Score the stages, print their scores and what is missing, write the page."""
+    output = args.output or args.folder / "report.html"
+    if output.suffix.lower() not in (".html", ".htm") or output.is_dir():
+        raise FCNXSError(f"--output {output}: want the name of a page, FILE.html")
+    if args.data is None and (args.split or args.root):
+        raise FCNXSError("--split and --root go with --data; without it the run's own validation data is taken")
+
+    from ..files import written_whole
+    from ..report.page import page
+    from ..report.run import read_run
+
+    told = read_run(args.folder)
+    options.refuse_unwritable("--output", output.parent)
+    samples, same, notes = _samples(args, told)
+    evaluation = _evaluation(args, told, samples, same) if samples and told.records else None
+    for note in (*told.notes, *notes, *(evaluation.notes if evaluation else ())):
+        print(note)
+    html = page(told, evaluation, notes).encode("utf-8", "backslashreplace")  # names of files may be no text
+    with written_whole(output) as (part,):
+        part.write_bytes(html)
+    print(f"wrote {output} ({len(html) / 1e6:.1f} MB)")
+    return 0
+
+
+def _samples(args: argparse.Namespace, told: Run) -> Tuple[Samples | None, bool, List[str]]:
+    """Data to score on, whether it is what the run was evaluated on, and notes on it."""
+    fingerprint = told.plan.get("data", {}).get("val")
+    if args.data is not None:
+        samples = data_options.samples_of(args.data, args.split, args.root, "val")
+        if samples.fingerprint() == fingerprint:
+            return _without_skipped(samples, told), True, []
+        return samples, False, [f"Scored on {args.data}, which is not what the run was evaluated on."]
+    given = {**dict.fromkeys(("data", "val", "val_split", "root")), **told.plan.get("options", {})}
+    way_out = "--data and --split name some"
+    try:
+        samples = validation_samples(argparse.Namespace(**given)) if fingerprint else None
+    except FCNXSError as error:
+        return None, False, [f"The validation data is gone, so nothing is scored here ({way_out}): {error}"]
+    if samples is None:
+        return None, False, [f"The run has no validation data, so nothing is scored here; {way_out}."]
+    same = samples.fingerprint() == fingerprint
+    samples = _without_skipped(samples, told) if same else samples
+    gone = [
+        name
+        for i in range(len(samples))
+        for name, there in (
+            (samples.name(i), samples.images[i].is_file()),
+            (samples.label_name(i), samples.has_label(i)),
+        )
+        if not there
+    ]
+    if gone:
+        what = f"{len(gone)} files of the validation data are gone, so nothing is scored here"
+        return None, False, [f"{what} ({way_out}): {gone[0]}"]
+    changed = "The validation data has changed: it names other images than when the run began."
+    return samples, same, [] if same else [changed]
+
+
+def _without_skipped(samples: Samples, told: Run) -> Samples:
+    """Validation data without what the run left out (--skip-bad)."""
+    left_out = {number for number, _ in told.plan.get("skipped", {}).get("val", ())}
+    return samples.subset([i for i in range(len(samples)) if i not in left_out])
+
+
+def _evaluation(args: argparse.Namespace, told: Run, samples: Samples, same: bool) -> Evaluation:
+    """Score the stages, with a bar on a terminal; print their scores."""
+    from tqdm import tqdm
+
+    from ..report.evaluation import evaluate
+
+    hidden, total = not sys.stderr.isatty(), len(samples) * len(told.records)
+    with tqdm(total=total, unit="image", leave=False, disable=hidden) as bar:
+
+        def on_image(stage: str, epoch: int) -> None:
+            bar.set_description_str(f"{stage} epoch {epoch}", refresh=False)
+            bar.update()
+
+        evaluation = evaluate(told, samples, options.device(args.gpus), on_image, same)
+    for each in evaluation.stages:
+        print(f"{each.stage} epoch {each.epoch}: mean IU {each.scores.mean_iu:.4f} on {len(samples)} images")
+    return evaluation
