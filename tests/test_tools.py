@@ -263,9 +263,10 @@ def test_demo_makes_what_it_says(tmp_path, capsys):
     """With few pictures; `.ci/run` runs the whole of it."""
     assert demo(tmp_path / "demo", train=12, val=6, epochs=(2, 1, 1)) == 0
     out = capsys.readouterr().out
-    for command in ("convert", "finetune", "evaluate", "export"):
+    for command in ("convert", "finetune", "evaluate", "report", "export"):
         assert f"$ fcnxs {command} " in out
     assert Image.open(tmp_path / "demo" / "comparison.png").size[0] > 5 * 160
+    assert "By mean IU of fcn8s" in (tmp_path / "demo" / "run" / "report.html").read_text()
     rows = json.loads((tmp_path / "demo" / "run" / "summary.json").read_text())["stages"]
     assert [row["name"] for row in rows] == ["fcn32s", "fcn16s", "fcn8s"]
     assert (tmp_path / "demo" / "deploy" / "fcn8s-symbol.json").is_file()

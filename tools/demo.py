@@ -1,7 +1,7 @@
 """The main job from end to end, on generated pictures of shapes, with nothing but this package.
 
 Makes labelled pictures in VOC layout; converts the narrow VGG-16 that the package carries in Caffe's
-format; finetunes FCN-32s, FCN-16s and FCN-8s; evaluates on pictures that were not trained on; exports;
+format; finetunes FCN-32s, FCN-16s and FCN-8s; evaluates on pictures that were not trained on; reports; exports;
 and draws comparison.png. Every step is a command of its own, shown as it is run. It takes three to
 four minutes on two cores.
 
@@ -61,6 +61,7 @@ def demo(output: Path, train: int, val: int, epochs: tuple) -> int:
         f"--epochs={','.join(map(str, epochs))}",
     )
     _command("evaluate", *last, f"--data={data}", f"--json={output / 'scores.json'}")
+    _command("report", str(runs))
     _command("export", *last, f"--output={output / 'deploy' / STAGES[-1]}")
     _draw(output / "comparison.png", data, runs, epochs)
 
@@ -70,11 +71,12 @@ def demo(output: Path, train: int, val: int, epochs: tuple) -> int:
     for path, what in (
         ("comparison.png", "image, truth and the three nets side by side"),
         ("run/", "checkpoints, metrics.jsonl, summary.json"),
+        ("run/report.html", "the run on one page: curves, classes, best and worst images"),
         ("scores.json", "scores of FCN-8s, class by class"),
         ("deploy/", "FCN-8s as plain MXNet loads it"),
         ("pictures/", "the data, in VOC layout"),
     ):
-        print(f"  {path:<16}{what}")
+        print(f"  {path:<17}{what}")
     return 0
 
 

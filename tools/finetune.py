@@ -174,6 +174,7 @@ def run(args: argparse.Namespace) -> int:
             f"wrote {output}/summary.json, metrics.jsonl and checkpoints, the last with --prefix "
             f"{output / stages[-1].name} --epoch {stages[-1].epochs}"
         )
+        print(f"`fcnxs report {output}` makes one page of it")
     return 0
 
 
