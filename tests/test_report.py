@@ -110,6 +110,11 @@ def test_pictures_are_the_class_maps_and_the_best_comes_first(html, class_maps, 
             shown = pictures[f"classes of {name}.jpg by {stage}, mean IU {iu:.4f}"]
             np.testing.assert_array_equal(shown, own[name])
     assert len(pictures) == 3 * 5
+    seen = sorted(
+        {value for maps in class_maps.values() for each in maps.values() for value in np.unique(each)}
+    )
+    swatches = [a["style"][-7:] for tag, a in parts.elements if a.get("class") == "swatch"][len(CLASSES) :]
+    assert swatches == ["#{:02x}{:02x}{:02x}".format(*voc_palette()[value]) for value in seen]
     by_last = [float(alt[-6:]) for alt in parts.attributes("alt") if "by fcn8s" in alt]
     best, worst = by_last[:2], by_last[2:]
     assert best == sorted(best, reverse=True) and min(best) >= worst[0]

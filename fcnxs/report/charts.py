@@ -67,7 +67,7 @@ def _draw(axes: Axes, records: Dict[str, List[Record]], lines: Dict[str, Sequenc
 def _frame(axes: Axes, end: float) -> None:
     axes.set_xlim(0.5, end)
     axes.set_ylim(bottom=0)
-    axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
     axes.set_xlabel("epoch, counted over all stages", fontsize=SMALL, color=INK)
     axes.tick_params(labelsize=SMALL, colors=INK)
     axes.spines[["top", "right"]].set_visible(False)

@@ -54,7 +54,7 @@ def page(run: Run, evaluation: Evaluation | None, notes: Sequence[str] = ()) -> 
         matrices=[_matrix(run, each) for each in reversed(scored)] if len(_names(run, scored)) <= MOST else [],
         confusions=_confusions(run, scored[-1]) if scored else [],
         examples=_examples(run, evaluation) if evaluation else [],
-        legend=_legend(run, scored),
+        legend=_legend(run, evaluation) if evaluation else [],
         settings=run.plan.get("stages", []),
         options={f"--{key.replace('_', '-')}": value for key, value in run.plan.get("options", {}).items()},
         facts=_facts(run),
@@ -65,7 +65,7 @@ def _state(run: Run) -> str:
     """How far the run is."""
     names = [stage["name"] for stage in run.plan.get("stages", ())]
     done = sum(len(run.records.get(name, ())) for name in names)
-    epochs = f"{done} of {run.planned} epochs" if names else f"{run.done} epochs"
+    epochs = f"{done} of {run.planned} epochs" if names else f"epochs: {run.done}"
     if run.finished:
         return f"Finished: {epochs}."
     how = "it goes on, or was killed" if run.log.ends is None else f"it ended with {run.log.ends}"
@@ -133,7 +133,8 @@ def _cell(count: int, share: float) -> Dict[str, Any]:
     """Text and colours of a cell, the text dark or light to stand out."""
     colour = _hex(np.rint(WHITE + share * (DARK - WHITE)).astype(int))
     text = "" if count == 0 else f"{100 * share:.0f}"
-    return {"pixels": int(count), "text": text, "colour": colour, "ink": "#fff" if share > 0.62 else "#111"}
+    ink = "#fff" if share > 0.62 else "#767676" if text == "0" else "#111"
+    return {"pixels": int(count), "text": text, "colour": colour, "ink": ink}
 
 
 def _confusions(run: Run, scored: Scored) -> List[Dict[str, Any]]:
@@ -178,10 +179,13 @@ def _examples(run: Run, evaluation: Evaluation) -> List[Dict[str, Any]]:
     return result
 
 
-def _legend(run: Run, scored: Sequence[Scored]) -> List[Dict[str, str]]:
-    """Classes with their colours, and what does not count."""
-    classes = [{"name": name, "colour": _hex(run.palette[i])} for i, name in enumerate(_names(run, scored))]
-    return [*classes, {"name": f"not counted ({IGNORE_LABEL})", "colour": _hex(run.palette[IGNORE_LABEL])}]
+def _legend(run: Run, evaluation: Evaluation) -> List[Dict[str, str]]:
+    """Names and colours of the classes in the pictures, and of what does not count, if it is there."""
+    examples = [*evaluation.best, *evaluation.worst]
+    maps = [each for example in examples for each in (example.truth, *example.class_maps.values())]
+    names = {**dict(enumerate(_names(run, evaluation.stages))), IGNORE_LABEL: f"not counted ({IGNORE_LABEL})"}
+    found = sorted({int(value) for each in maps for value in np.unique(each)})
+    return [{"name": names[i], "colour": _hex(run.palette[i])} for i in found]
 
 
 def _facts(run: Run) -> Dict[str, Any]:
