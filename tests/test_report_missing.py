@@ -9,6 +9,7 @@ from pages import Parts
 from PIL import Image
 
 from fcnxs.run_state import read_plan, write_plan
+from fcnxs.shapes import CLASSES
 from fcnxs.tools.main import main
 
 
@@ -89,6 +90,14 @@ def test_a_run_with_no_epoch_and_no_log_says_so(run):
     parts, notes, scored = report(run)
     assert not scored and "No epoch has ended yet" in notes and "run.log does not tell" in notes
     assert "--val-split" in [row[0] for table in parts.tables for row in table.rows]
+
+
+def test_a_run_begun_from_python_has_the_classes_of_its_checkpoints(run, voc):
+    write_plan(run, {"run": "1", "options": {}, "finished": True})
+    parts, notes, scored = report(run)
+    assert not scored and "no validation data" in notes and parts.texts["p"][0] == "Finished: 1 epoch."
+    parts, _, scored = report(run, "--data", voc)
+    assert scored and [row[0] for row in parts.table("scores of the classes")[1:-1]] == list(CLASSES)
 
 
 def test_parameters_that_are_gone_are_not_compared(run):

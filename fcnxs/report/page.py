@@ -65,7 +65,7 @@ def _state(run: Run) -> str:
     """How far the run is."""
     names = [stage["name"] for stage in run.plan.get("stages", ())]
     done = sum(len(run.records.get(name, ())) for name in names)
-    epochs = f"{done} of {run.planned} epochs" if names else f"epochs: {run.done}"
+    epochs = f"{done} of {run.planned} epochs" if names else f"{run.done} epoch{'s' * (run.done != 1)}"
     if run.finished:
         return f"Finished: {epochs}."
     how = "it goes on, or was killed" if run.log.ends is None else f"it ended with {run.log.ends}"
