@@ -6,11 +6,12 @@ Images are RGB, uint8, (H, W, 3). Labels are uint8, (H, W): classes, or 255 for 
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, List, Sequence, Tuple, Union
+from typing import TYPE_CHECKING, Iterator, List, Sequence, Tuple, Union
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from .errors import FCNXSError
 
@@ -35,22 +36,42 @@ VOC_CLASSES = (  # PASCAL VOC's, in the order of its labels
     ),
 )
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+ORIENTATION = 0x0112  # EXIF's tag
+TURNS = {  # its values, but for 1, as it is: what makes the image upright (EXIF 2.32, 4.6.4)
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,  # counter-clockwise, as Pillow counts
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 PathLike = Union[str, "os.PathLike[str]"]
 
 
 def read_image(path: PathLike) -> np.ndarray:
-    """Image as RGB, uint8, (H, W, 3), turned upright as its EXIF data says.
+    """Image as RGB, uint8, (H, W, 3), upright as its EXIF data says, and as a viewer shows it.
+
+    Grey becomes three equal channels. What is transparent has white behind it, whatever colour the file hides
+    there. Of 16 bits a channel the upper 8 stay. Of a picture that moves it is the first.
 
     Raises:
-        FCNXSError: there is no such file, it is not a whole image, or not one of 8 bits a channel.
+        FCNXSError: there is no such file, it is not a whole image, or not one of 8 or 16 bits a channel.
     """
-    image = _open(path)
-    if image.mode.startswith(("I", "F")):
-        raise FCNXSError(
-            f"{path}: an image of more than 8 bits a channel (mode {image.mode}); convert it first"
-        )
-    return np.asarray(image.convert("RGB"))
+    with _named(path):
+        image = _open(path)
+        kind, image = image.format, _upright(image)
+        if image.mode.startswith("I;16") or (image.mode == "I" and kind in ("PNG", "PPM")):
+            return _from_16_bits(np.asarray(image), image.info.get("transparency"))
+        if image.mode in ("I", "F"):
+            raise ValueError(
+                f"of its numbers (mode {image.mode}) nothing says which is black and which white; "
+                "save it with 8 or 16 bits a channel"
+            )
+        if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
+            image = _on_white(image.convert("RGBA"))
+        return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 def read_label(path: PathLike, numclass: int | None = None) -> np.ndarray:
@@ -59,7 +80,8 @@ def read_label(path: PathLike, numclass: int | None = None) -> np.ndarray:
     Raises:
         FCNXSError: unreadable, a colour image, or (with `numclass`) a value neither class nor 255.
     """
-    image = _open(path, upright=False)
+    with _named(path):
+        image = _open(path)
     if image.mode not in ("1", "L", "P", "I", "I;16"):
         raise FCNXSError(
             f"{path}: a colour image (mode {image.mode}), not a label; labels are palette or grey PNGs "
@@ -140,17 +162,53 @@ def reason(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error)
 
 
-def _open(path: PathLike, upright: bool = True) -> Image.Image:
+@contextmanager
+def _named(path: PathLike) -> Iterator[None]:
+    """Make an error that names the file of whatever Pillow raises: decoders that meet damage raise a lot."""
     try:
-        image = Image.open(path)
-        image.load()
-        if upright:
-            image = ImageOps.exif_transpose(image)
+        yield
     except UnidentifiedImageError:
-        raise FCNXSError(f"{path}: not an image of a known format") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        empty = isinstance(path, (str, os.PathLike)) and not os.path.getsize(path)
+        raise FCNXSError(f"{path}: {'empty' if empty else 'not an image of a known format'}") from None
+    except MemoryError:
+        raise FCNXSError(f"{path}: cannot read this image: it does not fit into the memory") from None
+    except Exception as error:
         raise FCNXSError(f"{path}: cannot read this image: {reason(error)}") from None
+
+
+def _open(path: PathLike) -> Image.Image:
+    image = Image.open(path)
+    image.load()
     return image
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """The image turned as its EXIF data says. Data that cannot be read says nothing.
+
+    (ImageOps.exif_transpose writes the data anew as well, and fails where it is odd.)
+    """
+    turn = None
+    with suppress(Exception):
+        turn = TURNS.get(image.getexif().get(ORIENTATION))
+    return image if turn is None else image.transpose(turn)
+
+
+def _from_16_bits(values: np.ndarray, clear: int | None) -> np.ndarray:
+    """RGB uint8 (H, W, 3) of grey values (H, W) up to 65535, of which `clear` is transparent.
+
+    The upper eight bits, which are what Pillow takes of 16 bits a channel in colours.
+    """
+    grey = (values >> 8).astype(np.uint8)
+    if clear is not None:
+        grey[values == clear] = 255
+    return np.repeat(grey[..., np.newaxis], 3, axis=2)
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    """RGB of an RGBA image in front of white, which is the mean of no net: one picture of a file for all."""
+    ground = Image.new("RGB", image.size, "white")
+    ground.paste(image, mask=image.getchannel("A"))
+    return ground
 
 
 def _voc_pair(root: Path, name: str) -> Tuple[Path, Path]:

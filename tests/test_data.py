@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from fcnxs import FCNXSError
-from fcnxs.data import FileIter, find_list, preprocess, read_image, read_label, read_list
+from fcnxs.data import FileIter, find_list, preprocess, read_label, read_list
 from fcnxs.vis import save_mask, voc_palette
 
 MEAN = (123.68, 116.779, 103.939)
@@ -90,22 +90,6 @@ def test_palette_and_grey_labels_are_read_as_numbers(tmp_path):
     assert Image.open(tmp_path / "palette.png").mode == "P"
 
 
-@pytest.mark.parametrize("mode", ["L", "RGBA", "CMYK", "P", "LA", "1"])
-def test_images_of_other_kinds_become_rgb(mode, tmp_path):
-    file = tmp_path / ("image.tif" if mode == "CMYK" else "image.png")
-    Image.new("RGB", (5, 4), (255, 255, 255)).convert(mode).save(file)
-    image = read_image(file)
-    assert image.shape == (4, 5, 3) and image.dtype == np.uint8 and (image == 255).all()
-
-
-def test_exif_orientation_is_applied(tmp_path):
-    image = Image.fromarray(np.zeros((10, 20, 3), np.uint8))
-    exif = Image.Exif()
-    exif[274] = 6  # to be turned by a quarter
-    image.save(tmp_path / "turned.jpg", exif=exif)
-    assert read_image(tmp_path / "turned.jpg").shape == (20, 10, 3)
-
-
 def test_bad_labels_are_refused_with_file_and_value(pair):
     label = pair / "label.png"
     save_mask(label, np.full((20, 30), 7, np.uint8), voc_palette())
@@ -131,9 +115,6 @@ def test_bad_images_are_refused_with_their_names(pair):
         FileIter(pair, "all.lst")
     image.write_text("no picture")
     with pytest.raises(FCNXSError, match="image.png: not an image"):
-        FileIter(pair, "all.lst")
-    Image.fromarray(np.zeros((20, 30), np.uint16)).save(image)
-    with pytest.raises(FCNXSError, match=r"image.png: an image of more than 8 bits a channel \(mode I;16\)"):
         FileIter(pair, "all.lst")
     image.write_bytes(whole)
     assert len(list(FileIter(pair, "all.lst"))) == 1

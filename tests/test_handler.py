@@ -129,6 +129,16 @@ def test_the_limit_counts_the_margin_that_the_nets_compute_on():
         read_body(strip)
 
 
+def test_images_are_read_as_everywhere_else():
+    clear, grey = (io.BytesIO() for _ in range(2))
+    Image.new("RGBA", (50, 30), (9, 9, 9, 0)).save(clear, format="PNG")
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    Image.fromarray(np.full((30, 50), 50_000, np.uint16)).save(grey, format="PNG", exif=turned)
+    assert (read_body(clear.getvalue()) == 255).all()
+    assert (read_body(grey.getvalue()) == np.full((50, 30, 3), 50_000 >> 8)).all()
+
+
 def test_a_net_of_one_size_refuses_others(exported):
     meta_file = Path(f"{exported}-meta.json")
     meta = json.loads(meta_file.read_text())
