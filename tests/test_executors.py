@@ -84,7 +84,7 @@ def test_memory_of_fifty_sizes_is_that_of_the_largest_and_stays():
     tests = str(Path(__file__).parent)
     largest = None
     for trim in (False, True):
-        code = MEMORY.replace("EPOCHS", "10" if LONG else "3").replace("TRIM", str(trim))
+        code = MEMORY.replace("EPOCHS", "10" if LONG else "2").replace("TRIM", str(trim))
         done = subprocess.run(
             [sys.executable, "-c", code], cwd=tests, capture_output=True, text=True, check=True
         )
