@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from glob import escape
-from operator import index
+from numbers import Integral
 from pathlib import Path
 from typing import Any, Callable, Iterable, Iterator, Sequence, Tuple, Union
 
@@ -40,6 +40,7 @@ class Segmenter:
 
     >>> import numpy as np
     >>> import fcnxs
+    >>> import mxnet as mx
     >>> from fcnxs import checkpoint, symbols
     >>> net = symbols.get_fcn8s_symbol(numclass=3, width=1 / 16, fc=16)
     >>> shapes, _, _ = net.infer_shape(data=(1, 3, 60, 70))
@@ -221,16 +222,16 @@ def _loaded(source: PathLike | Checkpoint, epoch: int | None) -> Checkpoint:
         if epoch is not None:
             raise FCNXSError(f"epoch {epoch}: goes with a prefix; a Checkpoint is one of an epoch")
         return source
-    prefix = os.fspath(source)
-    try:
-        return checkpoint.load(prefix, index(epoch), mapped=True)
-    except TypeError:
-        if epoch is not None:
-            raise FCNXSError(f"epoch {epoch!r}: want a whole number") from None
-    name = Path(prefix).name
-    found = [file.stem[len(name) + 1 :] for file in Path(prefix).parent.glob(f"{escape(name)}-*.params")]
+    if not isinstance(source, (str, os.PathLike)):
+        raise FCNXSError(f"a {type(source).__name__}: want the prefix of a checkpoint, or a Checkpoint")
+    if isinstance(epoch, Integral):
+        return checkpoint.load(source, epoch, mapped=True)
+    if epoch is not None:
+        raise FCNXSError(f"epoch {epoch!r}: want a whole number")
+    name = Path(source).name
+    found = [file.stem[len(name) + 1 :] for file in Path(source).parent.glob(f"{escape(name)}-*.params")]
     there = ", ".join(str(number) for number in sorted(int(each) for each in found if each.isdigit()))
-    raise FCNXSError(f"{prefix}: which epoch? There " + (f"is {there}" if there else "is none of this prefix"))
+    raise FCNXSError(f"{source}: which epoch? There is {there or 'none of this prefix'}")
 
 
 def _softmax(scores: np.ndarray) -> np.ndarray:
