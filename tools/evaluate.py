@@ -4,8 +4,8 @@ With --dump, the class map of every image is written as the VOC server wants it:
 of the image. A split that has no labels at all, such as VOC's test, is then predicted and not scored.
 
 With --scales and --flip, the class of a pixel is that of the largest probability, averaged over scales of the
-image and its mirror images. The image is resized bilinearly, and its probabilities back to its size; at each
-scale the net sees all of it at once, with nothing added.
+image and its mirror images. The image is resized bilinearly, and its probabilities back to its size; the net
+takes it whole at every scale, neither cut nor padded.
 
 Examples:
     fcnxs evaluate --prefix run/fcn8s --epoch 19 --data VOC2012 --split val --json scores.json
