@@ -1,6 +1,7 @@
 """The command segment on folders and on images too large for the memory; the Segmenter's weights and memory."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,12 +12,14 @@ import numpy as np
 import pytest
 from conftest import FC, WIDTH, photo, random_params
 from PIL import Image
+from test_images import bomb
 
 from fcnxs import FCNXSError, checkpoint, passes
 from fcnxs.predict import Segmenter
 from fcnxs.symbols import get_fcn8s_symbol
-from fcnxs.tools import segment
+from fcnxs.tools import segment_images
 from fcnxs.tools.main import main
+from fcnxs.tools.segment_inputs import Input
 from fcnxs.vis import overlay, voc_palette
 
 
@@ -39,23 +42,28 @@ def save_photos(folder, sizes, end=".png"):
     return sorted(folder.iterdir())
 
 
-def test_folders_and_files_come_out_in_the_order_given(prefix, tmp_path, capsys):
-    folder = tmp_path / "images"
-    save_photos(folder, [(60, 70), (40, 50), (60, 70), (33, 90)])
+def test_what_fails_is_named_at_once_and_at_the_end_and_the_rest_is_done(prefix, tmp_path, capsys, monkeypatch):
+    folder, other = tmp_path / "images", tmp_path / "z.jpeg2"
+    save_photos(folder, [(60, 70), (40, 50), (60, 70), (33, 90), (1, 1), (1, 500), (26, 26)])
     (folder / "01.png").rename(folder / "01.PNG")
     (folder / "02.png").write_bytes(b"no image")
-    (folder / "notes.txt").touch()
-    other = tmp_path / "z.jpg"
-    Image.fromarray(photo()).save(other)
-    (tmp_path / "empty").mkdir()
-    assert main(command(prefix, tmp_path / "masks", other, folder)) == 1
-    out, err = capsys.readouterr()
-    names = [Path(line.partition(":")[0]).name for line in out.splitlines()]
-    assert names == ["z.png", "00.png", "01.png", "03.png"]
-    assert f"{folder}/02.png: not an image" in err and "1 of 5 images failed" in err
-    assert len([*(tmp_path / "masks").iterdir()]) == 8
-    assert main(command(prefix, tmp_path / "masks", tmp_path / "empty")) == 2
-    assert "empty: no image (.jpg, .jpeg, .png) in this folder" in capsys.readouterr().err
+    (folder / "deep" / "er").mkdir(parents=True)
+    (folder / "bomb.jpg").write_bytes(bomb(60_000))
+    Image.fromarray(photo()).save(folder / "deep" / "er" / "00.png")
+    Image.fromarray(photo()).save(other, format="JPEG")
+    monkeypatch.setattr("fcnxs.facts.available_memory", lambda: 8e9)
+    assert main(command(prefix, tmp_path / "masks", other, tmp_path / "none.png", folder)) == 1
+    out, err = (text.splitlines() for text in capsys.readouterr())
+    written = ["z.png", "00.png", "01.png", "03.png", "06.png", "deep/er/00.png"]
+    assert [line.partition(":")[0] for line in out[:-1]] == [f"{tmp_path}/masks/{name}" for name in written]
+    assert re.fullmatch(r"6 images in \d+\.\d s: \d+\.\d\d images/s", out[-1])
+    bad = [tmp_path / "none.png", *(folder / name for name in ("02.png", "04.png", "05.png", "bomb.jpg"))]
+    why = ["cannot read this image: No such file", "not an image", "1x1 pixels is too small", "500x1 pixels is"]
+    why.append("reading its 3600 million pixels needs 36.0 GB")
+    for line, file, reason in zip(err, bad, why):
+        assert line.startswith(f"fcnxs: {file}: {reason}")
+    assert err[5:] == ["fcnxs: 5 of 11 failed:", *(f"  {file}" for file in bad)]
+    assert len([*(tmp_path / "masks").glob("**/*.png")]) == 2 * len(written)
 
 
 def test_a_limit_of_memory_changes_the_tiles_and_not_the_pictures(prefix, tmp_path, capsys, monkeypatch):
@@ -63,12 +71,12 @@ def test_a_limit_of_memory_changes_the_tiles_and_not_the_pictures(prefix, tmp_pa
     files = save_photos(tmp_path / "images", [(150, 190)], ".png")
     assert main(command(prefix, tmp_path / "whole", *files)) == 0
     assert main(command(prefix, tmp_path / "tiled", *files, "--memory-limit", "14MB", "--no-trim")) == 0
-    monkeypatch.setattr(segment, "LARGE", 100)
+    monkeypatch.setattr(segment_images, "LARGE", 100)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)  # of which Pillow makes an error from twice as many on
     assert main(command(prefix, tmp_path / "large", *files)) == 0
     assert Image.MAX_IMAGE_PIXELS == 1000
     monkeypatch.undo()
-    lines = [line.partition(": ")[2] for line in capsys.readouterr().out.splitlines()]
+    lines = [line.partition(": ")[2] for line in capsys.readouterr().out.splitlines()[::2]]  # without the rates
     assert len(lines) == 3 and len({*lines}) == 1
     masks, overlays = [], []
     for folder in ("whole", "tiled", "large"):
@@ -95,9 +103,9 @@ def test_what_no_tile_and_no_memory_is_enough_for_is_named(prefix, tmp_path, cap
     files = save_photos(tmp_path / "images", [(60, 70), (50, 50)])
     assert main(command(prefix, tmp_path / "masks", *files, "--memory-limit", "1MB")) == 1
     err = capsys.readouterr().err
-    assert "00.png: 70x60 pixels need 0.0" in err and "the limit is 0.001 GB" in err and "2 of 2" in err
+    assert "00.png: 70x60 pixels need 0.0" in err and "the limit is 0.001 GB" in err and "2 of 2 failed" in err
     assert not (tmp_path / "masks").exists()
-    monkeypatch.setattr(segment, "LARGE", 3000)
+    monkeypatch.setattr(segment_images, "LARGE", 3000)
     monkeypatch.setattr("fcnxs.facts.available_memory", lambda: 30_000)
     assert main(command(prefix, tmp_path / "masks", files[0])) == 1
     assert "00.png: reading its 0 million pixels needs 0.0 GB" in capsys.readouterr().err
@@ -171,7 +179,7 @@ def test_reading_and_writing_go_on_while_the_net_computes(prefix, tmp_path, monk
     """The second image is read before the first is computed; the first is not waited for when it is written."""
     files, events = save_photos(tmp_path / "images", [(60, 70)] * 4), []
     segmenter = Segmenter(checkpoint.load(prefix, 0))
-    read, write, compute = segment._read, segment._write, segmenter.class_map
+    read, write, compute = segment_images._read, segment_images._write, segmenter.class_map
 
     def noted(name, function):
         def call(*arguments):
@@ -186,10 +194,11 @@ def test_reading_and_writing_go_on_while_the_net_computes(prefix, tmp_path, monk
         events.append("computed")
         return compute(data, where)
 
-    monkeypatch.setattr(segment, "_read", noted("read", read))
-    monkeypatch.setattr(segment, "_write", noted("written", write))
+    monkeypatch.setattr(segment_images, "_read", noted("read", read))
+    monkeypatch.setattr(segment_images, "_write", noted("written", write))
     segmenter.class_map = slow
-    for result in segment.segmented(segmenter, files, tmp_path / "masks", voc_palette()):
+    inputs = [Input(file, file.stem) for file in files]
+    for result in segment_images.segmented(segmenter, inputs, tmp_path / "masks", voc_palette()):
         assert result.result().sum() == 60 * 70
     assert events[:2] == ["read", "read"]
     assert events.count("written") == 4 and events.index("written") < len(events) - 1 - events[::-1].index(

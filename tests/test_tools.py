@@ -115,7 +115,7 @@ def test_segment_writes_palette_masks_and_overlays_and_names_what_fails(run_fold
     assert main(["segment", *prefix, *map(str, files)]) == 1
     err = capsys.readouterr().err.splitlines()
     assert "bad.jpg: not an image" in err[0] and "tiny.png: 9x9 pixels is too small" in err[1]
-    assert len(err) == 3
+    assert err[2:] == ["fcnxs: 2 of 4 failed:", f"  {files[1]}", f"  {files[2]}"]
     written = sorted(file.name for file in (tmp_path / "masks").iterdir())
     assert written == [f"val_000{i}{end}.png" for i in (0, 1) for end in ("", "_overlay")]
     for image in images[:2]:

@@ -27,7 +27,8 @@ def segment(args: argparse.Namespace) -> int:
     from ..predict import Segmenter
     from ..vis import voc_palette
     from .benchmark_inference import write_images
-    from .segment import segmented
+    from .segment_images import segmented
+    from .segment_inputs import Input
 
     symbol, weights = net_and_weights(args)
     size = image_shape(args)[2:]
@@ -38,9 +39,9 @@ def segment(args: argparse.Namespace) -> int:
         del params
         count = args.images or IMAGES
         write_images(root, size, count)
-        files = [root / f"{number}.jpg" for number in range(count)]
+        files = [Input(root / f"{number}.jpg", str(number)) for number in range(count)]
         segmenter = Segmenter(load(root / "net", 0, mapped=True), ctx=options.device(args.gpus))
-        inputs = [preprocess(read_image(file), segmenter.mean) for file in files[:CHUNK]]
+        inputs = [preprocess(read_image(each.file), segmenter.mean) for each in files[:CHUNK]]
         seconds: List[List[float]] = [[], []]
         for first in range(0, count, CHUNK):
             chunk = files[first : first + CHUNK]
