@@ -36,7 +36,7 @@ class VideoReader:
             raise FCNXSError(f"{file}: cannot read this video: {reason(error)}") from None
         self._capture = cv2.VideoCapture(_name(file), cv2.CAP_FFMPEG)
         if not self._capture.isOpened():
-            why = "empty" if empty else "not a video of a known format, or cut off"
+            why = "empty" if empty else "not a video of a known format and codec, or cut off"
             raise FCNXSError(f"{file}: {why}")
         self._capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
         rate, count = self._capture.get(cv2.CAP_PROP_FPS), self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
@@ -56,7 +56,7 @@ class VideoReader:
             self._seconds = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
             return cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
         if not self.frames:
-            raise FCNXSError(f"{self.file}: no frame of this video can be read; its codec may be unknown")
+            raise FCNXSError(f"{self.file}: no frame of this video can be read")
         if self._ends_early():
             raise FCNXSError(f"{self.file}: cut off: {self.frames} of {self.count} frames can be read")
         return None

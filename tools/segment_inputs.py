@@ -81,7 +81,7 @@ def _matches(base: Path, pattern: str, mine: Path | None, errors: Errors) -> Ite
         if mine is not None and path.resolve().is_relative_to(mine):
             continue
         if not path.is_dir():
-            if says_suffix or path.suffix.lower() in (*IMAGES, *VIDEOS):
+            if _is_file(path) and (says_suffix or path.suffix.lower() in (*IMAGES, *VIDEOS)):
                 yield path
         elif "**" not in parts.parts:  # which gives what is below by itself
             yield from _below(path, mine, errors)
@@ -104,6 +104,10 @@ def _below(folder: Path, mine: Path | None, errors: Errors) -> Iterator[Path]:
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             path = Path(at, name)
-            known = path.suffix.lower() in (*IMAGES, *VIDEOS) and not name.startswith(".")
-            if known and (path.is_file() or path.is_symlink()):  # no pipe; who reads a link to nothing names it
+            if path.suffix.lower() in (*IMAGES, *VIDEOS) and not name.startswith(".") and _is_file(path):
                 yield path
+
+
+def _is_file(path: Path) -> bool:
+    """No pipe, which nobody may ever write to; a link to nothing, which is named when it cannot be read."""
+    return path.is_file() or not path.exists()
