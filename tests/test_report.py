@@ -169,7 +169,7 @@ def test_names_are_text_whatever_they_hold(tmp_path):
     parts = Parts(page(*made_up(evil, np.eye(4, dtype=int), [example], folder), notes=[evil[0]]))
     assert not {"script", "b", "i"} & set(parts.texts) and len(parts.images()) == 3
     assert [row[0] for row in parts.table("scores of the classes")][1:5] == evil
-    assert parts.texts["h1"] == [f"Run {folder.name}"] and evil[0] in parts.texts["li"]
+    assert parts.texts["h1"] == [f"Run {tmp_path.name}/{folder.name}"] and evil[0] in parts.texts["li"]
     assert f"image {name[6:]}" in parts.attributes("alt")
 
 

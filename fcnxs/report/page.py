@@ -42,7 +42,7 @@ def page(run: Run, evaluation: Evaluation | None, notes: Sequence[str] = ()) -> 
     template = environment.from_string(files(__package__).joinpath("report.html").read_text(encoding="utf-8"))
     scored = evaluation.stages if evaluation else []
     return template.render(
-        name=run.folder.resolve().name,
+        name="/".join(run.folder.resolve().parts[-2:]),  # many are called `run`
         state=_state(run),
         notes=[*run.notes, *notes, *(evaluation.notes if evaluation else ()), *map(_warning, run.log.warnings)],
         score_names=list(zip(NAMES, SCORES)),
