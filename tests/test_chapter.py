@@ -10,9 +10,12 @@ import numpy as np
 import pytest
 
 from fcnxs import checkpoint, symbols
+from fcnxs.compat import mxnet as mx
 from fcnxs.data import read_image, read_label
 from fcnxs.score import confusion_matrix, scores
-from fcnxs.symbols.layer_sizes import with_pad
+from fcnxs.symbols.coord_map import format_map
+from fcnxs.symbols.layer_sizes import telling, with_pad
+from fcnxs.symbols.nodes import graph_nodes
 from fcnxs.tools.main import main
 
 ROOT = Path(__file__).parent.parent
@@ -58,8 +61,6 @@ def test_the_fixed_upsamplings_put_every_cell_where_its_map_says(followed):
     """Of scores that are straight lines in the image, bilinear upsampling makes the same lines."""
     net = followed[1]["net"].get_internals()["upscore_output"]
     params = followed[1]["solver"].arg_params
-    import mxnet as mx
-
     size, cells = 97, 13  # rows of the image, and of the scores of stride 8
     sums = mx.sym.Variable("sums")
     node = mx.sym.Deconvolution(
@@ -96,8 +97,32 @@ def test_what_explain_prints_is_quoted(capsys):
     assert len(quoted) > 20 and set(quoted) <= set(capsys.readouterr().out.splitlines())
 
 
+def test_what_is_worked_by_hand_is_what_the_graphs_have():
+    tables = re.findall(r"^\| layer \| K, S, P .*?\n\|.*?\n(.*?)\n\n", CHAPTER, re.DOTALL | re.MULTILINE)
+    assert len(tables) == 4
+    for net, table in zip(("fcn32s", "fcn16s", "fcn8s", "fcn_alexnet"), tables):
+        symbol = symbols.NETS[net]()
+        rows = {row.name: row for row in symbols.describe(symbol, (375, 500))}
+        offsets = {crop.x: crop.offset for crop in symbols.crop_derivations(symbol)}
+        for line in table.splitlines():
+            names, window, own, to_image, crop = (cell.strip() for cell in line.strip("|").split("|"))
+            for name in names.split(", ") if not names.startswith("all") else ["conv1_2", "conv3_3", "conv5_3"]:
+                row = rows[name]
+                assert window.split(" b")[0] == f"{row.kernel}, {row.stride}, {row.pad}"
+                assert ("backwards" in window) == (row.op == "Deconvolution") and own == format_map(row.own_map)
+                assert not to_image or to_image.rpartition(" = ")[2] == format_map(row.map)
+                assert re.findall(r"\*\*(\d+)", crop) == [
+                    str(offsets[each]) for each in offsets if each == name
+                ], name
+
+
 def test_the_pad_moves_the_last_crop_alone():
-    """FCN-32s crops P - 81, and the skips of the others 5 and 9 whatever P."""
+    """FCN-32s crops P - 81, and the skips of the others 5 and 9 whatever P; 81 is enough from 64x64 on."""
+    data = mx.sym.Variable("data")
+    pool3 = symbols.vgg16_pool3(data, pad=81)
+    net = symbols.fcnxs_score(symbols.vgg16_score(symbols.vgg16_pool4(pool3), 21), data)
+    fit, others = telling(graph_nodes(net), 0)
+    assert symbols.smallest_input(net) == (64, 64) and fit[0] == 64 and others == []
     for pad in (81, 90, 100):
         (crop,) = symbols.crop_derivations(with_pad(symbols.get_fcn32s_symbol(), 0, pad))
         assert crop.from_sizes == crop.from_sum == crop.from_maps == pad - 81
