@@ -82,7 +82,11 @@ def resized(planes: np.ndarray, size: Sequence[int]) -> np.ndarray:
 
 @contextmanager
 def naming(scale: float, where: object) -> Iterator[object]:
-    """Name of an image at a scale, for errors, to which the way out is added: to leave the scale out."""
+    """Name of an image at a scale, for errors, to which the way out is added: to leave the scale out.
+
+    Raises:
+        FCNXSError: one that was raised within it, with that added.
+    """
     if scale == 1:
         yield where
         return

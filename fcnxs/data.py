@@ -93,7 +93,11 @@ def read_label(path: PathLike, numclass: int | None = None) -> np.ndarray:
 
 
 def check_label(label: np.ndarray, numclass: int, where: object) -> None:
-    """Raise an error that names `where` and the value, unless all values are classes or 255."""
+    """Raise an error that names `where` and the value, unless all values are classes or 255.
+
+    Args:
+        label: integers of any shape.
+    """
     wrong = label[(label != IGNORE_LABEL) & ((label >= numclass) | (label < 0))]
     if wrong.size:
         raise FCNXSError(
@@ -103,7 +107,11 @@ def check_label(label: np.ndarray, numclass: int, where: object) -> None:
 
 
 def preprocess(image: np.ndarray, mean: Sequence[float] = VGG_MEAN) -> np.ndarray:
-    """Input of the nets: RGB image (H, W, 3) to float32 (1, 3, H, W), minus the RGB mean."""
+    """Input of the nets: RGB image (H, W, 3) to float32 (1, 3, H, W), minus the RGB mean.
+
+    >>> preprocess(np.full((2, 4, 3), 128, np.uint8), mean=(100, 110, 120))[:, :, 0, 0]
+    array([[28., 18.,  8.]], dtype=float32)
+    """
     centred = image.astype(np.float32) - np.asarray(mean, np.float32)
     return np.ascontiguousarray(centred.transpose(2, 0, 1)[np.newaxis])
 
@@ -144,7 +152,11 @@ def read_list(root_dir: PathLike, flist_name: PathLike, need: int = 2) -> List[T
 
 
 def find_list(data: PathLike, split: str) -> Tuple[Path, Path]:
-    """`root_dir` and `flist_name` for a `.lst` file, or for a split of a folder in VOC layout."""
+    """`root_dir` and `flist_name` for a `.lst` file, or for a split of a folder in VOC layout.
+
+    Raises:
+        FCNXSError: the folder has no list of that split.
+    """
     path = Path(data)
     if not path.is_dir():
         return path.parent, Path(path.name)

@@ -52,7 +52,7 @@ def read(image: Image, where: object = "an image") -> Tuple[object, np.ndarray]:
 
 
 def read_ahead(images: Iterable[Image]) -> Iterator[Tuple[object, np.ndarray]]:
-    """What `read` gives for one image after the other; files are read by threads before their turn.
+    """Name and picture (H, W, 3), as of `read`, of image after image; threads read files before their turn.
 
     What an image, or the iterable, raises comes at its place, after all images before it.
     """

@@ -130,7 +130,7 @@ class FCNxs(mx.gluon.SymbolBlock):
         return self(x)
 
     def demo(self, x: mx.nd.NDArray) -> mx.nd.NDArray:
-        """What `predict` was called before; GluonCV has both."""
+        """What `predict` was called before: scores (N, C, H, W); GluonCV has both."""
         return self.predict(x)
 
     def cast(self, dtype: str | type) -> None:

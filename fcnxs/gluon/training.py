@@ -30,7 +30,13 @@ class PixelLoss(mx.gluon.HybridBlock):
     """
 
     def hybrid_forward(self, F: ModuleType, scores: mx.nd.NDArray, label: mx.nd.NDArray) -> mx.nd.NDArray:
-        """The loss, with the very gradient of `SoftmaxOutput`: that of log_softmax is rounded otherwise."""
+        """Loss (N,), with the very gradient of `SoftmaxOutput`: that of log_softmax is rounded otherwise.
+
+        Args:
+            F: mx.nd or mx.sym.
+            scores: (N, C, H, W).
+            label: (N, H, W), classes, or 255 or -1.
+        """
         scores, label = F.cast(scores, "float32"), F.cast(label, "float32")
         counted = (label >= 0) * (label != 255)  # (N, H, W)
         p = F.BlockGrad(F.softmax(scores, axis=1))

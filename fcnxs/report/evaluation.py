@@ -116,6 +116,9 @@ def choose(image_iu: np.ndarray, shown: int = SHOWN) -> Tuple[List[int], List[in
     """Numbers of the best images, best first, and of the worst, worst first; at most `shown` of each.
 
     Of few images the better half is the best. Of equal ones the first comes first. NaN is left out.
+
+    Args:
+        image_iu: mean IU of each image, (images,).
     """
     ranked = [int(i) for i in np.argsort(-image_iu, kind="stable") if not np.isnan(image_iu[i])]
     best = ranked[: min(shown, (len(ranked) + 1) // 2)]
