@@ -7,6 +7,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 import zipfile
 
 import cv2
@@ -200,7 +201,7 @@ def test_an_interrupted_video_leaves_nothing_and_opencv_says_nothing(prefix, tmp
     )
     process.stdout.readline()  # the image is done
     while not list(tmp_path.glob("out/.fcnxs-*/long*")) and process.poll() is None:
-        pass
+        time.sleep(0.02)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=120)
     assert process.returncode == 130 and sorted(os.listdir(tmp_path / "out")) == ["b.png", "b_overlay.png"]

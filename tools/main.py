@@ -24,7 +24,7 @@ COMMANDS = {
     "finetune": "train FCN-32s, FCN-16s, FCN-8s in a row",
     "evaluate": "score a checkpoint on labelled images",
     "report": "one page on a run: curves, scores, best and worst images",
-    "segment": "write masks and overlays of images",
+    "segment": "write masks and overlays of images and videos",
     "export": "write a checkpoint for deployment",
     "explain": "what a net is: layers, sizes, offsets, and why",
     "demo": "all of it, on generated pictures",
