@@ -82,10 +82,10 @@ def resized(planes: np.ndarray, size: Sequence[int]) -> np.ndarray:
 
 @contextmanager
 def naming(scale: float, where: object) -> Iterator[object]:
-    """Name of an image at a scale, for errors, to which the way out is added: to leave the scale out.
+    """Name of an image at a scale.
 
     Raises:
-        FCNXSError: one that was raised within it, with that added.
+        FCNXSError: that which is raised within, with the way out: to leave this scale out, unless it is 1.
     """
     if scale == 1:
         yield where

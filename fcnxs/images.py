@@ -52,7 +52,7 @@ def read(image: Image, where: object = "an image") -> Tuple[object, np.ndarray]:
 
 
 def read_ahead(images: Iterable[Image]) -> Iterator[Tuple[object, np.ndarray]]:
-    """Name and picture (H, W, 3), as of `read`, of image after image; threads read files before their turn.
+    """Name, and RGB uint8 (H, W, 3), of one image after the other; files are read by threads before their turn.
 
     What an image, or the iterable, raises comes at its place, after all images before it.
     """

@@ -34,6 +34,7 @@ class Segmenter:
     It takes an image: a path, or an array, RGB uint8 (H, W, 3) (of OpenCV's, BGR: `image[..., ::-1]`). Of an
     iterable of images, such as a list of paths, it makes an iterator of answers in their order, and reads files
     ahead. An image that cannot be read, or is none, ends it with an error when its turn comes.
+    Of files, Pillow reads those up to twice `PIL.Image.MAX_IMAGE_PIXELS`; None is no limit.
 
     The weights are copied: what is changed in the checkpoint's arrays later changes no answer. Several things
     are made of them and kept, by MXNet too, so that updates could otherwise be seen in part.
@@ -172,6 +173,7 @@ class Segmenter:
 
     @memory_limit.setter
     def memory_limit(self, limit: float | None) -> None:
+        """Let images from now on have so many bytes, or None."""
         self._net.limit = limit
 
     def fits(self, size: Tuple[int, int], where: object = "an image") -> bool:
