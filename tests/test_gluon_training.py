@@ -12,7 +12,8 @@ from fcnxs.samples import open_samples
 from fcnxs.stages import RECIPES
 from fcnxs.symbols import NETS
 
-RATES = {"mxnet": 1e-2, "caffe": 1e-6}  # with which every parameter changes; that of adam is its own
+# With which every parameter changes, and the decay is seen in a change; those of adam are its own.
+LARGER = {"mxnet": {"learning_rate": 1e-2}, "caffe": {"learning_rate": 1e-6, "wd": 50.0}, "adam": {}}
 
 
 def batches(*shapes, classes=3):
@@ -28,8 +29,7 @@ def batches(*shapes, classes=3):
 
 
 def stage_of(recipe, name):
-    stage = RECIPES[recipe][name]
-    return replace(stage, learning_rate=RATES.get(recipe, stage.learning_rate))
+    return replace(RECIPES[recipe][name], **LARGER[recipe])
 
 
 def net_of(name, ctx=None, dropout="0.5"):
