@@ -1,6 +1,3 @@
-import doctest
-import sys
-
 import numpy as np
 import pytest
 from conftest import FC, WIDTH, random_params
@@ -10,12 +7,6 @@ from fcnxs.compat import gluoncv
 from fcnxs.compat import mxnet as mx
 
 N, SIZE = 3, 48
-
-
-@pytest.mark.parametrize("module", ["", ".block", ".training", ".transforms", ".zoo"])
-def test_the_examples_of_the_docstrings_run(module):
-    result = doctest.testmod(sys.modules[f"fcnxs.gluon{module}"])
-    assert result.attempted and not result.failed
 
 
 @pytest.fixture(scope="module")

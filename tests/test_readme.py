@@ -1,0 +1,56 @@
+"""The Python of the READMEs runs, and their table has all commands."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import FC, WIDTH, photo, random_params
+from PIL import Image
+
+from fcnxs import checkpoint, symbols
+from fcnxs.tools.main import COMMANDS
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """The current folder, with what the READMEs speak of: run/fcn8s of epoch 19, photo.jpg, photos/."""
+    net = symbols.get_fcn8s_symbol(21, width=WIDTH, fc=FC)
+    checkpoint.save(tmp_path / "run" / "fcn8s", 19, net, random_params(net), {}, checkpoint.Meta())
+    (tmp_path / "photos").mkdir()
+    for name in ("photo.jpg", "photos/first.jpg", "photos/second.jpg"):
+        Image.fromarray(photo(50, 60)).save(tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+
+
+def code_of(file, heading):
+    """The Python below a heading."""
+    return re.search(rf"^## {heading}\n.*?```python\n(.*?)```", (ROOT / file).read_text(), re.S | re.M)[1]
+
+
+@pytest.mark.parametrize(("file", "heading"), [("README.md", "In Python"), ("fcnxs/README.md", "Segmenting")])
+def test_segmenting_gives_what_it_says(folder, file, heading):
+    # `image`, np and pathlib are the reader's
+    names = {"image": photo(50, 60), "np": np, "pathlib": __import__("pathlib")}
+    exec(code_of(file, heading), names)
+    assert names["class_map"].shape == (50, 60) and names["class_map"].dtype == np.uint8
+    assert names["picture"].shape == (50, 60, 3) and names["picture"].dtype == np.uint8
+    if "probabilities" in names:
+        np.testing.assert_allclose(names["probabilities"].sum(axis=0), 1, rtol=1e-5)
+
+
+def test_gluon_gives_what_the_segmenter_gives(folder):
+    names = {}
+    exec(code_of("fcnxs/README.md", "Gluon"), names)
+    import fcnxs
+
+    expected = fcnxs.Segmenter("run/fcn8s", 19)("photo.jpg")
+    assert (names["class_map"][0].asnumpy() == expected).mean() > 0.999
+    assert Path("deploy/fcn8s-0000.params").is_file()
+
+
+def test_the_table_has_every_command():
+    rows = re.findall(r"^\| (`.*?) \|", (ROOT / "README.md").read_text(), re.M)
+    assert {name for row in rows for name in re.findall(r"`([\w-]+)`", row)} == {*COMMANDS}
