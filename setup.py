@@ -46,7 +46,7 @@ setup(
         "serve": ["multi-model-server==1.1.11", "model-archiver==1.0.3"],
         # What `fcnxs benchmark infer` compares with; PyTorch too, where it is installed: its wheels bring CUDA.
         "bench": [
-            *("onnx>=1.14.1,<1.19", "onnxruntime", "matplotlib"),
+            *("onnx>=1.14.1,<1.19", "onnxruntime"),
             "ml_dtypes",  # which onnxruntime's quantization imports and does not ask for
             # NNCF from 2.15 on needs NumPy 1.24, and 2.14 does not know OpenVINO 2026.
             *("openvino<2026; python_version<'3.12'", "nncf==2.14.1; python_version<'3.12'"),
