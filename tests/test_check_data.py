@@ -22,7 +22,7 @@ def write_bad(folder):
     write_label(labels / "p2.png", random_label([0], size=(50, 40)))
     write_image(labels / "p3.png")
     write_label(labels / "p4.png", random_label([0, 3]))
-    Image.fromarray(np.zeros((40, 50), np.uint16)).save(images / "p5.png")
+    Image.fromarray(np.zeros((40, 50), np.float32)).save(images / "p5.png", format="TIFF")
     return folder
 
 
@@ -31,7 +31,7 @@ REASONS = (
     (2, "labels/p2.png: 40x50 pixels, but its image"),
     (3, "labels/p3.png: a colour image"),
     (4, "labels/p4.png: value 3 in "),
-    (5, "images/p5.png: an image of more than 8 bits"),
+    (5, "images/p5.png: cannot read this image: of its numbers (mode F)"),
 )
 
 
