@@ -12,6 +12,7 @@ import platform
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
+from glob import escape
 from pathlib import Path
 from typing import Callable, Dict, List, Tuple
 
@@ -108,6 +109,8 @@ def load(
     for file in (symbol_file, params_file):
         if not file.is_file():
             hint = "; PREFIX goes without -symbol.json and -0000.params" if Path(prefix).is_file() else ""
+            there = ", ".join(map(str, epochs_of(prefix)))
+            hint = f"; there is epoch {there}" if there and file == params_file else hint
             raise FCNXSError(f"{file}: no such file (of checkpoint {prefix}, epoch {epoch}){hint}")
     meta_file = Path(f"{prefix}-meta.json")
     meta = read_meta(meta_file) if meta_file.exists() else None
@@ -124,6 +127,13 @@ def load(
     symbol = completed(load_symbol(symbol_file))
     arg_params, aux_params = load_arrays(params_file, ctx, mapped)
     return Checkpoint(symbol, arg_params, aux_params, meta or Meta(), params_file, meta is not None)
+
+
+def epochs_of(prefix: str | os.PathLike[str]) -> List[int]:
+    """Epochs of which a prefix has parameters, sorted."""
+    name = Path(prefix).name
+    found = Path(prefix).parent.glob(f"{escape(name)}-*.params")
+    return sorted(int(number) for number in (file.stem[len(name) + 1 :] for file in found) if number.isdigit())
 
 
 def load_symbol(file: Path) -> mx.sym.Symbol:

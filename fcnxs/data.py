@@ -184,6 +184,8 @@ def _named(path: PathLike) -> Iterator[None]:
         raise FCNXSError(f"{path}: {'empty' if empty else 'not an image of a known format'}") from None
     except MemoryError:
         raise FCNXSError(f"{path}: cannot read this image: it does not fit into the memory") from None
+    except FileNotFoundError:
+        raise FCNXSError(f"{path}: no such file") from None
     except Exception as error:
         raise FCNXSError(f"{path}: cannot read this image: {reason(error)}") from None
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from glob import escape
 from numbers import Integral
 from pathlib import Path
 from typing import Any, Callable, Iterable, Iterator, Sequence, Tuple, Union
@@ -230,9 +229,7 @@ def _loaded(source: PathLike | Checkpoint, epoch: int | None) -> Checkpoint:
         return checkpoint.load(source, epoch, mapped=True)
     if epoch is not None:
         raise FCNXSError(f"epoch {epoch!r}: want a whole number")
-    name = Path(source).name
-    found = [file.stem[len(name) + 1 :] for file in Path(source).parent.glob(f"{escape(name)}-*.params")]
-    there = ", ".join(str(number) for number in sorted(int(each) for each in found if each.isdigit()))
+    there = ", ".join(map(str, checkpoint.epochs_of(source)))
     raise FCNXSError(f"{source}: which epoch? There is {there or 'none of this prefix'}")
 
 

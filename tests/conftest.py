@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,10 @@ from hypothesis import settings
 from fcnxs import compat
 
 compat.use_the_machine()  # before MXNet loads
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what is in the background
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # or the processes of the tests would ignore it too
 
 from fcnxs import checkpoint  # noqa: E402
 from fcnxs.caffe import write_caffemodel  # noqa: E402

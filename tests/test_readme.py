@@ -32,8 +32,7 @@ def code_of(file, heading):
 
 @pytest.mark.parametrize(("file", "heading"), [("README.md", "In Python"), ("fcnxs/README.md", "Segmenting")])
 def test_segmenting_gives_what_it_says(folder, file, heading):
-    # `image`, np and pathlib are the reader's
-    names = {"image": photo(50, 60), "np": np, "pathlib": __import__("pathlib")}
+    names = {}
     exec(code_of(file, heading), names)
     assert names["class_map"].shape == (50, 60) and names["class_map"].dtype == np.uint8
     assert names["picture"].shape == (50, 60, 3) and names["picture"].dtype == np.uint8

@@ -71,14 +71,18 @@ def run(args: argparse.Namespace) -> int:
     if args.bad:
         _write_bad(args.bad, reports)
     failing = [name for name, report in reports.items() if report.fails]
-    print(f"training would fail: see {', '.join(failing)}" if failing else "nothing here makes training fail")
+    print(
+        f"training would fail, by the errors of {', '.join(failing)}"
+        if failing
+        else "nothing here makes training fail"
+    )
     return 1 if failing else 0
 
 
 def _parts(args: argparse.Namespace) -> Dict[str, Samples]:
     """Data sets to look at by name, the one that is asked for first."""
     data, root = args.data, args.root
-    first = data_options.samples_of(data, args.split, root, "train", need=0)
+    first = data_options.samples_of(data, args.split, root, "train", 0, data_option="check-data")
     if data not in NAMED and not Path(data).is_dir():
         others = {name: data_options.samples_of(name, None, None, "train", need=0) for name in args.also}
         return {data: first, **others}
@@ -129,7 +133,7 @@ def _tell(name: str, report: Report, classes: List[str]) -> None:
         shares = [(i, names[i], int(n), f"{100 * n / total:.2f}%") for i, n in enumerate(report.pixels)]
         print(f"\n{table(('', 'class', 'pixels', 'share'), shares, right=(3,))}")
         print(f"{100 * report.ignored_share:.2f}% of the pixels are 255, and left out")
-    print(f"fingerprint {report.fingerprint}")
+    print(f"fingerprint of the pixels {report.fingerprint}")
     if report.absent and report.sizes:
         names = ", ".join(classes[i] for i in report.absent[: SHOWN // 2])
         more = f" and {len(report.absent) - SHOWN // 2} more" if len(report.absent) > SHOWN // 2 else ""

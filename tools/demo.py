@@ -75,6 +75,7 @@ def demo(output: Path, train: int, val: int, epochs: tuple) -> int:
         ("scores.json", "scores of FCN-8s, class by class"),
         ("deploy/", "FCN-8s as plain MXNet loads it"),
         ("pictures/", "the data, in VOC layout"),
+        ("vgg16fc-*", "the narrow VGG-16, to finetune on images of your own"),
     ):
         print(f"  {path:<17}{what}")
     return 0

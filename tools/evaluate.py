@@ -116,8 +116,8 @@ def _masks(args: argparse.Namespace, samples: Samples) -> List[Path]:
     """Files that --dump writes, one for each image; none of them is read."""
     written = [args.dump / f"{image.stem}.png" for image in samples.images]
     labels = [Path(samples.label_name(number)) for number in range(len(samples))]
-    sources = [*samples.images, *labels, *[args.json] * bool(args.json)]
-    options.refuse_clashes("--dump", args.dump, written, sources)
+    others = [*labels, *[args.json] * bool(args.json)]
+    options.refuse_clashes("--dump", args.dump, list(zip(written, samples.images)), others)
     return written
 
 

@@ -23,13 +23,12 @@ from typing import TYPE_CHECKING, List, Tuple
 
 from ..errors import FCNXSError
 from . import data_options, options
+from .segment_inputs import IMAGES
 
 if TYPE_CHECKING:
     from ..deploy.compare import Picture
     from ..deploy.form import Form
     from ..samples import Samples
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -169,13 +168,13 @@ def _samples(args: argparse.Namespace) -> Samples | None:
 
 
 def _image_files(paths: List[Path]) -> List[Path]:
-    """Images of --calibrate; of a folder all that are in it, by name."""
+    """Images of --calibrate; of a folder all that are below it, by name."""
     files: List[Path] = []
     for path in paths:
         if not path.exists():
             raise FCNXSError(f"--calibrate {path}: no such file or folder")
-        found = sorted(f for f in path.iterdir() if f.suffix.lower() in SUFFIXES) if path.is_dir() else [path]
+        found = sorted(f for f in path.rglob("*") if f.suffix.lower() in IMAGES) if path.is_dir() else [path]
         if not found:
-            raise FCNXSError(f"--calibrate {path}: no images in this folder ({', '.join(SUFFIXES)})")
+            raise FCNXSError(f"--calibrate {path}: no images in this folder ({', '.join(IMAGES)})")
         files += found
     return files

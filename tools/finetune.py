@@ -165,13 +165,14 @@ def run(args: argparse.Namespace) -> int:
                 listener.close()
     if first:
         if before and before.get("finished"):
-            print(f"the run in {output} has ended before")
+            print(f"the run in {output} has ended already; nothing is left to do")
         print(summary_table(rows))
         records = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
         if best_epochs(records):
             print(f"best by mean IU, with --prefix {output}/STAGE-best --epoch 0: {best_epochs(records)}")
+        wrote = "there are" if before and before.get("finished") else "wrote"
         print(
-            f"wrote {output}/summary.json, metrics.jsonl and checkpoints, the last with --prefix "
+            f"{wrote} {output}/summary.json, metrics.jsonl and checkpoints, the last with --prefix "
             f"{output / stages[-1].name} --epoch {stages[-1].epochs}"
         )
         print(f"`fcnxs report {output}` makes one page of it")

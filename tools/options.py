@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Iterable, List, Sequence
+from typing import TYPE_CHECKING, Dict, Iterable, List, Sequence, Tuple
 
 from ..errors import FCNXSError
 
@@ -91,18 +90,28 @@ def default_classes(numclass: int | None) -> List[str]:
     return list(VOC_CLASSES)
 
 
-def refuse_clashes(option: str, folder: Path, written: Sequence[Path], sources: Iterable[Path]) -> None:
+def refuse_clashes(
+    option: str, folder: Path, written: Sequence[Tuple[Path, Path]], others: Iterable[Path] = ()
+) -> None:
     """Refuse to write two pictures under one name in a folder, or over a file that is read.
+
+    Args:
+        written: each file to write, and the image that it is made of.
+        others: files that are read besides.
 
     Raises:
         FCNXSError: that would happen, or the folder is a file.
     """
     if folder.exists() and not folder.is_dir():
         raise FCNXSError(f"{option} {folder}: is a file; want a folder")
-    name, count = Counter(written).most_common(1)[0]
-    if count > 1:
-        raise FCNXSError(f"two of the images would be written to {name}; take them to different folders")
-    over = {file.resolve() for file in sources}.intersection(file.resolve() for file in written)
+    made_of: Dict[Path, Path] = {}
+    for name, image in written:
+        if name in made_of:
+            raise FCNXSError(
+                f"{made_of[name]} and {image} would both be written to {name}; take them to different folders"
+            )
+        made_of[name] = image
+    over = {file.resolve() for file in (*made_of.values(), *others)} & {name.resolve() for name in made_of}
     if over:
         raise FCNXSError(f"{option} {folder}: would write over {over.pop()}; choose another folder")
 

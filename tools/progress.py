@@ -68,7 +68,13 @@ class Progress(Listener):
     def goes_on(self, stage: str, epoch: int, batches: int) -> None:
         """Print where."""
         if not self.quiet:
-            print(f"goes on with {stage}, epoch {epoch}, after {batches} batches", flush=True)
+            begun = batches or epoch == 1
+            where = (
+                f"{stage}, epoch {epoch}, after {batches} batches"
+                if begun
+                else f"{stage}, after epoch {epoch - 1}"
+            )
+            print(f"goes on with {where}", flush=True)
 
     def step(self, stage: Stage, epoch: int, done: int, images: int, loss: float) -> None:
         """Show a step, the speed, the running mean of the loss, and the time left."""

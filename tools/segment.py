@@ -65,8 +65,8 @@ def run(args: argparse.Namespace) -> int:
     inputs, unreadable = found(args.images, args.output)
     if not inputs:
         raise unreadable[0][1]
-    written = [target for each in inputs for target in each.targets(args.output)]
-    options.refuse_clashes("--output", args.output, written, [each.file for each in inputs])
+    written = [(target, each.file) for each in inputs for target in each.targets(args.output)]
+    options.refuse_clashes("--output", args.output, written)
     for variable, value in QUIET.items():
         os.environ.setdefault(variable, value)
 
