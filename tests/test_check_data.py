@@ -157,7 +157,7 @@ def test_the_command_looks_at_train_and_val(voc, tmp_path, capsys):
     code, out, _ = run(capsys, voc, "--classes", voc / "classes.txt", "--split", "val", "--also", "val")
     assert code == 0 and "train:" not in out
     code, out, _ = run(capsys, voc, "--classes", voc / "classes.txt", "--batch-size", 2)
-    assert code == 1 and "error: batches of 2 images want one size" in out and "see train\n" in out
+    assert code == 1 and "error: batches of 2 images want one size" in out and "by the errors of train\n" in out
     names = (voc / "ImageSets" / "Segmentation" / "val.txt").read_text().split()
     pair = f"0\t{voc}/JPEGImages/{names[0]}.jpg\t{voc}/SegmentationClass/{names[0]}.png\n"
     for name in ("a.lst", "b.lst"):

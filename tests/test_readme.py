@@ -4,11 +4,15 @@ import re
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 from conftest import FC, WIDTH, photo, random_params
 from PIL import Image
 
+import fcnxs
 from fcnxs import checkpoint, symbols
+from fcnxs.deploy import write
+from fcnxs.deploy.form import Form
 from fcnxs.tools.main import COMMANDS
 
 ROOT = Path(__file__).parent.parent
@@ -43,11 +47,26 @@ def test_segmenting_gives_what_it_says(folder, file, heading):
 def test_gluon_gives_what_the_segmenter_gives(folder):
     names = {}
     exec(code_of("fcnxs/README.md", "Gluon"), names)
-    import fcnxs
-
     expected = fcnxs.Segmenter("run/fcn8s", 19)("photo.jpg")
     assert (names["class_map"][0].asnumpy() == expected).mean() > 0.999
     assert Path("deploy/fcn8s-0000.params").is_file()
+
+
+def test_exports_give_what_the_segmenter_gives(folder):
+    source = checkpoint.load("run/fcn8s", 19)
+    write.export(source, "deploy/fcn8s")
+    write.export(source, "deploy/fcn8s", Form(format="onnx"))
+    with Image.open("photo.jpg") as image:
+        image.getexif()[0x0112] = 6  # turned
+        image.save("photo.jpg", exif=image.getexif())
+    names = {"onnxruntime": onnxruntime}
+    for code in re.findall(r"```python\n(.*?)```", (ROOT / "tools/README.md").read_text(), re.S):
+        exec(code, names)
+        expected = fcnxs.Segmenter(source).probabilities("photo.jpg")
+        given = names["probabilities"]
+        given = given if isinstance(given, np.ndarray) else given.asnumpy()
+        np.testing.assert_allclose(given[0], expected, atol=1e-4)
+    assert expected.shape == (21, 60, 50)
 
 
 def test_the_table_has_every_command():
