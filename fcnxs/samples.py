@@ -136,7 +136,7 @@ def _folder_pair(path: Path, split: str | None, default: str, need: int) -> Samp
     images, labels = _by_stem(folders[0], IMAGE_SUFFIXES), _by_stem(folders[1], LABEL_SUFFIXES)
     if not images:
         raise FCNXSError(f"{folders[0]}: no image there ({', '.join(IMAGE_SUFFIXES)})")
-    if need > 1 and not folders[1].is_dir():
+    if need != 1 and not folders[1].is_dir():
         raise FCNXSError(f"{folders[1]}: no such folder, for the labels of {folders[0]}")
     stems = sorted({*images, *labels})
     if need:

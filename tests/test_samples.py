@@ -75,7 +75,7 @@ def test_pairs_that_lack_a_part_are_refused_by_name(tmp_path):
         open_samples(tmp_path, need=1)
     every = open_samples(tmp_path, need=0)
     assert stems(every) == ["p0", "p1", "p2", "q"]
-    for number, message in ((1, "images/p1.jpg: cannot read"), (3, "labels/q.png: cannot read")):
+    for number, message in ((1, "images/p1.jpg: no such file"), (3, "labels/q.png: no such file")):
         with pytest.raises(FCNXSError, match=message):
             every.read(number)
     shutil.copy(label, tmp_path / "labels" / "p0.gif")
