@@ -99,7 +99,7 @@ def test_what_is_missing_is_named_with_what_is_wanted(data, tmp_path):
         named(name, root)
     lenient = named(name, root, need=0)
     assert len(lenient) == len(samples)
-    with pytest.raises(FCNXSError, match=f"{file.name}: cannot read"):
+    with pytest.raises(FCNXSError, match=f"{file.name}: no such file"):
         lenient.read(1)
 
 
