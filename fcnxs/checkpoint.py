@@ -110,7 +110,13 @@ def load(
         if not file.is_file():
             hint = "; PREFIX goes without -symbol.json and -0000.params" if Path(prefix).is_file() else ""
             there = ", ".join(map(str, epochs_of(prefix)))
-            hint = f"; there is epoch {there}" if there and file == params_file else hint
+            hint = f"; of its epochs there are: {there}" if there and file == params_file else hint
+            inside = sorted(Path(prefix).glob("*-symbol.json"))  # of a run's folder
+            hint = (
+                f"; {prefix} is a folder; want such as {str(inside[0])[: -len('-symbol.json')]}"
+                if inside
+                else hint
+            )
             raise FCNXSError(f"{file}: no such file (of checkpoint {prefix}, epoch {epoch}){hint}")
     meta_file = Path(f"{prefix}-meta.json")
     meta = read_meta(meta_file) if meta_file.exists() else None

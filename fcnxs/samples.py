@@ -129,7 +129,8 @@ def _folder_pair(path: Path, split: str | None, default: str, need: int) -> Samp
     if not (path / "images" / part).is_dir():
         found = splits_of(path)
         if split is not None or found:
-            has = f"; it has {', '.join(found)}" if found else "; leave the split out, there are none"
+            none = f"; leave the split out, there are none, or make images/{part}/ and labels/{part}/"
+            has = f"; it has {', '.join(found)}" if found else none
             raise FCNXSError(f"{path / 'images' / part}: no such folder{has}")
         part = ""
     folders = path / "images" / part, path / "labels" / part

@@ -116,3 +116,15 @@ def test_source_has_the_hash_of_the_file(tmp_path):
     (tmp_path / "w").write_bytes(b"abc")
     sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     assert checkpoint.source_of(tmp_path / "w") == {"file": "w", "sha256": sha256}
+
+
+def test_what_is_there_instead_is_told(tmp_path):
+    symbol = get_fcn32s_symbol(3, width=WIDTH, fc=FC)
+    for epoch in (10, 9):
+        checkpoint.save(tmp_path / "run" / "net", epoch, symbol, random_params(symbol), {}, Meta())
+    with pytest.raises(FCNXSError, match=r"net-0011.params: no such file .*; of its epochs there are: 9, 10$"):
+        checkpoint.load(tmp_path / "run" / "net", 11)
+    with pytest.raises(
+        FCNXSError, match=r"run-symbol.json: no such file .*; .*run is a folder; want such as .*run/net$"
+    ):
+        checkpoint.load(tmp_path / "run", 10)

@@ -4,7 +4,6 @@ import re
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import pytest
 from conftest import FC, WIDTH, photo, random_params
 from PIL import Image
@@ -59,8 +58,8 @@ def test_exports_give_what_the_segmenter_gives(folder):
     with Image.open("photo.jpg") as image:
         image.getexif()[0x0112] = 6  # turned
         image.save("photo.jpg", exif=image.getexif())
-    names = {"onnxruntime": onnxruntime}
     for code in re.findall(r"```python\n(.*?)```", (ROOT / "tools/README.md").read_text(), re.S):
+        names = {}
         exec(code, names)
         expected = fcnxs.Segmenter(source).probabilities("photo.jpg")
         given = names["probabilities"]

@@ -170,6 +170,7 @@ def _report(
         content.update({"scales": scales, "flip": args.flip, **result.as_json()})
         with written_whole(args.json) as (part,):
             write_json(part, {**content, "per_class": _per_class(result, classes)})
+        print(f"wrote {args.json}")
 
 
 def _per_class(result: Scores, classes: List[str]) -> List[dict]:
