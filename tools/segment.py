@@ -75,23 +75,21 @@ def run(args: argparse.Namespace) -> int:
 
         from .. import checkpoint
         from ..predict import Segmenter
-        from ..vis import voc_palette
         from .segment_progress import SegmentProgress
 
         ctx = options.device(args.gpus)
         source = checkpoint.load(args.prefix, args.epoch, mapped=True, digest=digest)
     segmenter = Segmenter(source, ctx=ctx, trimmed=not args.no_trim, memory_limit=limit)
     options.tell_mean(args.prefix, source)
-    palette, classes = source.meta.palette or voc_palette(segmenter.numclass), source.meta.classes
     del source
     with closing(SegmentProgress(len(inputs) + len(unreadable))) as progress:
         for folder, error in unreadable:
             progress.failed(folder, error)
-        for each, result in _results(segmenter, inputs, args.output, palette, progress):
+        for each, result in _results(segmenter, inputs, args.output, segmenter.palette, progress):
             if isinstance(result, FCNXSError):
                 progress.failed(each.file, result)
                 continue
-            what = _shares(result.pixels, classes)
+            what = _shares(result.pixels, segmenter.classes)
             if result.frames is not None:
                 what = [f"{result.frames} frames", *what]
             progress.done(f"{each.targets(args.output)[0]}: {', '.join(what)}", result.frames)
@@ -154,10 +152,9 @@ def _video(
         return error
 
 
-def _shares(counts: np.ndarray, classes: list | None) -> list:
+def _shares(counts: np.ndarray, classes: List[str]) -> List[str]:
     """The four largest classes with their shares of the pixels, and the share of the rest."""
     order = [int(number) for number in (-counts).argsort(kind="stable") if counts[number]]
-    name = classes.__getitem__ if classes else "class {}".format
-    shares = [f"{name(number)} {counts[number] / counts.sum():.0%}" for number in order[:4]]
+    shares = [f"{classes[number]} {counts[number] / counts.sum():.0%}" for number in order[:4]]
     rest = counts[order[4:]].sum()
     return shares + [f"{len(order) - 4} more {rest / counts.sum():.0%}"] * bool(rest)
