@@ -8,7 +8,7 @@ from typing import Sequence, Tuple
 import numpy as np
 from PIL import Image, ImageEnhance
 
-from .data import IGNORE_LABEL
+from .conventions import IGNORE_LABEL
 from .errors import FCNXSError
 
 Pair = Tuple[np.ndarray, np.ndarray]

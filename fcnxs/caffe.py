@@ -17,8 +17,7 @@ import numpy as np
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 
-from .data import reason
-from .errors import FCNXSError
+from .errors import FCNXSError, printable, reason
 
 Blobs = Dict[str, List[np.ndarray]]
 
@@ -96,12 +95,6 @@ def iterate_layers(path: str | Path) -> Iterator[Tuple[str, List[np.ndarray]]]:
         if isinstance(error, FCNXSError):
             raise
         raise FCNXSError(f"{path}: cannot read this caffemodel: {reason(error)}") from None
-
-
-def printable(name: str | bytes) -> str:
-    """Name of a layer in a file, which may be anything, as a message can show it; bytes are not UTF-8."""
-    text = name.decode(errors="backslashreplace") if isinstance(name, bytes) else name
-    return text[:200].encode("unicode_escape").decode()
 
 
 def write_caffemodel(path: str | Path, blobs: Blobs, v1: bool = False) -> None:

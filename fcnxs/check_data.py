@@ -11,7 +11,8 @@ from typing import Callable, Dict, Iterator, List, NamedTuple, Sequence, Tuple
 import numpy as np
 
 from .ahead import default_workers, in_order
-from .data import IGNORE_LABEL, check_label
+from .conventions import IGNORE_LABEL
+from .data import check_label
 from .errors import FCNXSError
 from .samples import Samples
 

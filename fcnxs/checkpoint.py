@@ -20,9 +20,9 @@ import numpy as np
 
 from . import __version__
 from .compat import mxnet as mx
-from .data import IGNORE_LABEL, VGG_MEAN, reason
-from .errors import FCNXSError
-from .files import last_line, sha256_of, write_arrays, write_json, written_whole
+from .conventions import IGNORE_LABEL, VGG_MEAN
+from .errors import FCNXSError, last_line, reason
+from .files import sha256_of, write_arrays, write_json, written_whole
 from .init import Params, is_input
 from .mxnet_params import check_whole, load_params
 from .symbols.legacy import completed

@@ -14,7 +14,7 @@ from typing import Dict, FrozenSet, Iterator, List, NamedTuple, Tuple
 import numpy as np
 
 from .compat import mxnet as mx
-from .data import VGG_MEAN
+from .conventions import VGG_MEAN
 from .errors import FCNXSError
 from .init import Params, is_input
 from .sources import (

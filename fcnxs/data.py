@@ -8,33 +8,17 @@ from __future__ import annotations
 import os
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Iterator, List, Sequence, Tuple, Union
+from typing import TYPE_CHECKING, Iterator, List, Sequence, Tuple
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from .errors import FCNXSError
+from .conventions import IGNORE_LABEL, VGG_MEAN, PathLike
+from .errors import FCNXSError, reason
 
 if TYPE_CHECKING:
     from .file_iter import FileIter
 
-IGNORE_LABEL = 255
-VGG_MEAN = (123.68, 116.779, 103.939)  # RGB; of the original example and of Oxford's VGG-16
-VOC_CLASSES = (  # PASCAL VOC's, in the order of its labels
-    *("background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
-    *(
-        "diningtable",
-        "dog",
-        "horse",
-        "motorbike",
-        "person",
-        "pottedplant",
-        "sheep",
-        "sofa",
-        "train",
-        "tvmonitor",
-    ),
-)
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 ORIENTATION = 0x0112  # EXIF's tag
 TURNS = {  # its values, but for 1, as it is: what makes the image upright (EXIF 2.32, 4.6.4)
@@ -46,8 +30,6 @@ TURNS = {  # its values, but for 1, as it is: what makes the image upright (EXIF
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-
-PathLike = Union[str, "os.PathLike[str]"]
 
 
 def read_image(path: PathLike) -> np.ndarray:
@@ -167,11 +149,6 @@ def find_list(data: PathLike, split: str) -> Tuple[Path, Path]:
             "a folder with images/ and labels/, or a .lst file"
         )
     return path, flist
-
-
-def reason(error: Exception) -> str:
-    """What went wrong, without the path that the message around it names."""
-    return getattr(error, "strerror", None) or str(error)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Callable, NamedTuple, Tuple
 
 from . import layouts
-from .data import PathLike
+from .conventions import PathLike
 from .errors import FCNXSError
 from .samples import Samples
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Iterable
 
-from .data import VGG_MEAN, PathLike, read_list
+from .conventions import VGG_MEAN, PathLike
+from .data import read_list
 from .loader import Loader
 from .samples import from_pairs
 

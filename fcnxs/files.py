@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, List
 
 from .compat import mxnet as mx
-from .data import reason
 from .digest import sha256_of
-from .errors import FCNXSError
+from .errors import FCNXSError, last_line
 from .mxnet_params import check_whole
 
 __all__ = ["BESIDE", "last_line", "sha256_of", "write_arrays", "write_json", "written_whole"]
@@ -71,12 +70,6 @@ def write_arrays(file: Path, arrays: Dict[str, mx.nd.NDArray]) -> None:
 def write_json(file: Path, content: Any) -> None:  # noqa: ANN401  (whatever JSON takes)
     """Write indented JSON; NaN is refused."""
     file.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
-
-
-def last_line(error: Exception) -> str:
-    """The line of an error that says something: MXNet's begin with a stack trace."""
-    lines = [line.strip() for line in reason(error).splitlines() if line.strip()]
-    return lines[-1].replace("Error: ", "") if lines else type(error).__name__
 
 
 def _flush(path: Path) -> None:

@@ -10,8 +10,9 @@ from typing import Dict, List, Sequence, Tuple
 
 import numpy as np
 
-from .data import VOC_CLASSES, check_label, find_list, read_label, read_list, reason
-from .errors import FCNXSError
+from .conventions import VOC_CLASSES
+from .data import check_label, find_list, read_label, read_list
+from .errors import FCNXSError, reason
 from .samples import Samples, from_pairs
 from .vis import Palette, voc_palette
 

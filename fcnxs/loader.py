@@ -11,7 +11,8 @@ import numpy as np
 from .ahead import default_workers, in_order
 from .augment import Augmentation, cut
 from .compat import mxnet as mx
-from .data import VGG_MEAN, check_label, preprocess
+from .conventions import VGG_MEAN
+from .data import check_label, preprocess
 from .errors import FCNXSError
 from .samples import Samples
 

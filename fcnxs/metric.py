@@ -7,7 +7,7 @@ from typing import Any, Dict, List, Tuple
 import numpy as np
 
 from .compat import mxnet as mx
-from .data import IGNORE_LABEL
+from .conventions import IGNORE_LABEL
 from .score import NAMES, confusion_matrix, scores
 
 

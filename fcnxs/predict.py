@@ -14,7 +14,8 @@ from .averaging import average, check_scales, naming, scaled
 from .bounded import Bounded
 from .checkpoint import Checkpoint
 from .compat import mxnet as mx
-from .data import FileIter, PathLike, preprocess
+from .conventions import PathLike
+from .data import FileIter, preprocess
 from .errors import FCNXSError
 from .export import scores_symbol
 from .images import Image

@@ -16,8 +16,7 @@ from typing import Any, Dict, Mapping, Sequence, TextIO
 
 from .checkpoint import Meta, versions
 from .compat import mxnet as mx
-from .data import reason
-from .errors import FCNXSError
+from .errors import FCNXSError, reason
 from .listener import Listener
 from .score import Scores
 from .stages import Stage

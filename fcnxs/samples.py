@@ -9,7 +9,8 @@ from typing import Dict, List, Sequence, Tuple
 
 import numpy as np
 
-from .data import IMAGE_SUFFIXES, PathLike, find_list, read_image, read_label, read_list
+from .conventions import PathLike
+from .data import IMAGE_SUFFIXES, find_list, read_image, read_label, read_list
 from .errors import FCNXSError
 from .vis import Palette
 

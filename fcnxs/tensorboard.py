@@ -12,8 +12,8 @@ from typing import Any, Callable, Dict, NamedTuple, Sequence, Tuple
 import numpy as np
 from PIL import Image
 
-from .data import VGG_MEAN, reason
-from .errors import FCNXSError
+from .conventions import VGG_MEAN
+from .errors import FCNXSError, reason
 from .listener import Listener
 from .score import NAMES, Scores
 from .stages import Stage

@@ -8,9 +8,7 @@ from typing import Iterator, Tuple
 
 import numpy as np
 
-from .caffe import printable
-from .data import reason
-from .errors import FCNXSError
+from .errors import FCNXSError, printable, reason
 from .mxnet_params import LIST_MAGIC, load_params
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from . import checkpoint
 from .compat import mxnet as mx
-from .data import IGNORE_LABEL
+from .conventions import IGNORE_LABEL
 from .errors import FCNXSError
 from .files import write_json, written_whole
 from .job import Job, StoppedError

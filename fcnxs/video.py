@@ -8,8 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from .data import reason
-from .errors import FCNXSError
+from .errors import FCNXSError, reason
 
 CODEC = "mp4v"  # MPEG-4 part 2, which every OpenCV writes; the encoders of H.264 are in none of its wheels
 RATE = 25.0  # frames a second of what does not say it

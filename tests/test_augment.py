@@ -5,7 +5,8 @@ import pytest
 
 from fcnxs import FCNXSError
 from fcnxs.augment import Augmentation, resize
-from fcnxs.data import IGNORE_LABEL, preprocess
+from fcnxs.conventions import IGNORE_LABEL
+from fcnxs.data import preprocess
 
 MEAN = (123.68, 116.779, 103.939)
 SIZE = (120, 150)

@@ -8,7 +8,8 @@ import pytest
 
 from fcnxs import FCNXSError
 from fcnxs.compat import gluoncv
-from fcnxs.data import VOC_CLASSES, read_image
+from fcnxs.conventions import VOC_CLASSES
+from fcnxs.data import read_image
 from fcnxs.datasets import NAMED, named
 
 THEIRS = {"voc": "pascal_voc", "voc_aug": "pascal_aug", "mhp": "mhpv1"}

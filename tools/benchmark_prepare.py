@@ -11,7 +11,8 @@ import numpy as np
 
 from ..arithmetic import operations
 from ..compat import mxnet as mx
-from ..data import VGG_MEAN, preprocess
+from ..conventions import VGG_MEAN
+from ..data import preprocess
 from ..deploy.form import Form
 from ..deploy.onnx_file import write_onnx
 from ..executors import Executors

@@ -83,7 +83,7 @@ def read_classes(file: str) -> List[str]:
 
 def default_classes(numclass: int | None) -> List[str]:
     """Names where nobody gave any: PASCAL VOC's for 21 classes or none known, else numbers."""
-    from ..data import VOC_CLASSES
+    from ..conventions import VOC_CLASSES
 
     if numclass not in (None, len(VOC_CLASSES)):
         return [f"class {number}" for number in range(numclass)]

@@ -7,7 +7,7 @@ from typing import Sequence
 import numpy as np
 
 from ..compat import mxnet as mx
-from ..data import IGNORE_LABEL, VGG_MEAN
+from ..conventions import IGNORE_LABEL, VGG_MEAN
 
 
 class transform:  # noqa: N801  (called like a function of mxnet.gluon.data.vision.transforms)

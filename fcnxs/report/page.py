@@ -10,7 +10,7 @@ from typing import Any, Dict, List, Mapping, Sequence
 import numpy as np
 from jinja2 import Environment, StrictUndefined
 
-from ..data import IGNORE_LABEL
+from ..conventions import IGNORE_LABEL
 from ..run_log import installed
 from ..score import NAMES
 from .charts import curves

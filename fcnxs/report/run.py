@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Tuple
 
 from ..checkpoint import read_meta
-from ..data import reason
-from ..errors import FCNXSError
+from ..errors import FCNXSError, reason
 from ..run_state import LOCK, PLAN, read_plan
 from ..score import NAMES
 from ..training import METRICS

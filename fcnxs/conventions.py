@@ -1,0 +1,16 @@
+"""Numbers and names that the whole project agrees on."""
+
+from __future__ import annotations
+
+import os
+from typing import Union
+
+IGNORE_LABEL = 255  # pixels of this label count neither in the loss nor in the scores
+VGG_MEAN = (123.68, 116.779, 103.939)  # RGB; of the original example and of Oxford's VGG-16
+VOC_CLASSES = (  # PASCAL VOC's, in the order of its labels
+    *("background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
+    *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train"),
+    "tvmonitor",
+)
+
+PathLike = Union[str, "os.PathLike[str]"]
