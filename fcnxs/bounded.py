@@ -9,9 +9,8 @@ import numpy as np
 
 from .compat import mxnet as mx
 from .errors import FCNXSError
-from .executors import check_size
 from .facts import available_memory
-from .net import Net
+from .net import Net, check_size
 from .passes import Passes
 from .peak import peak_bytes
 from .tiling import Read, Tiling, windows

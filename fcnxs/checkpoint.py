@@ -23,8 +23,8 @@ from .compat import mxnet as mx
 from .conventions import IGNORE_LABEL, VGG_MEAN
 from .errors import FCNXSError, last_line, reason
 from .files import sha256_of, write_arrays, write_json, written_whole
-from .init import Params, is_input
 from .mxnet_params import check_whole, load_params
+from .net import Params, is_input
 from .symbols.legacy import completed
 
 

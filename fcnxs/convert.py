@@ -16,7 +16,7 @@ import numpy as np
 from .compat import mxnet as mx
 from .conventions import VGG_MEAN
 from .errors import FCNXSError
-from .init import Params, is_input
+from .net import Params, is_input
 from .sources import (
     CAFFE_NAMES,
     FCN_MEAN,

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import ast
 from collections import OrderedDict
 from math import prod
-from typing import Dict, Tuple
+from typing import Dict
 
 from .compat import mxnet as mx
-from .errors import FCNXSError
+from .net import Shape, check_size
 from .symbols.trimmed import Trimmer, fixed_params
-
-Shape = Tuple[int, ...]
 
 
 class Executors:
@@ -98,36 +95,3 @@ class Executors:
         if name not in self._inputs:
             self._inputs[name] = mx.nd.zeros(shape, self.ctx)
         return self._inputs[name].reshape(-1)[: prod(shape)].reshape(shape)
-
-
-def check_size(symbol: mx.sym.Symbol, name: str, shape: Shape, where: object) -> None:
-    """Refuse an input (N, 3, H, W) that the net does not take, naming the smallest that it does."""
-    fixed = fixed_size(symbol, name)
-    if fixed is not None and shape[-2:] != fixed:
-        raise FCNXSError(
-            f"{where}: {shape[-1]}x{shape[-2]} pixels, but the net was exported for {fixed[1]}x{fixed[0]} "
-            "alone; resize the image, or export with --size dynamic"
-        )
-    if _fits(symbol, name, shape):
-        return
-    sides = (side for side in range(1, 1024) if _fits(symbol, name, (*shape[:2], side, side)))
-    smallest = next(sides, None)
-    if smallest is None:
-        raise FCNXSError(f"{where}: input {name!r} of shape {shape}: the net takes no such input")
-    size = f"{shape[-1]}x{shape[-2]}"
-    raise FCNXSError(f"{where}: {size} pixels is too small; the smallest for this net is {smallest}x{smallest}")
-
-
-def fixed_size(symbol: mx.sym.Symbol, name: str = "data") -> Tuple[int, int] | None:
-    """(H, W) of the only images that a net takes, which its input says; None: any."""
-    shape = symbol.attr_dict().get(name, {}).get("__shape__")
-    height, width = ast.literal_eval(shape)[-2:] if shape else (0, 0)
-    return (height, width) if height and width else None
-
-
-def _fits(symbol: mx.sym.Symbol, name: str, shape: Shape) -> bool:
-    try:
-        symbol.infer_shape_partial(**{name: shape})  # which, unlike infer_shape, prints nothing
-    except mx.MXNetError:
-        return False
-    return True

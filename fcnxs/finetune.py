@@ -13,10 +13,11 @@ from .checkpoint import Checkpoint, Meta
 from .compat import mxnet as mx
 from .errors import FCNXSError
 from .exchange import Exchange, exchange_for
-from .init import Params, Variant, check_params, init_from_fcnxs, init_from_vgg16, net_of
+from .init import init_from_fcnxs, init_from_vgg16
 from .job import Job, StoppedError
 from .listener import Listener
 from .loader import Loader
+from .net import Params, Variant, check_params, net_of
 from .run_state import PLAN, State, load_state, locked, read_plan, state_file, write_plan
 from .score import NAMES
 from .solver import Solver

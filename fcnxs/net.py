@@ -1,11 +1,29 @@
-"""A graph with its parameters."""
+"""A net: its graph with its parameters; what the parameters' shapes say it is; whether they fit; its scores."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import ast
+from dataclasses import dataclass
+from typing import Dict, NamedTuple, Tuple
+
+import numpy as np
 
 from .compat import mxnet as mx
-from .init import Params
+from .errors import FCNXSError
+from .symbols import symbol_fcnxs
+from .symbols.nodes import graph_nodes, rounds_up
+
+Params = Dict[str, mx.nd.NDArray]
+Shape = Tuple[int, ...]
+
+ANY_SIZE = (1, 3, 500, 500)  # of an image: weights have the same shapes at any
+
+BFLOAT16 = "12"  # MXNet's number of it
+
+# Layers that a net has beyond those of the one before it: scores of a finer layer, upsampling to it.
+SKIPS = {f"fcn{stride}s": (f"score_{pool}", up) for stride, (pool, up, _) in symbol_fcnxs.SKIPS.items()}
+SCORES = ("score", *(score for score, _ in SKIPS.values()))
+DECONVOLUTIONS = ("bigscore", *(up for _, up in SKIPS.values()))
 
 
 class Net(NamedTuple):
@@ -14,3 +32,137 @@ class Net(NamedTuple):
     symbol: mx.sym.Symbol
     arg_params: Params
     aux_params: Params
+
+
+def is_input(name: str) -> bool:
+    """Whether a symbol's argument is an image or label, by the original's rule."""
+    return name.endswith(("data", "label"))
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What a set of parameters is, read off its shapes."""
+
+    name: str  # vgg16, fcn32s, ..., fcn2s, or fcn8s_atonce
+    width: float  # channels, relative to VGG-16's
+    fc: int  # channels of fc6 and fc7
+    numclass: int | None  # None for VGG-16
+    pooling_convention: str = "valid"
+
+
+def net_of(arg_params: Params, where: str, symbol: mx.sym.Symbol | None = None) -> Variant:
+    """Tell the net, its width and its classes by its parameters; `where` names them in the error.
+
+    >>> shapes = {"conv1_1_weight": (8, 3, 3, 3), "fc6_weight": (256, 64, 7, 7)}
+    >>> net_of({name: mx.nd.zeros(shape) for name, shape in shapes.items()}, "these")
+    Variant(name='vgg16', width=0.125, fc=256, numclass=None, pooling_convention='valid')
+
+    Args:
+        symbol: tells what parameters do not: FCN-8s at-once from FCN-8s, and the rounding of pooled sizes.
+
+    Raises:
+        FCNXSError: it is neither VGG-16 nor an FCN on it.
+    """
+    if "conv1_weight" in arg_params:
+        raise FCNXSError(f"{where}: the parameters of an AlexNet; want those of VGG-16 or an FCN on it")
+    for name in ("conv1_1_weight", "fc6_weight"):
+        if name not in arg_params:
+            raise FCNXSError(f"{where}: no {name} among the parameters; neither VGG-16 nor an FCN")
+    width, fc = arg_params["conv1_1_weight"].shape[0] / 64, arg_params["fc6_weight"].shape[0]
+    pooling, scaled = _settings(symbol) if symbol is not None else ("valid", False)
+    if "score_weight" not in arg_params:
+        return Variant("vgg16", width, fc, None, pooling)
+    has = {name.rpartition("_")[0] for name in arg_params}
+    name = next((net for net, layers in [*SKIPS.items()][::-1] if has.intersection(layers)), "fcn32s")
+    numclass = arg_params["score_weight"].shape[0]
+    return Variant("fcn8s_atonce" if scaled else name, width, fc, numclass, pooling)
+
+
+def _settings(symbol: mx.sym.Symbol) -> Tuple[str, bool]:
+    """Pooling convention of a net, and whether it scales layers by a constant."""
+    nodes = graph_nodes(symbol)
+    return "full" if rounds_up(nodes) else "valid", any(node["op"] == "_mul_scalar" for node in nodes)
+
+
+def check_params(
+    symbol: mx.sym.Symbol,
+    arg_params: Params,
+    aux_params: Params,
+    where: str,
+    inputs: Tuple[str, str] = ("data", "softmax_label"),
+    image_shape: Tuple[int, ...] = ANY_SIZE,
+) -> None:
+    """Raise an error that names `where` unless every parameter of a net is there, float32, in its shape.
+
+    Parameters that the symbol declares so are bfloat16.
+
+    Args:
+        inputs: names of image and label.
+        image_shape: of the image; it matters to nets with fully connected layers alone.
+    """
+    fixed = fixed_size(symbol, inputs[0])
+    image_shape = image_shape if fixed is None else (1, 3, *fixed)
+    arg_shapes, _, aux_shapes = symbol.infer_shape(**{inputs[0]: image_shape})
+    attrs = symbol.attr_dict()
+    given = {**arg_params, **aux_params}
+    needed = [*zip(symbol.list_arguments(), arg_shapes), *zip(symbol.list_auxiliary_states(), aux_shapes)]
+    for name, shape in needed:
+        if name not in inputs and not is_input(name):
+            check_param(name, shape, given, where, attrs.get(name, {}).get("__dtype__") == BFLOAT16)
+
+
+def check_param(name: str, shape: Tuple[int, ...], params: Params, where: str, bfloat16: bool = False) -> None:
+    """Raise an error that names `where`, unless a net's parameter is there, float32 (or bfloat16), in its shape."""
+    if name not in params:
+        raise FCNXSError(f"{where}: parameter {name} {shape} of the net is missing")
+    given = params[name]
+    kind = np.dtype(given.dtype)
+    if given.shape != shape or not (kind == np.float32 or (bfloat16 and kind.itemsize == 2)):
+        hint = "; an FCN for other classes starts from VGG-16" if name.startswith("score") else ""
+        raise FCNXSError(
+            f"{where}: parameter {name} is {kind.name} {given.shape}, but the net needs float32 {shape}{hint}"
+        )
+
+
+def check_size(symbol: mx.sym.Symbol, name: str, shape: Shape, where: object) -> None:
+    """Refuse an input (N, 3, H, W) that the net does not take, naming the smallest that it does."""
+    fixed = fixed_size(symbol, name)
+    if fixed is not None and shape[-2:] != fixed:
+        raise FCNXSError(
+            f"{where}: {shape[-1]}x{shape[-2]} pixels, but the net was exported for {fixed[1]}x{fixed[0]} "
+            "alone; resize the image, or export with --size dynamic"
+        )
+    if _fits(symbol, name, shape):
+        return
+    sides = (side for side in range(1, 1024) if _fits(symbol, name, (*shape[:2], side, side)))
+    smallest = next(sides, None)
+    if smallest is None:
+        raise FCNXSError(f"{where}: input {name!r} of shape {shape}: the net takes no such input")
+    size = f"{shape[-1]}x{shape[-2]}"
+    raise FCNXSError(f"{where}: {size} pixels is too small; the smallest for this net is {smallest}x{smallest}")
+
+
+def fixed_size(symbol: mx.sym.Symbol, name: str = "data") -> Tuple[int, int] | None:
+    """(H, W) of the only images that a net takes, which its input says; None: any."""
+    shape = symbol.attr_dict().get(name, {}).get("__shape__")
+    height, width = ast.literal_eval(shape)[-2:] if shape else (0, 0)
+    return (height, width) if height and width else None
+
+
+def _fits(symbol: mx.sym.Symbol, name: str, shape: Shape) -> bool:
+    try:
+        symbol.infer_shape_partial(**{name: shape})  # which, unlike infer_shape, prints nothing
+    except mx.MXNetError:
+        return False
+    return True
+
+
+def bind(net: Net, shape: Tuple[int, ...]) -> mx.executor.Executor:
+    """Executor of a net whose one input is `data`, of `shape`, for inference on the CPU."""
+    args = {**net.arg_params, "data": mx.nd.zeros(shape)}
+    return net.symbol.bind(mx.cpu(), args, grad_req="null", aux_states=net.aux_params)
+
+
+def scores_of(net: Net, data: np.ndarray) -> np.ndarray:
+    """Output of a net for `data`, float32 (N, 3, H, W)."""
+    return bind(net, data.shape).forward(is_train=False, data=mx.nd.array(data))[0].asnumpy()

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Tuple
 
 from .compat import mxnet as mx
-from .executors import check_size
-from .net import Net
+from .net import Net, check_size
 from .symbols.trimmed import Trimmer
 from .trim import trim
 

@@ -12,7 +12,7 @@ import numpy as np
 from .compat import mxnet as mx
 from .errors import FCNXSError
 from .halves import in_halves
-from .net import Net
+from .net import Net, bind, scores_of
 
 KEEP = ("first", "score*")  # layers that stay in float32: patterns of names, `first` the first convolution
 MODES = ("minmax", "entropy")
@@ -187,17 +187,6 @@ def losses(
         changed = np.mean([(ours.argmax(1) != theirs.argmax(1)).mean() for ours, theirs in pairs])
         error = max(np.abs(ours - theirs).max() / np.abs(theirs).max() for ours, theirs in pairs)
         yield Loss(layer, float(changed), float(error))
-
-
-def bind(net: Net, shape: Tuple[int, ...]) -> mx.executor.Executor:
-    """Executor of a net whose one input is `data`, of `shape`, for inference on the CPU."""
-    args = {**net.arg_params, "data": mx.nd.zeros(shape)}
-    return net.symbol.bind(mx.cpu(), args, grad_req="null", aux_states=net.aux_params)
-
-
-def scores_of(net: Net, data: np.ndarray) -> np.ndarray:
-    """Output of a net for `data`, float32 (N, 3, H, W)."""
-    return bind(net, data.shape).forward(is_train=False, data=mx.nd.array(data))[0].asnumpy()
 
 
 def _layers_of(node: dict) -> List[str]:

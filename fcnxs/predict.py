@@ -19,8 +19,7 @@ from .data import FileIter, preprocess
 from .errors import FCNXSError
 from .export import scores_symbol
 from .images import Image
-from .init import check_params
-from .net import Net
+from .net import Net, check_params
 from .score import confusion_matrix
 from .tiling import reader, windows
 from .vis import overlay, voc_palette

@@ -10,8 +10,8 @@ from .compat import mxnet as mx
 from .data import check_label
 from .errors import FCNXSError
 from .executors import Executors
-from .init import Params
 from .mirror import Pass, Segments
+from .net import Params
 
 Batch = Dict[str, np.ndarray]  # image (N, 3, H, W) and label (N, H, W), by name; `loader.Batch` says more
 

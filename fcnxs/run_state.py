@@ -19,8 +19,8 @@ from typing import Any, Dict, Iterator, List, Sequence
 from .compat import mxnet as mx
 from .errors import FCNXSError
 from .files import BESIDE, sha256_of, write_arrays, write_json, written_whole
-from .init import Params
 from .mxnet_params import load_params
+from .net import Params
 
 PLAN, LOCK = "run.json", "run.log"
 KEPT = 2

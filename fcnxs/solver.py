@@ -11,9 +11,8 @@ import numpy as np
 from .compat import mxnet as mx
 from .errors import FCNXSError
 from .exchange import Exchange, exchange_for
-from .executors import check_size
-from .init import ANY_SIZE, Params, check_params, is_input
 from .metric import count_batch
+from .net import ANY_SIZE, Params, check_params, check_size, is_input
 from .replica import Batch, Replica
 
 

@@ -17,7 +17,7 @@ from .data import preprocess
 from .errors import FCNXSError
 from .executors import Executors
 from .export import scores_symbol
-from .init import Params
+from .net import Params
 from .runtimes import run_gluon, run_opencv, run_torch
 from .sources import IMAGENET_MEAN, IMAGENET_STD
 from .symbols.layer_sizes import with_pad

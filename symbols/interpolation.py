@@ -11,8 +11,6 @@ from typing import Tuple
 
 import numpy as np
 
-from .windows import Step
-
 
 def ramp(size: int) -> np.ndarray:
     """Kernel (size,), float64, of linear upsampling by a factor of (size + 1) // 2."""
@@ -48,13 +46,14 @@ def is_bilinear(weight: np.ndarray) -> bool:
     return inputs == outputs and rows == columns and np.array_equal(weight, bilinear(weight.shape))
 
 
-def matrix(up: Step, size: int, offset: int, length: int) -> np.ndarray:
+def matrix(window: Tuple[int, int, int], size: int, offset: int, length: int) -> np.ndarray:
     """What upsampling along one axis, and a crop of it, multiply `size` cells by: float32 (length, size).
 
     Args:
-        up: window of the deconvolution.
+        window: kernel, stride and pad of the deconvolution.
         offset, length: of the crop; where the deconvolution has no cell (`adj`), it gives zeros.
     """
-    cells = offset + up.pad + np.arange(length)[:, np.newaxis] - up.stride * np.arange(size)
-    inside = (cells >= 0) & (cells < up.kernel)
-    return np.where(inside, ramp(up.kernel)[np.clip(cells, 0, up.kernel - 1)], 0).astype(np.float32)
+    kernel, stride, pad = window
+    cells = offset + pad + np.arange(length)[:, np.newaxis] - stride * np.arange(size)
+    inside = (cells >= 0) & (cells < kernel)
+    return np.where(inside, ramp(kernel)[np.clip(cells, 0, kernel - 1)], 0).astype(np.float32)

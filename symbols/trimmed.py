@@ -24,7 +24,6 @@ from .nodes import Node, setting, window
 from .plateaus import constants, frame
 from .rewrite import Entry, Graph
 from .trunk import Axes, Trunk, Trunks
-from .windows import Step
 
 # A BatchNorm rebases, since it keeps oneDNN's layout of its input: beta is -c. EPS is exact in float32.
 EPS = 2.0**-10
@@ -224,7 +223,7 @@ class _Net:
         """The last deconvolution and its crop as products: of each channel's columns, then of its rows."""
         graph, name, up = self.graph, node["name"], self.trunk.upsampling
         rows, columns = (
-            matrix(Step(*window(node, axis)), up.spans[axis][1] - up.spans[axis][0], up.offsets[axis], length)
+            matrix(window(node, axis), up.spans[axis][1] - up.spans[axis][0], up.offsets[axis], length)
             for axis, length in enumerate(up.size)
         )
         self.matrices.update(

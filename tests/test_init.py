@@ -4,7 +4,8 @@ from conftest import FC, WIDTH, random_params
 
 from fcnxs import FCNXSError
 from fcnxs.compat import mxnet as mx
-from fcnxs.init import init_from_fcnxs, init_from_vgg16, net_of, upsample_filt
+from fcnxs.init import init_from_fcnxs, init_from_vgg16, upsample_filt
+from fcnxs.net import net_of
 from fcnxs.symbols import NETS, get_fcn8s_symbol, get_fcn16s_symbol, get_fcn32s_symbol, get_vgg16fc_symbol
 
 NARROW = {"width": WIDTH, "fc": FC}

@@ -15,8 +15,7 @@ from fcnxs.deploy.compare import ExportMismatch
 from fcnxs.deploy.form import Form
 from fcnxs.deploy.write import export
 from fcnxs.export import scores_symbol
-from fcnxs.net import Net
-from fcnxs.precision import scores_of
+from fcnxs.net import Net, scores_of
 from fcnxs.symbols import NETS
 from fcnxs.symbols.interpolation import bilinear
 

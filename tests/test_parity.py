@@ -9,7 +9,8 @@ from conftest import FC, WIDTH, random_params
 
 from fcnxs.compat import mxnet as mx
 from fcnxs.export import scores_symbol
-from fcnxs.init import DECONVOLUTIONS, bilinear
+from fcnxs.init import bilinear
+from fcnxs.net import DECONVOLUTIONS
 from fcnxs.prototxt import prototxt
 from fcnxs.symbols import NETS
 from fcnxs.tools.parity import FCNS, SIZES, comparisons

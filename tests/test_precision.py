@@ -9,7 +9,7 @@ from conftest import FC, WIDTH, random_params
 from fcnxs import FCNXSError
 from fcnxs.compat import mxnet as mx
 from fcnxs.export import scores_symbol
-from fcnxs.net import Net
+from fcnxs.net import Net, scores_of
 from fcnxs.precision import (
     KEEP,
     MODES,
@@ -18,7 +18,6 @@ from fcnxs.precision import (
     kept_layers,
     losses,
     quantized,
-    scores_of,
     to_bf16,
     to_int8,
 )

@@ -105,7 +105,7 @@ def same_stages(args: argparse.Namespace, stages: Sequence[Stage], before: Dict[
 def make_meta(args: argparse.Namespace, parent: Checkpoint, samples: Samples) -> Meta:
     """Meta of the checkpoints to come: the parent's mean, and classes by option, data set, parent, or VOC's."""
     from ..checkpoint import source_of
-    from ..init import net_of
+    from ..net import net_of
     from ..vis import voc_palette
 
     net = net_of(parent.arg_params, str(parent.params_file))

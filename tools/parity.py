@@ -14,7 +14,7 @@ from ..caffe import write_caffemodel
 from ..checkpoint import Checkpoint, Meta
 from ..compat import mxnet as mx
 from ..convert import TITLES, read
-from ..init import is_input
+from ..net import is_input
 from ..sources import CAFFE_NAMES, SCALES, TORCHVISION
 from ..symbols import NETS
 from ..verify import Comparison, verify

@@ -13,8 +13,7 @@ import numpy as np
 
 from ..data import check_label, preprocess
 from ..errors import FCNXSError
-from ..net import Net
-from ..precision import scores_of
+from ..net import Net, scores_of
 from ..samples import Samples
 from ..score import Scores, confusion_matrix, scores
 from ..shapes import picture

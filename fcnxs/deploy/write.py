@@ -17,11 +17,9 @@ from .. import checkpoint
 from ..checkpoint import Checkpoint, Meta
 from ..data import preprocess
 from ..errors import FCNXSError
-from ..executors import check_size
 from ..export import scores_symbol
 from ..files import sha256_of, write_json, written_whole
-from ..init import check_params
-from ..net import Net
+from ..net import Net, check_params, check_size
 from ..precision import Loss, calibrate, kept_layers, losses, quantized, to_bf16
 from ..samples import Samples
 from ..score import Scores

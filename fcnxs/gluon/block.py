@@ -13,9 +13,8 @@ from .. import checkpoint
 from ..checkpoint import Checkpoint, Meta
 from ..compat import mxnet as mx
 from ..errors import FCNXSError
-from ..executors import check_size, fixed_size
 from ..export import scores_symbol
-from ..init import ANY_SIZE, DECONVOLUTIONS, SCORES, Params
+from ..net import ANY_SIZE, DECONVOLUTIONS, SCORES, Params, check_size, fixed_size
 from ..stages import BIGSCORE, Stage
 from ..symbols.interpolation import bilinear
 from .casts import without_crop

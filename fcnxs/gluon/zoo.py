@@ -10,7 +10,8 @@ from ..checkpoint import Checkpoint, Meta
 from ..compat import mxnet as mx
 from ..deploy.form import refuse_exported
 from ..errors import FCNXSError
-from ..init import Variant, check_params, init_from_fcnxs, init_from_vgg16, net_of
+from ..init import init_from_fcnxs, init_from_vgg16
+from ..net import Variant, check_params, net_of
 from ..stages import lineage
 from ..symbols import NETS
 from ..symbols.nodes import graph_nodes, rounds_up
