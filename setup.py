@@ -3,10 +3,11 @@
 import re
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import find_packages, setup
 
 ROOT = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "fcnxs" / "__init__.py").read_text(encoding="utf-8"))[1]
+FOLDERS = {"fcnxs": "fcnxs", "fcnxs.symbols": "symbols", "fcnxs.tools": "tools"}  # package: its folder
 
 setup(
     name="fcnxs",
@@ -16,8 +17,11 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.9,<3.13",
-    packages=["fcnxs", "fcnxs.deploy", "fcnxs.gluon", "fcnxs.report", "fcnxs.symbols", "fcnxs.tools"],
-    package_dir={"fcnxs": "fcnxs", "fcnxs.symbols": "symbols", "fcnxs.tools": "tools"},
+    packages=[
+        *FOLDERS,
+        *(f"{package}.{room}" for package, folder in FOLDERS.items() for room in find_packages(folder)),
+    ],
+    package_dir=FOLDERS,
     package_data={"fcnxs": ["vgg16_shapes.caffemodel", "py.typed"], "fcnxs.report": ["report.html"]},
     entry_points={"console_scripts": ["fcnxs = fcnxs.tools.main:main"]},
     install_requires=[

@@ -10,7 +10,8 @@ from typing import List, Tuple
 from .checkpoint import written_whole
 from .compat import mxnet as mx
 from .errors import FCNXSError
-from .symbols import Row, describe
+from .symbols import Row
+from .symbols.graph import describe
 
 
 def draw_net(symbol: mx.sym.Symbol, size: Tuple[int, int], file: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Dict
 
 from .compat import mxnet as mx
 from .net import Shape, check_size
-from .symbols.trimmed import Trimmer, fixed_params
+from .symbols.trimming.trimmed import Trimmer, fixed_params
 
 
 class Executors:

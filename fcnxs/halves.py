@@ -13,7 +13,7 @@ import numpy as np
 
 from .compat import mxnet as mx
 from .net import Net
-from .symbols.rewrite import Entry, Graph
+from .symbols.graph.rewrite import Entry, Graph
 
 
 def in_halves(net: Net, layer: str) -> Net:

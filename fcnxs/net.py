@@ -11,7 +11,7 @@ import numpy as np
 from .compat import mxnet as mx
 from .errors import FCNXSError
 from .symbols import symbol_fcnxs
-from .symbols.nodes import graph_nodes, rounds_up
+from .symbols.graph.nodes import graph_nodes, rounds_up
 
 Params = Dict[str, mx.nd.NDArray]
 Shape = Tuple[int, ...]
@@ -112,7 +112,7 @@ def check_params(
 
 
 def check_param(name: str, shape: Tuple[int, ...], params: Params, where: str, bfloat16: bool = False) -> None:
-    """Raise an error that names `where`, unless a net's parameter is there, float32 (or bfloat16), in its shape."""
+    """Raise an error that names `where`, unless a parameter is there, in its type and shape."""
     if name not in params:
         raise FCNXSError(f"{where}: parameter {name} {shape} of the net is missing")
     given = params[name]

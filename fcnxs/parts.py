@@ -13,8 +13,8 @@ from typing import Any, Dict, Iterable, List, NamedTuple, Sequence, Set, Tuple
 
 from .compat import mxnet as mx
 from .errors import FCNXSError
-from .symbols.nodes import JOIN, SAME, Node, flag, image_inputs, setting, window
-from .symbols.reach import Span, inputs_of
+from .symbols.graph.nodes import JOIN, SAME, Node, flag, image_inputs, setting, window
+from .symbols.graph.reach import Span, inputs_of
 
 Box = Tuple[Span, Span]  # rows, columns
 

@@ -8,7 +8,7 @@ from typing import Tuple
 
 from .compat import mxnet as mx
 from .net import Net, check_size
-from .symbols.trimmed import Trimmer
+from .symbols.trimming.trimmed import Trimmer
 from .trim import trim
 
 Shape = Tuple[int, ...]

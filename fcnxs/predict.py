@@ -17,10 +17,10 @@ from .compat import mxnet as mx
 from .conventions import PathLike
 from .data import FileIter, preprocess
 from .errors import FCNXSError
-from .export import scores_symbol
 from .images import Image
 from .net import Net, check_params
 from .score import confusion_matrix
+from .symbols.graph.edits import scores_symbol
 from .tiling import reader, windows
 from .vis import overlay, voc_palette
 

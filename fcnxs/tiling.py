@@ -20,10 +20,10 @@ from .errors import FCNXSError
 from .net import Net
 from .parts import Box, Part, check_windows, part_of
 from .peak import peak_bytes
-from .symbols.graph import walk
-from .symbols.layer_sizes import layer_sizes
-from .symbols.nodes import Node, image_inputs, image_of
-from .symbols.reach import Span
+from .symbols.graph.layer_sizes import layer_sizes
+from .symbols.graph.maps import walk
+from .symbols.graph.nodes import Node, image_inputs, image_of
+from .symbols.graph.reach import Span
 
 Read = Callable[[Box], np.ndarray]  # rows and columns of an image, (1, 3, h, w); zeros outside of it
 # Of the limit, what parts may need by the estimate: executors of several parts do not share all of their

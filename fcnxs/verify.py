@@ -16,11 +16,10 @@ from .convert import Converted
 from .data import preprocess
 from .errors import FCNXSError
 from .executors import Executors
-from .export import scores_symbol
 from .net import Params
 from .runtimes import run_gluon, run_opencv, run_torch
 from .sources import IMAGENET_MEAN, IMAGENET_STD
-from .symbols.layer_sizes import with_pad
+from .symbols.graph.edits import scores_symbol, with_pad
 
 TOLERANCE = 1e-5  # of a score, relative to the largest
 AGREEMENT = 0.9999  # of the class maps, as a part of the pixels

@@ -3,12 +3,12 @@
 from functools import partial
 
 from .coord_map import compose_fp, compose_fp_list, filter_map, inv_fp
-from .crops import CropDerivation, crop_derivations
-from .describe import Row, describe
-from .graph import coordinate_maps, misaligned
-from .layer_sizes import smallest_input
+from .graph.crops import CropDerivation, crop_derivations
+from .graph.describe import Row, describe
+from .graph.layer_sizes import smallest_input
+from .graph.maps import coordinate_maps, misaligned
+from .graph.reach import unscored_border
 from .layers import add, crop
-from .reach import unscored_border
 from .symbol_alexnet import get_fcn_alexnet_symbol
 from .symbol_fcnxs import (
     FCNXS,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ..compat import mxnet as mx
 from ..errors import FCNXSError
-from . import graph
+from .graph import maps
 
 Symbol = mx.sym.Symbol
 
@@ -116,7 +116,7 @@ def crop(x: Symbol, like: Symbol, name: str | None = None) -> Symbol:
     Raises:
         FCNXSError: the two cannot be aligned: different scale, negative or fractional offset.
     """
-    return mx.sym.Crop(x, like, offset=graph.crop_offset(x, like), name=name)
+    return mx.sym.Crop(x, like, offset=maps.crop_offset(x, like), name=name)
 
 
 def add(a: Symbol, b: Symbol, name: str | None = None) -> Symbol:
@@ -125,7 +125,7 @@ def add(a: Symbol, b: Symbol, name: str | None = None) -> Symbol:
     Raises:
         FCNXSError: their coordinate maps differ.
     """
-    graph.check_aligned(a, b, f"sum {name!r}" if name else "a sum")
+    maps.check_aligned(a, b, f"sum {name!r}" if name else "a sum")
     return mx.sym.elemwise_add(a, b, name=name)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from ..compat import mxnet as mx
-from .nodes import rounds_up, setting
+from .graph.nodes import rounds_up, setting
 
 
 def completed(symbol: mx.sym.Symbol) -> mx.sym.Symbol:

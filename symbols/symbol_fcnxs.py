@@ -10,9 +10,10 @@ from typing import Dict, Tuple
 
 from ..compat import mxnet as mx
 from ..errors import FCNXSError
-from . import graph, layers
+from . import layers
+from .graph import maps
+from .graph.nodes import graph_nodes
 from .layers import Symbol
-from .nodes import graph_nodes
 from .vgg16 import vgg16_pool3, vgg16_pool4, vgg16_score
 
 # Stride of the first net that has the skip; where it comes from, the upsampled scores, their sum.
@@ -161,7 +162,7 @@ def fcnxs_score(
         input, "bigscore", numclass, kernel[0], stride[0], workspace_default, pooling_convention
     )
     upscore = layers.crop(bigscore, crop, "upscore")
-    if offset is not None and tuple(offset) != (derived := graph.crop_offset(bigscore, crop)):
+    if offset is not None and tuple(offset) != (derived := maps.crop_offset(bigscore, crop)):
         raise FCNXSError(f"offset={tuple(offset)} of crop 'upscore': the coordinate maps give {derived}")
     return layers.softmax_loss(upscore)
 

@@ -2,9 +2,9 @@
 
 from fcnxs.arithmetic import operations
 from fcnxs.compat import mxnet as mx
-from fcnxs.export import scores_symbol
 from fcnxs.net import Net
 from fcnxs.symbols import get_fcn8s_symbol
+from fcnxs.symbols.graph.edits import scores_symbol
 
 
 def test_operations_of_each_kind_of_layer_are_those_counted_by_hand():

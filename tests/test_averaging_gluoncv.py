@@ -14,9 +14,9 @@ from fcnxs.checkpoint import Checkpoint, Meta
 from fcnxs.compat import gluoncv
 from fcnxs.compat import mxnet as mx
 from fcnxs.data import preprocess
-from fcnxs.export import scores_symbol
 from fcnxs.predict import Segmenter
 from fcnxs.symbols import get_fcn8s_symbol
+from fcnxs.symbols.graph.edits import scores_symbol
 
 SIDE, CLASSES = 64, 4
 IMAGE = photo(SIDE, SIDE)

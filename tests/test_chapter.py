@@ -14,8 +14,9 @@ from fcnxs.compat import mxnet as mx
 from fcnxs.data import read_image, read_label
 from fcnxs.score import confusion_matrix, scores
 from fcnxs.symbols.coord_map import format_map
-from fcnxs.symbols.layer_sizes import telling, with_pad
-from fcnxs.symbols.nodes import graph_nodes
+from fcnxs.symbols.graph.edits import with_pad
+from fcnxs.symbols.graph.layer_sizes import telling
+from fcnxs.symbols.graph.nodes import graph_nodes
 from fcnxs.tools.main import main
 
 ROOT = Path(__file__).parent.parent

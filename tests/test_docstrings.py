@@ -37,16 +37,16 @@ def test_there_are_examples_of_what_a_user_imports():
     found = [name for name in LIBRARY if ">>> " in FILES[name].read_text(encoding="utf-8")]
     for part in (
         "coord_map",
-        "crops",
-        "graph",
-        "describe",
+        "graph.crops",
+        "graph.maps",
+        "graph.describe",
         "interpolation",
-        "layer_sizes",
-        "reach",
+        "graph.layer_sizes",
+        "graph.reach",
         "symbol_fcnxs",
     ):
         assert f"fcnxs.symbols.{part}" in found
-    for part in ("score", "metric", "vis", "stages", "init", "checkpoint", "export"):
+    for part in ("score", "metric", "vis", "stages", "init", "checkpoint"):
         assert f"fcnxs.{part}" in found
 
 

@@ -17,11 +17,11 @@ from fcnxs.deploy import compare
 from fcnxs.deploy.form import Form
 from fcnxs.deploy.write import export
 from fcnxs.executors import Executors
-from fcnxs.export import scores_symbol
 from fcnxs.predict import Segmenter, evaluate
 from fcnxs.score import confusion_matrix
 from fcnxs.shapes import SIZES
 from fcnxs.symbols import get_fcn8s_symbol
+from fcnxs.symbols.graph.edits import scores_symbol
 from fcnxs.symbols.symbol_fcnxs import FCNXS
 
 MEAN = (120.0, 110.0, 100.0)

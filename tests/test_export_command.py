@@ -13,10 +13,10 @@ from fcnxs import checkpoint
 from fcnxs.compat import mxnet as mx
 from fcnxs.data import preprocess, read_image, read_label
 from fcnxs.deploy import compare, mar
-from fcnxs.export import scores_symbol
 from fcnxs.net import Net, scores_of
 from fcnxs.score import confusion_matrix, scores
 from fcnxs.symbols import get_fcn8s_symbol
+from fcnxs.symbols.graph.edits import scores_symbol
 from fcnxs.tools.main import main
 
 pytestmark = pytest.mark.usefixtures("in_process")

@@ -8,8 +8,8 @@ from fcnxs import FCNXSError, checkpoint, gluon
 from fcnxs.compat import mxnet as mx
 from fcnxs.data import preprocess
 from fcnxs.executors import Executors
-from fcnxs.export import scores_symbol
 from fcnxs.symbols import NETS
+from fcnxs.symbols.graph.edits import scores_symbol
 from fcnxs.symbols.interpolation import bilinear
 
 NARROW = {"width": WIDTH, "fc": FC}

@@ -5,7 +5,6 @@ import pytest
 
 from fcnxs.compat import mxnet as mx
 from fcnxs.symbols.interpolation import bilinear, is_bilinear, matrix
-from fcnxs.symbols.windows import Step
 
 
 @pytest.mark.parametrize(
@@ -26,8 +25,8 @@ def test_matrices_give_what_the_deconvolution_gives(kernel, stride, pad, adj, of
         num_filter=3,
     ).asnumpy()
     expected = up[:, :, offset:, offset:]
-    step, (height, width) = Step(kernel, stride, pad), expected.shape[2:]
-    by_rows, by_columns = matrix(step, rows, offset, height), matrix(step, columns, offset, width)
+    window, (height, width) = (kernel, stride, pad), expected.shape[2:]
+    by_rows, by_columns = matrix(window, rows, offset, height), matrix(window, columns, offset, width)
     np.testing.assert_allclose(by_rows @ x @ by_columns.T, expected, rtol=0, atol=1e-5)
 
 

@@ -4,9 +4,9 @@ import pytest
 
 from fcnxs import FCNXSError, symbols
 from fcnxs.compat import mxnet as mx
-from fcnxs.symbols.layer_sizes import misfit, telling
-from fcnxs.symbols.nodes import graph_nodes
-from fcnxs.symbols.reach import most_unscored
+from fcnxs.symbols.graph.layer_sizes import misfit, telling
+from fcnxs.symbols.graph.nodes import graph_nodes
+from fcnxs.symbols.graph.reach import most_unscored
 
 NETS = [(name, convention) for name in symbols.NETS for convention in ("valid", "full")]
 FCNS = [(name, convention) for name, convention in NETS if "fcn" in name]

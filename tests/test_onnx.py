@@ -14,9 +14,9 @@ from fcnxs.deploy import compare, onnx_file
 from fcnxs.deploy.compare import ExportMismatch
 from fcnxs.deploy.form import Form
 from fcnxs.deploy.write import export
-from fcnxs.export import scores_symbol
 from fcnxs.net import Net, scores_of
 from fcnxs.symbols import NETS
+from fcnxs.symbols.graph.edits import scores_symbol
 from fcnxs.symbols.interpolation import bilinear
 
 MEAN = (120.0, 110.0, 100.0)

@@ -8,11 +8,11 @@ import pytest
 from conftest import FC, WIDTH, random_params
 
 from fcnxs.compat import mxnet as mx
-from fcnxs.export import scores_symbol
 from fcnxs.init import bilinear
 from fcnxs.net import DECONVOLUTIONS
 from fcnxs.prototxt import prototxt
 from fcnxs.symbols import NETS
+from fcnxs.symbols.graph.edits import scores_symbol
 from fcnxs.tools.parity import FCNS, SIZES, comparisons
 from fcnxs.verify import run_mxnet
 

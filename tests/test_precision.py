@@ -8,7 +8,6 @@ from conftest import FC, WIDTH, random_params
 
 from fcnxs import FCNXSError
 from fcnxs.compat import mxnet as mx
-from fcnxs.export import scores_symbol
 from fcnxs.net import Net, scores_of
 from fcnxs.precision import (
     KEEP,
@@ -22,6 +21,7 @@ from fcnxs.precision import (
     to_int8,
 )
 from fcnxs.symbols import get_fcn8s_symbol
+from fcnxs.symbols.graph.edits import scores_symbol
 
 KEPT = ["conv1_1", "score", "score_pool4", "score_pool3"]
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from fcnxs.symbols import NETS
-from fcnxs.symbols.nodes import graph_nodes
-from fcnxs.symbols.trunk import Trunks
-from fcnxs.symbols.windows import Step, cells, contains, needed, plan, smaller
+from fcnxs.symbols.graph.nodes import graph_nodes
+from fcnxs.symbols.trimming.trunk import Trunks
+from fcnxs.symbols.trimming.windows import Step, cells, contains, needed, plan, smaller
 
 # Two stages of a net like VGG-16's first: kernels of 3, and poolings.
 CHAIN = [Step(3, 1, 20), Step(3, 1, 1), Step(2, 2), Step(3, 1, 1, rebased=True), Step(3, 1, 1), Step(2, 2)]

@@ -11,7 +11,7 @@ from .reasons import Answer, by, by_node, reasons, source_of
 if TYPE_CHECKING:
     from ..compat import mxnet as mx
     from ..symbols import Row
-    from ..symbols.nodes import Node
+    from ..symbols.graph.nodes import Node
 
 
 def answers(
@@ -40,8 +40,8 @@ def _coarsest(rows: Sequence[Row]) -> int | None:
 
 
 def _smallest(symbol: mx.sym.Symbol, rows: Sequence[Row]) -> Answer:
-    from ..symbols.layer_sizes import LARGEST, misfit, smallest_input
-    from ..symbols.nodes import graph_nodes
+    from ..symbols.graph.layer_sizes import LARGEST, misfit, smallest_input
+    from ..symbols.graph.nodes import graph_nodes
 
     question, nodes, least = "What is the smallest input?", graph_nodes(symbol), smallest_input(symbol)
     if None in least:
@@ -65,7 +65,7 @@ def _smallest(symbol: mx.sym.Symbol, rows: Sequence[Row]) -> Answer:
 
 def _gap(nodes: List[Node], least: Tuple[int, int]) -> Tuple[int, int] | None:
     """The first size that does not fit of those larger than the smallest that does."""
-    from ..symbols.layer_sizes import misfit, telling
+    from ..symbols.graph.layer_sizes import misfit, telling
 
     found = list(least)
     for axis in (0, 1):
@@ -77,7 +77,8 @@ def _gap(nodes: List[Node], least: Tuple[int, int]) -> Tuple[int, int] | None:
 def _why_pad(symbol: mx.sym.Symbol, rows: Sequence[Row], coarse: int) -> Answer | None:
     """What would become of the net with a pad of 1 instead of a large one."""
     from ..symbols import crop_derivations, smallest_input
-    from ..symbols.layer_sizes import layer_formula, with_pad
+    from ..symbols.graph.edits import with_pad
+    from ..symbols.graph.layer_sizes import layer_formula
 
     number = next(i for i, row in enumerate(rows) if row.op == "Convolution")
     first, score = rows[number], rows[coarse].name
@@ -119,8 +120,8 @@ def _sees(rows: Sequence[Row], columns: Sequence[Row], coarse: int) -> Answer | 
 def _unscored(symbol: mx.sym.Symbol, size: Tuple[int, int], rows: Sequence[Row]) -> Answer | None:
     """Rows and columns that the upsampled scores do not reach, here and at worst."""
     from ..symbols import smallest_input, unscored_border
-    from ..symbols.nodes import graph_nodes
-    from ..symbols.reach import most_unscored
+    from ..symbols.graph.nodes import graph_nodes
+    from ..symbols.graph.reach import most_unscored
 
     border, least = unscored_border(symbol, size), smallest_input(symbol)
     if border is None or None in least or not any(row.op == "Deconvolution" for row in rows):
@@ -147,7 +148,7 @@ def _unscored(symbol: mx.sym.Symbol, size: Tuple[int, int], rows: Sequence[Row])
 
 def _dense(symbol: mx.sym.Symbol, rows: Sequence[Row]) -> List[Tuple[Row, Row]]:
     """Fully connected layers whose weights depend on the image's size, each with the layer that it takes."""
-    from ..symbols.nodes import graph_nodes
+    from ..symbols.graph.nodes import graph_nodes
 
     nodes = graph_nodes(symbol)
     row_of = by_node(nodes, rows)
@@ -166,7 +167,8 @@ def _why_no_scale(row: Row, source: Row, rows: Sequence[Row]) -> Answer:
 
 
 def _dense_text(row: Row, source: Row, rows: Sequence[Row]) -> str:
-    from ..symbols import describe, get_fcn8s_symbol
+    from ..symbols import get_fcn8s_symbol
+    from ..symbols.graph import describe
 
     inputs, outputs = prod(source.shape[1:]), row.shape[1]
     weights = inputs * outputs

@@ -47,8 +47,8 @@ def pooling(args: argparse.Namespace) -> int:
     """Scores of FCN-8s with either rounding, in turns, in one process."""
     from ..compat import mxnet as mx
     from ..executors import Executors
-    from ..export import scores_symbol
     from ..symbols import get_fcn8s_symbol
+    from ..symbols.graph.edits import scores_symbol
 
     ctx, data = options.device(args.gpus), np.zeros(image_shape(args), np.float32)
     _, weights = net_and_weights(args)

@@ -16,10 +16,10 @@ from ..data import preprocess
 from ..deploy.form import Form
 from ..deploy.onnx_file import write_onnx
 from ..executors import Executors
-from ..export import scores_symbol
 from ..net import Net
 from ..shapes import picture
-from ..symbols.nodes import setting
+from ..symbols.graph.edits import scores_symbol
+from ..symbols.graph.nodes import setting
 from .benchmark_ours import load
 from .benchmark_worker import image_shape, net_and_weights
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, List, Tuple
 
 if TYPE_CHECKING:
     from ..symbols import CropDerivation
-    from ..symbols.crops import Path
+    from ..symbols.graph.crops import Path
 
 
 def crop_text(crop: CropDerivation, variable: str, what: str) -> str:

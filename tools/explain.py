@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     name = args.net or args.model
     size = _size(args.size or CLASSIFIER_SIZE.get(name, "500x375"))
 
-    from ..symbols import describe
+    from ..symbols.graph import describe
     from .answers import answers
 
     symbol, completed_layers = _net(name, args.pooling_convention)
@@ -94,8 +94,8 @@ def _net(name: str, pooling_convention: str | None) -> Tuple[mx.sym.Symbol, str]
     """Net by its name or from a file, and the layers that were completed as `checkpoint.load` does."""
     from .. import checkpoint
     from ..symbols import NETS
+    from ..symbols.graph.nodes import graph_nodes
     from ..symbols.legacy import completed
-    from ..symbols.nodes import graph_nodes
 
     if name in NETS:
         return NETS[name](pooling_convention=pooling_convention or "valid"), ""

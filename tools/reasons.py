@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Dict, List, NamedTuple, Sequence, Tuple
 if TYPE_CHECKING:
     from ..compat import mxnet as mx
     from ..symbols import Row
-    from ..symbols.nodes import Node
+    from ..symbols.graph.nodes import Node
 
 Answer = Tuple[str, str]  # question, answer
 
@@ -33,7 +33,7 @@ def source_of(nodes: Sequence[Node], i: int, through: Sequence[str]) -> int:
 
 def reasons(symbol: mx.sym.Symbol, rows: Sequence[Row], columns: Sequence[Row]) -> List[Answer]:
     """Why a net is built as it is; questions that do not arise are left out."""
-    from ..symbols.nodes import graph_nodes
+    from ..symbols.graph.nodes import graph_nodes
 
     nodes = graph_nodes(symbol)
     row_of, column_of = by_node(nodes, rows), by_node(nodes, columns)
@@ -75,8 +75,9 @@ def _why_convolution(
 
 def _image(symbol: mx.sym.Symbol, source: Row, row_of: Dict[int, Row], kernel: Tuple[int, int]) -> str:
     """The image of which a layer has just the cells of a kernel, where the first layer keeps the size."""
-    from ..symbols.layer_sizes import layer_sizes, with_pad
-    from ..symbols.nodes import graph_nodes
+    from ..symbols.graph.edits import with_pad
+    from ..symbols.graph.layer_sizes import layer_sizes
+    from ..symbols.graph.nodes import graph_nodes
 
     rows = list(row_of.values())
     first = next(row for row in rows if row.op == "Convolution")
@@ -99,7 +100,7 @@ class Skip(NamedTuple):
 
 def _skips(nodes: List[Node], row_of: Dict[int, Row]) -> List[Skip]:
     """Sums of upsampled scores and of a finer layer's, cropped like them, where all have maps."""
-    from ..symbols.nodes import JOIN
+    from ..symbols.graph.nodes import JOIN
 
     found = []
     for i in row_of:

@@ -17,12 +17,12 @@ from .. import checkpoint
 from ..checkpoint import Checkpoint, Meta
 from ..data import preprocess
 from ..errors import FCNXSError
-from ..export import scores_symbol
 from ..files import sha256_of, write_json, written_whole
 from ..net import Net, check_params, check_size
 from ..precision import Loss, calibrate, kept_layers, losses, quantized, to_bf16
 from ..samples import Samples
 from ..score import Scores
+from ..symbols.graph.edits import scores_symbol
 from ..trim import trim
 from .compare import (
     Compared,

@@ -13,11 +13,10 @@ from .. import checkpoint
 from ..checkpoint import Checkpoint, Meta
 from ..compat import mxnet as mx
 from ..errors import FCNXSError
-from ..export import scores_symbol
 from ..net import ANY_SIZE, DECONVOLUTIONS, SCORES, Params, check_size, fixed_size
 from ..stages import BIGSCORE, Stage
+from ..symbols.graph.edits import scores_symbol, without_crop
 from ..symbols.interpolation import bilinear
-from .casts import without_crop
 
 if TYPE_CHECKING:
     from ..deploy.form import Form

@@ -14,7 +14,7 @@ from ..init import init_from_fcnxs, init_from_vgg16
 from ..net import Variant, check_params, net_of
 from ..stages import lineage
 from ..symbols import NETS
-from ..symbols.nodes import graph_nodes, rounds_up
+from ..symbols.graph.nodes import graph_nodes, rounds_up
 from ..symbols.symbol_fcnxs import FCNXS
 from .block import FCNxs
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, Dict, List, Sequence
 
-from ..compat import mxnet as mx
+from ...compat import mxnet as mx
 from .nodes import Node
 
 Entry = List[int]  # an output of a node, as inputs and heads name it: [node, output, version]

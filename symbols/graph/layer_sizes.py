@@ -6,11 +6,10 @@ src/operator/crop-inl.h at 1.9.1).
 
 from __future__ import annotations
 
-import json
 from math import lcm
 from typing import List, Tuple
 
-from ..compat import mxnet as mx
+from ...compat import mxnet as mx
 from .nodes import JOIN, SAME, Node, flag, graph_nodes, image_inputs, image_of, setting, window
 from .sizes import Size
 
@@ -106,14 +105,6 @@ def layer_formula(symbol: mx.sym.Symbol, layer: int) -> str:
     nodes = graph_nodes(symbol)
     sizes = [size for node, size in zip(nodes, layer_sizes(nodes, 0)) if node["op"] != "null"]
     return "-" if sizes[layer] is None else str(sizes[layer])
-
-
-def with_pad(symbol: mx.sym.Symbol, layer: int, pad: int) -> mx.sym.Symbol:
-    """The same graph with another pad of one layer, by its number in order."""
-    graph = json.loads(symbol.tojson())
-    layers = [node for node in graph["nodes"] if node["op"] != "null"]
-    layers[layer]["attrs"]["pad"] = f"({pad}, {pad})"
-    return mx.sym.load_json(json.dumps(graph))
 
 
 def _size(node: Node, inputs: List[Size | None], axis: int) -> Size | None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Iterator, List, NamedTuple, Tuple
 
-from .layer_sizes import layer_sizes
-from .nodes import Node, flag, image_of, setting, window
+from ..graph.layer_sizes import layer_sizes
+from ..graph.nodes import Node, flag, image_of, setting, window
 from .windows import Plan, Span, Step, contains, needed, plan, smaller
 
 # Rebasing is a pass over a layer's input, which in layers of strides 1 and 2 takes longer than the cells that

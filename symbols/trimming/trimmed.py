@@ -18,11 +18,11 @@ from typing import Container, Dict, List, NamedTuple, Sequence, Tuple
 
 import numpy as np
 
-from ..compat import mxnet as mx
-from .interpolation import matrix
-from .nodes import Node, setting, window
+from ...compat import mxnet as mx
+from ..graph.nodes import Node, setting, window
+from ..graph.rewrite import Entry, Graph
+from ..interpolation import matrix
 from .plateaus import constants, frame
-from .rewrite import Entry, Graph
 from .trunk import Axes, Trunk, Trunks
 
 # A BatchNorm rebases, since it keeps oneDNN's layout of its input: beta is -c. EPS is exact in float32.

@@ -6,9 +6,9 @@ import json
 from fractions import Fraction
 from typing import Dict, List, NamedTuple, Tuple
 
-from ..compat import mxnet as mx
-from ..errors import FCNXSError
-from .coord_map import IDENTITY, Map, compose_fp, filter_map, format_map, inv_fp
+from ...compat import mxnet as mx
+from ...errors import FCNXSError
+from ..coord_map import IDENTITY, Map, compose_fp, filter_map, format_map, inv_fp
 from .nodes import JOIN, SAME, Node, flag, image_inputs, image_of, setting, window
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Dict, List
 
-from .nodes import Node
-from .rewrite import Entry, Graph
+from ..graph.nodes import Node
+from ..graph.rewrite import Entry, Graph
 from .trunk import Trunk
 from .windows import Plan, Span
 

@@ -9,8 +9,8 @@ import json
 from math import lcm
 from typing import Dict, List, Tuple
 
-from ..compat import mxnet as mx
-from .coord_map import Map
+from ...compat import mxnet as mx
+from ..coord_map import Map
 from .layer_sizes import layer_sizes, telling
 from .nodes import JOIN, SAME, Node, flag, graph_nodes, image_inputs, image_of, setting, window
 

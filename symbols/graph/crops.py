@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import List, NamedTuple, Tuple
 
-from ..compat import mxnet as mx
-from .coord_map import Map, compose_fp, inv_fp
-from .graph import walk
+from ...compat import mxnet as mx
+from ..coord_map import Map, compose_fp, inv_fp
+from .maps import walk
 from .nodes import JOIN, SAME, Node, flag, image_inputs, image_of, setting, window
 
 Affine = Tuple[Fraction, Fraction]  # size = scale * H + shift

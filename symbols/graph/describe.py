@@ -6,11 +6,11 @@ import json
 from math import prod
 from typing import List, NamedTuple, Tuple
 
-from ..compat import mxnet as mx
-from ..errors import FCNXSError
-from .coord_map import Map
-from .graph import own_map, walk
+from ...compat import mxnet as mx
+from ...errors import FCNXSError
+from ..coord_map import Map
 from .layer_sizes import LARGEST, layer_sizes, misfit, nearest, smallest
+from .maps import own_map, walk
 from .nodes import Node, flag, image_of, setting, window
 from .reach import receptive_fields
 

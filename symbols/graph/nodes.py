@@ -6,8 +6,8 @@ import json
 import re
 from typing import Any, Dict, List, Tuple
 
-from ..compat import mxnet as mx
-from ..errors import FCNXSError
+from ...compat import mxnet as mx
+from ...errors import FCNXSError
 
 Node = Dict[str, Any]  # of a symbol's JSON: op, name, attrs, inputs
 

@@ -1,0 +1,12 @@
+"""Graphs of any net: read, written anew, and what follows from them.
+
+Begin with `nodes.py`, which reads a graph, and `maps.py`, which finds the coordinate map of each layer.
+`sizes.py` and `layer_sizes.py` are about rows and columns, `reach.py` about receptive fields; `describe.py` and
+`crops.py` explain a net; `rewrite.py` writes a graph, `edits.py` has small changes that several rooms need.
+
+This room may import `coord_map`, but neither the nets nor `trimming/`.
+"""
+
+from .maps import check_aligned, coordinate_maps, crop_offset, misaligned
+
+__all__ = ["check_aligned", "coordinate_maps", "crop_offset", "misaligned"]
