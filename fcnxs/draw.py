@@ -11,7 +11,7 @@ from .checkpoint import written_whole
 from .compat import mxnet as mx
 from .errors import FCNXSError
 from .symbols import Row
-from .symbols.graph import describe
+from .symbols.graph.describe import describe
 
 
 def draw_net(symbol: mx.sym.Symbol, size: Tuple[int, int], file: Path) -> None:

@@ -168,7 +168,7 @@ def _why_no_scale(row: Row, source: Row, rows: Sequence[Row]) -> Answer:
 
 def _dense_text(row: Row, source: Row, rows: Sequence[Row]) -> str:
     from ..symbols import get_fcn8s_symbol
-    from ..symbols.graph import describe
+    from ..symbols.graph.describe import describe
 
     inputs, outputs = prod(source.shape[1:]), row.shape[1]
     weights = inputs * outputs

@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     name = args.net or args.model
     size = _size(args.size or CLASSIFIER_SIZE.get(name, "500x375"))
 
-    from ..symbols.graph import describe
+    from ..symbols.graph.describe import describe
     from .answers import answers
 
     symbol, completed_layers = _net(name, args.pooling_convention)
