@@ -9,7 +9,7 @@ import numpy as np
 
 from .compat import mxnet as mx
 from .errors import FCNXSError
-from .facts import available_memory
+from .memory import available_memory
 from .net import Net, check_size
 from .passes import Passes
 from .peak import peak_bytes

@@ -7,9 +7,9 @@ import subprocess
 from pathlib import Path
 from typing import List, Tuple
 
-from .checkpoint import written_whole
 from .compat import mxnet as mx
 from .errors import FCNXSError
+from .files import written_whole
 from .symbols import Row
 from .symbols.graph.describe import describe
 

@@ -16,8 +16,9 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Dict, List, Mapping, Tuple
+
+from .memory import memory, processor_quota
 
 REQUIRED = ("numpy", "opencv-python", "gluoncv", "pillow", "tqdm", "protobuf", "safetensors")
 OPTIONAL = (
@@ -111,8 +112,8 @@ def gather(environment: Mapping[str, str]) -> Facts:
         facts.features, facts.mxnet_gpus, facts.cudnn = told["features"], told["gpus"], told["cudnn"]
         facts.broken["gluoncv"] = facts.broken.pop("mxnet")  # MXNet has come so far, if there is an error
     facts.gpus, facts.nvidia_error = nvidia_smi()
-    facts.memory, facts.available = _memory()
-    facts.quota = _quota()
+    facts.memory, facts.available = memory()
+    facts.quota = processor_quota()
     for name, folder in (("shm", "/dev/shm"), ("disk", ".")):
         with contextlib.suppress(OSError):
             setattr(facts, name, shutil.disk_usage(folder).free)
@@ -172,49 +173,3 @@ def _run(command: List[str], environment: Dict[str, str]) -> Tuple[str, str]:
         return result.stdout, f"it ends by {signal.Signals(-result.returncode).name}"
     lines = (result.stderr.strip() or result.stdout.strip() or f"exit code {result.returncode}").splitlines()
     return result.stdout, lines[-1]
-
-
-def _memory(root: Path = Path("/")) -> Tuple[int, int]:
-    """Bytes in all and available, within the limit of the control group."""
-    lines = (line.split() for line in (root / "proc/meminfo").read_text().splitlines())
-    kilobytes = {line[0].rstrip(":"): int(line[1]) for line in lines}
-    total, available = kilobytes["MemTotal"] * 1024, kilobytes["MemAvailable"] * 1024
-    pairs = ("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes")
-    for folder in _groups("memory", root):
-        for limit_file, usage_file in pairs:
-            with contextlib.suppress(OSError, ValueError):
-                limit = int((folder / limit_file).read_text())  # "max" is none
-                usage = int((folder / usage_file).read_text())
-                total, available = min(total, limit), min(available, max(0, limit - usage))
-    return total, available
-
-
-def available_memory() -> int:
-    """Bytes of memory that are available to this process."""
-    return _memory()[1]
-
-
-def _quota(root: Path = Path("/")) -> float | None:
-    """Processors' worth of time that the control group may use."""
-    quotas = []
-    for folder in _groups("cpu", root):
-        with contextlib.suppress(OSError, ValueError):
-            quota, period = (folder / "cpu.max").read_text().split()
-            quotas.append(int(quota) / int(period))
-        with contextlib.suppress(OSError, ValueError):
-            quota, period = ((folder / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
-            quotas.append(int(quota) / int(period))
-    return min((quota for quota in quotas if quota > 0), default=None)
-
-
-def _groups(controller: str, root: Path) -> List[Path]:
-    """Folders of this process's control groups, both versions, from the mount down to its own."""
-    found = []
-    for line in (root / "proc/self/cgroup").read_text().splitlines():
-        _, controllers, path = line.split(":", 2)
-        if controllers and controller not in controllers.split(","):
-            continue
-        top = root / "sys/fs/cgroup" / (controllers and controller)
-        parts = Path(path).parts[1:]
-        found += [top.joinpath(*parts[:count]) for count in range(len(parts) + 1)]
-    return found

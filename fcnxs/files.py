@@ -1,20 +1,19 @@
-"""Files that are whole or absent: written beside, flushed to disk, renamed; and their checksums."""
+"""Files that are whole or absent, and their checksums.
+
+This module imports no MXNet, so that a thread can begin with a large file while MXNet loads.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import tempfile
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Dict, Iterator, List
+from typing import Any, Iterator, List
 
-from .compat import mxnet as mx
-from .digest import sha256_of
 from .errors import FCNXSError, last_line
-from .mxnet_params import check_whole
-
-__all__ = ["BESIDE", "last_line", "sha256_of", "write_arrays", "write_json", "written_whole"]
 
 BESIDE = ".fcnxs-"  # how folders of files that are being written are called
 
@@ -54,22 +53,18 @@ def written_whole(*files: Path) -> Iterator[List[Path]]:
                 parent.rmdir()
 
 
-def write_arrays(file: Path, arrays: Dict[str, mx.nd.NDArray]) -> None:
-    """Write named arrays, of any shapes, in MXNet's format.
-
-    Raises:
-        OSError: they cannot be written, to the last byte: MXNet does not tell of a disk that gets full.
-    """
-    try:
-        mx.nd.save(str(file), arrays)
-        check_whole(file)
-    except (mx.MXNetError, FCNXSError):
-        raise OSError("it was not written to its end; is the disk full?") from None
-
-
 def write_json(file: Path, content: Any) -> None:  # noqa: ANN401  (whatever JSON takes)
     """Write indented JSON; NaN is refused."""
     file.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+
+def sha256_of(file: str | os.PathLike[str]) -> str:
+    """SHA-256 of a file's content, in hexadecimal digits."""
+    digest = hashlib.sha256()
+    with open(file, "rb") as stream:
+        for block in iter(lambda: stream.read(1 << 20), b""):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def _flush(path: Path) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 
 from .compat import mxnet as mx
 from .errors import FCNXSError
+from .net import Params, is_input
 
 LIST_MAGIC, V1, V2, V3 = 0x112, 0xF993FAC8, 0xF993FAC9, 0xF993FACA
 # Bytes of a value, by MXNet's number of its type: float32, 64, 16, uint8, int32, 8, 64, bool, bfloat16.
@@ -46,6 +47,37 @@ def load_params(file: str | Path, mapped: bool = False) -> Dict[str, mx.nd.NDArr
         what = str(error).strip().splitlines()[-1]
         what = "its arrays have no names" if isinstance(error, AttributeError) else what  # but are a list
         raise FCNXSError(f"{file}: {NOT_PARAMS}: {what}") from None
+
+
+def load_arrays(file: Path, ctx: mx.Context | None = None, mapped: bool = False) -> Tuple[Params, Params]:
+    """Parameters and auxiliary states of a file of parameters; `mapped` as for `load_params`.
+
+    Raises:
+        FCNXSError: it cannot be read, or names something else.
+    """
+    params = {"arg": {}, "aux": {}}
+    for key, array in load_params(file, mapped).items():
+        kind, _, name = key.partition(":")
+        if kind not in params or not name:
+            raise FCNXSError(
+                f"{file}: {key!r:.80} is not the name of a checkpoint's parameter, such as arg:fc6_bias"
+            )
+        if not is_input(name):
+            params[kind][name] = array if ctx is None else array.as_in_context(ctx)
+    return params["arg"], params["aux"]
+
+
+def write_arrays(file: Path, arrays: Dict[str, mx.nd.NDArray]) -> None:
+    """Write named arrays, of any shapes, in MXNet's format.
+
+    Raises:
+        OSError: they cannot be written, to the last byte: MXNet does not tell of a disk that gets full.
+    """
+    try:
+        mx.nd.save(str(file), arrays)
+        check_whole(file)
+    except (mx.MXNetError, FCNXSError):
+        raise OSError("it was not written to its end; is the disk full?") from None
 
 
 def check_whole(file: str | Path) -> None:

@@ -18,8 +18,8 @@ from typing import Any, Dict, Iterator, List, Sequence
 
 from .compat import mxnet as mx
 from .errors import FCNXSError
-from .files import BESIDE, sha256_of, write_arrays, write_json, written_whole
-from .mxnet_params import load_params
+from .files import BESIDE, sha256_of, write_json, written_whole
+from .mxnet_params import load_params, write_arrays
 from .net import Params
 
 PLAN, LOCK = "run.json", "run.log"

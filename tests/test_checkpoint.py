@@ -5,8 +5,8 @@ import pytest
 from conftest import FC, WIDTH, random_params
 
 from fcnxs import FCNXSError, checkpoint
-from fcnxs.checkpoint import Meta
 from fcnxs.compat import mxnet as mx
+from fcnxs.meta import Meta
 from fcnxs.symbols import get_fcn32s_symbol
 
 SYMBOL = get_fcn32s_symbol(3, width=WIDTH, fc=FC)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fcnxs import facts
+from fcnxs import facts, memory
 from fcnxs.compat import MALLOC_PARAMETERS, MXNET_VARIABLES
 from fcnxs.doctor import findings, runs_on
 from fcnxs.facts import Facts, Gpu
@@ -193,8 +193,8 @@ def test_limits_of_control_groups_count(tmp_path, groups, files):
     for name, text in texts.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text + "\n")
-    assert facts._memory(tmp_path) == (4000, 3000)
-    assert facts._quota(tmp_path) == 1.5
+    assert memory.memory(tmp_path) == (4000, 3000)
+    assert memory.processor_quota(tmp_path) == 1.5
 
 
 def doctor(*folders, **variables):

@@ -8,12 +8,13 @@ import pytest
 from conftest import FC, WIDTH, photo, random_params
 
 from fcnxs import FCNXSError, checkpoint
-from fcnxs.checkpoint import Meta, sha256_of
 from fcnxs.compat import mxnet as mx
 from fcnxs.deploy import compare, onnx_file
 from fcnxs.deploy.compare import ExportMismatch
 from fcnxs.deploy.form import Form
 from fcnxs.deploy.write import export
+from fcnxs.files import sha256_of
+from fcnxs.meta import Meta
 from fcnxs.net import Net, scores_of
 from fcnxs.symbols import NETS
 from fcnxs.symbols.graph.edits import scores_symbol

@@ -72,9 +72,10 @@ def pooling(args: argparse.Namespace) -> int:
 
 def part(args: argparse.Namespace) -> int:
     """Be one of the processes: --images images each time."""
-    from ..checkpoint import Checkpoint, Meta
+    from ..checkpoint import Checkpoint
     from ..compat import mxnet as mx
     from ..data import FileIter
+    from ..meta import Meta
 
     symbol, weights = net_and_weights(args)
     params = {name: mx.nd.array(weights.pop(name)) for name in list(weights)}

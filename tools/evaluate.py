@@ -158,7 +158,7 @@ def _report(
     args: argparse.Namespace, result: Scores, classes: List[str], images: int, scales: Sequence[float]
 ) -> None:
     """Print the scores, and write them to --json."""
-    from ..checkpoint import write_json, written_whole
+    from ..files import write_json, written_whole
     from .text import scores_table
 
     print(scores_table(result, classes))

@@ -30,10 +30,11 @@ from .stage_options import add_stages, describe, plan
 from .stopping import Stopping
 
 if TYPE_CHECKING:
-    from ..checkpoint import Checkpoint, Meta
+    from ..checkpoint import Checkpoint
     from ..compat import mxnet as mx
     from ..listener import Listener
     from ..loader import Loader
+    from ..meta import Meta
     from ..samples import Samples
     from ..stages import Stage
 
@@ -223,7 +224,7 @@ def _go_on(
     args: argparse.Namespace, stages: Sequence[Stage], samples: Dict[str, Samples], before: Dict[str, Any]
 ) -> Tuple[Dict[str, Samples], Meta]:
     """The data and the meta of a run that goes on."""
-    from ..checkpoint import Meta
+    from ..meta import Meta
     from .data_report import same_data, same_stages
 
     same_stages(args, stages, before)

@@ -29,8 +29,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Iterator, List, NamedTuple, Tuple
 
-from ..digest import sha256_of
 from ..errors import FCNXSError
+from ..files import sha256_of
 from . import options
 from .segment_inputs import Input, found
 

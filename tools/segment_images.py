@@ -139,7 +139,7 @@ def _pixels(file: Path) -> int:
 
 def _refuse_what_does_not_fit(file: Path) -> None:
     """In place of Pillow's own limit, 179 million pixels: what the memory holds, honest or not."""
-    from ..facts import available_memory
+    from ..memory import available_memory
 
     needed, there = READING * _pixels(file), available_memory()
     if needed > there:

@@ -6,11 +6,12 @@ import os
 from typing import Sequence
 
 from .. import checkpoint
-from ..checkpoint import Checkpoint, Meta
+from ..checkpoint import Checkpoint
 from ..compat import mxnet as mx
 from ..deploy.form import refuse_exported
 from ..errors import FCNXSError
 from ..init import init_from_fcnxs, init_from_vgg16
+from ..meta import Meta
 from ..net import Variant, check_params, net_of
 from ..stages import lineage
 from ..symbols import NETS

@@ -1,0 +1,92 @@
+"""The meta file of a checkpoint, PREFIX-meta.json: what the parameters alone do not say."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Dict, List, Tuple
+
+import numpy as np
+
+from . import __version__
+from .compat import mxnet as mx
+from .conventions import IGNORE_LABEL, VGG_MEAN
+from .errors import FCNXSError, reason
+from .files import sha256_of
+
+
+def versions() -> Dict[str, str]:
+    """Versions of what a checkpoint was made with."""
+    return {
+        "fcnxs": __version__,
+        "mxnet": mx.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+    }
+
+
+@dataclass(frozen=True)
+class Meta:
+    """Contents of a meta file.
+
+    Args:
+        classes: names in the order of the labels; None for nets without classes of their own.
+        palette: colour (R, G, B) of each class, 0 to 255.
+        mean: of the input (R, G, B), subtracted from images of 0 to 255.
+        channel_order: of the input; RGB is the only one.
+        ignore_label: label of pixels that do not count.
+        source: {"file", "sha256"} of the weights that these were made from.
+        versions: of the packages that wrote them.
+        checksums: SHA-256 of the files beside it, by name: what was written last, and before that.
+    """
+
+    classes: List[str] | None = None
+    palette: List[List[int]] | None = None
+    mean: Tuple[float, float, float] = VGG_MEAN
+    channel_order: str = "RGB"
+    ignore_label: int = IGNORE_LABEL
+    source: Dict[str, str] | None = None
+    versions: Dict[str, str] = field(default_factory=versions)
+    checksums: Dict[str, List[str]] = field(default_factory=dict, compare=False)
+
+
+def read_meta(file: Path) -> Meta:
+    """Read a meta file.
+
+    Raises:
+        FCNXSError: it is not JSON, or a value is missing or of the wrong kind.
+    """
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        meta = Meta(**{key: content[key] for key in Meta.__dataclass_fields__ if key != "checksums"})
+        checksums = content.get("checksums", {})  # older files have none
+        if not all(isinstance(sums, list) for sums in checksums.values()):
+            raise ValueError("checksums: want lists of them by name of file")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        what = f"lacks {error}" if isinstance(error, KeyError) else reason(error)
+        raise FCNXSError(f"{file}: not a meta file of a checkpoint: {what}") from None
+    numbers = isinstance(meta.mean, list) and all(type(value) in (int, float) for value in meta.mean)
+    if not numbers or len(meta.mean) != 3 or not np.isfinite(meta.mean).all():
+        raise FCNXSError(f"{file}: mean: want three finite numbers, not {meta.mean!r:.80}")
+    if meta.channel_order != "RGB" or meta.ignore_label != IGNORE_LABEL:
+        raise FCNXSError(f"{file}: want channel_order RGB and ignore_label {IGNORE_LABEL}")
+    if meta.classes is not None:
+        names = isinstance(meta.classes, list) and all(isinstance(name, str) for name in meta.classes)
+        colours = isinstance(meta.palette, list) and all(_is_colour(colour) for colour in meta.palette)
+        if not names or not colours or len(meta.palette) != len(meta.classes):
+            raise FCNXSError(
+                f"{file}: want a list of names as classes, and a colour (R, G, B) for each as palette"
+            )
+    return replace(meta, mean=tuple(map(float, meta.mean)), checksums=checksums)
+
+
+def _is_colour(colour: object) -> bool:
+    return isinstance(colour, list) and len(colour) == 3 and all(value in range(256) for value in colour)
+
+
+def source_of(file: str | os.PathLike[str]) -> Dict[str, str]:
+    """Name and SHA-256 of a file of weights, for `Meta.source`."""
+    return {"file": Path(file).name, "sha256": sha256_of(file)}
