@@ -9,10 +9,10 @@ import numpy as np
 
 from .compat import mxnet as mx
 from .errors import FCNXSError
-from .memory import available_memory
 from .net import Net, check_size
 from .passes import Passes
 from .peak import peak_bytes
+from .system.memory import available_memory
 from .tiling import Read, Tiling, windows
 
 SHARE = 0.8  # of the available memory that is taken where nobody sets a limit

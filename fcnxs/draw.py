@@ -9,9 +9,9 @@ from typing import List, Tuple
 
 from .compat import mxnet as mx
 from .errors import FCNXSError
-from .files import written_whole
 from .symbols import Row
 from .symbols.graph.describe import describe
+from .system.files import written_whole
 
 
 def draw_net(symbol: mx.sym.Symbol, size: Tuple[int, int], file: Path) -> None:

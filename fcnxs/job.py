@@ -8,11 +8,11 @@ from typing import Any, Callable, Sequence
 
 import numpy as np
 
+from .checkpoint.meta import Meta
 from .compat import mxnet as mx
 from .exchange import Exchange
 from .listener import Listener
 from .loader import Loader
-from .meta import Meta
 from .metric import SegmentationMetric
 
 

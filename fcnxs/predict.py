@@ -9,10 +9,11 @@ from typing import Any, Callable, Iterable, Iterator, Sequence, Tuple, Union
 
 import numpy as np
 
-from . import checkpoint, images
+from . import images
 from .averaging import average, check_scales, naming, scaled
 from .bounded import Bounded
-from .checkpoint import Checkpoint
+from .checkpoint import checkpoint
+from .checkpoint.checkpoint import Checkpoint
 from .compat import mxnet as mx
 from .conventions import PathLike
 from .data import FileIter, preprocess

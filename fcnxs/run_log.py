@@ -14,10 +14,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Dict, Mapping, Sequence, TextIO
 
+from .checkpoint.meta import Meta, versions
 from .compat import mxnet as mx
 from .errors import FCNXSError, reason
 from .listener import Listener
-from .meta import Meta, versions
 from .score import Scores
 from .stages import Stage
 

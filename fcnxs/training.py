@@ -11,11 +11,10 @@ from typing import Any, Dict, Iterator, List, Tuple
 
 import numpy as np
 
-from . import checkpoint
+from .checkpoint import checkpoint
 from .compat import mxnet as mx
 from .conventions import IGNORE_LABEL
 from .errors import FCNXSError
-from .files import write_json, written_whole
 from .job import Job, StoppedError
 from .loader import Batch
 from .metric import SegmentationMetric
@@ -23,6 +22,7 @@ from .run_state import State, save_state, state_file
 from .score import NAMES, Scores, or_none, scores
 from .solver import Solver
 from .stages import Stage
+from .system.files import write_json, written_whole
 
 SUMMARY, METRICS = "summary.json", "metrics.jsonl"
 PICTURES = 4  # predictions of each evaluation that listeners are told

@@ -10,7 +10,7 @@ from typing import Tuple
 import cv2
 import numpy as np
 
-from .checkpoint import Checkpoint
+from .checkpoint.checkpoint import Checkpoint
 from .compat import mxnet as mx
 from .convert import Converted
 from .data import preprocess

@@ -22,8 +22,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what 
         signal.SIGINT, signal.default_int_handler
     )  # or the processes of the tests would ignore it too
 
-from fcnxs import checkpoint  # noqa: E402
 from fcnxs.caffe import write_caffemodel  # noqa: E402
+from fcnxs.checkpoint import checkpoint  # noqa: E402
 from fcnxs.compat import mxnet as mx  # noqa: E402
 from fcnxs.net import is_input  # noqa: E402
 from fcnxs.shapes import write_voc  # noqa: E402

@@ -8,8 +8,9 @@ import pytest
 from conftest import FC, WIDTH, fresh_probabilities, photo, random_params
 from PIL import Image
 
-from fcnxs import FCNXSError, checkpoint
+from fcnxs import FCNXSError
 from fcnxs.averaging import check_scales, resized, scaled
+from fcnxs.checkpoint import checkpoint
 from fcnxs.data import preprocess, read_label
 from fcnxs.predict import Segmenter
 from fcnxs.score import confusion_matrix, scores

@@ -10,11 +10,11 @@ import pytest
 from conftest import FC, WIDTH, photo, random_params
 
 from fcnxs.averaging import resized
-from fcnxs.checkpoint import Checkpoint
+from fcnxs.checkpoint.checkpoint import Checkpoint
+from fcnxs.checkpoint.meta import Meta
 from fcnxs.compat import gluoncv
 from fcnxs.compat import mxnet as mx
 from fcnxs.data import preprocess
-from fcnxs.meta import Meta
 from fcnxs.predict import Segmenter
 from fcnxs.symbols import get_fcn8s_symbol
 from fcnxs.symbols.graph.edits import scores_symbol

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fcnxs import checkpoint, symbols
+from fcnxs import symbols
+from fcnxs.checkpoint import checkpoint
 from fcnxs.compat import mxnet as mx
 from fcnxs.data import read_image, read_label
 from fcnxs.score import confusion_matrix, scores

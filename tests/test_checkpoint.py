@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from conftest import FC, WIDTH, random_params
 
-from fcnxs import FCNXSError, checkpoint
+from fcnxs import FCNXSError
+from fcnxs.checkpoint import checkpoint
+from fcnxs.checkpoint.meta import Meta
 from fcnxs.compat import mxnet as mx
-from fcnxs.meta import Meta
 from fcnxs.symbols import get_fcn32s_symbol
 
 SYMBOL = get_fcn32s_symbol(3, width=WIDTH, fc=FC)

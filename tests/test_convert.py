@@ -3,8 +3,9 @@ import pytest
 from conftest import FC, WIDTH, as_checkpoint, photo, random_vgg16
 from PIL import Image
 
-from fcnxs import FCNXSError, checkpoint
+from fcnxs import FCNXSError
 from fcnxs.caffe import write_caffemodel
+from fcnxs.checkpoint import checkpoint
 from fcnxs.convert import read
 from fcnxs.predict import Segmenter
 from fcnxs.sources import FCN_MEAN

@@ -7,7 +7,7 @@ import numpy as np
 from conftest import as_checkpoint, photo
 from PIL import Image
 
-from fcnxs import checkpoint
+from fcnxs.checkpoint import checkpoint
 from fcnxs.compat import mxnet as mx
 from fcnxs.convert import read
 from fcnxs.tools.main import main

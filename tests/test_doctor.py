@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from fcnxs import facts, memory
+from fcnxs import facts
 from fcnxs.compat import MALLOC_PARAMETERS, MXNET_VARIABLES
 from fcnxs.doctor import findings, runs_on
 from fcnxs.facts import Facts, Gpu
+from fcnxs.system import memory
 from fcnxs.tools.doctor import report
 
 ROOT = str(Path(__file__).parent.parent)

@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 from conftest import FC, WIDTH, photo, random_params
 
-from fcnxs import FCNXSError, checkpoint
+from fcnxs import FCNXSError
+from fcnxs.checkpoint import checkpoint
+from fcnxs.checkpoint.meta import Meta
 from fcnxs.compat import mxnet as mx
 from fcnxs.deploy import compare
 from fcnxs.deploy.form import Form
 from fcnxs.deploy.write import export
 from fcnxs.executors import Executors
-from fcnxs.meta import Meta
 from fcnxs.predict import Segmenter, evaluate
 from fcnxs.score import confusion_matrix
 from fcnxs.shapes import SIZES

@@ -5,12 +5,13 @@ import pytest
 from conftest import FC, WIDTH, random_params
 from test_export import in_process, make, small_pictures  # noqa: F401
 
-from fcnxs import FCNXSError, checkpoint
+from fcnxs import FCNXSError
+from fcnxs.checkpoint import checkpoint
+from fcnxs.checkpoint.meta import Meta
 from fcnxs.deploy import compare
 from fcnxs.deploy.compare import ExportMismatch
 from fcnxs.deploy.form import Form
 from fcnxs.deploy.write import export
-from fcnxs.meta import Meta
 from fcnxs.predict import Segmenter
 from fcnxs.symbols import get_vgg16fc_symbol
 

@@ -7,7 +7,8 @@ import pytest
 from conftest import FC, WIDTH, as_checkpoint, photo, random_vgg16
 from PIL import Image
 
-from fcnxs import FCNXSError, checkpoint
+from fcnxs import FCNXSError
+from fcnxs.checkpoint import checkpoint
 from fcnxs.compat import mxnet as mx
 from fcnxs.convert import read
 from fcnxs.data import preprocess

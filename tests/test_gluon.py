@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from conftest import FC, WIDTH, random_params
 
-from fcnxs import FCNXSError, checkpoint, gluon
+from fcnxs import FCNXSError, gluon
+from fcnxs.checkpoint import checkpoint
 from fcnxs.compat import mxnet as mx
 from fcnxs.data import preprocess
 from fcnxs.executors import Executors

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from conftest import FC, WIDTH, Images, random_params
 
-from fcnxs import FCNXSError, checkpoint, finetune, gluon
+from fcnxs import FCNXSError, finetune, gluon
+from fcnxs.checkpoint import checkpoint
 from fcnxs.compat import mxnet as mx
 from fcnxs.finetune import make_solver
 from fcnxs.loader import Loader

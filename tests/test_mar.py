@@ -16,10 +16,10 @@ from conftest import FC, WIDTH, photo, random_params
 from PIL import Image
 from serving import running, save_exported
 
-from fcnxs import checkpoint
+from fcnxs.checkpoint import checkpoint
+from fcnxs.checkpoint.meta import Meta
 from fcnxs.data import read_image
 from fcnxs.deploy.mar import write_mar
-from fcnxs.meta import Meta
 from fcnxs.predict import Segmenter
 from fcnxs.symbols.symbol_fcnxs import FCNXS
 

@@ -7,18 +7,19 @@ import numpy as np
 import pytest
 from conftest import FC, WIDTH, photo, random_params
 
-from fcnxs import FCNXSError, checkpoint
+from fcnxs import FCNXSError
+from fcnxs.checkpoint import checkpoint
+from fcnxs.checkpoint.meta import Meta
 from fcnxs.compat import mxnet as mx
 from fcnxs.deploy import compare, onnx_file
 from fcnxs.deploy.compare import ExportMismatch
 from fcnxs.deploy.form import Form
 from fcnxs.deploy.write import export
-from fcnxs.files import sha256_of
-from fcnxs.meta import Meta
 from fcnxs.net import Net, scores_of
 from fcnxs.symbols import NETS
 from fcnxs.symbols.graph.edits import scores_symbol
 from fcnxs.symbols.interpolation import bilinear
+from fcnxs.system.files import sha256_of
 
 MEAN = (120.0, 110.0, 100.0)
 pytestmark = pytest.mark.usefixtures("in_process")

@@ -14,7 +14,8 @@ from conftest import FC, WIDTH, photo, random_params
 from PIL import Image
 from test_images import bomb
 
-from fcnxs import FCNXSError, checkpoint, passes
+from fcnxs import FCNXSError, passes
+from fcnxs.checkpoint import checkpoint
 from fcnxs.predict import Segmenter
 from fcnxs.symbols import get_fcn8s_symbol
 from fcnxs.tools import segment_images
@@ -51,7 +52,7 @@ def test_what_fails_is_named_at_once_and_at_the_end_and_the_rest_is_done(prefix,
     (folder / "bomb.jpg").write_bytes(bomb(60_000))
     Image.fromarray(photo()).save(folder / "deep" / "er" / "00.png")
     Image.fromarray(photo()).save(other, format="JPEG")
-    monkeypatch.setattr("fcnxs.memory.available_memory", lambda: 8e9)
+    monkeypatch.setattr("fcnxs.system.memory.available_memory", lambda: 8e9)
     assert main(command(prefix, tmp_path / "masks", other, tmp_path / "none.png", folder)) == 1
     out, err = (text.splitlines() for text in capsys.readouterr())
     written = ["z.png", "00.png", "01.png", "03.png", "06.png", "deep/er/00.png"]
@@ -106,7 +107,7 @@ def test_what_no_tile_and_no_memory_is_enough_for_is_named(prefix, tmp_path, cap
     assert "00.png: 70x60 pixels need 0.0" in err and "the limit is 0.001 GB" in err and "2 of 2 failed" in err
     assert not (tmp_path / "masks").exists()
     monkeypatch.setattr(segment_images, "LARGE", 3000)
-    monkeypatch.setattr("fcnxs.memory.available_memory", lambda: 30_000)
+    monkeypatch.setattr("fcnxs.system.memory.available_memory", lambda: 30_000)
     assert main(command(prefix, tmp_path / "masks", files[0])) == 1
     assert "00.png: reading its 0 million pixels needs 0.0 GB" in capsys.readouterr().err
 

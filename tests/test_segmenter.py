@@ -10,7 +10,8 @@ from conftest import FC, WIDTH, fresh_probabilities, photo, random_params
 from PIL import Image
 
 import fcnxs
-from fcnxs import FCNXSError, checkpoint, images
+from fcnxs import FCNXSError, images
+from fcnxs.checkpoint import checkpoint
 from fcnxs.compat import mxnet as mx
 from fcnxs.data import preprocess
 from fcnxs.predict import Segmenter

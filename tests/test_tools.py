@@ -9,7 +9,8 @@ import pytest
 from conftest import FC, WIDTH, random_params
 from PIL import Image
 
-from fcnxs import FCNXSError, checkpoint, loader
+from fcnxs import FCNXSError, loader
+from fcnxs.checkpoint import checkpoint
 from fcnxs.finetune import make_solver
 from fcnxs.score import NAMES
 from fcnxs.stages import RECIPES

@@ -160,7 +160,7 @@ def _in_turns(
 
 def _lack_of_memory(folder: Path) -> str:
     """What an engine may need and the machine has not, as words: its weights in several forms, and maps."""
-    from ..memory import available_memory
+    from ..system.memory import available_memory
 
     weights = (folder.parent / "weights.safetensors").stat().st_size
     width, height = map(int, folder.name.split("x"))

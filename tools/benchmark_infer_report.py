@@ -157,7 +157,7 @@ def write(report: Report, prefix: Path, say: Callable[[str], object]) -> None:
     Raises:
         FCNXSError: they cannot be written.
     """
-    from ..files import written_whole
+    from ..system.files import written_whole
 
     say(NOTES)
     file, picture = (prefix.with_name(f"{prefix.name}.{suffix}") for suffix in ("json", "png"))

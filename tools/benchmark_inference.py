@@ -16,7 +16,7 @@ from . import options
 from .benchmark_worker import CLASSES, Worker, image_shape, in_turns, net_and_weights, serve
 
 if TYPE_CHECKING:
-    from ..checkpoint import Checkpoint
+    from ..checkpoint.checkpoint import Checkpoint
     from ..compat import mxnet as mx
     from ..data import FileIter
 
@@ -72,10 +72,10 @@ def pooling(args: argparse.Namespace) -> int:
 
 def part(args: argparse.Namespace) -> int:
     """Be one of the processes: --images images each time."""
-    from ..checkpoint import Checkpoint
+    from ..checkpoint.checkpoint import Checkpoint
+    from ..checkpoint.meta import Meta
     from ..compat import mxnet as mx
     from ..data import FileIter
-    from ..meta import Meta
 
     symbol, weights = net_and_weights(args)
     params = {name: mx.nd.array(weights.pop(name)) for name in list(weights)}

@@ -21,10 +21,10 @@ SMALL = "64x64"
 
 def segment(args: argparse.Namespace) -> int:
     """Print both rates, by chunks in turns, their ratio, and the start-up; 1 if `segment` is too slow."""
-    from ..checkpoint import load, save
+    from ..checkpoint.checkpoint import load, save
+    from ..checkpoint.meta import Meta
     from ..compat import mxnet as mx
     from ..data import preprocess, read_image
-    from ..meta import Meta
     from ..predict import Segmenter
     from ..vis import voc_palette
     from .benchmark_inference import write_images

@@ -20,9 +20,9 @@ SIDES = (1024, 2048, 4096, 8192)
 
 def tiling(args: argparse.Namespace) -> int:
     """Print time and memory of squares of several sides, a row for each; 1 if above the limit."""
-    from ..checkpoint import Checkpoint
+    from ..checkpoint.checkpoint import Checkpoint
+    from ..checkpoint.meta import Meta
     from ..compat import mxnet as mx
-    from ..meta import Meta
     from ..predict import Segmenter
 
     symbol, weights = net_and_weights(args)

@@ -193,7 +193,7 @@ def _count(number: int, what: str) -> str:
 
 
 def _write_bad(file: Path, reports: Dict[str, Report]) -> None:
-    from ..files import written_whole
+    from ..system.files import written_whole
 
     lines = [
         f"{name}\t{report.files[i]}\t{text}\n" for name, report in reports.items() for i, text in report.bad

@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Convert, then print what became of every array of the file."""
-    from .. import checkpoint
+    from ..checkpoint import checkpoint
     from ..convert import read
     from ..data import read_image
     from ..verify import verify

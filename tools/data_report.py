@@ -15,8 +15,8 @@ from ..stages import Stage
 from . import data_options, options
 
 if TYPE_CHECKING:
-    from ..checkpoint import Checkpoint
-    from ..meta import Meta
+    from ..checkpoint.checkpoint import Checkpoint
+    from ..checkpoint.meta import Meta
 
 
 def keep_good(
@@ -105,7 +105,7 @@ def same_stages(args: argparse.Namespace, stages: Sequence[Stage], before: Dict[
 
 def make_meta(args: argparse.Namespace, parent: Checkpoint, samples: Samples) -> Meta:
     """Meta of the checkpoints to come: the parent's mean, and classes by option, data set, parent, or VOC's."""
-    from ..meta import source_of
+    from ..checkpoint.meta import source_of
     from ..net import net_of
     from ..vis import voc_palette
 

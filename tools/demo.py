@@ -96,7 +96,7 @@ def _draw(file: Path, data: Path, runs: Path, epochs: tuple) -> None:
     """Four pictures with their truth and what each stage makes of them."""
     from PIL import Image
 
-    from .. import checkpoint
+    from ..checkpoint import checkpoint
     from ..data import find_list, read_image, read_label, read_list
     from ..predict import Segmenter
     from ..vis import colour, comparison

@@ -31,7 +31,7 @@ from . import data_options, options
 if TYPE_CHECKING:
     import numpy as np
 
-    from ..checkpoint import Checkpoint
+    from ..checkpoint.checkpoint import Checkpoint
     from ..predict import Segmenter
     from ..samples import Samples
 
@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     if args.dump and labelled:  # which names a label that is missing
         data_options.samples_of(args.data, args.split, args.root, "val")
 
-    from .. import checkpoint
+    from ..checkpoint import checkpoint
     from ..predict import Segmenter
 
     ctx = options.device(args.gpus)
@@ -158,7 +158,7 @@ def _report(
     args: argparse.Namespace, result: Scores, classes: List[str], images: int, scales: Sequence[float]
 ) -> None:
     """Print the scores, and write them to --json."""
-    from ..files import write_json, written_whole
+    from ..system.files import write_json, written_whole
     from .text import scores_table
 
     print(scores_table(result, classes))

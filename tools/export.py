@@ -95,7 +95,7 @@ def run(args: argparse.Namespace) -> int:
     samples = _samples(args)
     files = _image_files(args.calibrate or [])
 
-    from .. import checkpoint
+    from ..checkpoint import checkpoint
     from ..data import read_image
     from ..deploy.compare import ExportMismatch, Picture
     from ..deploy.write import MOST_LOSS, export

@@ -30,11 +30,11 @@ from .stage_options import add_stages, describe, plan
 from .stopping import Stopping
 
 if TYPE_CHECKING:
-    from ..checkpoint import Checkpoint
+    from ..checkpoint.checkpoint import Checkpoint
+    from ..checkpoint.meta import Meta
     from ..compat import mxnet as mx
     from ..listener import Listener
     from ..loader import Loader
-    from ..meta import Meta
     from ..samples import Samples
     from ..stages import Stage
 
@@ -115,7 +115,7 @@ def run(args: argparse.Namespace) -> int:
         use_the_machine(args.cpus or 1)  # which share the processors
     samples = _samples(args)
 
-    from .. import checkpoint
+    from ..checkpoint import checkpoint
     from ..exchange import exchange_for
     from ..finetune import finetune, refuse_to_overwrite
     from ..job import StoppedError
@@ -224,7 +224,7 @@ def _go_on(
     args: argparse.Namespace, stages: Sequence[Stage], samples: Dict[str, Samples], before: Dict[str, Any]
 ) -> Tuple[Dict[str, Samples], Meta]:
     """The data and the meta of a run that goes on."""
-    from ..meta import Meta
+    from ..checkpoint.meta import Meta
     from .data_report import same_data, same_stages
 
     same_stages(args, stages, before)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Dict, Iterable, List, Sequence, Tuple
 from ..errors import FCNXSError
 
 if TYPE_CHECKING:
-    from ..checkpoint import Checkpoint
+    from ..checkpoint.checkpoint import Checkpoint
     from ..compat import mxnet as mx
 
 

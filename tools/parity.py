@@ -11,10 +11,10 @@ from typing import Iterator, Tuple
 import numpy as np
 
 from ..caffe import write_caffemodel
-from ..checkpoint import Checkpoint
+from ..checkpoint.checkpoint import Checkpoint
+from ..checkpoint.meta import Meta
 from ..compat import mxnet as mx
 from ..convert import TITLES, read
-from ..meta import Meta
 from ..net import is_input
 from ..sources import CAFFE_NAMES, SCALES, TORCHVISION
 from ..symbols import NETS

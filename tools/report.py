@@ -50,9 +50,9 @@ def run(args: argparse.Namespace) -> int:
     if args.data is None and (args.split or args.root):
         raise FCNXSError("--split and --root go with --data; without it the run's own validation data is taken")
 
-    from ..files import written_whole
     from ..report.page import page
     from ..report.run import read_run
+    from ..system.files import written_whole
 
     told = read_run(args.folder)
     options.refuse_unwritable("--output", output.parent)

@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Iterator, List, NamedTuple, Tuple
 
 from ..errors import FCNXSError
-from ..files import sha256_of
+from ..system.files import sha256_of
 from . import options
 from .segment_inputs import Input, found
 
@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
     with ThreadPoolExecutor(1) as pool:  # the checksum of the parameters, while MXNet loads
         digest = pool.submit(sha256_of, f"{args.prefix}-{args.epoch:04d}.params")
 
-        from .. import checkpoint
+        from ..checkpoint import checkpoint
         from ..predict import Segmenter
         from .segment_progress import SegmentProgress
 

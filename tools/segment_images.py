@@ -31,7 +31,7 @@ def segmented(segmenter: Segmenter, inputs: List[Input], folder: Path, palette: 
     Threads read and write while the net computes. What has begun to be written is whole when this ends, also by
     an interruption; the rest is not written.
     """
-    from ..ahead import in_order
+    from ..system.threads import in_order
 
     pending: Deque[Future] = deque()
     with _any_size(), ThreadPoolExecutor(AHEAD, thread_name_prefix="fcnxs-write") as pool:
@@ -91,7 +91,7 @@ def _write(picture: np.ndarray, mask: np.ndarray, targets: Targets, palette: Pal
     import numpy as np
     from PIL import Image
 
-    from ..files import written_whole
+    from ..system.files import written_whole
     from ..vis import overlay, save_mask
 
     with written_whole(*targets) as (mask_part, overlay_part):
@@ -105,8 +105,8 @@ def _in_bands(segmenter: Segmenter, file: Path, targets: Targets, palette: Palet
     import numpy as np
 
     from ..data import read_image
-    from ..files import written_whole
     from ..png import PngRows
+    from ..system.files import written_whole
     from ..vis import overlay
 
     _refuse_what_does_not_fit(file)
@@ -139,7 +139,7 @@ def _pixels(file: Path) -> int:
 
 def _refuse_what_does_not_fit(file: Path) -> None:
     """In place of Pillow's own limit, 179 million pixels: what the memory holds, honest or not."""
-    from ..memory import available_memory
+    from ..system.memory import available_memory
 
     needed, there = READING * _pixels(file), available_memory()
     if needed > there:

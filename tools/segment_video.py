@@ -36,9 +36,9 @@ def segment_video(
     """
     import numpy as np
 
-    from ..ahead import in_order
     from ..data import preprocess
-    from ..files import written_whole
+    from ..system.files import written_whole
+    from ..system.threads import in_order
 
     def read(_: int) -> Tuple[np.ndarray, np.ndarray] | None:
         frame = video.read()

@@ -17,7 +17,7 @@ from PIL import Image
 
 from .. import __version__, symbols
 from ..errors import FCNXSError
-from ..files import written_whole
+from ..system.files import written_whole
 from ..vis import voc_palette
 
 PACKAGE = "fcnxs_served"  # not this package's name: another version of it may be installed on the server

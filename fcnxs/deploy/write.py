@@ -13,17 +13,17 @@ from typing import Dict, List, Sequence, Tuple
 
 import numpy as np
 
-from .. import checkpoint
-from ..checkpoint import Checkpoint
+from ..checkpoint import checkpoint
+from ..checkpoint.checkpoint import Checkpoint
+from ..checkpoint.meta import Meta
 from ..data import preprocess
 from ..errors import FCNXSError
-from ..files import sha256_of, write_json, written_whole
-from ..meta import Meta
 from ..net import Net, check_params, check_size
 from ..precision import Loss, calibrate, kept_layers, losses, quantized, to_bf16
 from ..samples import Samples
 from ..score import Scores
 from ..symbols.graph.edits import scores_symbol
+from ..system.files import sha256_of, write_json, written_whole
 from ..trim import trim
 from .compare import (
     Compared,

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, List, Sequence, Tuple
 
 import numpy as np
 
-from .. import checkpoint
-from ..checkpoint import Checkpoint
+from ..checkpoint import checkpoint
+from ..checkpoint.checkpoint import Checkpoint
+from ..checkpoint.meta import Meta
 from ..compat import mxnet as mx
 from ..errors import FCNXSError
-from ..meta import Meta
 from ..net import ANY_SIZE, DECONVOLUTIONS, SCORES, Params, check_size, fixed_size
 from ..stages import BIGSCORE, Stage
 from ..symbols.graph.edits import scores_symbol, without_crop

@@ -8,11 +8,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Dict, List, Sequence
 
+from ..checkpoint.meta import Meta
 from ..compat import mxnet as mx
 from ..errors import FCNXSError
 from ..finetune import refuse_to_overwrite
 from ..loader import Loader
-from ..meta import Meta
 from ..stages import Stage
 from .block import FCNxs
 from .zoo import get_fcnxs

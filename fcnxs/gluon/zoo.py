@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from typing import Sequence
 
-from .. import checkpoint
-from ..checkpoint import Checkpoint
+from ..checkpoint import checkpoint
+from ..checkpoint.checkpoint import Checkpoint
+from ..checkpoint.meta import Meta
 from ..compat import mxnet as mx
 from ..deploy.form import refuse_exported
 from ..errors import FCNXSError
 from ..init import init_from_fcnxs, init_from_vgg16
-from ..meta import Meta
 from ..net import Variant, check_params, net_of
 from ..stages import lineage
 from ..symbols import NETS

@@ -7,14 +7,14 @@ from typing import Callable, Dict, List, Sequence, Tuple
 
 import numpy as np
 
-from .. import checkpoint
-from ..ahead import default_workers, in_order
+from ..checkpoint import checkpoint
 from ..compat import mxnet as mx
 from ..data import check_label
 from ..errors import FCNXSError
 from ..predict import Segmenter
 from ..samples import Samples
 from ..score import Scores, confusion_matrix, scores
+from ..system.threads import default_workers, in_order
 from .run import Run
 
 SHOWN = 4  # best images, and worst ones

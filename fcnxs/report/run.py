@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Dict, List, Tuple
 
+from ..checkpoint.meta import read_meta
 from ..errors import FCNXSError, reason
-from ..meta import read_meta
 from ..run_state import LOCK, PLAN, read_plan
 from ..score import NAMES
 from ..training import METRICS

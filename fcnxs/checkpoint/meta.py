@@ -11,11 +11,11 @@ from typing import Dict, List, Tuple
 
 import numpy as np
 
-from . import __version__
-from .compat import mxnet as mx
-from .conventions import IGNORE_LABEL, VGG_MEAN
-from .errors import FCNXSError, reason
-from .files import sha256_of
+from .. import __version__
+from ..compat import mxnet as mx
+from ..conventions import IGNORE_LABEL, VGG_MEAN
+from ..errors import FCNXSError, reason
+from ..system.files import sha256_of
 
 
 def versions() -> Dict[str, str]:

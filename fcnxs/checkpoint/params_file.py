@@ -14,9 +14,9 @@ from typing import BinaryIO, Dict, List, NamedTuple, Tuple
 
 import numpy as np
 
-from .compat import mxnet as mx
-from .errors import FCNXSError
-from .net import Params, is_input
+from ..compat import mxnet as mx
+from ..errors import FCNXSError
+from ..net import Params, is_input
 
 LIST_MAGIC, V1, V2, V3 = 0x112, 0xF993FAC8, 0xF993FAC9, 0xF993FACA
 # Bytes of a value, by MXNet's number of its type: float32, 64, 16, uint8, int32, 8, 64, bool, bfloat16.

@@ -15,13 +15,13 @@ from glob import escape
 from pathlib import Path
 from typing import Callable, Dict, List
 
-from .compat import mxnet as mx
-from .errors import FCNXSError, last_line
-from .files import sha256_of, write_json, written_whole
+from ..compat import mxnet as mx
+from ..errors import FCNXSError, last_line
+from ..net import Params
+from ..symbols.legacy import completed
+from ..system.files import sha256_of, write_json, written_whole
 from .meta import Meta, read_meta, versions
-from .mxnet_params import check_whole, load_arrays, write_arrays
-from .net import Params
-from .symbols.legacy import completed
+from .params_file import check_whole, load_arrays, write_arrays
 
 
 @dataclass

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Iterator, List
 
-from .errors import FCNXSError, last_line
+from ..errors import FCNXSError, last_line
 
 BESIDE = ".fcnxs-"  # how folders of files that are being written are called
 
