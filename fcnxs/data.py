@@ -1,4 +1,4 @@
-"""Reading images, labels and lists of them, and the preprocessing that training shares with prediction.
+"""Reading images and labels, and the preprocessing that training shares with prediction.
 
 Images are RGB, uint8, (H, W, 3). Labels are uint8, (H, W): classes, or 255 for pixels to leave out.
 """
@@ -7,17 +7,13 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager, suppress
-from pathlib import Path
-from typing import TYPE_CHECKING, Iterator, List, Sequence, Tuple
+from typing import Iterator, Sequence
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from .conventions import IGNORE_LABEL, VGG_MEAN, PathLike
 from .errors import FCNXSError, reason
-
-if TYPE_CHECKING:
-    from .file_iter import FileIter
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 ORIENTATION = 0x0112  # EXIF's tag
@@ -98,59 +94,6 @@ def preprocess(image: np.ndarray, mean: Sequence[float] = VGG_MEAN) -> np.ndarra
     return np.ascontiguousarray(centred.transpose(2, 0, 1)[np.newaxis])
 
 
-def read_list(root_dir: PathLike, flist_name: PathLike, need: int = 2) -> List[Tuple[Path, Path]]:
-    r"""Pairs of image and label files that a list names.
-
-    A `.lst` file has lines `index \t image \t label`, with paths relative to `root_dir`. A split file
-    of the VOC layout has lines `name`, for JPEGImages/name.jpg and SegmentationClass/name.png.
-    `need` says how many files of a pair have to be there: 2, 1 (the image) or 0.
-
-    Raises:
-        FCNXSError: the list or a file is missing, a line has another form, or there is no line.
-    """
-    root, flist = Path(root_dir), Path(root_dir) / flist_name
-    try:
-        lines = flist.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        what = "it is not text" if isinstance(error, UnicodeDecodeError) else reason(error)
-        raise FCNXSError(f"{flist}: cannot read this list of images: {what}") from None
-    pairs = []
-    for number, line in enumerate(lines, 1):
-        fields = line.strip().split("\t")
-        if fields == [""]:
-            continue
-        if len(fields) != 3 and (len(fields) != 1 or flist.suffix == ".lst"):
-            raise FCNXSError(
-                f"{flist}, line {number}: {len(fields)} fields; want index, image and label between tabs"
-            )
-        pair = (root / fields[1], root / fields[2]) if len(fields) == 3 else _voc_pair(root, fields[0])
-        for file in pair[:need]:
-            if not file.is_file():
-                raise FCNXSError(f"{file}: no such file (named in {flist}, line {number})")
-        pairs.append(pair)
-    if not pairs:
-        raise FCNXSError(f"{flist}: the list names no image")
-    return pairs
-
-
-def find_list(data: PathLike, split: str) -> Tuple[Path, Path]:
-    """`root_dir` and `flist_name` for a `.lst` file, or for a split of a folder in VOC layout.
-
-    Raises:
-        FCNXSError: the folder has no list of that split.
-    """
-    path = Path(data)
-    if not path.is_dir():
-        return path.parent, Path(path.name)
-    flist = Path("ImageSets", "Segmentation", f"{split}.txt")
-    if not (path / flist).is_file():
-        raise FCNXSError(
-            f"{path / flist}: no such file; want a folder in VOC layout with a split {split!r}, "
-            "a folder with images/ and labels/, or a .lst file"
-        )
-    return path, flist
-
-
 @contextmanager
 def _named(path: PathLike) -> Iterator[None]:
     """Make an error that names the file of whatever Pillow raises: decoders that meet damage raise a lot."""
@@ -200,18 +143,3 @@ def _on_white(image: Image.Image) -> Image.Image:
     ground = Image.new("RGB", image.size, "white")
     ground.paste(image, mask=image.getchannel("A"))
     return ground
-
-
-def _voc_pair(root: Path, name: str) -> Tuple[Path, Path]:
-    images = [root / "JPEGImages" / f"{name}{suffix}" for suffix in IMAGE_SUFFIXES]
-    image = next((file for file in images if file.is_file()), images[0])
-    return image, root / "SegmentationClass" / f"{name}.png"
-
-
-def __getattr__(name: str) -> type[FileIter]:
-    """Give `fcnxs.data.FileIter`, which is in file_iter.py and needs what is here."""
-    if name != "FileIter":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from .file_iter import FileIter
-
-    return FileIter

@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Iterable
 
 from .conventions import VGG_MEAN, PathLike
-from .data import read_list
 from .loader import Loader
-from .samples import from_pairs
+from .samples import from_pairs, read_list
 
 
 class FileIter(Loader):

@@ -11,9 +11,9 @@ from typing import Dict, List, Sequence, Tuple
 import numpy as np
 
 from .conventions import VOC_CLASSES
-from .data import check_label, find_list, read_label, read_list
+from .data import check_label, read_label
 from .errors import FCNXSError, reason
-from .samples import Samples, from_pairs
+from .samples import Samples, find_list, from_pairs, read_list
 from .vis import Palette, voc_palette
 
 # Numbers of the 19 classes among Cityscapes' 34 (cityscapesScripts, labels.py), in their order; and of

@@ -16,8 +16,9 @@ from .checkpoint import checkpoint
 from .checkpoint.checkpoint import Checkpoint
 from .compat import mxnet as mx
 from .conventions import PathLike
-from .data import FileIter, preprocess
+from .data import preprocess
 from .errors import FCNXSError
+from .file_iter import FileIter
 from .images import Image
 from .net import Net, check_params
 from .score import confusion_matrix

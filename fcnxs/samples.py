@@ -1,4 +1,4 @@
-"""Data sets: numbered images with their labels, read from files one by one."""
+"""Data sets: numbered images with their labels, read from files one by one; and the lists that name them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Dict, List, Sequence, Tuple
 import numpy as np
 
 from .conventions import PathLike
-from .data import IMAGE_SUFFIXES, find_list, read_image, read_label, read_list
-from .errors import FCNXSError
+from .data import IMAGE_SUFFIXES, read_image, read_label
+from .errors import FCNXSError, reason
 from .vis import Palette
 
 LABEL_SUFFIXES = (".png", ".bmp", ".gif", ".tif", ".tiff")  # those that keep values as they are
@@ -110,6 +110,65 @@ def open_samples(data: PathLike, split: str | None = None, default: str = "train
         raise FCNXSError(f"{data}: a list has no splits, such as {split!r}")
     root, flist = find_list(path, split or default)
     return from_pairs(read_list(root, flist, need), root)
+
+
+def read_list(root_dir: PathLike, flist_name: PathLike, need: int = 2) -> List[Tuple[Path, Path]]:
+    r"""Pairs of image and label files that a list names.
+
+    A `.lst` file has lines `index \t image \t label`, with paths relative to `root_dir`. A split file
+    of the VOC layout has lines `name`, for JPEGImages/name.jpg and SegmentationClass/name.png.
+    `need` says how many files of a pair have to be there: 2, 1 (the image) or 0.
+
+    Raises:
+        FCNXSError: the list or a file is missing, a line has another form, or there is no line.
+    """
+    root, flist = Path(root_dir), Path(root_dir) / flist_name
+    try:
+        lines = flist.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        what = "it is not text" if isinstance(error, UnicodeDecodeError) else reason(error)
+        raise FCNXSError(f"{flist}: cannot read this list of images: {what}") from None
+    pairs = []
+    for number, line in enumerate(lines, 1):
+        fields = line.strip().split("\t")
+        if fields == [""]:
+            continue
+        if len(fields) != 3 and (len(fields) != 1 or flist.suffix == ".lst"):
+            raise FCNXSError(
+                f"{flist}, line {number}: {len(fields)} fields; want index, image and label between tabs"
+            )
+        pair = (root / fields[1], root / fields[2]) if len(fields) == 3 else _voc_pair(root, fields[0])
+        for file in pair[:need]:
+            if not file.is_file():
+                raise FCNXSError(f"{file}: no such file (named in {flist}, line {number})")
+        pairs.append(pair)
+    if not pairs:
+        raise FCNXSError(f"{flist}: the list names no image")
+    return pairs
+
+
+def find_list(data: PathLike, split: str) -> Tuple[Path, Path]:
+    """`root_dir` and `flist_name` for a `.lst` file, or for a split of a folder in VOC layout.
+
+    Raises:
+        FCNXSError: the folder has no list of that split.
+    """
+    path = Path(data)
+    if not path.is_dir():
+        return path.parent, Path(path.name)
+    flist = Path("ImageSets", "Segmentation", f"{split}.txt")
+    if not (path / flist).is_file():
+        raise FCNXSError(
+            f"{path / flist}: no such file; want a folder in VOC layout with a split {split!r}, "
+            "a folder with images/ and labels/, or a .lst file"
+        )
+    return path, flist
+
+
+def _voc_pair(root: Path, name: str) -> Tuple[Path, Path]:
+    images = [root / "JPEGImages" / f"{name}{suffix}" for suffix in IMAGE_SUFFIXES]
+    image = next((file for file in images if file.is_file()), images[0])
+    return image, root / "SegmentationClass" / f"{name}.png"
 
 
 def splits_of(data: PathLike) -> List[str]:

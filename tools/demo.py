@@ -97,8 +97,9 @@ def _draw(file: Path, data: Path, runs: Path, epochs: tuple) -> None:
     from PIL import Image
 
     from ..checkpoint import checkpoint
-    from ..data import find_list, read_image, read_label, read_list
+    from ..data import read_image, read_label
     from ..predict import Segmenter
+    from ..samples import find_list, read_list
     from ..vis import colour, comparison
 
     pairs = read_list(*find_list(data, "val"))[:4]
