@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Union
+from typing import Sequence, Union
 
 IGNORE_LABEL = 255  # pixels of this label count neither in the loss nor in the scores
 VGG_MEAN = (123.68, 116.779, 103.939)  # RGB; of the original example and of Oxford's VGG-16
@@ -14,3 +14,4 @@ VOC_CLASSES = (  # PASCAL VOC's, in the order of its labels
 )
 
 PathLike = Union[str, "os.PathLike[str]"]
+Palette = Sequence[Sequence[int]]  # colour (R, G, B), 0 to 255, of each class

@@ -8,7 +8,7 @@ from typing import Any, Iterable, Iterator, Tuple, Union
 
 import numpy as np
 
-from .data import read_image
+from .data.images import read_image
 from .errors import FCNXSError
 from .system.threads import in_order
 

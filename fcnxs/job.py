@@ -10,9 +10,9 @@ import numpy as np
 
 from .checkpoint.meta import Meta
 from .compat import mxnet as mx
+from .data.loader import Loader
 from .exchange import Exchange
 from .listener import Listener
-from .loader import Loader
 from .metric import SegmentationMetric
 
 

@@ -8,7 +8,8 @@ from typing import BinaryIO, Tuple
 
 import numpy as np
 
-from .vis import Palette, full_palette
+from .conventions import Palette
+from .vis import full_palette
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PALETTE, _RGB = 3, 2  # colour types

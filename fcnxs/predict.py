@@ -16,9 +16,9 @@ from .checkpoint import checkpoint
 from .checkpoint.checkpoint import Checkpoint
 from .compat import mxnet as mx
 from .conventions import PathLike
-from .data import preprocess
+from .data.file_iter import FileIter
+from .data.images import preprocess
 from .errors import FCNXSError
-from .file_iter import FileIter
 from .images import Image
 from .net import Net, check_params
 from .score import confusion_matrix

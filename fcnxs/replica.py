@@ -7,7 +7,7 @@ from typing import Any, Dict, Iterable, List, Tuple
 import numpy as np
 
 from .compat import mxnet as mx
-from .data import check_label
+from .data.images import check_label
 from .errors import FCNXSError
 from .executors import Executors
 from .mirror import Pass, Segments

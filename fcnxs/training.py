@@ -14,9 +14,9 @@ import numpy as np
 from .checkpoint import checkpoint
 from .compat import mxnet as mx
 from .conventions import IGNORE_LABEL
+from .data.loader import Batch
 from .errors import FCNXSError
 from .job import Job, StoppedError
-from .loader import Batch
 from .metric import SegmentationMetric
 from .run_state import State, save_state, state_file
 from .score import NAMES, Scores, or_none, scores

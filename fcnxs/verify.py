@@ -13,7 +13,7 @@ import numpy as np
 from .checkpoint.checkpoint import Checkpoint
 from .compat import mxnet as mx
 from .convert import Converted
-from .data import preprocess
+from .data.images import preprocess
 from .errors import FCNXSError
 from .executors import Executors
 from .net import Params

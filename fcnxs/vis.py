@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-Palette = Sequence[Sequence[int]]
+from .conventions import Palette
 
 
 def voc_palette(colours: int = 256) -> List[List[int]]:

@@ -25,8 +25,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what 
 from fcnxs.caffe import write_caffemodel  # noqa: E402
 from fcnxs.checkpoint import checkpoint  # noqa: E402
 from fcnxs.compat import mxnet as mx  # noqa: E402
+from fcnxs.data.generated import write_voc  # noqa: E402
 from fcnxs.net import is_input  # noqa: E402
-from fcnxs.shapes import write_voc  # noqa: E402
 from fcnxs.tools.main import main  # noqa: E402
 from fcnxs.tools.parity import random_blobs  # noqa: E402
 

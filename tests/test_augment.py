@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from fcnxs import FCNXSError
-from fcnxs.augment import Augmentation, resize
 from fcnxs.conventions import IGNORE_LABEL
-from fcnxs.data import preprocess
+from fcnxs.data.augment import Augmentation, resize
+from fcnxs.data.images import preprocess
 
 MEAN = (123.68, 116.779, 103.939)
 SIZE = (120, 150)

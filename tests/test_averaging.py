@@ -11,10 +11,10 @@ from PIL import Image
 from fcnxs import FCNXSError
 from fcnxs.averaging import check_scales, resized, scaled
 from fcnxs.checkpoint import checkpoint
-from fcnxs.data import preprocess, read_label
+from fcnxs.data.generated import CLASSES
+from fcnxs.data.images import preprocess, read_label
 from fcnxs.predict import Segmenter
 from fcnxs.score import confusion_matrix, scores
-from fcnxs.shapes import CLASSES
 from fcnxs.symbols import get_fcn8s_symbol
 from fcnxs.tools.main import main
 from fcnxs.vis import voc_palette

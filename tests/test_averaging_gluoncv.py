@@ -14,7 +14,7 @@ from fcnxs.checkpoint.checkpoint import Checkpoint
 from fcnxs.checkpoint.meta import Meta
 from fcnxs.compat import gluoncv
 from fcnxs.compat import mxnet as mx
-from fcnxs.data import preprocess
+from fcnxs.data.images import preprocess
 from fcnxs.predict import Segmenter
 from fcnxs.symbols import get_fcn8s_symbol
 from fcnxs.symbols.graph.edits import scores_symbol

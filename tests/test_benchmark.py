@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fcnxs import FCNXSError
-from fcnxs.file_iter import FileIter
+from fcnxs.data.file_iter import FileIter
 from fcnxs.tools import benchmark_inference
 from fcnxs.tools.benchmark_sizes import different_sizes
 from fcnxs.tools.benchmark_torch import fcn8s_shapes

@@ -12,7 +12,7 @@ import pytest
 from fcnxs import symbols
 from fcnxs.checkpoint import checkpoint
 from fcnxs.compat import mxnet as mx
-from fcnxs.data import read_image, read_label
+from fcnxs.data.images import read_image, read_label
 from fcnxs.score import confusion_matrix, scores
 from fcnxs.symbols.coord_map import format_map
 from fcnxs.symbols.graph.edits import with_pad

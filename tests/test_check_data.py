@@ -8,8 +8,8 @@ from fakes import citys, random_label, write_image, write_label, write_pairs
 from PIL import Image
 
 from fcnxs import FCNXSError
-from fcnxs.check_data import check, overlap
-from fcnxs.samples import open_samples
+from fcnxs.data.check import check, overlap
+from fcnxs.data.samples import open_samples
 from fcnxs.tools.main import main
 
 

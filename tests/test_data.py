@@ -5,9 +5,9 @@ import pytest
 from PIL import Image
 
 from fcnxs import FCNXSError
-from fcnxs.data import preprocess, read_label
-from fcnxs.file_iter import FileIter
-from fcnxs.samples import find_list, read_list
+from fcnxs.data.file_iter import FileIter
+from fcnxs.data.images import preprocess, read_label
+from fcnxs.data.samples import find_list, read_list
 from fcnxs.vis import save_mask, voc_palette
 
 MEAN = (123.68, 116.779, 103.939)

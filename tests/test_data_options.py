@@ -8,8 +8,8 @@ import shutil
 import pytest
 
 from fcnxs import FCNXSError
-from fcnxs.augment import Augmentation
-from fcnxs.shapes import CLASSES
+from fcnxs.data.augment import Augmentation
+from fcnxs.data.generated import CLASSES
 from fcnxs.tools import data_options
 from fcnxs.tools.main import main
 

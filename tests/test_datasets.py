@@ -9,8 +9,8 @@ import pytest
 from fcnxs import FCNXSError
 from fcnxs.compat import gluoncv
 from fcnxs.conventions import VOC_CLASSES
-from fcnxs.data import read_image
-from fcnxs.datasets import NAMED, named
+from fcnxs.data.datasets import NAMED, named
+from fcnxs.data.images import read_image
 
 THEIRS = {"voc": "pascal_voc", "voc_aug": "pascal_aug", "mhp": "mhpv1"}
 

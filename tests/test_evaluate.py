@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fcnxs.data.generated import CLASSES
 from fcnxs.score import NAMES
-from fcnxs.shapes import CLASSES
 from fcnxs.tools.main import main
 from fcnxs.vis import voc_palette
 

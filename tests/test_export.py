@@ -14,13 +14,13 @@ from fcnxs import FCNXSError
 from fcnxs.checkpoint import checkpoint
 from fcnxs.checkpoint.meta import Meta
 from fcnxs.compat import mxnet as mx
+from fcnxs.data.generated import SIZES
 from fcnxs.deploy import compare
 from fcnxs.deploy.form import Form
 from fcnxs.deploy.write import export
 from fcnxs.executors import Executors
 from fcnxs.predict import Segmenter, evaluate
 from fcnxs.score import confusion_matrix
-from fcnxs.shapes import SIZES
 from fcnxs.symbols import get_fcn8s_symbol
 from fcnxs.symbols.graph.edits import scores_symbol
 from fcnxs.symbols.symbol_fcnxs import FCNXS
@@ -259,7 +259,7 @@ def test_class_map_is_that_of_the_largest_probability(tmp_path, ctx):
 
 
 def test_evaluate_counts_every_pixel_of_every_image(voc, tmp_path, ctx):
-    from fcnxs.file_iter import FileIter
+    from fcnxs.data.file_iter import FileIter
 
     segmenter = Segmenter(make(tmp_path, classes=5), ctx=ctx)
     data = FileIter(voc, "ImageSets/Segmentation/val.txt", segmenter.mean, num_classes=5)

@@ -11,7 +11,7 @@ from fcnxs import FCNXSError
 from fcnxs.checkpoint import checkpoint
 from fcnxs.compat import mxnet as mx
 from fcnxs.convert import read
-from fcnxs.data import preprocess
+from fcnxs.data.images import preprocess
 from fcnxs.sources import VGG16_CONVOLUTIONS
 from fcnxs.symbols import get_vgg16_symbol
 from fcnxs.tools.main import main

@@ -7,7 +7,7 @@ from conftest import FC, WIDTH, random_params
 from fcnxs import FCNXSError, gluon
 from fcnxs.checkpoint import checkpoint
 from fcnxs.compat import mxnet as mx
-from fcnxs.data import preprocess
+from fcnxs.data.images import preprocess
 from fcnxs.executors import Executors
 from fcnxs.symbols import NETS
 from fcnxs.symbols.graph.edits import scores_symbol

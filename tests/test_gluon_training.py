@@ -7,9 +7,9 @@ from conftest import FC, WIDTH, Images, random_params
 from fcnxs import FCNXSError, finetune, gluon
 from fcnxs.checkpoint import checkpoint
 from fcnxs.compat import mxnet as mx
+from fcnxs.data.loader import Loader
+from fcnxs.data.samples import open_samples
 from fcnxs.finetune import make_solver
-from fcnxs.loader import Loader
-from fcnxs.samples import open_samples
 from fcnxs.stages import RECIPES
 from fcnxs.symbols import NETS
 

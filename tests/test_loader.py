@@ -11,9 +11,9 @@ import pytest
 from fakes import write_image
 
 from fcnxs import FCNXSError
-from fcnxs.augment import Augmentation
-from fcnxs.loader import Loader
-from fcnxs.samples import open_samples
+from fcnxs.data.augment import Augmentation
+from fcnxs.data.loader import Loader
+from fcnxs.data.samples import open_samples
 
 AUGMENTATION = Augmentation(crop_size=12, scale=(0.7, 1.5), mirror=True, jitter=0.3)
 
@@ -160,7 +160,7 @@ def test_a_signal_ends_a_process_that_reads(tmp_path):
     """A hundred seconds of reading lie ahead; the time that is given is for slow machines."""
     script = (
         "import sys, time\n"
-        "from fcnxs.loader import Loader\n"
+        "from fcnxs.data.loader import Loader\n"
         "from test_loader import Memory\n"
         "class Slow(Memory):\n"
         "    def read(self, number):\n"

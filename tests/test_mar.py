@@ -18,7 +18,7 @@ from serving import running, save_exported
 
 from fcnxs.checkpoint import checkpoint
 from fcnxs.checkpoint.meta import Meta
-from fcnxs.data import read_image
+from fcnxs.data.images import read_image
 from fcnxs.deploy.mar import write_mar
 from fcnxs.predict import Segmenter
 from fcnxs.symbols.symbol_fcnxs import FCNXS

@@ -4,10 +4,10 @@ import numpy as np
 from conftest import Images, random_params
 
 from fcnxs.compat import mxnet as mx
-from fcnxs.data import preprocess
+from fcnxs.data.generated import picture
+from fcnxs.data.images import preprocess
 from fcnxs.metric import SegmentationMetric
 from fcnxs.score import confusion_matrix, scores
-from fcnxs.shapes import picture
 from fcnxs.solver import Solver
 from fcnxs.symbols import get_mask_regression_symbol
 

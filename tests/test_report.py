@@ -8,10 +8,10 @@ import pytest
 from pages import Parts, made_up
 from PIL import Image
 
+from fcnxs.data.generated import CLASSES
 from fcnxs.report.evaluation import Example, choose
 from fcnxs.report.page import page
 from fcnxs.report.pictures import LIMIT, shown
-from fcnxs.shapes import CLASSES
 from fcnxs.tools.main import main
 from fcnxs.vis import voc_palette
 

@@ -8,8 +8,8 @@ import pytest
 from pages import Parts
 from PIL import Image
 
+from fcnxs.data.generated import CLASSES
 from fcnxs.run_state import read_plan, write_plan
-from fcnxs.shapes import CLASSES
 from fcnxs.tools.main import main
 
 

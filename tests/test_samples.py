@@ -7,8 +7,8 @@ import pytest
 from fakes import random_label, write_image, write_label, write_pairs
 
 from fcnxs import FCNXSError
-from fcnxs.data import read_image, read_label
-from fcnxs.samples import open_samples, splits_of
+from fcnxs.data.images import read_image, read_label
+from fcnxs.data.samples import open_samples, splits_of
 
 
 def stems(samples):

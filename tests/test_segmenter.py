@@ -13,7 +13,7 @@ import fcnxs
 from fcnxs import FCNXSError, images
 from fcnxs.checkpoint import checkpoint
 from fcnxs.compat import mxnet as mx
-from fcnxs.data import preprocess
+from fcnxs.data.images import preprocess
 from fcnxs.predict import Segmenter
 from fcnxs.symbols import get_fcn8s_symbol
 from fcnxs.vis import overlay, voc_palette

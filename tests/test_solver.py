@@ -10,8 +10,8 @@ from fcnxs import FCNXSError
 from fcnxs.caffe import write_caffemodel
 from fcnxs.compat import mxnet as mx
 from fcnxs.convert import read
+from fcnxs.data.file_iter import FileIter
 from fcnxs.executors import Executors
-from fcnxs.file_iter import FileIter
 from fcnxs.finetune import make_solver
 from fcnxs.init import init_from_fcnxs, init_from_vgg16
 from fcnxs.metric import SegmentationMetric

@@ -179,7 +179,7 @@ def test_what_is_left_out_stays_so_from_another_folder(run_folder, voc, tmp_path
 
 
 def test_an_image_that_goes_bad_meanwhile_saves_the_state(run_folder, voc, tmp_path, capsys, monkeypatch):
-    from fcnxs.loader import Loader
+    from fcnxs.data.loader import Loader
 
     given = Loader.next
 

@@ -18,7 +18,7 @@ from .benchmark_worker import CLASSES, Worker, image_shape, in_turns, net_and_we
 if TYPE_CHECKING:
     from ..checkpoint.checkpoint import Checkpoint
     from ..compat import mxnet as mx
-    from ..file_iter import FileIter
+    from ..data.file_iter import FileIter
 
 IMAGES, CHUNK = 100, 10  # evaluated in all, and at a time
 
@@ -75,7 +75,7 @@ def part(args: argparse.Namespace) -> int:
     from ..checkpoint.checkpoint import Checkpoint
     from ..checkpoint.meta import Meta
     from ..compat import mxnet as mx
-    from ..file_iter import FileIter
+    from ..data.file_iter import FileIter
 
     symbol, weights = net_and_weights(args)
     params = {name: mx.nd.array(weights.pop(name)) for name in list(weights)}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..augment import Augmentation
+from ..data.augment import Augmentation
 from . import options
 from .benchmark_inference import write_images
 from .benchmark_worker import CLASSES, SETTINGS, image_shape, net_and_weights
@@ -22,9 +22,9 @@ KINDS = {"whole": None, "augmented": Augmentation(None, (0.8, 1.2), True, 0.4)}
 def loader(args: argparse.Namespace) -> int:
     """Train on pictures of --size, and print what each step waits for its image; 1 if that is too long."""
     from ..compat import mxnet as mx
-    from ..loader import Loader
+    from ..data.loader import Loader
+    from ..data.samples import open_samples
     from ..metric import SegmentationMetric
-    from ..samples import open_samples
     from ..solver import Solver
 
     ctx = options.device(args.gpus)

@@ -12,12 +12,12 @@ import numpy as np
 from ..arithmetic import operations
 from ..compat import mxnet as mx
 from ..conventions import VGG_MEAN
-from ..data import preprocess
+from ..data.generated import picture
+from ..data.images import preprocess
 from ..deploy.form import Form
 from ..deploy.onnx_file import write_onnx
 from ..executors import Executors
 from ..net import Net
-from ..shapes import picture
 from ..symbols.graph.edits import scores_symbol
 from ..symbols.graph.nodes import setting
 from .benchmark_ours import load

@@ -24,7 +24,7 @@ def segment(args: argparse.Namespace) -> int:
     from ..checkpoint.checkpoint import load, save
     from ..checkpoint.meta import Meta
     from ..compat import mxnet as mx
-    from ..data import preprocess, read_image
+    from ..data.images import preprocess, read_image
     from ..predict import Segmenter
     from ..vis import voc_palette
     from .benchmark_inference import write_images

@@ -16,13 +16,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Dict, List
 
-from ..datasets import NAMED
+from ..data.datasets import NAMED
+from ..data.samples import Samples, splits_of
 from ..errors import FCNXSError
-from ..samples import Samples, splits_of
 from . import data_options, options
 
 if TYPE_CHECKING:
-    from ..check_data import Report
+    from ..data.check import Report
 
 SHOWN = 20  # lines of a list, at most
 LONG = 40  # letters of a class's name
@@ -115,7 +115,7 @@ def _classes(args: argparse.Namespace, samples: Samples) -> List[str]:
 def _check(args: argparse.Namespace, name: str, samples: Samples, classes: int, batch_size: int) -> Report:
     from tqdm import tqdm
 
-    from ..check_data import check
+    from ..data.check import check
 
     with tqdm(total=len(samples), desc=name, unit="image", leave=False, disable=not sys.stderr.isatty()) as bar:
         return check(samples, classes, batch_size, args.crop_size, workers=args.workers, on_progress=bar.update)
@@ -165,7 +165,7 @@ def _sizes(report: Report) -> str:
 
 
 def _tell_overlaps(reports: Dict[str, Report]) -> None:
-    from ..check_data import overlap
+    from ..data.check import overlap
 
     names = list(reports)
     for i, one in enumerate(names):

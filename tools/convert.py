@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     """Convert, then print what became of every array of the file."""
     from ..checkpoint import checkpoint
     from ..convert import read
-    from ..data import read_image
+    from ..data.images import read_image
     from ..verify import verify
     from ..vis import voc_palette
     from .options import default_classes, read_classes

@@ -6,12 +6,12 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Tuple
 
-from ..datasets import NAMED, named
+from ..data.datasets import NAMED, named
+from ..data.samples import Samples, open_samples
 from ..errors import FCNXSError
-from ..samples import Samples, open_samples
 
 if TYPE_CHECKING:
-    from ..augment import Augmentation
+    from ..data.augment import Augmentation
 
 DATA_HELP = (
     "folder in VOC layout; folder with images/ and labels/, or images/SPLIT/ and labels/SPLIT/; list (.lst); "
@@ -98,7 +98,7 @@ def augmentation_of(args: argparse.Namespace) -> Augmentation | None:
     Raises:
         FCNXSError: one of them, --batch-size or --workers makes no sense.
     """
-    from ..augment import Augmentation
+    from ..data.augment import Augmentation
 
     for option, value in (
         ("--batch-size", args.batch_size),

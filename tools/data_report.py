@@ -9,8 +9,8 @@ import sys
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, Dict, List, Sequence, Tuple
 
+from ..data.samples import Samples
 from ..errors import FCNXSError
-from ..samples import Samples
 from ..stages import Stage
 from . import data_options, options
 
@@ -32,7 +32,7 @@ def keep_good(
     """
     from tqdm import tqdm
 
-    from ..check_data import SMALLEST, check
+    from ..data.check import SMALLEST, check
 
     augmentation = data_options.augmentation_of(args)
     low = augmentation.scale[0] if augmentation else 1

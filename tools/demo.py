@@ -46,7 +46,7 @@ def demo(output: Path, train: int, val: int, epochs: tuple) -> int:
 
     from importlib.resources import files
 
-    from ..shapes import write_voc
+    from ..data.generated import write_voc
     from .text import summary_table
 
     began = time.time()
@@ -97,9 +97,9 @@ def _draw(file: Path, data: Path, runs: Path, epochs: tuple) -> None:
     from PIL import Image
 
     from ..checkpoint import checkpoint
-    from ..data import read_image, read_label
+    from ..data.images import read_image, read_label
+    from ..data.samples import find_list, read_list
     from ..predict import Segmenter
-    from ..samples import find_list, read_list
     from ..vis import colour, comparison
 
     pairs = read_list(*find_list(data, "val"))[:4]

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     import numpy as np
 
     from ..checkpoint.checkpoint import Checkpoint
+    from ..data.samples import Samples
     from ..predict import Segmenter
-    from ..samples import Samples
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -139,8 +139,8 @@ def _go_through(
     samples: Samples, segmenter: Segmenter, dump: Callable[[str, np.ndarray], None] | None, labelled: bool
 ) -> Scores | None:
     """Predict all images, dump what is to be dumped; their scores, if they have labels."""
-    from ..data import preprocess, read_image
-    from ..loader import Loader
+    from ..data.images import preprocess, read_image
+    from ..data.loader import Loader
     from ..predict import evaluate
 
     if labelled:

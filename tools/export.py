@@ -26,9 +26,9 @@ from . import data_options, options
 from .segment_inputs import IMAGES
 
 if TYPE_CHECKING:
+    from ..data.samples import Samples
     from ..deploy.compare import Picture
     from ..deploy.form import Form
-    from ..samples import Samples
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -96,7 +96,7 @@ def run(args: argparse.Namespace) -> int:
     files = _image_files(args.calibrate or [])
 
     from ..checkpoint import checkpoint
-    from ..data import read_image
+    from ..data.images import read_image
     from ..deploy.compare import ExportMismatch, Picture
     from ..deploy.write import MOST_LOSS, export
     from .export_report import print_report

@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from ..checkpoint.checkpoint import Checkpoint
     from ..checkpoint.meta import Meta
     from ..compat import mxnet as mx
+    from ..data.loader import Loader
+    from ..data.samples import Samples
     from ..listener import Listener
-    from ..loader import Loader
-    from ..samples import Samples
     from ..stages import Stage
 
 
@@ -254,7 +254,7 @@ def _check(args: argparse.Namespace) -> None:
 
 def _loaders(args: argparse.Namespace, samples: Dict[str, Samples], meta: Meta) -> Dict[str, Loader]:
     """Batches to train on and, if there is such data, to evaluate on: whole images, one at a time."""
-    from ..loader import Loader
+    from ..data.loader import Loader
 
     settings = {"mean": meta.mean, "num_classes": len(meta.classes), "workers": args.workers}
     changes = {

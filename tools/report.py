@@ -22,9 +22,9 @@ from . import data_options, options
 from .finetune import validation_samples
 
 if TYPE_CHECKING:
+    from ..data.samples import Samples
     from ..report.evaluation import Evaluation
     from ..report.run import Run
-    from ..samples import Samples
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any, Dict, Tuple
 
-from ..datasets import NAMED
+from ..data.datasets import NAMED
 from ..errors import FCNXSError
 
 PATHS = ("data", "val", "root", "classes", "prefix", "output")

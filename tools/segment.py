@@ -37,8 +37,8 @@ from .segment_inputs import Input, found
 if TYPE_CHECKING:
     import numpy as np
 
+    from ..conventions import Palette
     from ..predict import Segmenter
-    from ..vis import Palette
     from .segment_progress import SegmentProgress
 
 # OpenCV and its FFmpeg write lines of their own to stderr about what they cannot read, of which we say it.

@@ -15,8 +15,8 @@ from .segment_inputs import Input
 if TYPE_CHECKING:
     import numpy as np
 
+    from ..conventions import Palette
     from ..predict import Segmenter
-    from ..vis import Palette
 
 AHEAD = 2  # images read before their turn, and images whose pictures are still being written
 LARGE = 16_000_000  # pixels from which on an image is read, computed and written by itself
@@ -57,7 +57,7 @@ class _Image(NamedTuple):
 
 
 def _read(segmenter: Segmenter, file: Path) -> _Image:
-    from ..data import preprocess, read_image
+    from ..data.images import preprocess, read_image
 
     if _pixels(file) >= LARGE:
         return _Image(None, None)
@@ -104,7 +104,7 @@ def _in_bands(segmenter: Segmenter, file: Path, targets: Targets, palette: Palet
     """Compute and write an image by bands of rows; how many pixels each class has."""
     import numpy as np
 
-    from ..data import read_image
+    from ..data.images import read_image
     from ..png import PngRows
     from ..system.files import written_whole
     from ..vis import overlay

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Callable, Deque, List, Tuple
 if TYPE_CHECKING:
     import numpy as np
 
+    from ..conventions import Palette
     from ..predict import Segmenter
     from ..video import VideoReader
-    from ..vis import Palette
 
 AHEAD = 2  # frames read before their turn, and frames still being written
 
@@ -36,7 +36,7 @@ def segment_video(
     """
     import numpy as np
 
-    from ..data import preprocess
+    from ..data.images import preprocess
     from ..system.files import written_whole
     from ..system.threads import in_order
 

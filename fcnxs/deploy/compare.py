@@ -11,12 +11,12 @@ from typing import Iterator, List, NamedTuple, Sequence, Tuple
 import cv2
 import numpy as np
 
-from ..data import check_label, preprocess
+from ..data.generated import picture
+from ..data.images import check_label, preprocess
+from ..data.samples import Samples
 from ..errors import FCNXSError
 from ..net import Net, scores_of
-from ..samples import Samples
 from ..score import Scores, confusion_matrix, scores
-from ..shapes import picture
 from .form import Form
 
 TOLERANCE = 1e-5  # of a score in fp32, relative to the largest

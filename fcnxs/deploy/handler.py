@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from .. import compat
-from ..data import preprocess, read_image
+from ..data.images import preprocess, read_image
 from ..errors import FCNXSError
 
 if TYPE_CHECKING:

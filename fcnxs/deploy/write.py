@@ -16,11 +16,11 @@ import numpy as np
 from ..checkpoint import checkpoint
 from ..checkpoint.checkpoint import Checkpoint
 from ..checkpoint.meta import Meta
-from ..data import preprocess
+from ..data.images import preprocess
+from ..data.samples import Samples
 from ..errors import FCNXSError
 from ..net import Net, check_params, check_size
 from ..precision import Loss, calibrate, kept_layers, losses, quantized, to_bf16
-from ..samples import Samples
 from ..score import Scores
 from ..symbols.graph.edits import scores_symbol
 from ..system.files import sha256_of, write_json, written_whole

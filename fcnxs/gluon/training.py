@@ -10,9 +10,9 @@ from typing import Any, Dict, List, Sequence
 
 from ..checkpoint.meta import Meta
 from ..compat import mxnet as mx
+from ..data.loader import Loader
 from ..errors import FCNXSError
 from ..finetune import refuse_to_overwrite
-from ..loader import Loader
 from ..stages import Stage
 from .block import FCNxs
 from .zoo import get_fcnxs

@@ -9,10 +9,10 @@ import numpy as np
 
 from ..checkpoint import checkpoint
 from ..compat import mxnet as mx
-from ..data import check_label
+from ..data.images import check_label
+from ..data.samples import Samples
 from ..errors import FCNXSError
 from ..predict import Segmenter
-from ..samples import Samples
 from ..score import Scores, confusion_matrix, scores
 from ..system.threads import default_workers, in_order
 from .run import Run

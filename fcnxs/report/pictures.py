@@ -10,7 +10,8 @@ from typing import Dict, List, Sequence
 import numpy as np
 from PIL import Image
 
-from ..vis import Palette, save_mask
+from ..conventions import Palette
+from ..vis import save_mask
 from .evaluation import Example
 
 LIMIT = 4_000_000  # characters of all pictures of a page, if they can be held to it

@@ -8,8 +8,8 @@ from typing import Sequence, Tuple
 import numpy as np
 from PIL import Image, ImageEnhance
 
-from .conventions import IGNORE_LABEL
-from .errors import FCNXSError
+from ..conventions import IGNORE_LABEL
+from ..errors import FCNXSError
 
 Pair = Tuple[np.ndarray, np.ndarray]
 

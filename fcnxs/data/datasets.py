@@ -11,9 +11,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Callable, NamedTuple, Tuple
 
+from ..conventions import PathLike
+from ..errors import FCNXSError
 from . import layouts
-from .conventions import PathLike
-from .errors import FCNXSError
 from .samples import Samples
 
 

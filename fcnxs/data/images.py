@@ -12,8 +12,8 @@ from typing import Iterator, Sequence
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from .conventions import IGNORE_LABEL, VGG_MEAN, PathLike
-from .errors import FCNXSError, reason
+from ..conventions import IGNORE_LABEL, VGG_MEAN, PathLike
+from ..errors import FCNXSError, reason
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 ORIENTATION = 0x0112  # EXIF's tag

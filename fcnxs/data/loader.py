@@ -8,13 +8,13 @@ from typing import Dict, Generator, Iterable, List, Sequence, Tuple
 
 import numpy as np
 
+from ..compat import mxnet as mx
+from ..conventions import VGG_MEAN
+from ..errors import FCNXSError
+from ..system.threads import default_workers, in_order
 from .augment import Augmentation, cut
-from .compat import mxnet as mx
-from .conventions import VGG_MEAN
-from .data import check_label, preprocess
-from .errors import FCNXSError
+from .images import check_label, preprocess
 from .samples import Samples
-from .system.threads import default_workers, in_order
 
 _AUGMENTATION, _DROPOUT = 1, 2  # which random numbers of an image
 

@@ -10,11 +10,11 @@ from typing import Callable, Dict, Iterator, List, NamedTuple, Sequence, Tuple
 
 import numpy as np
 
-from .conventions import IGNORE_LABEL
-from .data import check_label
-from .errors import FCNXSError
+from ..conventions import IGNORE_LABEL
+from ..errors import FCNXSError
+from ..system.threads import default_workers, in_order
+from .images import check_label
 from .samples import Samples
-from .system.threads import default_workers, in_order
 
 SMALLEST = (26, 26)  # height and width that the nets take as they are by default
 Size = Tuple[int, int]

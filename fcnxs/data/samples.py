@@ -9,10 +9,9 @@ from typing import Dict, List, Sequence, Tuple
 
 import numpy as np
 
-from .conventions import PathLike
-from .data import IMAGE_SUFFIXES, read_image, read_label
-from .errors import FCNXSError, reason
-from .vis import Palette
+from ..conventions import Palette, PathLike
+from ..errors import FCNXSError, reason
+from .images import IMAGE_SUFFIXES, read_image, read_label
 
 LABEL_SUFFIXES = (".png", ".bmp", ".gif", ".tif", ".tiff")  # those that keep values as they are
 SPLITS = ("train", "training", "val", "valid", "validation", "test", "testing")

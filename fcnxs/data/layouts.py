@@ -10,11 +10,11 @@ from typing import Dict, List, Sequence, Tuple
 
 import numpy as np
 
-from .conventions import VOC_CLASSES
-from .data import check_label, read_label
-from .errors import FCNXSError, reason
+from ..conventions import VOC_CLASSES, Palette
+from ..errors import FCNXSError, reason
+from ..vis import voc_palette
+from .images import check_label, read_label
 from .samples import Samples, find_list, from_pairs, read_list
-from .vis import Palette, voc_palette
 
 # Numbers of the 19 classes among Cityscapes' 34 (cityscapesScripts, labels.py), in their order; and of
 # VOC's 21 among COCO's categories, 0 for the background.
@@ -184,7 +184,7 @@ def _checked(pairs: Sequence[Tuple[Path, Path]], need: int) -> Tuple[List[Path],
 
 def _of_gluoncv(name: str, palette: str, skip: int = 0) -> Tuple[List[str], Palette]:
     """Class names and colours (R, G, B) of a data set, of GluonCV; `skip` leaves out its first colours."""
-    from .compat import gluoncv
+    from ..compat import gluoncv
 
     classes = gluoncv.data.datasets[name].CLASSES
     colours = np.reshape(getattr(gluoncv.utils.viz.segmentation, palette), (-1, 3))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Iterable
 
-from .conventions import VGG_MEAN, PathLike
+from ..conventions import VGG_MEAN, PathLike
 from .loader import Loader
 from .samples import from_pairs, read_list
 

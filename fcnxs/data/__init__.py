@@ -1,0 +1,49 @@
+"""Images with labels: read from files, checked, augmented, and given to training in batches.
+
+Begin with `images.py`, which reads one image or label, and `samples.py`, a numbered data set of pairs.
+`loader.py` makes batches of them (`file_iter.py` is the original's iterator), `augment.py` changes pairs.
+`datasets.py` and `layouts.py` know public data sets, `check.py` inspects a data set, `generated.py` draws one.
+
+This room may import the single files of fcnxs/, `symbols` and `system`. Loader and FileIter are imported when they
+are asked for, since they need MXNet; images are read without it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..conventions import IGNORE_LABEL, VGG_MEAN, VOC_CLASSES, PathLike
+from .images import check_label, preprocess, read_image, read_label
+from .samples import find_list, read_list
+
+if TYPE_CHECKING:
+    from .file_iter import FileIter
+    from .loader import Loader
+
+__all__ = [
+    "IGNORE_LABEL",
+    "VGG_MEAN",
+    "VOC_CLASSES",
+    "FileIter",
+    "Loader",
+    "PathLike",
+    "check_label",
+    "find_list",
+    "preprocess",
+    "read_image",
+    "read_label",
+    "read_list",
+]
+
+
+def __getattr__(name: str) -> type[Loader]:
+    """Give `fcnxs.data.Loader` and `fcnxs.data.FileIter`, which load MXNet."""
+    if name == "FileIter":
+        from .file_iter import FileIter
+
+        return FileIter
+    if name == "Loader":
+        from .loader import Loader
+
+        return Loader
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,96 @@
+"""Generated pictures of shapes with labels: data for the demo and the tests, free of anyone's rights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Tuple
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from ..vis import save_mask, voc_palette
+
+CLASSES = ("background", "disc", "square", "triangle", "star")
+SIZES = ((272, 336), (336, 272), (304, 304))  # (height, width) of the pictures of a data set
+
+
+def outline(kind: str, radius: float, angle: float) -> np.ndarray:
+    """Corners (n, 2) of a shape around the origin; x to the right, y down, in pixels."""
+    if kind == "disc":
+        angles, radii = np.linspace(0, 2 * np.pi, 48, endpoint=False), np.full(48, radius)
+    elif kind in ("square", "triangle"):
+        corners = {"square": 4, "triangle": 3}[kind]
+        angles, radii = np.arange(corners) * 2 * np.pi / corners, np.full(corners, radius)
+    else:  # star
+        angles, radii = np.arange(10) * np.pi / 5, np.tile([radius, 0.42 * radius], 5)
+    return np.stack([radii * np.cos(angles + angle), radii * np.sin(angles + angle)], axis=1)
+
+
+def texture(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
+    """Surface of a random colour with random coarse and fine variation, float32 (H, W, 3)."""
+    surface = rng.standard_normal((height, width, 1), np.float32) * rng.uniform(2, 8)
+    surface = surface + rng.uniform(25, 230, 3).astype(np.float32)
+    for cells in (3, 10):
+        coarse = rng.normal(0, rng.uniform(3, 12), (cells, cells, 3)).astype(np.float32)
+        surface += cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)
+    return surface
+
+
+def picture(
+    rng: np.random.Generator,
+    height: int,
+    width: int,
+    shapes: int,
+    kind: int | None = None,
+    radii: Tuple[float, float] = (0.18, 0.32),
+    spread: float = 1.0,
+) -> Tuple[np.ndarray, np.ndarray]:
+    """Picture with `shapes` shapes on a background, later ones over earlier ones.
+
+    Args:
+        kind: class of all of them; None draws one for each.
+        radii: smallest and largest radius, in parts of the smaller side.
+        spread: 1 puts shapes anywhere, 0 in the middle.
+
+    Returns:
+        image, RGB uint8 (H, W, 3), and label, uint8 (H, W) of indices into `CLASSES`.
+    """
+    image, label = texture(rng, height, width), np.zeros((height, width), np.uint8)
+    placed = []  # centre and radius of each shape
+    for _ in range(shapes):
+        index = int(rng.integers(1, len(CLASSES))) if kind is None else kind
+        radius = rng.uniform(*radii) * min(height, width)
+        middle = np.array([width, height]) / 2
+        for _ in range(20):  # places, until one is not much covered by the shapes that are there
+            centre = middle + spread * rng.uniform(-1, 1, 2) * (middle - 0.8 * radius)
+            if all(np.hypot(*(centre - other)) > 0.8 * (radius + size) for other, size in placed):
+                break
+        placed.append((centre, radius))
+        corners = outline(CLASSES[index], radius, rng.uniform(0, 2 * np.pi)) + centre
+        mask = np.zeros((height, width), np.uint8)
+        cv2.fillPoly(mask, [np.round(corners).astype(np.int32)], 1)
+        fill = texture(rng, height, width)
+        inside = mask > 0
+        shift = fill[inside].mean(0) - image[inside].mean(0)
+        if np.abs(shift).max() < 70:  # a shape differs from what it lies on
+            fill = fill + np.where(image[inside].mean(0) < 128, 90, -90).astype(np.float32)
+        image[inside], label[inside] = fill[inside], index
+    image = cv2.GaussianBlur(image, (3, 3), 0.6)
+    return np.clip(np.round(image), 0, 255).astype(np.uint8), label
+
+
+def write_voc(folder: Path, counts: dict[str, int], seed: int = 0) -> None:
+    """Write a data set in VOC layout: `counts` gives the number of pictures of each split."""
+    rng = np.random.default_rng(seed)
+    lists = folder / "ImageSets" / "Segmentation"
+    for part in (lists, folder / "JPEGImages", folder / "SegmentationClass"):
+        part.mkdir(parents=True, exist_ok=True)
+    for split, count in counts.items():
+        names = [f"{split}_{i:04d}" for i in range(count)]
+        for i, name in enumerate(names):
+            image, label = picture(rng, *SIZES[i % len(SIZES)], shapes=int(rng.integers(2, 4)))
+            Image.fromarray(image).save(folder / "JPEGImages" / f"{name}.jpg", quality=92)
+            save_mask(folder / "SegmentationClass" / f"{name}.png", label, voc_palette())
+        (lists / f"{split}.txt").write_text("".join(f"{name}\n" for name in names))
+    (folder / "classes.txt").write_text("".join(f"{name}\n" for name in CLASSES))
