@@ -9,10 +9,9 @@ from typing import Any, Callable, Iterable, Iterator, Sequence, Tuple, Union
 
 import numpy as np
 
-from . import images
+from . import checkpoint, images
 from .averaging import average, check_scales, naming, scaled
 from .bounded import Bounded
-from .checkpoint import checkpoint
 from .checkpoint.checkpoint import Checkpoint
 from .compat import mxnet as mx
 from .conventions import PathLike

@@ -11,7 +11,7 @@ from typing import Any, Dict, Iterator, List, Tuple
 
 import numpy as np
 
-from .checkpoint import checkpoint
+from . import checkpoint
 from .compat import mxnet as mx
 from .conventions import IGNORE_LABEL
 from .data.loader import Batch

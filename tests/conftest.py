@@ -22,9 +22,9 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what 
         signal.SIGINT, signal.default_int_handler
     )  # or the processes of the tests would ignore it too
 
-from fcnxs.caffe import write_caffemodel  # noqa: E402
-from fcnxs.checkpoint import checkpoint  # noqa: E402
+from fcnxs import checkpoint  # noqa: E402
 from fcnxs.compat import mxnet as mx  # noqa: E402
+from fcnxs.convert.caffemodel import write_caffemodel  # noqa: E402
 from fcnxs.data.generated import write_voc  # noqa: E402
 from fcnxs.net import is_input  # noqa: E402
 from fcnxs.tools.main import main  # noqa: E402

@@ -9,7 +9,7 @@ import time
 import numpy as np
 from conftest import LONG
 
-from fcnxs.checkpoint import checkpoint
+from fcnxs import checkpoint
 from fcnxs.compat import mxnet as mx
 
 KILLS, DAMAGE = (20, 300) if LONG else (4, 12)

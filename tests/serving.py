@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 
-from fcnxs.checkpoint import checkpoint
+from fcnxs import checkpoint
 from fcnxs.compat import mxnet as mx
 from fcnxs.symbols.graph.edits import scores_symbol
 

@@ -8,9 +8,8 @@ import pytest
 from conftest import FC, WIDTH, fresh_probabilities, photo, random_params
 from PIL import Image
 
-from fcnxs import FCNXSError
+from fcnxs import FCNXSError, checkpoint
 from fcnxs.averaging import check_scales, resized, scaled
-from fcnxs.checkpoint import checkpoint
 from fcnxs.data.generated import CLASSES
 from fcnxs.data.images import preprocess, read_label
 from fcnxs.predict import Segmenter

@@ -10,8 +10,7 @@ import pytest
 from conftest import FC, WIDTH, photo, random_params
 
 from fcnxs.averaging import resized
-from fcnxs.checkpoint.checkpoint import Checkpoint
-from fcnxs.checkpoint.meta import Meta
+from fcnxs.checkpoint import Checkpoint, Meta
 from fcnxs.compat import gluoncv
 from fcnxs.compat import mxnet as mx
 from fcnxs.data.images import preprocess

@@ -6,8 +6,8 @@ import pytest
 from conftest import random_vgg16
 
 from fcnxs import FCNXSError
-from fcnxs.caffe import _MESSAGES, iterate_layers, write_caffemodel
-from fcnxs.convert import read
+from fcnxs.convert.caffemodel import _MESSAGES, iterate_layers, write_caffemodel
+from fcnxs.convert.conversion import read
 
 
 @pytest.mark.parametrize("v1", [False, True])

@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fcnxs import symbols
-from fcnxs.checkpoint import checkpoint
+from fcnxs import checkpoint, symbols
 from fcnxs.compat import mxnet as mx
 from fcnxs.data.images import read_image, read_label
 from fcnxs.score import confusion_matrix, scores

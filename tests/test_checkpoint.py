@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from conftest import FC, WIDTH, random_params
 
-from fcnxs import FCNXSError
-from fcnxs.checkpoint import checkpoint
-from fcnxs.checkpoint.meta import Meta
+from fcnxs import FCNXSError, checkpoint
+from fcnxs.checkpoint import Meta
 from fcnxs.compat import mxnet as mx
 from fcnxs.symbols import get_fcn32s_symbol
+from fcnxs.system.files import written_whole
 
 SYMBOL = get_fcn32s_symbol(3, width=WIDTH, fc=FC)
 META = Meta(
@@ -85,15 +85,15 @@ def test_what_cannot_be_read_is_named(tmp_path):
 def test_files_appear_whole_or_not_at_all(tmp_path):
     old = tmp_path / "b"
     old.write_text("old")
-    with pytest.raises(ZeroDivisionError), checkpoint.written_whole(tmp_path / "a", old) as (a, b):
+    with pytest.raises(ZeroDivisionError), written_whole(tmp_path / "a", old) as (a, b):
         a.write_text("new")
         b.write_text("new")
         raise ZeroDivisionError
-    with pytest.raises(KeyboardInterrupt), checkpoint.written_whole(old) as (b,):
+    with pytest.raises(KeyboardInterrupt), written_whole(old) as (b,):
         b.write_text("half")
         raise KeyboardInterrupt
     assert [f.name for f in tmp_path.iterdir()] == ["b"] and old.read_text() == "old"
-    with checkpoint.written_whole(tmp_path / "a", old) as (a, b):
+    with written_whole(tmp_path / "a", old) as (a, b):
         a.write_text("new a")
         b.write_text("new b")
     assert (tmp_path / "a").read_text() == "new a" and old.read_text() == "new b"

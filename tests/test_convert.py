@@ -3,15 +3,14 @@ import pytest
 from conftest import FC, WIDTH, as_checkpoint, photo, random_vgg16
 from PIL import Image
 
-from fcnxs import FCNXSError
-from fcnxs.caffe import write_caffemodel
-from fcnxs.checkpoint import checkpoint
-from fcnxs.convert import read
+from fcnxs import FCNXSError, checkpoint
+from fcnxs.convert.caffemodel import write_caffemodel
+from fcnxs.convert.conversion import read
+from fcnxs.convert.layer_names import FCN_MEAN
+from fcnxs.convert.verify import verify
 from fcnxs.predict import Segmenter
-from fcnxs.sources import FCN_MEAN
 from fcnxs.tools.main import main
 from fcnxs.tools.parity import FCNS, random_blobs
-from fcnxs.verify import verify
 
 
 def changed(blobs, layer, index, array):

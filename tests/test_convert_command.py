@@ -7,11 +7,11 @@ import numpy as np
 from conftest import as_checkpoint, photo
 from PIL import Image
 
-from fcnxs.checkpoint import checkpoint
+from fcnxs import checkpoint
 from fcnxs.compat import mxnet as mx
-from fcnxs.convert import read
+from fcnxs.convert.conversion import read
+from fcnxs.convert.verify import compare, verify
 from fcnxs.tools.main import main
-from fcnxs.verify import compare, verify
 
 
 def test_verify_finds_a_difference_and_nothing_is_written(caffemodel, tmp_path, capsys, monkeypatch):
@@ -20,7 +20,7 @@ def test_verify_finds_a_difference_and_nothing_is_written(caffemodel, tmp_path, 
     Image.fromarray(photo()).save(image)
     out = tmp_path / "out"
     arguments = ["convert", str(caffemodel), str(out / "vgg"), "--verify", str(image)]
-    monkeypatch.setattr("fcnxs.sources.FIRST", {"conv1": 96})
+    monkeypatch.setattr("fcnxs.convert.layer_names.FIRST", {"conv1": 96})
     assert main(arguments) == 1
     captured = capsys.readouterr()
     assert "gives other scores; nothing was written" in captured.err and "largest difference" in captured.out

@@ -14,8 +14,7 @@ import pytest
 from conftest import finetune
 from runs import DAMAGE, EPOCHS, RUN, STAGES, assert_same_run
 
-from fcnxs import FCNXSError
-from fcnxs.checkpoint import checkpoint
+from fcnxs import FCNXSError, checkpoint
 from fcnxs.run_state import load_state
 from fcnxs.tools.main import main
 

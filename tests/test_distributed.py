@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from conftest import finetune
 
-from fcnxs.checkpoint import checkpoint
+from fcnxs import checkpoint
 from fcnxs.tools.main import main
 
 RUN = ("--stages", "fcn32s", "--epochs", "2", "--val-split", "val", "--seed", "5")

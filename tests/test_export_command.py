@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from conftest import FC, WIDTH, random_params
 
-from fcnxs.checkpoint import checkpoint
+from fcnxs import checkpoint
 from fcnxs.compat import mxnet as mx
 from fcnxs.data.images import preprocess, read_image, read_label
 from fcnxs.deploy import compare, mar

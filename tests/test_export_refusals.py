@@ -5,9 +5,8 @@ import pytest
 from conftest import FC, WIDTH, random_params
 from test_export import in_process, make, small_pictures  # noqa: F401
 
-from fcnxs import FCNXSError
-from fcnxs.checkpoint import checkpoint
-from fcnxs.checkpoint.meta import Meta
+from fcnxs import FCNXSError, checkpoint
+from fcnxs.checkpoint import Meta
 from fcnxs.deploy import compare
 from fcnxs.deploy.compare import ExportMismatch
 from fcnxs.deploy.form import Form

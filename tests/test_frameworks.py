@@ -7,15 +7,14 @@ import pytest
 from conftest import FC, WIDTH, as_checkpoint, photo, random_vgg16
 from PIL import Image
 
-from fcnxs import FCNXSError
-from fcnxs.checkpoint import checkpoint
+from fcnxs import FCNXSError, checkpoint
 from fcnxs.compat import mxnet as mx
-from fcnxs.convert import read
+from fcnxs.convert.conversion import read
+from fcnxs.convert.layer_names import VGG16_CONVOLUTIONS
+from fcnxs.convert.verify import run_mxnet, verify
 from fcnxs.data.images import preprocess
-from fcnxs.sources import VGG16_CONVOLUTIONS
 from fcnxs.symbols import get_vgg16_symbol
 from fcnxs.tools.main import main
-from fcnxs.verify import run_mxnet, verify
 
 FEATURES = [f"features.{i}" for i in (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)]
 GLUON = [*FEATURES, "features.31", "features.33", "output"]

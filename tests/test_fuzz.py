@@ -22,10 +22,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fcnxs import FCNXSError
-from fcnxs.caffe import write_caffemodel
 from fcnxs.checkpoint.params_file import load_params
 from fcnxs.compat import mxnet as mx
-from fcnxs.convert import read
+from fcnxs.convert.caffemodel import write_caffemodel
+from fcnxs.convert.conversion import read
 from fcnxs.tools.parity import random_blobs
 
 FILES = int(os.environ.get("FCNXS_FUZZ", "400"))

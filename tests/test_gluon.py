@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from conftest import FC, WIDTH, random_params
 
-from fcnxs import FCNXSError, gluon
-from fcnxs.checkpoint import checkpoint
+from fcnxs import FCNXSError, checkpoint, gluon
 from fcnxs.compat import mxnet as mx
 from fcnxs.data.images import preprocess
 from fcnxs.executors import Executors

@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 from conftest import FC, WIDTH, random_params
 
-from fcnxs import FCNXSError, gluon
-from fcnxs.checkpoint import checkpoint
+from fcnxs import FCNXSError, checkpoint, gluon
 from fcnxs.compat import mxnet as mx
 from fcnxs.deploy.form import Form
 from fcnxs.predict import Segmenter

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from conftest import FC, WIDTH, Images, random_params
 
-from fcnxs import FCNXSError, finetune, gluon
-from fcnxs.checkpoint import checkpoint
+from fcnxs import FCNXSError, checkpoint, finetune, gluon
 from fcnxs.compat import mxnet as mx
 from fcnxs.data.loader import Loader
 from fcnxs.data.samples import open_samples

@@ -12,9 +12,8 @@ from mms.context import Context, RequestProcessor
 from PIL import Image
 from serving import save_exported
 
-from fcnxs import FCNXSError
-from fcnxs.checkpoint import checkpoint
-from fcnxs.checkpoint.meta import Meta
+from fcnxs import FCNXSError, checkpoint
+from fcnxs.checkpoint import Meta
 from fcnxs.compat import mxnet as mx
 from fcnxs.deploy.handler import Refused, ServedNet, handle, read_body
 from fcnxs.deploy.mar import answers_of, write_mar

@@ -7,7 +7,7 @@ import pytest
 from conftest import FC, WIDTH, fresh_probabilities, random_params
 from test_parity import crops_that_do_not_fit
 
-from fcnxs.checkpoint import checkpoint
+from fcnxs import checkpoint
 from fcnxs.compat import mxnet as mx
 from fcnxs.predict import Segmenter
 from fcnxs.symbols import NETS, coordinate_maps

@@ -16,8 +16,8 @@ from conftest import FC, WIDTH, photo, random_params
 from PIL import Image
 from serving import running, save_exported
 
-from fcnxs.checkpoint import checkpoint
-from fcnxs.checkpoint.meta import Meta
+from fcnxs import checkpoint
+from fcnxs.checkpoint import Meta
 from fcnxs.data.images import read_image
 from fcnxs.deploy.mar import write_mar
 from fcnxs.predict import Segmenter

@@ -12,7 +12,7 @@ import pytest
 from conftest import finetune
 from PIL import Image
 
-from fcnxs.checkpoint import checkpoint
+from fcnxs import checkpoint
 from fcnxs.tools.main import main
 from fcnxs.vis import save_mask, voc_palette
 

@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 from conftest import FC, WIDTH, photo, random_params
 
-from fcnxs import FCNXSError
-from fcnxs.checkpoint import checkpoint
-from fcnxs.checkpoint.meta import Meta
+from fcnxs import FCNXSError, checkpoint
+from fcnxs.checkpoint import Meta
 from fcnxs.compat import mxnet as mx
 from fcnxs.deploy import compare, onnx_file
 from fcnxs.deploy.compare import ExportMismatch

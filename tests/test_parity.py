@@ -8,13 +8,13 @@ import pytest
 from conftest import FC, WIDTH, random_params
 
 from fcnxs.compat import mxnet as mx
+from fcnxs.convert.caffe_prototxt import prototxt
+from fcnxs.convert.verify import run_mxnet
 from fcnxs.init import bilinear
 from fcnxs.net import DECONVOLUTIONS
-from fcnxs.prototxt import prototxt
 from fcnxs.symbols import NETS
 from fcnxs.symbols.graph.edits import scores_symbol
 from fcnxs.tools.parity import FCNS, SIZES, comparisons
-from fcnxs.verify import run_mxnet
 
 CROPPING = [net for net in NETS if net.startswith("fcn")]
 
@@ -43,7 +43,8 @@ def test_a_wrong_net_is_seen(monkeypatch):
         text = prototxt(net, dict.fromkeys(OUTPUTS, 8), 40, 40)
         assert right in text and text.replace(right, wrong) != text
         monkeypatch.setattr(
-            "fcnxs.runtimes.prototxt", lambda *a, r=right, w=wrong, **k: prototxt(*a, **k).replace(r, w)
+            "fcnxs.convert.other_runtimes.prototxt",
+            lambda *a, r=right, w=wrong, **k: prototxt(*a, **k).replace(r, w),
         )
         assert not all(result.equal for _, result in comparisons(net, ((51, 67),), WIDTH, FC, 7))
 

@@ -9,8 +9,7 @@ from conftest import FC, WIDTH, photo, random_params
 from PIL import Image
 
 import fcnxs
-from fcnxs import symbols
-from fcnxs.checkpoint import checkpoint
+from fcnxs import checkpoint, symbols
 from fcnxs.deploy import write
 from fcnxs.deploy.form import Form
 from fcnxs.tools.main import COMMANDS

@@ -7,7 +7,7 @@ import shlex
 import pytest
 
 from fcnxs import FCNXSError, __version__
-from fcnxs.checkpoint.meta import Meta
+from fcnxs.checkpoint import Meta
 from fcnxs.compat import mxnet as mx
 from fcnxs.run_log import RunLog, facts
 from fcnxs.stages import RECIPES, Stage

@@ -14,8 +14,7 @@ from conftest import FC, WIDTH, photo, random_params
 from PIL import Image
 from test_images import bomb
 
-from fcnxs import FCNXSError, passes
-from fcnxs.checkpoint import checkpoint
+from fcnxs import FCNXSError, checkpoint, passes
 from fcnxs.predict import Segmenter
 from fcnxs.symbols import get_fcn8s_symbol
 from fcnxs.tools import segment_images

@@ -10,8 +10,7 @@ from conftest import FC, WIDTH, fresh_probabilities, photo, random_params
 from PIL import Image
 
 import fcnxs
-from fcnxs import FCNXSError, images
-from fcnxs.checkpoint import checkpoint
+from fcnxs import FCNXSError, checkpoint, images
 from fcnxs.compat import mxnet as mx
 from fcnxs.data.images import preprocess
 from fcnxs.predict import Segmenter

@@ -7,9 +7,9 @@ import pytest
 from conftest import FC, WIDTH, Images, fresh_probabilities, random_params, random_vgg16
 
 from fcnxs import FCNXSError
-from fcnxs.caffe import write_caffemodel
 from fcnxs.compat import mxnet as mx
-from fcnxs.convert import read
+from fcnxs.convert.caffemodel import write_caffemodel
+from fcnxs.convert.conversion import read
 from fcnxs.data.file_iter import FileIter
 from fcnxs.executors import Executors
 from fcnxs.finetune import make_solver

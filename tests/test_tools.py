@@ -9,8 +9,7 @@ import pytest
 from conftest import FC, WIDTH, random_params
 from PIL import Image
 
-from fcnxs import FCNXSError
-from fcnxs.checkpoint import checkpoint
+from fcnxs import FCNXSError, checkpoint
 from fcnxs.data import loader
 from fcnxs.finetune import make_solver
 from fcnxs.score import NAMES

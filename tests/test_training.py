@@ -8,7 +8,7 @@ import pytest
 from conftest import finetune
 from PIL import Image
 
-from fcnxs.checkpoint import checkpoint
+from fcnxs import checkpoint
 from fcnxs.tools.main import main
 from fcnxs.tools.options import devices
 from fcnxs.training import own_positions

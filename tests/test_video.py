@@ -16,8 +16,7 @@ import pytest
 from PIL import Image
 from test_segment import command, prefix  # noqa: F401  (a fixture)
 
-from fcnxs import FCNXSError, video
-from fcnxs.checkpoint import checkpoint
+from fcnxs import FCNXSError, checkpoint, video
 from fcnxs.predict import Segmenter
 from fcnxs.tools import segment_video
 from fcnxs.tools.main import main

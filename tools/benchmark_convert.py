@@ -13,7 +13,7 @@ from ..errors import FCNXSError
 
 def convert(args: argparse.Namespace) -> int:
     """Print what converting took, in a process of its own."""
-    from ..caffe import write_caffemodel
+    from ..convert.caffemodel import write_caffemodel
     from .parity import random_blobs
 
     blobs = random_blobs("vgg16", args.width, args.fc, 1000)

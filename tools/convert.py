@@ -25,8 +25,8 @@ from typing import TYPE_CHECKING
 from ..errors import FCNXSError
 
 if TYPE_CHECKING:
-    from ..convert import Converted
-    from ..verify import Comparison
+    from ..convert.conversion import Converted
+    from ..convert.verify import Comparison
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,10 +53,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Convert, then print what became of every array of the file."""
-    from ..checkpoint import checkpoint
-    from ..convert import read
+    from .. import checkpoint
+    from ..convert.conversion import read
+    from ..convert.verify import verify
     from ..data.images import read_image
-    from ..verify import verify
     from ..vis import voc_palette
     from .options import default_classes, read_classes
 
@@ -101,7 +101,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _print(converted: Converted) -> None:
     """Print what became of every array, and what net they make."""
-    from ..convert import TITLES
+    from ..convert.conversion import TITLES
     from .text import table
 
     rows = [(fate.blob, fate.parameter or "-", fate.what) for fate in converted.fates]

@@ -96,7 +96,7 @@ def _draw(file: Path, data: Path, runs: Path, epochs: tuple) -> None:
     """Four pictures with their truth and what each stage makes of them."""
     from PIL import Image
 
-    from ..checkpoint import checkpoint
+    from .. import checkpoint
     from ..data.images import read_image, read_label
     from ..data.samples import find_list, read_list
     from ..predict import Segmenter

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Callable, List, Sequence
 from ..averaging import check_scales
 from ..errors import FCNXSError
 from ..score import NAMES, Scores, or_none, scores
+from ..system.files import written_whole
 from ..vis import save_mask, voc_palette
 from . import data_options, options
 
@@ -71,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
     if args.dump and labelled:  # which names a label that is missing
         data_options.samples_of(args.data, args.split, args.root, "val")
 
-    from ..checkpoint import checkpoint
+    from .. import checkpoint
     from ..predict import Segmenter
 
     ctx = options.device(args.gpus)
@@ -81,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
     classes = _classes(args, samples, source, segmenter.numclass)
     options.tell_mean(args.prefix, source)
     palette = source.meta.palette or samples.palette or voc_palette(segmenter.numclass)
-    with checkpoint.written_whole(*written) if written else nullcontext([]) as parts:
+    with written_whole(*written) if written else nullcontext([]) as parts:
         part_of = dict(zip(map(str, samples.images), parts))
 
         def dump(image: str, class_map: np.ndarray) -> None:
@@ -158,7 +159,7 @@ def _report(
     args: argparse.Namespace, result: Scores, classes: List[str], images: int, scales: Sequence[float]
 ) -> None:
     """Print the scores, and write them to --json."""
-    from ..system.files import write_json, written_whole
+    from ..system.files import write_json
     from .text import scores_table
 
     print(scores_table(result, classes))

@@ -92,7 +92,7 @@ def _size(text: str) -> Tuple[int, int]:
 
 def _net(name: str, pooling_convention: str | None) -> Tuple[mx.sym.Symbol, str]:
     """Net by its name or from a file, and the layers that were completed as `checkpoint.load` does."""
-    from ..checkpoint import checkpoint
+    from .. import checkpoint
     from ..symbols import NETS
     from ..symbols.graph.nodes import graph_nodes
     from ..symbols.legacy import completed

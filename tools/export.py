@@ -95,7 +95,7 @@ def run(args: argparse.Namespace) -> int:
     samples = _samples(args)
     files = _image_files(args.calibrate or [])
 
-    from ..checkpoint import checkpoint
+    from .. import checkpoint
     from ..data.images import read_image
     from ..deploy.compare import ExportMismatch, Picture
     from ..deploy.write import MOST_LOSS, export

@@ -115,7 +115,7 @@ def run(args: argparse.Namespace) -> int:
         use_the_machine(args.cpus or 1)  # which share the processors
     samples = _samples(args)
 
-    from ..checkpoint import checkpoint
+    from .. import checkpoint
     from ..exchange import exchange_for
     from ..finetune import finetune, refuse_to_overwrite
     from ..job import StoppedError

@@ -10,15 +10,15 @@ from typing import Iterator, Tuple
 
 import numpy as np
 
-from ..caffe import write_caffemodel
 from ..checkpoint.checkpoint import Checkpoint
 from ..checkpoint.meta import Meta
 from ..compat import mxnet as mx
-from ..convert import TITLES, read
+from ..convert.caffemodel import write_caffemodel
+from ..convert.conversion import TITLES, read
+from ..convert.layer_names import CAFFE_NAMES, SCALES, TORCHVISION
+from ..convert.verify import Comparison, verify
 from ..net import is_input
-from ..sources import CAFFE_NAMES, SCALES, TORCHVISION
 from ..symbols import NETS
-from ..verify import Comparison, verify
 from .text import table
 
 FCNS = tuple(net for net in TITLES if net != "vgg16fc")

@@ -18,11 +18,11 @@ from ..compat import use_the_machine
 
 use_the_machine()
 
-from ..caffe import write_caffemodel  # noqa: E402
 from ..compat import mxnet as mx  # noqa: E402
+from ..convert.caffemodel import write_caffemodel  # noqa: E402
+from ..convert.layer_names import VGG16_CONVOLUTIONS  # noqa: E402
 from ..data.generated import CLASSES, picture  # noqa: E402
 from ..data.images import preprocess  # noqa: E402
-from ..sources import VGG16_CONVOLUTIONS  # noqa: E402
 from ..symbols import get_vgg16_symbol  # noqa: E402
 from ..symbols.graph.edits import scores_symbol  # noqa: E402
 

@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
     with ThreadPoolExecutor(1) as pool:  # the checksum of the parameters, while MXNet loads
         digest = pool.submit(sha256_of, f"{args.prefix}-{args.epoch:04d}.params")
 
-        from ..checkpoint import checkpoint
+        from .. import checkpoint
         from ..predict import Segmenter
         from .segment_progress import SegmentProgress
 

@@ -4,8 +4,8 @@ Begin with `images.py`, which reads one image or label, and `samples.py`, a numb
 `loader.py` makes batches of them (`file_iter.py` is the original's iterator), `augment.py` changes pairs.
 `datasets.py` and `layouts.py` know public data sets, `check.py` inspects a data set, `generated.py` draws one.
 
-This room may import the single files of fcnxs/, `symbols` and `system`. Loader and FileIter are imported when they
-are asked for, since they need MXNet; images are read without it.
+This room may import the single files of fcnxs/, `symbols` and `system`. Loader and FileIter are imported when
+they are asked for, since they need MXNet; images are read without it.
 """
 
 from __future__ import annotations

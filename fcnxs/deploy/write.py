@@ -13,7 +13,7 @@ from typing import Dict, List, Sequence, Tuple
 
 import numpy as np
 
-from ..checkpoint import checkpoint
+from .. import checkpoint
 from ..checkpoint.checkpoint import Checkpoint
 from ..checkpoint.meta import Meta
 from ..data.images import preprocess

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, List, Sequence, Tuple
 
 import numpy as np
 
-from ..checkpoint import checkpoint
+from .. import checkpoint
 from ..checkpoint.checkpoint import Checkpoint
 from ..checkpoint.meta import Meta
 from ..compat import mxnet as mx

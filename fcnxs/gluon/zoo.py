@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Sequence
 
-from ..checkpoint import checkpoint
+from .. import checkpoint
 from ..checkpoint.checkpoint import Checkpoint
 from ..checkpoint.meta import Meta
 from ..compat import mxnet as mx

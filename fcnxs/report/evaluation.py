@@ -7,7 +7,7 @@ from typing import Callable, Dict, List, Sequence, Tuple
 
 import numpy as np
 
-from ..checkpoint import checkpoint
+from .. import checkpoint
 from ..compat import mxnet as mx
 from ..data.images import check_label
 from ..data.samples import Samples

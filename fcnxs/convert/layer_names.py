@@ -7,8 +7,8 @@ from typing import Dict, Iterable, Iterator, NamedTuple, Tuple
 
 import numpy as np
 
-from .caffe import iterate_layers
-from .errors import FCNXSError
+from ..errors import FCNXSError
+from .caffemodel import iterate_layers
 
 FCN_MEAN = (122.67892, 116.66877, 104.00699)  # RGB; of shelhamer/fcn.berkeleyvision.org
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # RGB, of images of 0 to 1

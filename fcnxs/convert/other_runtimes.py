@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Dict
 import cv2
 import numpy as np
 
-from .compat import mxnet as mx
-from .errors import FCNXSError
-from .prototxt import prototxt
-from .tensors import iterate_tensors, kind_of_file
+from ..compat import mxnet as mx
+from ..errors import FCNXSError
+from .caffe_prototxt import prototxt
+from .weight_files import iterate_tensors, kind_of_file
 
 if TYPE_CHECKING:
     import torch
     from mxnet.gluon import nn as gluon_nn
 
-    from .convert import Converted
+    from .conversion import Converted
 
 STAGES = (2, 2, 3, 3, 3)  # convolutions of VGG-16 before each pooling
 

@@ -13,11 +13,12 @@ from typing import Dict, FrozenSet, Iterator, List, NamedTuple, Tuple
 
 import numpy as np
 
-from .compat import mxnet as mx
-from .conventions import VGG_MEAN
-from .errors import FCNXSError
-from .net import Params, is_input
-from .sources import (
+from ..compat import mxnet as mx
+from ..conventions import VGG_MEAN
+from ..errors import FCNXSError
+from ..net import Params, is_input
+from ..symbols import NETS
+from .layer_names import (
     CAFFE_NAMES,
     FCN_MEAN,
     FIRST,
@@ -30,8 +31,7 @@ from .sources import (
     arrays_of_caffe,
     arrays_of_sequential,
 )
-from .symbols import NETS
-from .tensors import iterate_tensors, kind_of_file
+from .weight_files import iterate_tensors, kind_of_file
 
 TITLES = {
     **{"vgg16fc": "VGG-16", "fcn32s": "FCN-32s", "fcn16s": "FCN-16s", "fcn8s": "FCN-8s"},

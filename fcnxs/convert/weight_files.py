@@ -8,8 +8,8 @@ from typing import Iterator, Tuple
 
 import numpy as np
 
-from .checkpoint.params_file import LIST_MAGIC, load_params
-from .errors import FCNXSError, printable, reason
+from ..checkpoint.params_file import LIST_MAGIC, load_params
+from ..errors import FCNXSError, printable, reason
 
 
 def kind_of_file(path: str | Path) -> str:

@@ -10,16 +10,15 @@ from typing import Tuple
 import cv2
 import numpy as np
 
-from .checkpoint.checkpoint import Checkpoint
-from .compat import mxnet as mx
-from .convert import Converted
-from .data.images import preprocess
-from .errors import FCNXSError
-from .executors import Executors
-from .net import Params
-from .runtimes import run_gluon, run_opencv, run_torch
-from .sources import IMAGENET_MEAN, IMAGENET_STD
-from .symbols.graph.edits import scores_symbol, with_pad
+from ..checkpoint.checkpoint import Checkpoint
+from ..compat import mxnet as mx
+from ..data.images import preprocess
+from ..errors import FCNXSError
+from ..net import Net, Params, scores_of
+from ..symbols.graph.edits import scores_symbol, with_pad
+from .conversion import Converted
+from .layer_names import IMAGENET_MEAN, IMAGENET_STD
+from .other_runtimes import run_gluon, run_opencv, run_torch
 
 TOLERANCE = 1e-5  # of a score, relative to the largest
 AGREEMENT = 0.9999  # of the class maps, as a part of the pixels
@@ -112,6 +111,4 @@ def _classifier(trunk: mx.sym.Symbol, converted: Converted) -> mx.sym.Symbol:
 
 def run_mxnet(symbol: mx.sym.Symbol, params: Params, data: np.ndarray) -> np.ndarray:
     """Output of a net without label for `data` (1, 3, H, W)."""
-    params = {name: array for name, array in params.items() if name in symbol.list_arguments()}
-    executor = Executors(symbol, mx.cpu(), params, {}).get("data", data.shape)
-    return executor.forward(is_train=False, data=mx.nd.array(data))[0].asnumpy()
+    return scores_of(Net(symbol, params, {}), data)

@@ -17,7 +17,7 @@ import numpy as np
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 
-from .errors import FCNXSError, printable, reason
+from ..errors import FCNXSError, printable, reason
 
 Blobs = Dict[str, List[np.ndarray]]
 
