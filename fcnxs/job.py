@@ -11,9 +11,9 @@ import numpy as np
 from .checkpoint.meta import Meta
 from .compat import mxnet as mx
 from .data.loader import Loader
-from .exchange import Exchange
 from .listener import Listener
 from .metric import SegmentationMetric
+from .solver.collective import Exchange
 
 
 class StoppedError(Exception):

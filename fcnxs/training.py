@@ -20,7 +20,7 @@ from .job import Job, StoppedError
 from .metric import SegmentationMetric
 from .run_state import State, save_state, state_file
 from .score import NAMES, Scores, or_none, scores
-from .solver import Solver
+from .solver.solver import Solver
 from .stages import Stage
 from .system.files import write_json, written_whole
 

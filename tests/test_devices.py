@@ -7,8 +7,8 @@ from conftest import FC, WIDTH, Images, random_params
 from fcnxs import FCNXSError
 from fcnxs.compat import mxnet as mx
 from fcnxs.metric import SegmentationMetric
-from fcnxs.replica import Replica
-from fcnxs.solver import Solver
+from fcnxs.solver.replica import Replica
+from fcnxs.solver.solver import Solver
 from fcnxs.symbols import get_fcn8s_symbol
 
 SIZES = [(40, 50), (33, 64), (64, 30), (40, 50), (47, 47), (50, 41), (29, 38)]

@@ -6,7 +6,7 @@ import numpy as np
 from conftest import FC, LONG, WIDTH, Images, fresh_probabilities, random_params
 
 from fcnxs.compat import mxnet as mx
-from fcnxs.executors import Executors
+from fcnxs.solver.executors import Executors
 from fcnxs.symbols import get_fcn32s_symbol
 
 NARROW = {"width": WIDTH, "fc": FC}

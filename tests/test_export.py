@@ -17,9 +17,9 @@ from fcnxs.data.generated import SIZES
 from fcnxs.deploy import compare
 from fcnxs.deploy.form import Form
 from fcnxs.deploy.write import export
-from fcnxs.executors import Executors
 from fcnxs.predict import Segmenter, evaluate
 from fcnxs.score import confusion_matrix
+from fcnxs.solver.executors import Executors
 from fcnxs.symbols import get_fcn8s_symbol
 from fcnxs.symbols.graph.edits import scores_symbol
 from fcnxs.symbols.symbol_fcnxs import FCNXS

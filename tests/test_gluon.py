@@ -7,7 +7,7 @@ from conftest import FC, WIDTH, random_params
 from fcnxs import FCNXSError, checkpoint, gluon
 from fcnxs.compat import mxnet as mx
 from fcnxs.data.images import preprocess
-from fcnxs.executors import Executors
+from fcnxs.solver.executors import Executors
 from fcnxs.symbols import NETS
 from fcnxs.symbols.graph.edits import scores_symbol
 from fcnxs.symbols.interpolation import bilinear

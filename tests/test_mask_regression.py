@@ -8,7 +8,7 @@ from fcnxs.data.generated import picture
 from fcnxs.data.images import preprocess
 from fcnxs.metric import SegmentationMetric
 from fcnxs.score import confusion_matrix, scores
-from fcnxs.solver import Solver
+from fcnxs.solver.solver import Solver
 from fcnxs.symbols import get_mask_regression_symbol
 
 

@@ -8,10 +8,10 @@ from conftest import FC, WIDTH, Images, finetune, random_params
 
 from fcnxs import FCNXSError
 from fcnxs.compat import mxnet as mx
-from fcnxs.executors import Executors
 from fcnxs.metric import SegmentationMetric
-from fcnxs.mirror import Segments
-from fcnxs.solver import Solver
+from fcnxs.solver.executors import Executors
+from fcnxs.solver.recompute import Segments
+from fcnxs.solver.solver import Solver
 from fcnxs.symbols import NETS, get_fcn8s_symbol
 from fcnxs.tools.main import main
 

@@ -11,11 +11,11 @@ from fcnxs.compat import mxnet as mx
 from fcnxs.convert.caffemodel import write_caffemodel
 from fcnxs.convert.conversion import read
 from fcnxs.data.file_iter import FileIter
-from fcnxs.executors import Executors
 from fcnxs.finetune import make_solver
 from fcnxs.init import init_from_fcnxs, init_from_vgg16
 from fcnxs.metric import SegmentationMetric
-from fcnxs.solver import Solver
+from fcnxs.solver.executors import Executors
+from fcnxs.solver.solver import Solver
 from fcnxs.stages import RECIPES
 from fcnxs.symbols import NETS, get_fcn8s_symbol, get_fcn16s_symbol, get_fcn32s_symbol
 from fcnxs.symbols.symbol_fcnxs import FCNXS

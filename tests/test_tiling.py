@@ -8,9 +8,9 @@ from conftest import FC, WIDTH, photo, random_params
 
 from fcnxs import FCNXSError
 from fcnxs.compat import mxnet as mx
-from fcnxs.executors import Executors
 from fcnxs.net import Net
 from fcnxs.peak import peak_bytes
+from fcnxs.solver.executors import Executors
 from fcnxs.symbols import NETS
 from fcnxs.symbols.graph.edits import scores_symbol
 from fcnxs.tiling import Tiling, reader, windows

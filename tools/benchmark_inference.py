@@ -46,7 +46,7 @@ def evaluate(args: argparse.Namespace) -> int:
 def pooling(args: argparse.Namespace) -> int:
     """Scores of FCN-8s with either rounding, in turns, in one process."""
     from ..compat import mxnet as mx
-    from ..executors import Executors
+    from ..solver.executors import Executors
     from ..symbols import get_fcn8s_symbol
     from ..symbols.graph.edits import scores_symbol
 
@@ -107,7 +107,7 @@ def write_images(folder: Path, size: tuple, count: int) -> None:
 def _bare(checkpoint: Checkpoint, data: FileIter, ctx: mx.Context) -> Callable[[], None]:
     """Forward passes, and nothing else: the images are on the device already."""
     from ..compat import mxnet as mx
-    from ..executors import Executors
+    from ..solver.executors import Executors
 
     batches = [mx.nd.array(batch["data"], ctx) for batch in data]
     params = {name: array.as_in_context(ctx) for name, array in checkpoint.arg_params.items()}
@@ -123,7 +123,7 @@ def _bare(checkpoint: Checkpoint, data: FileIter, ctx: mx.Context) -> Callable[[
 
 def _solver(checkpoint: Checkpoint, data: FileIter, ctx: mx.Context) -> Callable[[], None]:
     from ..metric import SegmentationMetric
-    from ..solver import Solver
+    from ..solver.solver import Solver
 
     solver, metric = (
         Solver(checkpoint.symbol, ctx, arg_params=checkpoint.arg_params),

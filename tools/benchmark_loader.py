@@ -25,7 +25,7 @@ def loader(args: argparse.Namespace) -> int:
     from ..data.loader import Loader
     from ..data.samples import open_samples
     from ..metric import SegmentationMetric
-    from ..solver import Solver
+    from ..solver.solver import Solver
 
     ctx = options.device(args.gpus)
     symbol, weights = net_and_weights(args)

@@ -16,8 +16,8 @@ from ..data.generated import picture
 from ..data.images import preprocess
 from ..deploy.form import Form
 from ..deploy.onnx_file import write_onnx
-from ..executors import Executors
 from ..net import Net
+from ..solver.executors import Executors
 from ..symbols.graph.edits import scores_symbol
 from ..symbols.graph.nodes import setting
 from .benchmark_ours import load

@@ -53,7 +53,7 @@ def part(args: argparse.Namespace) -> int:
     """Be one of the processes: an epoch, or some steps of the largest size, each time."""
     from ..compat import mxnet as mx
     from ..metric import SegmentationMetric
-    from ..solver import Solver
+    from ..solver.solver import Solver
 
     ctx = options.device(args.gpus)
     symbol, weights = net_and_weights(args)

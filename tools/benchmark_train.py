@@ -92,7 +92,7 @@ def _solver(
     """Step of the solver, with further arguments `how`; it returns the loss."""
     from ..compat import mxnet as mx
     from ..metric import SegmentationMetric
-    from ..solver import Solver
+    from ..solver.solver import Solver
 
     ctx = options.device(args.gpus)
     symbol, weights = net_and_weights(args)

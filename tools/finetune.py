@@ -116,9 +116,9 @@ def run(args: argparse.Namespace) -> int:
     samples = _samples(args)
 
     from .. import checkpoint
-    from ..exchange import exchange_for
     from ..finetune import finetune, refuse_to_overwrite
     from ..job import StoppedError
+    from ..solver.collective import exchange_for
     from .text import best_epochs, summary_table
 
     output, devices = Path(args.output), options.devices(args.gpus, args.cpus)

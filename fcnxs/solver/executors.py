@@ -6,9 +6,9 @@ from collections import OrderedDict
 from math import prod
 from typing import Dict
 
-from .compat import mxnet as mx
-from .net import Shape, check_size
-from .symbols.trimming.trimmed import Trimmer, fixed_params
+from ..compat import mxnet as mx
+from ..net import Shape, check_size
+from ..symbols.trimming.trimmed import Trimmer, fixed_params
 
 
 class Executors:

@@ -8,11 +8,11 @@ from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Se
 
 import numpy as np
 
-from .compat import mxnet as mx
-from .errors import FCNXSError
-from .exchange import Exchange, exchange_for
-from .metric import count_batch
-from .net import ANY_SIZE, Params, check_params, check_size, is_input
+from ..compat import mxnet as mx
+from ..errors import FCNXSError
+from ..metric import count_batch
+from ..net import ANY_SIZE, Params, check_params, check_size, is_input
+from .collective import Exchange, exchange_for
 from .replica import Batch, Replica
 
 

@@ -8,8 +8,8 @@ from typing import List, Set
 
 import numpy as np
 
-from .compat import mxnet as mx
-from .errors import FCNXSError
+from ..compat import mxnet as mx
+from ..errors import FCNXSError
 
 # Those that leave the update to the worker; dist_async does not.
 KVSTORES = ("local", "device", "nccl", "dist_sync", "dist_device_sync")

@@ -7,10 +7,10 @@ from collections import Counter
 from functools import lru_cache
 from typing import List, NamedTuple, Tuple
 
-from .compat import mxnet as mx
-from .errors import FCNXSError
-from .net import Params, Shape, check_size
-from .symbols.trimming.trimmed import Trimmer, fixed_params
+from ..compat import mxnet as mx
+from ..errors import FCNXSError
+from ..net import Params, Shape, check_size
+from ..symbols.trimming.trimmed import Trimmer, fixed_params
 
 # Layers behind which a net is cut. Those before them are VGG-16's widest; all others together need less
 # memory than the first segment alone, so that a cut more would save nothing.

@@ -1,0 +1,158 @@
+"""One device's copy of a net in training: parameters, gradients, executors, optimizer."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, Iterable, List, Tuple
+
+import numpy as np
+
+from ..compat import mxnet as mx
+from ..data.images import check_label
+from ..errors import FCNXSError
+from ..net import Params
+from .executors import Executors
+from .recompute import Pass, Segments
+
+Batch = Dict[str, np.ndarray]  # image (N, 3, H, W) and label (N, H, W), by name; `loader.Batch` says more
+
+
+class Replica:
+    """A net on one device.
+
+    Args:
+        arg_params, aux_params: parameters of the net, on `ctx`, trained in place.
+        fixed: parameters that are not trained.
+        optimizer: of this device alone.
+        mirror: train in `Segments`.
+        trim: compute what depends on the images alone.
+    """
+
+    def __init__(
+        self,
+        symbol: mx.sym.Symbol,
+        ctx: mx.Context,
+        arg_params: Params,
+        aux_params: Params,
+        fixed: Iterable[str],
+        optimizer: mx.optimizer.Optimizer,
+        mirror: bool = False,
+        trim: bool = True,
+    ) -> None:
+        self.symbol, self.ctx, self.optimizer, self.mirror, self.trim = symbol, ctx, optimizer, mirror, trim
+        self.arg_params, self.aux_params = arg_params, aux_params
+        arguments = symbol.list_arguments()
+        self.trained = [name for name in arg_params if name in arguments and name not in fixed]
+        if ctx.device_type == "cpu":  # where MXNet is slower at several parameters at once
+            optimizer.aggregate_num = 0
+        self.updater = mx.optimizer.get_updater(optimizer)
+        self.executors: Executors | Segments | None = None
+        self.totals: Params = {}  # gradients of a step that has more than one image on this device
+
+    def bind(self) -> None:
+        """Allocate gradients; executors come with the first image of each size."""
+        grads = {name: mx.nd.zeros(self.arg_params[name].shape, self.ctx) for name in self.trained}
+        kind = Segments if self.mirror else Executors
+        self.executors = kind(self.symbol, self.ctx, self.arg_params, self.aux_params, grads, trim=self.trim)
+
+    def forward(
+        self, batch: Batch, names: Tuple[str, str], where: object, is_train: bool
+    ) -> mx.executor.Executor | Pass:
+        """Start a forward pass of a batch; `names` are those of image and label, `where` is for errors."""
+        data_name, label_name = names
+        image, label = batch[data_name], batch[label_name]
+        executor = self.executors.get(data_name, image.shape, where)
+        check_label(np.asarray(label), executor.outputs[0].shape[1], f"{where}: {label_name}")
+        executor.arg_dict[data_name][:] = image
+        label_array = executor.arg_dict[label_name]
+        label_array[:] = np.reshape(label, label_array.shape)
+        if is_train and getattr(batch, "seed", None) is not None:
+            mx.random.seed(batch.seed, self.ctx)  # dropout depends on the image, not on what came before
+        executor.forward(is_train=is_train)
+        return executor
+
+    def backward(self, executor: mx.executor.Executor | Pass, weight: float, first: bool, only: bool) -> None:
+        """Start a backward pass, and add its gradients, times `weight`, to those of this step.
+
+        Args:
+            first: of this step on this device; `only`: and there will be no other.
+        """
+        executor.backward()
+        for name, grad in self.executors.grads.items():
+            if weight != 1:
+                grad *= weight
+            if only:
+                continue
+            if first:
+                self.totals[name] = grad.copyto(self.totals.get(name, self.ctx))
+            else:
+                self.totals[name] += grad
+
+    def gradients(self, used: bool, only: bool) -> List[mx.nd.NDArray]:
+        """Sums of this step's gradients, of `trained` in its order and shapes; zero if there was no image.
+
+        Args:
+            used: this device had an image in this step; `only`: and there was no other on it.
+        """
+        sums = self.executors.grads if only or not used else self.totals
+        if not used:
+            for grad in sums.values():
+                grad[:] = 0
+        return [sums[name] for name in self.trained]
+
+    def update(self, gradients: List[mx.nd.NDArray], rescale_grad: float) -> None:
+        """Start the update of all trained parameters.
+
+        Args:
+            gradients: of `trained`, in its order and shapes.
+            rescale_grad: what the optimizer multiplies them by.
+        """
+        self.optimizer.rescale_grad = rescale_grad
+        if isinstance(self.optimizer, mx.optimizer.SGLD):
+            mx.random.seed(self.optimizer.num_update, self.ctx)  # the same noise on every device
+        self.updater(list(self.trained), gradients, [self.arg_params[name] for name in self.trained])
+
+    def optimizer_state(self) -> Tuple[Params, Dict[str, Any]]:
+        """What the optimizer keeps: arrays by `PARAMETER:i`, and numbers as JSON has them."""
+        arrays = {
+            f"{name}:{i}": leaf
+            for name, state in self.updater.states.items()
+            for i, leaf in enumerate(_leaves(state))
+        }
+        numbers = {"num_update": self.optimizer.num_update, "counts": dict(self.optimizer._index_update_count)}
+        if hasattr(self.optimizer, "m_schedule"):  # Nadam's
+            numbers["m_schedule"] = self.optimizer.m_schedule
+        return arrays, numbers
+
+    def restore_optimizer(self, arrays: Params, numbers: Dict[str, Any]) -> None:
+        """Go on from what `optimizer_state` gave.
+
+        Raises:
+            FCNXSError: it is another optimizer's, or another net's.
+        """
+        optimizer = self.optimizer
+        optimizer.num_update = numbers["num_update"]
+        optimizer._index_update_count = dict(numbers["counts"])
+        optimizer._all_index_update_counts = {self.ctx.device_id: optimizer._index_update_count}
+        if "m_schedule" in numbers:
+            optimizer.m_schedule = numbers["m_schedule"]
+        if not numbers["counts"]:
+            return  # no step has been made
+        used = 0
+        for name in self.trained:
+            state = optimizer.create_state_multi_precision(name, self.arg_params[name])
+            for i, leaf in enumerate(_leaves(state)):
+                kept = arrays.get(f"{name}:{i}")
+                if kept is None or kept.shape != leaf.shape:
+                    raise FCNXSError(f"the optimizer's state of {name} is missing or has another shape")
+                kept.copyto(leaf)
+                used += 1
+            self.updater.states[name], self.updater.states_synced[name] = state, True
+        if used != len(arrays):
+            raise FCNXSError(f"{len(arrays)} arrays of the optimizer's state, but {used} are needed")
+
+
+def _leaves(state: mx.nd.NDArray | tuple | list | None) -> List[mx.nd.NDArray]:
+    """Arrays of one parameter's state, which MXNet nests in tuples."""
+    if isinstance(state, (tuple, list)):
+        return [leaf for part in state for leaf in _leaves(part)]
+    return [] if state is None else [state]
