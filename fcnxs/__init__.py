@@ -13,7 +13,7 @@ from . import compat
 from .errors import FCNXSError
 
 if TYPE_CHECKING:
-    from .predict import Segmenter
+    from .predict.segmenter import Segmenter
 
 __all__ = ["FCNXSError", "Segmenter", "__version__"]
 __version__ = "0.1.0"
@@ -31,6 +31,6 @@ def __getattr__(name: str) -> type[Segmenter]:
     """Give `fcnxs.Segmenter`, which loads MXNet."""
     if name != "Segmenter":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from .predict import Segmenter
+    from .predict.segmenter import Segmenter
 
     return Segmenter

@@ -9,10 +9,10 @@ from conftest import FC, WIDTH, fresh_probabilities, photo, random_params
 from PIL import Image
 
 from fcnxs import FCNXSError, checkpoint
-from fcnxs.averaging import check_scales, resized, scaled
 from fcnxs.data.generated import CLASSES
 from fcnxs.data.images import preprocess, read_label
 from fcnxs.predict import Segmenter
+from fcnxs.predict.multiscale import check_scales, resized, scaled
 from fcnxs.score import confusion_matrix, scores
 from fcnxs.symbols import get_fcn8s_symbol
 from fcnxs.tools.main import main

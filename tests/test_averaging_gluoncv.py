@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from conftest import FC, WIDTH, photo, random_params
 
-from fcnxs.averaging import resized
 from fcnxs.checkpoint import Checkpoint, Meta
 from fcnxs.compat import gluoncv
 from fcnxs.compat import mxnet as mx
 from fcnxs.data.images import preprocess
 from fcnxs.predict import Segmenter
+from fcnxs.predict.multiscale import resized
 from fcnxs.symbols import get_fcn8s_symbol
 from fcnxs.symbols.graph.edits import scores_symbol
 

@@ -14,10 +14,9 @@ from conftest import FC, WIDTH, photo, random_params
 from PIL import Image
 from test_images import bomb
 
-from fcnxs import FCNXSError, checkpoint, passes
-from fcnxs.predict import Segmenter
+from fcnxs import FCNXSError, checkpoint
+from fcnxs.predict import Segmenter, forward, image_files
 from fcnxs.symbols import get_fcn8s_symbol
-from fcnxs.tools import segment_images
 from fcnxs.tools.main import main
 from fcnxs.tools.segment_inputs import Input
 from fcnxs.vis import overlay, voc_palette
@@ -51,7 +50,7 @@ def test_what_fails_is_named_at_once_and_at_the_end_and_the_rest_is_done(prefix,
     (folder / "bomb.jpg").write_bytes(bomb(60_000))
     Image.fromarray(photo()).save(folder / "deep" / "er" / "00.png")
     Image.fromarray(photo()).save(other, format="JPEG")
-    monkeypatch.setattr("fcnxs.system.memory.available_memory", lambda: 8e9)
+    monkeypatch.setattr("fcnxs.predict.image_files.available_memory", lambda: 8e9)
     assert main(command(prefix, tmp_path / "masks", other, tmp_path / "none.png", folder)) == 1
     out, err = (text.splitlines() for text in capsys.readouterr())
     written = ["z.png", "00.png", "01.png", "03.png", "06.png", "deep/er/00.png"]
@@ -71,7 +70,7 @@ def test_a_limit_of_memory_changes_the_tiles_and_not_the_pictures(prefix, tmp_pa
     files = save_photos(tmp_path / "images", [(150, 190)], ".png")
     assert main(command(prefix, tmp_path / "whole", *files)) == 0
     assert main(command(prefix, tmp_path / "tiled", *files, "--memory-limit", "14MB", "--no-trim")) == 0
-    monkeypatch.setattr(segment_images, "LARGE", 100)
+    monkeypatch.setattr(image_files, "LARGE", 100)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)  # of which Pillow makes an error from twice as many on
     assert main(command(prefix, tmp_path / "large", *files)) == 0
     assert Image.MAX_IMAGE_PIXELS == 1000
@@ -105,8 +104,8 @@ def test_what_no_tile_and_no_memory_is_enough_for_is_named(prefix, tmp_path, cap
     err = capsys.readouterr().err
     assert "00.png: 70x60 pixels need 0.0" in err and "the limit is 0.001 GB" in err and "2 of 2 failed" in err
     assert not (tmp_path / "masks").exists()
-    monkeypatch.setattr(segment_images, "LARGE", 3000)
-    monkeypatch.setattr("fcnxs.system.memory.available_memory", lambda: 30_000)
+    monkeypatch.setattr(image_files, "LARGE", 3000)
+    monkeypatch.setattr("fcnxs.predict.image_files.available_memory", lambda: 30_000)
     assert main(command(prefix, tmp_path / "masks", files[0])) == 1
     assert "00.png: reading its 0 million pixels needs 0.0 GB" in capsys.readouterr().err
 
@@ -128,7 +127,7 @@ def test_an_interruption_leaves_whole_pictures_alone(prefix, tmp_path):
 
 def test_the_answer_is_that_of_the_weights_at_construction(prefix, monkeypatch):
     """However the checkpoint's arrays are changed, and whatever sizes have been seen, often or never."""
-    monkeypatch.setattr(passes, "OFTEN", 2)  # from which on MXNet may fuse
+    monkeypatch.setattr(forward, "OFTEN", 2)  # from which on MXNet may fuse
     source = checkpoint.load(prefix, 0)
     sizes = [(60, 70), (90, 40)]
     expected = {size: Segmenter(source)(photo(*size)) for size in sizes}
@@ -159,15 +158,15 @@ def test_mapped_parameters_are_those_of_the_file_and_leave_it_as_it_is(prefix):
 
 
 def test_executors_are_kept_for_few_sizes_and_dropped_for_tiles(prefix, monkeypatch):
-    monkeypatch.setattr(passes, "SIZES", 3)
-    monkeypatch.setattr(passes, "OFTEN", 2)
+    monkeypatch.setattr(forward, "SIZES", 3)
+    monkeypatch.setattr(forward, "OFTEN", 2)
     segmenter = Segmenter(checkpoint.load(prefix, 0), trimmed=False)
     for side in (44, 43, 42, 41, 40):
         segmenter(photo(side, 50))
     assert [shape[2] for shape in segmenter._net.passes._kept] == [42, 41, 40]
     for side in (40, 41, 42):
         segmenter(photo(side, 50))
-    assert sum(size.fused for size in segmenter._net.passes._kept.values()) == passes.FUSED
+    assert sum(size.fused for size in segmenter._net.passes._kept.values()) == forward.FUSED
     segmenter.memory_limit = 14e6
     segmenter(photo(120, 150))
     assert not segmenter._net.passes._kept and segmenter._net.passes._donor is None
@@ -179,7 +178,7 @@ def test_reading_and_writing_go_on_while_the_net_computes(prefix, tmp_path, monk
     """The second image is read before the first is computed; the first is not waited for when it is written."""
     files, events = save_photos(tmp_path / "images", [(60, 70)] * 4), []
     segmenter = Segmenter(checkpoint.load(prefix, 0))
-    read, write, compute = segment_images._read, segment_images._write, segmenter.class_map
+    read, write, compute = image_files._read, image_files._write, segmenter.class_map
 
     def noted(name, function):
         def call(*arguments):
@@ -194,11 +193,11 @@ def test_reading_and_writing_go_on_while_the_net_computes(prefix, tmp_path, monk
         events.append("computed")
         return compute(data, where)
 
-    monkeypatch.setattr(segment_images, "_read", noted("read", read))
-    monkeypatch.setattr(segment_images, "_write", noted("written", write))
+    monkeypatch.setattr(image_files, "_read", noted("read", read))
+    monkeypatch.setattr(image_files, "_write", noted("written", write))
     segmenter.class_map = slow
-    inputs = [Input(file, file.stem) for file in files]
-    for result in segment_images.segmented(segmenter, inputs, tmp_path / "masks", voc_palette()):
+    inputs = [(file, Input(file, file.stem).targets(tmp_path / "masks")) for file in files]
+    for result in image_files.segmented(segmenter, inputs, voc_palette()):
         assert result.result().sum() == 60 * 70
     assert events[:2] == ["read", "read"]
     assert events.count("written") == 4 and events.index("written") < len(events) - 1 - events[::-1].index(

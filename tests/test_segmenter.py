@@ -10,10 +10,10 @@ from conftest import FC, WIDTH, fresh_probabilities, photo, random_params
 from PIL import Image
 
 import fcnxs
-from fcnxs import FCNXSError, checkpoint, images
+from fcnxs import FCNXSError, checkpoint
 from fcnxs.compat import mxnet as mx
 from fcnxs.data.images import preprocess
-from fcnxs.predict import Segmenter
+from fcnxs.predict import Segmenter, inputs
 from fcnxs.symbols import get_fcn8s_symbol
 from fcnxs.vis import overlay, voc_palette
 
@@ -174,7 +174,7 @@ def test_a_wrong_array_is_refused_with_the_way_out(array, said, segmenter):
 def test_the_ways_out_that_are_named_lead_out():
     grey, alpha, first = (np.full(shape, 7, np.uint8) for shape in ((40, 50), (40, 50, 4), (3, 40, 50)))
     for image in (np.stack([grey] * 3, axis=-1), alpha[..., :3], first.transpose(1, 2, 0)):
-        assert images.checked(image).shape == (40, 50, 3)
+        assert inputs.checked(image).shape == (40, 50, 3)
 
 
 @pytest.mark.parametrize(
@@ -226,5 +226,5 @@ def test_it_reads_ahead_and_no_further(segmenter):
     results = segmenter(frames())
     assert asked == []
     for number, mask in enumerate(results):
-        assert len(asked) == min(7, number + 1 + images.AHEAD)
+        assert len(asked) == min(7, number + 1 + inputs.AHEAD)
         np.testing.assert_array_equal(mask, segmenter(photo(40, 50, number)))

@@ -9,11 +9,11 @@ from conftest import FC, WIDTH, photo, random_params
 from fcnxs import FCNXSError
 from fcnxs.compat import mxnet as mx
 from fcnxs.net import Net
-from fcnxs.peak import peak_bytes
+from fcnxs.predict.peak_memory import peak_bytes
+from fcnxs.predict.tiling import Tiling, reader, windows
 from fcnxs.solver.executors import Executors
 from fcnxs.symbols import NETS
 from fcnxs.symbols.graph.edits import scores_symbol
-from fcnxs.tiling import Tiling, reader, windows
 
 FCNS = ("fcn32s", "fcn16s", "fcn8s", "fcn4s", "fcn2s", "fcn8s_atonce", "fcn_alexnet")
 

@@ -9,13 +9,13 @@ from conftest import FC, LONG, WIDTH, Images, random_params
 from fcnxs.compat import mxnet as mx
 from fcnxs.metric import SegmentationMetric
 from fcnxs.net import Net
+from fcnxs.predict.trim import trim
 from fcnxs.solver.solver import Solver
 from fcnxs.symbols import NETS
 from fcnxs.symbols.graph.edits import scores_symbol
 from fcnxs.symbols.interpolation import bilinear
 from fcnxs.symbols.trimming import trunk
 from fcnxs.symbols.trimming.trimmed import Trimmer, fixed_params
-from fcnxs.trim import trim
 
 FCNS = ("fcn32s", "fcn16s", "fcn8s", "fcn8s_atonce", "fcn4s", "fcn2s", "fcn_alexnet")
 CONVENTIONS = ("valid", "full")

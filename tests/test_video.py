@@ -16,11 +16,10 @@ import pytest
 from PIL import Image
 from test_segment import command, prefix  # noqa: F401  (a fixture)
 
-from fcnxs import FCNXSError, checkpoint, video
-from fcnxs.predict import Segmenter
-from fcnxs.tools import segment_video
+from fcnxs import FCNXSError, checkpoint
+from fcnxs.predict import Segmenter, video_files
+from fcnxs.predict.video_files import VideoReader, VideoWriter
 from fcnxs.tools.main import main
-from fcnxs.video import VideoReader, VideoWriter
 from fcnxs.vis import overlay, voc_palette
 
 
@@ -168,19 +167,19 @@ def test_few_frames_are_there_at_one_time(prefix, tmp_path, monkeypatch):  # noq
             most[0] = max(most[0], alive[0])
 
     reader = VideoReader(save(tmp_path / "in.mkv", frames))
-    read_one, add = reader.read, segment_video._Results.add
+    read_one, add = reader.read, video_files._Results.add
     monkeypatch.setattr(reader, "read", lambda: (counted(1), read_one())[1])
-    monkeypatch.setattr(segment_video._Results, "add", lambda *all_: (add(*all_), counted(-1))[0])
+    monkeypatch.setattr(video_files._Results, "add", lambda *all_: (add(*all_), counted(-1))[0])
     targets = tmp_path / "a.zip", tmp_path / "a_overlay.mp4"
     segmenter = Segmenter(checkpoint.load(prefix, 0))
     done = []
-    segment_video.segment_video(segmenter, reader, targets, voc_palette(), lambda: done.append(1))
-    assert len(done) == 40 and 1 < most[0] <= 2 * segment_video.AHEAD + 3
+    video_files.segment_video(segmenter, reader, targets, voc_palette(), lambda: done.append(1))
+    assert len(done) == 40 and 1 < most[0] <= 2 * video_files.AHEAD + 3
 
 
 def test_a_disk_that_gets_full_leaves_nothing(prefix, tmp_path, capsys, monkeypatch):  # noqa: F811
     """OpenCV says nothing when frames are lost."""
-    monkeypatch.setattr(video.VideoWriter, "release", lambda self: os.truncate(self._file, 100))
+    monkeypatch.setattr(video_files.VideoWriter, "release", lambda self: os.truncate(self._file, 100))
     file = save(tmp_path / "in.mkv", pictures(3, 40, 50))
     assert main(command(prefix, tmp_path / "out", file)) == 1
     assert "in_overlay.mp4: cannot write: it was not written to its end" in capsys.readouterr().err

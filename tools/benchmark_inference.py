@@ -133,8 +133,8 @@ def _solver(checkpoint: Checkpoint, data: FileIter, ctx: mx.Context) -> Callable
 
 
 def _segmenter(checkpoint: Checkpoint, data: FileIter, ctx: mx.Context) -> Callable[[], object]:
-    from ..predict import Segmenter
-    from ..predict import evaluate as evaluate_with
+    from ..predict.segmenter import Segmenter
+    from ..predict.segmenter import evaluate as evaluate_with
 
     segmenter = Segmenter(checkpoint, ctx=ctx)
     return lambda: evaluate_with(segmenter, data)

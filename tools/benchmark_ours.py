@@ -11,7 +11,7 @@ from ..arithmetic import operations
 from ..compat import mxnet as mx
 from ..net import Net, bind
 from ..precision import to_bf16, to_int8
-from ..trim import trim
+from ..predict.trim import trim
 from .benchmark_engines import Run
 
 

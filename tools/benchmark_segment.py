@@ -25,11 +25,10 @@ def segment(args: argparse.Namespace) -> int:
     from ..checkpoint.meta import Meta
     from ..compat import mxnet as mx
     from ..data.images import preprocess, read_image
-    from ..predict import Segmenter
+    from ..predict.image_files import segmented
+    from ..predict.segmenter import Segmenter
     from ..vis import voc_palette
     from .benchmark_inference import write_images
-    from .segment_images import segmented
-    from .segment_inputs import Input
 
     symbol, weights = net_and_weights(args)
     size = image_shape(args)[2:]
@@ -40,15 +39,16 @@ def segment(args: argparse.Namespace) -> int:
         del params
         count = args.images or IMAGES
         write_images(root, size, count)
-        files = [Input(root / f"{number}.jpg", str(number)) for number in range(count)]
+        masks = root / "masks"
+        files = [(root / f"{i}.jpg", (masks / f"{i}.png", masks / f"{i}_overlay.png")) for i in range(count)]
         segmenter = Segmenter(load(root / "net", 0, mapped=True), ctx=options.device(args.gpus))
-        inputs = [preprocess(read_image(each.file), segmenter.mean) for each in files[:CHUNK]]
+        inputs = [preprocess(read_image(file), segmenter.mean) for file, _ in files[:CHUNK]]
         seconds: List[List[float]] = [[], []]
         for first in range(0, count, CHUNK):
             chunk = files[first : first + CHUNK]
             data = inputs[: len(chunk)]
             seconds[0].append(_timed(lambda data=data: [segmenter.class_map(each) for each in data]))
-            results = segmented(segmenter, chunk, root / "masks", voc_palette(CLASSES))
+            results = segmented(segmenter, chunk, voc_palette(CLASSES))
             seconds[1].append(_timed(lambda results=results: [result.result() for result in results]))
         net, command = (sum(each[1:] or each) for each in seconds)  # the first turns warm up
         timed = count - CHUNK if count > CHUNK else count

@@ -23,7 +23,7 @@ def tiling(args: argparse.Namespace) -> int:
     from ..checkpoint.checkpoint import Checkpoint
     from ..checkpoint.meta import Meta
     from ..compat import mxnet as mx
-    from ..predict import Segmenter
+    from ..predict.segmenter import Segmenter
 
     symbol, weights = net_and_weights(args)
     params = {name: mx.nd.array(weights.pop(name)) for name in list(weights)}

@@ -99,7 +99,7 @@ def _draw(file: Path, data: Path, runs: Path, epochs: tuple) -> None:
     from .. import checkpoint
     from ..data.images import read_image, read_label
     from ..data.samples import find_list, read_list
-    from ..predict import Segmenter
+    from ..predict.segmenter import Segmenter
     from ..vis import colour, comparison
 
     pairs = read_list(*find_list(data, "val"))[:4]

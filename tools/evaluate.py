@@ -22,8 +22,8 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable, List, Sequence
 
-from ..averaging import check_scales
 from ..errors import FCNXSError
+from ..predict.multiscale import check_scales
 from ..score import NAMES, Scores, or_none, scores
 from ..system.files import written_whole
 from ..vis import save_mask, voc_palette
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from ..checkpoint.checkpoint import Checkpoint
     from ..data.samples import Samples
-    from ..predict import Segmenter
+    from ..predict.segmenter import Segmenter
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
         data_options.samples_of(args.data, args.split, args.root, "val")
 
     from .. import checkpoint
-    from ..predict import Segmenter
+    from ..predict.segmenter import Segmenter
 
     ctx = options.device(args.gpus)
     source = checkpoint.load(args.prefix, args.epoch, mapped=True)
@@ -142,7 +142,7 @@ def _go_through(
     """Predict all images, dump what is to be dumped; their scores, if they have labels."""
     from ..data.images import preprocess, read_image
     from ..data.loader import Loader
-    from ..predict import evaluate
+    from ..predict.segmenter import evaluate
 
     if labelled:
         data = Loader(samples, segmenter.mean, num_classes=segmenter.numclass)

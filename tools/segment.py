@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from ..conventions import Palette
-    from ..predict import Segmenter
+    from ..predict.segmenter import Segmenter
     from .segment_progress import SegmentProgress
 
 # OpenCV and its FFmpeg write lines of their own to stderr about what they cannot read, of which we say it.
@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
         digest = pool.submit(sha256_of, f"{args.prefix}-{args.epoch:04d}.params")
 
         from .. import checkpoint
-        from ..predict import Segmenter
+        from ..predict.segmenter import Segmenter
         from .segment_progress import SegmentProgress
 
         ctx = options.device(args.gpus)
@@ -121,7 +121,7 @@ def _results(
     segmenter: Segmenter, inputs: List[Input], output: Path, palette: Palette, progress: SegmentProgress
 ) -> Iterator[Tuple[Input, _Result | FCNXSError]]:
     """For each input in order, written now: what came of it."""
-    from .segment_images import segmented
+    from ..predict.image_files import segmented
 
     for are_videos, group in groupby(inputs, key=lambda each: each.is_video):
         some = list(group)
@@ -129,7 +129,8 @@ def _results(
             for each in some:
                 yield each, _video(segmenter, each, output, palette, progress)
             continue
-        with closing(segmented(segmenter, some, output, palette)) as futures:
+        files = [(each.file, each.targets(output)) for each in some]
+        with closing(segmented(segmenter, files, palette)) as futures:
             for each, future in zip(some, futures):
                 error = future.exception()
                 if error is not None and not isinstance(error, FCNXSError):
@@ -140,8 +141,7 @@ def _results(
 def _video(
     segmenter: Segmenter, each: Input, output: Path, palette: Palette, progress: SegmentProgress
 ) -> _Result | FCNXSError:
-    from ..video import VideoReader
-    from .segment_video import segment_video
+    from ..predict.video_files import VideoReader, segment_video
 
     try:
         video = VideoReader(each.file)

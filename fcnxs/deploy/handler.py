@@ -22,7 +22,7 @@ from ..data.images import preprocess, read_image
 from ..errors import FCNXSError
 
 if TYPE_CHECKING:
-    from ..passes import Passes
+    from ..predict.forward import Passes
 
 # The server would decode text and JSON before it calls the handler, and a worker that is sent what it
 # cannot decode dies. It looks at this with every request.
@@ -113,7 +113,7 @@ class ServedNet:
         os.environ.setdefault("OMP_WAIT_POLICY", "passive")
         compat.use_the_machine()
         from ..net import Net
-        from ..passes import Passes
+        from ..predict.forward import Passes
 
         mx = compat.mxnet
         (meta_file,) = folder.glob("*-meta.json")

@@ -21,10 +21,10 @@ from ..data.samples import Samples
 from ..errors import FCNXSError
 from ..net import Net, check_params, check_size
 from ..precision import Loss, calibrate, kept_layers, losses, quantized, to_bf16
+from ..predict.trim import trim
 from ..score import Scores
 from ..symbols.graph.edits import scores_symbol
 from ..system.files import sha256_of, write_json, written_whole
-from ..trim import trim
 from .compare import (
     Compared,
     Picture,

@@ -12,7 +12,7 @@ from ..compat import mxnet as mx
 from ..data.images import check_label
 from ..data.samples import Samples
 from ..errors import FCNXSError
-from ..predict import Segmenter
+from ..predict.segmenter import Segmenter
 from ..score import Scores, confusion_matrix, scores
 from ..system.threads import default_workers, in_order
 from .run import Run

@@ -7,12 +7,12 @@ from typing import Iterator, Tuple
 
 import numpy as np
 
-from .compat import mxnet as mx
-from .errors import FCNXSError
-from .net import Net, check_size
-from .passes import Passes
-from .peak import peak_bytes
-from .system.memory import available_memory
+from ..compat import mxnet as mx
+from ..errors import FCNXSError
+from ..net import Net, check_size
+from ..system.memory import available_memory
+from .forward import Passes
+from .peak_memory import peak_bytes
 from .tiling import Read, Tiling, windows
 
 SHARE = 0.8  # of the available memory that is taken where nobody sets a limit

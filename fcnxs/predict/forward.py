@@ -6,9 +6,9 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Tuple
 
-from .compat import mxnet as mx
-from .net import Net, check_size
-from .symbols.trimming.trimmed import Trimmer
+from ..compat import mxnet as mx
+from ..net import Net, check_size
+from ..symbols.trimming.trimmed import Trimmer
 from .trim import trim
 
 Shape = Tuple[int, ...]

@@ -14,7 +14,7 @@ from typing import Callable, Iterable, Iterator, Sequence, Tuple
 import cv2
 import numpy as np
 
-from .errors import FCNXSError
+from ..errors import FCNXSError
 
 LARGEST = 10.0  # scale: a hundred times the pixels
 

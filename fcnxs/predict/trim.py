@@ -6,10 +6,10 @@ from typing import Tuple
 
 import numpy as np
 
-from .compat import mxnet as mx
-from .net import Net
-from .symbols.interpolation import is_bilinear
-from .symbols.trimming.trimmed import Trimmer, fixed_params
+from ..compat import mxnet as mx
+from ..net import Net
+from ..symbols.interpolation import is_bilinear
+from ..symbols.trimming.trimmed import Trimmer, fixed_params
 
 
 def trim(net: Net, shape: Tuple[int, int, int, int], trimmer: Trimmer | None = None) -> Net:

@@ -11,10 +11,10 @@ from __future__ import annotations
 import json
 from typing import Any, Dict, Iterable, List, NamedTuple, Sequence, Set, Tuple
 
-from .compat import mxnet as mx
-from .errors import FCNXSError
-from .symbols.graph.nodes import JOIN, SAME, Node, flag, image_inputs, setting, window
-from .symbols.graph.reach import Span, inputs_of
+from ..compat import mxnet as mx
+from ..errors import FCNXSError
+from ..symbols.graph.nodes import JOIN, SAME, Node, flag, image_inputs, setting, window
+from ..symbols.graph.reach import Span, inputs_of
 
 Box = Tuple[Span, Span]  # rows, columns
 

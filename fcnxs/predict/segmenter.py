@@ -9,21 +9,22 @@ from typing import Any, Callable, Iterable, Iterator, Sequence, Tuple, Union
 
 import numpy as np
 
-from . import checkpoint, images
-from .averaging import average, check_scales, naming, scaled
-from .bounded import Bounded
-from .checkpoint.checkpoint import Checkpoint
-from .compat import mxnet as mx
-from .conventions import PathLike
-from .data.file_iter import FileIter
-from .data.images import preprocess
-from .errors import FCNXSError
-from .images import Image
-from .net import Net, check_params
-from .score import confusion_matrix
-from .symbols.graph.edits import scores_symbol
+from .. import checkpoint
+from ..checkpoint.checkpoint import Checkpoint
+from ..compat import mxnet as mx
+from ..conventions import PathLike
+from ..data.file_iter import FileIter
+from ..data.images import preprocess
+from ..errors import FCNXSError
+from ..net import Net, check_params
+from ..score import confusion_matrix
+from ..symbols.graph.edits import scores_symbol
+from ..vis import overlay, voc_palette
+from . import inputs
+from .inputs import Image
+from .multiscale import average, check_scales, naming, scaled
 from .tiling import reader, windows
-from .vis import overlay, voc_palette
+from .within_memory import Bounded
 
 Answers = Union[np.ndarray, Iterator[np.ndarray]]  # one for an image; for several, in their order
 
@@ -151,7 +152,7 @@ class Segmenter:
         Args:
             image: RGB uint8 (H, W, 3), of which a memory-mapped file will do.
         """
-        size = images.checked(image, where).shape[:2]
+        size = inputs.checked(image, where).shape[:2]
         if self.fits(size, where):
             yield 0, self.class_map(preprocess(image, self.mean), where)
         else:
@@ -199,10 +200,10 @@ class Segmenter:
             self._net.room(self._net.bytes_of_scores(size), where)
 
     def _answers(self, image: Image | Iterable[Image], answer: Callable[[np.ndarray, object], Any]) -> Answers:
-        if images.is_one(image):
-            where, array = images.read(image)
+        if inputs.is_one(image):
+            where, array = inputs.read(image)
             return answer(array, where)
-        return (answer(array, where) for where, array in images.read_ahead(image))
+        return (answer(array, where) for where, array in inputs.read_ahead(image))
 
     def _probabilities(self, data: np.ndarray, where: object) -> np.ndarray:
         """Probabilities, float32 (C, H, W), of the net's input (1, 3, H, W)."""

@@ -7,40 +7,43 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Deque, Iterator, List, NamedTuple, Tuple
+from typing import Deque, Iterator, NamedTuple, Sequence, Tuple
 
+import numpy as np
+from PIL import Image
+
+from ..conventions import Palette
+from ..data.images import preprocess, read_image
 from ..errors import FCNXSError
-from .segment_inputs import Input
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    from ..conventions import Palette
-    from ..predict import Segmenter
+from ..system.files import written_whole
+from ..system.memory import available_memory
+from ..system.threads import in_order
+from ..vis import overlay, save_mask
+from .segmenter import Segmenter
 
 AHEAD = 2  # images read before their turn, and images whose pictures are still being written
 LARGE = 16_000_000  # pixels from which on an image is read, computed and written by itself
+ROWS = 256  # of a large image whose overlay is made at a time
 READING = 10  # bytes for each pixel while an image is read: Pillow's 4, and twice 3 when NumPy takes it
 
 Targets = Tuple[Path, Path]  # of the mask and the overlay
 
 
-def segmented(segmenter: Segmenter, inputs: List[Input], folder: Path, palette: Palette) -> Iterator[Future]:
+def segmented(
+    segmenter: Segmenter, files: Sequence[Tuple[Path, Targets]], palette: Palette
+) -> Iterator[Future]:
     """For each image, in order: its pictures have been written when the Future of its pixels by class is done.
 
     Threads read and write while the net computes. What has begun to be written is whole when this ends, also by
     an interruption; the rest is not written.
     """
-    from ..system.threads import in_order
-
     pending: Deque[Future] = deque()
     with _any_size(), ThreadPoolExecutor(AHEAD, thread_name_prefix="fcnxs-write") as pool:
-        reading = in_order(partial(_read, segmenter), [each.file for each in inputs], AHEAD, AHEAD)
+        reading = in_order(partial(_read, segmenter), [file for file, _ in files], AHEAD, AHEAD)
         try:
             with closing(reading):
-                for each, image in zip(inputs, reading):
-                    targets = each.targets(folder)
-                    pending.append(_begun(segmenter, pool, each.file, image, targets, palette))
+                for (file, targets), image in zip(files, reading):
+                    pending.append(_begun(segmenter, pool, file, image, targets, palette))
                     del image
                     while pending and (len(pending) > AHEAD or pending[0].done()):
                         yield pending.popleft()
@@ -57,8 +60,6 @@ class _Image(NamedTuple):
 
 
 def _read(segmenter: Segmenter, file: Path) -> _Image:
-    from ..data.images import preprocess, read_image
-
     if _pixels(file) >= LARGE:
         return _Image(None, None)
     picture = read_image(file)
@@ -79,57 +80,42 @@ def _begun(
         read = image.result()
         if read.picture is not None and segmenter.fits(read.picture.shape[:2], file):
             mask = segmenter.class_map(read.data, file)
-            return pool.submit(_write, read.picture, mask, targets, palette)
-        done.set_result(_in_bands(segmenter, file, targets, palette))
+            return pool.submit(_overlay_and_write, read.picture, mask, targets, palette)
+        done.set_result(_by_itself(segmenter, file, targets, palette))
     except FCNXSError as error:
         done.set_exception(error)
     return done
 
 
-def _write(picture: np.ndarray, mask: np.ndarray, targets: Targets, palette: Palette) -> np.ndarray:
+def _overlay_and_write(picture: np.ndarray, mask: np.ndarray, targets: Targets, palette: Palette) -> np.ndarray:
+    return _write(overlay(picture, mask, palette), mask, targets, palette)
+
+
+def _write(coloured: np.ndarray, mask: np.ndarray, targets: Targets, palette: Palette) -> np.ndarray:
     """Write both pictures; how many pixels each class has."""
-    import numpy as np
-    from PIL import Image
-
-    from ..system.files import written_whole
-    from ..vis import overlay, save_mask
-
     with written_whole(*targets) as (mask_part, overlay_part):
         save_mask(mask_part, mask, palette)
-        Image.fromarray(overlay(picture, mask, palette)).save(overlay_part, format="PNG")
+        Image.fromarray(coloured).save(overlay_part, format="PNG")
     return np.bincount(mask.ravel(), minlength=256)
 
 
-def _in_bands(segmenter: Segmenter, file: Path, targets: Targets, palette: Palette) -> np.ndarray:
-    """Compute and write an image by bands of rows; how many pixels each class has."""
-    import numpy as np
-
-    from ..data.images import read_image
-    from ..png import PngRows
-    from ..system.files import written_whole
-    from ..vis import overlay
-
+def _by_itself(segmenter: Segmenter, file: Path, targets: Targets, palette: Palette) -> np.ndarray:
+    """Read, compute and write a large image in the memory that reading it takes; its pixels by class."""
     _refuse_what_does_not_fit(file)
-    picture, counts = read_image(file), np.zeros(256, np.int64)
-    with (
-        written_whole(*targets) as parts,
-        open(parts[0], "wb") as first,
-        open(parts[1], "wb") as second,
-    ):
-        pngs = PngRows(first, picture.shape[:2], palette), PngRows(second, picture.shape[:2])
-        for row, band in segmenter.bands(picture, file):
-            pngs[0].write(band)
-            pngs[1].write(overlay(picture[row : row + len(band)], band, palette))
-            counts += np.bincount(band.ravel(), minlength=256)
-        for png in pngs:
-            png.close()
-    return counts
+    picture = read_image(file)
+    mask = np.empty(picture.shape[:2], np.uint8)
+    for row, band in segmenter.bands(picture, file):
+        mask[row : row + len(band)] = band
+    coloured = np.empty_like(picture)
+    for row in range(0, len(mask), ROWS):
+        rows = slice(row, row + ROWS)
+        coloured[rows] = overlay(picture[rows], mask[rows], palette)
+    del picture
+    return _write(coloured, mask, targets, palette)
 
 
 def _pixels(file: Path) -> int:
     """Pixels that an image says it has; 0 where it cannot be read, of which reading it will tell."""
-    from PIL import Image
-
     try:
         with Image.open(file) as image:
             return image.width * image.height
@@ -139,8 +125,6 @@ def _pixels(file: Path) -> int:
 
 def _refuse_what_does_not_fit(file: Path) -> None:
     """In place of Pillow's own limit, 179 million pixels: what the memory holds, honest or not."""
-    from ..system.memory import available_memory
-
     needed, there = READING * _pixels(file), available_memory()
     if needed > there:
         raise FCNXSError(
@@ -153,11 +137,7 @@ class _any_size:  # noqa: N801  (a context manager, used like a function)
     """Within it, Pillow reads images of any size."""
 
     def __enter__(self) -> None:
-        from PIL import Image
-
         self._limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
 
     def __exit__(self, *_: object) -> None:
-        from PIL import Image
-
         Image.MAX_IMAGE_PIXELS = self._limit

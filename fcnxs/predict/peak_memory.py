@@ -6,7 +6,7 @@ import json
 from math import prod
 from typing import Dict, Sequence, Tuple
 
-from .compat import mxnet as mx
+from ..compat import mxnet as mx
 
 # Operators that write over their input where nothing else needs it.
 IN_PLACE = {"Activation", "LeakyReLU", "_mul_scalar", "elemwise_add", "_copy", "identity"}

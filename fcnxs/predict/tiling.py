@@ -15,15 +15,15 @@ from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Sequence, Se
 
 import numpy as np
 
-from .compat import mxnet as mx
-from .errors import FCNXSError
-from .net import Net
-from .parts import Box, Part, check_windows, part_of
-from .peak import peak_bytes
-from .symbols.graph.layer_sizes import layer_sizes
-from .symbols.graph.maps import walk
-from .symbols.graph.nodes import Node, image_inputs, image_of
-from .symbols.graph.reach import Span
+from ..compat import mxnet as mx
+from ..errors import FCNXSError
+from ..net import Net
+from ..symbols.graph.layer_sizes import layer_sizes
+from ..symbols.graph.maps import walk
+from ..symbols.graph.nodes import Node, image_inputs, image_of
+from ..symbols.graph.reach import Span
+from .peak_memory import peak_bytes
+from .subgraph import Box, Part, check_windows, part_of
 
 Read = Callable[[Box], np.ndarray]  # rows and columns of an image, (1, 3, h, w); zeros outside of it
 # Of the limit, what parts may need by the estimate: executors of several parts do not share all of their

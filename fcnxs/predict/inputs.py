@@ -8,9 +8,9 @@ from typing import Any, Iterable, Iterator, Tuple, Union
 
 import numpy as np
 
-from .data.images import read_image
-from .errors import FCNXSError
-from .system.threads import in_order
+from ..data.images import read_image
+from ..errors import FCNXSError
+from ..system.threads import in_order
 
 Image = Union[str, "os.PathLike[str]", np.ndarray]
 

@@ -1,0 +1,27 @@
+"""Class maps, probabilities and overlays of images of any size, from a checkpoint.
+
+Begin with `segmenter.py`. `inputs.py` takes images as people have them, `multiscale.py` averages over scales.
+`within_memory.py` computes an image whole (`forward.py`, `trim.py`) or in tiles (`tiling.py`, `subgraph.py`),
+by what `peak_memory.py` estimates. `image_files.py` and `video_files.py` write the results of files.
+
+This room may import `data` and what is below it; neither `solver` nor `convert`. Segmenter is imported when it
+is asked for: a server's handler takes `forward` alone, and has no OpenCV.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .segmenter import Segmenter, evaluate
+
+__all__ = ["Segmenter", "evaluate"]
+
+
+def __getattr__(name: str) -> object:
+    """Give `fcnxs.predict.Segmenter` and `fcnxs.predict.evaluate`."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from . import segmenter
+
+    return getattr(segmenter, name)
