@@ -15,7 +15,7 @@ from conftest import finetune
 from runs import DAMAGE, EPOCHS, RUN, STAGES, assert_same_run
 
 from fcnxs import FCNXSError, checkpoint
-from fcnxs.run_state import load_state
+from fcnxs.finetune.state import load_state
 from fcnxs.tools.main import main
 
 

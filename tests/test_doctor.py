@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from fcnxs import facts
 from fcnxs.compat import MALLOC_PARAMETERS, MXNET_VARIABLES
-from fcnxs.doctor import findings, runs_on
-from fcnxs.facts import Facts, Gpu
+from fcnxs.doctor import facts
+from fcnxs.doctor.facts import Facts, Gpu
+from fcnxs.doctor.rules import findings, runs_on
 from fcnxs.system import memory
 from fcnxs.tools.doctor import report
 

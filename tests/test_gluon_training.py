@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from conftest import FC, WIDTH, Images, random_params
 
-from fcnxs import FCNXSError, checkpoint, finetune, gluon
+from fcnxs import FCNXSError, checkpoint, gluon
 from fcnxs.compat import mxnet as mx
 from fcnxs.data.loader import Loader
 from fcnxs.data.samples import open_samples
-from fcnxs.finetune import make_solver
+from fcnxs.finetune import finetune, make_solver
 from fcnxs.stages import RECIPES
 from fcnxs.symbols import NETS
 
@@ -152,7 +152,7 @@ STAGES = [replace(stage, epochs=2 if name == "fcn32s" else 1) for name, stage in
 
 def test_three_stages_write_the_checkpoints_that_fcnxs_finetune_writes(run_folder, small, meta, tmp_path):
     history = gluon.finetune(run_folder / "vgg", 0, STAGES, small(), tmp_path / "gluon", meta)
-    finetune.finetune(
+    finetune(
         lambda: checkpoint.load(run_folder / "vgg", 0),
         STAGES,
         small(),

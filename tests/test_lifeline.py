@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 from test_launch import PLAIN, ROOT, Launched
 
-from fcnxs import FCNXSError, lifeline
+from fcnxs import FCNXSError
+from fcnxs.launch import lifeline
 
 
 class Joined:

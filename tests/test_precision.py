@@ -8,8 +8,7 @@ from conftest import FC, WIDTH, random_params
 
 from fcnxs import FCNXSError
 from fcnxs.compat import mxnet as mx
-from fcnxs.net import Net, scores_of
-from fcnxs.precision import (
+from fcnxs.deploy.precision import (
     KEEP,
     MODES,
     calibrate,
@@ -20,6 +19,7 @@ from fcnxs.precision import (
     to_bf16,
     to_int8,
 )
+from fcnxs.net import Net, scores_of
 from fcnxs.symbols import get_fcn8s_symbol
 from fcnxs.symbols.graph.edits import scores_symbol
 

@@ -17,7 +17,7 @@ import pytest
 from conftest import finetune
 from runs import KILLS, RUN, assert_same_run, params_of, start, wait_for
 
-from fcnxs.run_state import locked, write_plan
+from fcnxs.finetune.state import locked, write_plan
 from fcnxs.tools.main import main
 
 

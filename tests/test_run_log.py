@@ -9,7 +9,7 @@ import pytest
 from fcnxs import FCNXSError, __version__
 from fcnxs.checkpoint import Meta
 from fcnxs.compat import mxnet as mx
-from fcnxs.run_log import RunLog, facts
+from fcnxs.finetune.run_log import RunLog, facts
 from fcnxs.stages import RECIPES, Stage
 
 STAGES = list(RECIPES["caffe"].values())

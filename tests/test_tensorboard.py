@@ -11,9 +11,9 @@ from tensorboardX.crc32c import crc32c
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 
 from fcnxs import FCNXSError
+from fcnxs.finetune.tensorboard import TensorBoard
 from fcnxs.score import NAMES, scores
 from fcnxs.stages import RECIPES
-from fcnxs.tensorboard import TensorBoard
 from fcnxs.vis import voc_palette
 
 FIRST, SECOND = RECIPES["adam"]["fcn32s"], RECIPES["adam"]["fcn8s"]

@@ -9,9 +9,9 @@ from conftest import finetune
 from PIL import Image
 
 from fcnxs import checkpoint
+from fcnxs.finetune.epochs import own_positions
 from fcnxs.tools.main import main
 from fcnxs.tools.options import devices
-from fcnxs.training import own_positions
 from fcnxs.vis import save_mask, voc_palette
 
 ONE = ("--stages", "fcn32s", "--epochs", "1")

@@ -9,8 +9,8 @@ import numpy as np
 
 from ..arithmetic import operations
 from ..compat import mxnet as mx
+from ..deploy.precision import to_bf16, to_int8
 from ..net import Net, bind
-from ..precision import to_bf16, to_int8
 from ..predict.trim import trim
 from .benchmark_engines import Run
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 from typing import Iterator, List, Tuple
 
-from .. import doctor, facts
+from ..doctor import facts, rules
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,13 +25,13 @@ def run(args: argparse.Namespace) -> int:
     width = max(len(name) for name, _ in rows)
     for name, value in rows:
         print(f"{name.ljust(width)}  {value}")
-    wrong = doctor.findings(found)
+    wrong = rules.findings(found)
     print()
     print(*report(wrong), sep="\n")
     return int(bool(wrong))
 
 
-def report(wrong: List[doctor.Finding]) -> List[str]:
+def report(wrong: List[rules.Finding]) -> List[str]:
     """A line for each finding, with its cure."""
     if not wrong:
         return ["Nothing is wrong."]
@@ -40,7 +40,7 @@ def report(wrong: List[doctor.Finding]) -> List[str]:
 
 def _software(found: facts.Facts) -> Iterator[Tuple[str, str]]:
     yield "Python", f"{'.'.join(map(str, found.python))}, {found.executable}"
-    for name in (*facts.REQUIRED[:1], *(doctor.wheels(found) or ["mxnet"]), *facts.REQUIRED[1:]):
+    for name in (*facts.REQUIRED[:1], *(rules.wheels(found) or ["mxnet"]), *facts.REQUIRED[1:]):
         version = found.packages.get(name, "not installed")
         yield name, version + (", cannot be imported" if name in found.broken else "")
     there = (
@@ -63,7 +63,7 @@ def _gpus(found: facts.Facts) -> Iterator[Tuple[str, str]]:
     if not found.gpus:
         yield "GPUs", "none"
     for number, gpu in enumerate(found.gpus):
-        code = "the GPU wheels have" if doctor.runs_on(gpu.capability) else "no wheel has"
+        code = "the GPU wheels have" if rules.runs_on(gpu.capability) else "no wheel has"
         capability = ".".join(map(str, gpu.capability))
         yield (
             f"GPU {number}",
@@ -80,8 +80,8 @@ def _machine(found: facts.Facts) -> Iterator[Tuple[str, str]]:
     yield "threads", f"{found.processors} processors; {threads}"
     if found.quota:
         yield "processor time", f"that of {found.quota:g} processors"
-    fits = "enough" if found.available >= doctor.TRAINING else "too little"
-    need = f"{fits} for a training step at full width, {doctor.TRAINING / 1e9:g} GB"
+    fits = "enough" if found.available >= rules.TRAINING else "too little"
+    need = f"{fits} for a training step at full width, {rules.TRAINING / 1e9:g} GB"
     yield "memory", f"{found.memory / 1e9:.1f} GB, {found.available / 1e9:.1f} GB available: {need}"
     yield "/dev/shm", f"{found.shm / 1e9:.1f} GB free"
     yield "disk", f"{found.disk / 1e9:.1f} GB free here{'' if found.writable else '; this folder is read-only'}"

@@ -125,7 +125,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _form(args: argparse.Namespace, size: Tuple[int, int] | None) -> Form:
     from ..deploy.form import Form
-    from ..precision import KEEP
+    from ..deploy.precision import KEEP
 
     keep = KEEP
     if args.keep is not None:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from ..compat import mxnet as mx
     from ..data.loader import Loader
     from ..data.samples import Samples
-    from ..listener import Listener
+    from ..finetune.listener import Listener
     from ..stages import Stage
 
 
@@ -116,8 +116,8 @@ def run(args: argparse.Namespace) -> int:
     samples = _samples(args)
 
     from .. import checkpoint
-    from ..finetune import finetune, refuse_to_overwrite
-    from ..job import StoppedError
+    from ..finetune.context import StoppedError
+    from ..finetune.staged import finetune, refuse_to_overwrite
     from ..solver.collective import exchange_for
     from .text import best_epochs, summary_table
 
@@ -205,7 +205,7 @@ def _begin(
     quiet: bool,
 ) -> Tuple[Dict[str, Samples], Meta, Dict[str, Any]]:
     """Data that can be trained on, the meta of the checkpoints to come, and what run.json keeps."""
-    from ..run_state import locked
+    from ..finetune.state import locked
     from .data_report import keep_good, make_meta
 
     if not quiet and output.is_dir():
@@ -279,7 +279,7 @@ def _listeners(
     processes: int,
 ) -> List[Listener]:
     """Progress on the terminal, run.log, and TensorBoard if it is asked for; says what will be done."""
-    from ..run_log import RunLog, facts
+    from ..finetune.run_log import RunLog, facts
     from .progress import Progress
 
     if not args.quiet:
@@ -293,7 +293,7 @@ def _listeners(
     log = RunLog(output / "run.log", facts(command, devices, args.seed, meta, kept["data"], **more))
     listeners: List[Listener] = [Progress(args.quiet), log]
     if args.tensorboard:
-        from ..tensorboard import TensorBoard
+        from ..finetune.tensorboard import TensorBoard
 
         listeners.append(TensorBoard(output / "tensorboard", meta.classes, meta.palette, meta.mean))
     return listeners

@@ -19,7 +19,7 @@ import sys
 from typing import Dict, List, Mapping
 
 from ..errors import FCNXSError
-from ..tracker import CLUSTERS
+from ..launch.dmlc import CLUSTERS
 
 # dmlc_tracker's own, passed on: name -> settings of argparse
 TRACKER: Dict[str, dict] = {
@@ -71,7 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Start the job and wait for its end."""
-    from .. import launch, tracker
+    from ..launch import dmlc, job
 
     if args.num_workers < 1 or args.num_servers < 1:
         raise FCNXSError(f"-n {args.num_workers} -s {args.num_servers}: want 1 or more of both")
@@ -81,11 +81,11 @@ def run(args: argparse.Namespace) -> int:
         value = getattr(args, name.replace("-", "_"))
         for one in value if isinstance(value, list) else [value]:
             options += [] if one is None else [f"--{name}={one}"]
-    settings = tracker.parse(options)
-    settings.command = tracker.quoted(args.command, args.cluster)
+    settings = dmlc.parse(options)
+    settings.command = dmlc.quoted(args.command, args.cluster)
     variables = environment(args.env, args.cluster, args.num_workers, args.environment)
-    job = launch.Job(settings, variables, lambda line: print(f"fcnxs: {line}", file=sys.stderr, flush=True))
-    return asyncio.run(job.run())
+    launched = job.Job(settings, variables, lambda line: print(f"fcnxs: {line}", file=sys.stderr, flush=True))
+    return asyncio.run(launched.run())
 
 
 def environment(given: List[str], cluster: str, workers: int, here: Mapping[str, str]) -> Dict[str, str]:
@@ -98,7 +98,7 @@ def environment(given: List[str], cluster: str, workers: int, here: Mapping[str,
     Raises:
         FCNXSError: one has no value or is no name.
     """
-    from ..tracker import quoted
+    from ..launch.dmlc import quoted
 
     variables = {}
     if cluster == "local":  # workers share the processors, and nobody else needs to reach them

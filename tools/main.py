@@ -14,9 +14,10 @@ import sys
 from types import FrameType
 from typing import List, NoReturn
 
-from .. import __version__, lifeline
+from .. import __version__
 from ..compat import use_the_machine
 from ..errors import FCNXSError
+from ..launch import lifeline
 
 COMMANDS = {
     "convert": "weights of Caffe, Gluon, torchvision to a checkpoint",

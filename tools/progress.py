@@ -10,7 +10,7 @@ from typing import Any, Callable, Dict, Sequence
 
 from tqdm import tqdm
 
-from ..listener import Listener
+from ..finetune.listener import Listener
 from ..score import Scores
 from ..stages import Stage
 

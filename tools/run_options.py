@@ -28,7 +28,7 @@ def restored(args: argparse.Namespace) -> Tuple[argparse.Namespace, Dict[str, An
     given, before = _given(args), None
     defaults = {name: args.parser.get_default(name) for name in vars(args)}
     if args.resume is not None:
-        from ..run_state import read_plan
+        from ..finetune.state import read_plan
 
         if _path(args.output or args.resume) != _path(args.resume):
             raise FCNXSError(

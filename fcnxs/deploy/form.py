@@ -12,7 +12,7 @@ import numpy as np
 from ..compat import mxnet as mx
 from ..errors import FCNXSError
 from ..net import Net
-from ..precision import FUSED, KEEP
+from .precision import FUSED, KEEP
 
 OUTPUTS = {"softmax": "softmax_output", "logits": "scores_output", "argmax": "class_map_output"}
 MEAN = "input_mean"  # name of the parameter that a graph with a folded mean has

@@ -21,6 +21,7 @@ from ..system.files import written_whole
 from ..vis import voc_palette
 
 PACKAGE = "fcnxs_served"  # not this package's name: another version of it may be installed on the server
+ROOMS = ("", "data/", "deploy/", "predict/")  # folders of this package in the archive, beside symbols/
 PARTS = ("-symbol.json", "-0000.params", "-meta.json")
 
 CONFIG = """\
@@ -129,10 +130,8 @@ def _texts(meta_file: Path, model: str) -> Dict[str, str]:
 
 
 def _code() -> Dict[str, str]:
-    """The modules of this package, all but the commands, as they are in the archive."""
-    here = Path(__file__).resolve().parent
-    folders = {"": here.parent, "deploy/": here, "symbols/": Path(symbols.__file__).resolve().parent}
-    files = {
-        f"{PACKAGE}/{at}{file.name}": file for at, folder in folders.items() for file in folder.glob("*.py")
-    }
+    """The modules of this package that the handler needs, as they are in the archive."""
+    package, nets = Path(__file__).resolve().parent.parent, Path(symbols.__file__).resolve().parent
+    files = {f"{PACKAGE}/{room}{file.name}": file for room in ROOMS for file in (package / room).glob("*.py")}
+    files.update({f"{PACKAGE}/symbols/{file.relative_to(nets)}": file for file in nets.rglob("*.py")})
     return {name: files[name].read_text(encoding="utf-8") for name in sorted(files)}

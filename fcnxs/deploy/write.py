@@ -20,7 +20,6 @@ from ..data.images import preprocess
 from ..data.samples import Samples
 from ..errors import FCNXSError
 from ..net import Net, check_params, check_size
-from ..precision import Loss, calibrate, kept_layers, losses, quantized, to_bf16
 from ..predict.trim import trim
 from ..score import Scores
 from ..symbols.graph.edits import scores_symbol
@@ -36,6 +35,7 @@ from .compare import (
     score_both,
 )
 from .form import Form, for_bgr, refuse_exported, with_ends
+from .precision import Loss, calibrate, kept_layers, losses, quantized, to_bf16
 
 MOST_LOSS = 0.01  # part of the pixels that one layer in a lower precision may change, to be in it
 LOSS_IMAGES = 2  # on which that is measured

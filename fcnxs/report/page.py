@@ -11,7 +11,7 @@ import numpy as np
 from jinja2 import Environment, StrictUndefined
 
 from ..conventions import IGNORE_LABEL
-from ..run_log import installed
+from ..finetune.run_log import installed
 from ..score import NAMES
 from .charts import curves
 from .evaluation import Evaluation, Scored

@@ -10,9 +10,9 @@ from typing import Any, Dict, List, Tuple
 
 from ..checkpoint.meta import read_meta
 from ..errors import FCNXSError, reason
-from ..run_state import LOCK, PLAN, read_plan
+from ..finetune.epochs import METRICS
+from ..finetune.state import LOCK, PLAN, read_plan
 from ..score import NAMES
-from ..training import METRICS
 from ..vis import full_palette
 
 VALUES = ("learning_rate", "train_loss", "val_loss", *NAMES, "seconds")  # numbers of a record, or None

@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Dict, List, Mapping, Tuple
 
-from .system.memory import memory, processor_quota
+from ..system.memory import memory, processor_quota
 
 REQUIRED = ("numpy", "opencv-python", "gluoncv", "pillow", "tqdm", "protobuf", "safetensors")
 OPTIONAL = (

@@ -8,12 +8,12 @@ from typing import Any, Callable, Sequence
 
 import numpy as np
 
-from .checkpoint.meta import Meta
-from .compat import mxnet as mx
-from .data.loader import Loader
+from ..checkpoint.meta import Meta
+from ..compat import mxnet as mx
+from ..data.loader import Loader
+from ..metric import SegmentationMetric
+from ..solver.collective import Exchange
 from .listener import Listener
-from .metric import SegmentationMetric
-from .solver.collective import Exchange
 
 
 class StoppedError(Exception):

@@ -12,12 +12,12 @@ from typing import Any, Callable, Dict, NamedTuple, Sequence, Tuple
 import numpy as np
 from PIL import Image
 
-from .conventions import VGG_MEAN, Palette
-from .errors import FCNXSError, reason
+from ..conventions import VGG_MEAN, Palette
+from ..errors import FCNXSError, reason
+from ..score import NAMES, Scores
+from ..stages import Stage
+from ..vis import colour, comparison, voc_palette
 from .listener import Listener
-from .score import NAMES, Scores
-from .stages import Stage
-from .vis import colour, comparison, voc_palette
 
 INSTALL_HINT = "TensorBoard's files need tensorboardX, which is not installed: pip install 'fcnxs[tensorboard]'"
 SPEED_EVERY = 10  # seconds

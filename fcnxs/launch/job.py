@@ -1,6 +1,6 @@
 """A job of several processes: workers, servers and the scheduler of MXNet's parameter server.
 
-dmlc_tracker starts them (tracker.py); here they are watched, through their exit codes where they run on
+dmlc_tracker starts them (dmlc.py); here they are watched, through their exit codes where they run on
 this machine and through their lifelines (lifeline.py) everywhere. The first that fails ends the job.
 """
 
@@ -16,7 +16,7 @@ import threading
 from dataclasses import dataclass
 from typing import Any, Callable, Dict, List, Tuple
 
-from . import lifeline, tracker
+from . import dmlc, lifeline
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 GRACE = 300  # seconds from a signal to the end: for a step, and a checkpoint
@@ -50,7 +50,7 @@ class Job:
     """One job, from the start of its processes to the end of the last.
 
     Args:
-        args: options of dmlc_tracker, as `tracker.parse` gave them, with `num_workers` and `command`.
+        args: options of dmlc_tracker, as `dmlc.parse` gave them, with `num_workers` and `command`.
         variables: environment of every process.
         say: called with a line about what happens, where something goes wrong.
     """
@@ -58,12 +58,12 @@ class Job:
     def __init__(self, args: Any, variables: Dict[str, str], say: Callable[[str], None]) -> None:  # noqa: ANN401
         self.args, self.say = args, say
         self.local = args.cluster == "local"
-        self.host = tracker.host_of(args.cluster, args.host_ip)
+        self.host = dmlc.host_of(args.cluster, args.host_ip)
         self.token = secrets.token_hex(16)
         self.variables = dict(variables)
         self.resume = RESUME if "finetune" in args.command else ""
         self.members: List[Member] = []
-        self.failures: List[Tuple[Member | tracker.Process, int | None]] = []
+        self.failures: List[Tuple[Member | dmlc.Process, int | None]] = []
         self.stopping: int | None = None  # the signal that asked for the end
         self.submitted = False
 
@@ -71,7 +71,7 @@ class Job:
         """Run the job; returns the exit code of the first process that failed, 0, or 128 + n after signal n."""
         self.loop = asyncio.get_running_loop()
         self.over: asyncio.Future = self.loop.create_future()
-        self.processes = tracker.Processes(lambda process: self._soon(self._ended, process))
+        self.processes = dmlc.Processes(lambda process: self._soon(self._ended, process))
         server = await asyncio.start_server(self._serve, self.host, 0)
         port = server.sockets[0].getsockname()[1]
         self.variables[lifeline.VARIABLE] = f"{self.host},{port},{self.token}"
@@ -93,7 +93,7 @@ class Job:
         """Let dmlc_tracker start the processes, in a thread of its own."""
         failure = None
         try:
-            tracker.submit(self.args, self.host, self.variables, self.processes)()
+            dmlc.submit(self.args, self.host, self.variables, self.processes)()
         except Exception as error:  # whatever it is, dmlc_tracker or what it calls has failed
             failure = f"dmlc_tracker, --cluster {self.args.cluster}: {error or type(error).__name__}"
         self._soon(self._submission_over, failure)
@@ -137,7 +137,7 @@ class Job:
             self._fail(member, None)
         self._check()
 
-    def _ended(self, process: tracker.Process) -> None:
+    def _ended(self, process: dmlc.Process) -> None:
         """A process on this machine has ended."""
         if process.code:
             same = [member for member in self.members if self.local and member.session == process.handle.pid]
@@ -161,7 +161,7 @@ class Job:
         by_code = sum(p.role == "worker" and p.code is not None for p in self.processes.all)
         return max(by_lifeline, by_code)
 
-    def _fail(self, who: Member | tracker.Process, code: int | None) -> None:
+    def _fail(self, who: Member | dmlc.Process, code: int | None) -> None:
         """Hear of a failure: from a lifeline, which may know no exit code, or from a process of ours."""
         if not (self.stopping and code == 128 + self.stopping):  # as all do that are asked to stop
             self.failures.append((who, code))

@@ -7,8 +7,8 @@ from typing import Any, Dict, Sequence
 
 import numpy as np
 
-from .score import Scores
-from .stages import Stage
+from ..score import Scores
+from ..stages import Stage
 
 
 class Listener:

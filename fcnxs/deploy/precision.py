@@ -9,10 +9,10 @@ from typing import Callable, Dict, Iterator, List, NamedTuple, Sequence, Tuple
 
 import numpy as np
 
-from .compat import mxnet as mx
-from .errors import FCNXSError
+from ..compat import mxnet as mx
+from ..errors import FCNXSError
+from ..net import Net, bind, scores_of
 from .halves import in_halves
-from .net import Net, bind, scores_of
 
 KEEP = ("first", "score*")  # layers that stay in float32: patterns of names, `first` the first convolution
 MODES = ("minmax", "entropy")

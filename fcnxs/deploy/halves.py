@@ -11,9 +11,9 @@ import json
 
 import numpy as np
 
-from .compat import mxnet as mx
-from .net import Net
-from .symbols.graph.rewrite import Entry, Graph
+from ..compat import mxnet as mx
+from ..net import Net
+from ..symbols.graph.rewrite import Entry, Graph
 
 
 def in_halves(net: Net, layer: str) -> Net:

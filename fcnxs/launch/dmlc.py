@@ -26,7 +26,7 @@ import types
 from dataclasses import dataclass
 from typing import Any, Callable, Dict, List, Sequence, Tuple
 
-from .errors import FCNXSError
+from ..errors import FCNXSError
 
 CLUSTERS = ("local", "ssh", "mpi", "slurm", "sge", "yarn", "mesos", "kubernetes")
 PORTS = range(10_000, 32_000)  # below those that Linux gives out

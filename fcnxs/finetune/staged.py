@@ -9,22 +9,22 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Sequence, Tuple
 
-from .checkpoint.checkpoint import Checkpoint
-from .checkpoint.meta import Meta
-from .compat import mxnet as mx
-from .data.loader import Loader
-from .errors import FCNXSError
-from .init import init_from_fcnxs, init_from_vgg16
-from .job import Job, StoppedError
+from ..checkpoint.checkpoint import Checkpoint
+from ..checkpoint.meta import Meta
+from ..compat import mxnet as mx
+from ..data.loader import Loader
+from ..errors import FCNXSError
+from ..init import init_from_fcnxs, init_from_vgg16
+from ..net import Params, Variant, check_params, net_of
+from ..score import NAMES
+from ..solver.collective import Exchange, exchange_for
+from ..solver.solver import Solver
+from ..stages import Stage, lineage
+from ..symbols.symbol_fcnxs import FCNXS
+from .context import Job, StoppedError
+from .epochs import METRICS, SUMMARY, train_stage, write_scores
 from .listener import Listener
-from .net import Params, Variant, check_params, net_of
-from .run_state import PLAN, State, load_state, locked, read_plan, state_file, write_plan
-from .score import NAMES
-from .solver.collective import Exchange, exchange_for
-from .solver.solver import Solver
-from .stages import Stage, lineage
-from .symbols.symbol_fcnxs import FCNXS
-from .training import METRICS, SUMMARY, train_stage, write_scores
+from .state import PLAN, State, load_state, locked, read_plan, state_file, write_plan
 
 __all__ = ["StoppedError", "finetune", "make_solver"]
 

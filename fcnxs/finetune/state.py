@@ -16,11 +16,11 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Sequence
 
-from .checkpoint.params_file import load_params, write_arrays
-from .compat import mxnet as mx
-from .errors import FCNXSError
-from .net import Params
-from .system.files import BESIDE, sha256_of, write_json, written_whole
+from ..checkpoint.params_file import load_params, write_arrays
+from ..compat import mxnet as mx
+from ..errors import FCNXSError
+from ..net import Params
+from ..system.files import BESIDE, sha256_of, write_json, written_whole
 
 PLAN, LOCK = "run.json", "run.log"
 KEPT = 2

@@ -11,18 +11,18 @@ from typing import Any, Dict, Iterator, List, Tuple
 
 import numpy as np
 
-from . import checkpoint
-from .compat import mxnet as mx
-from .conventions import IGNORE_LABEL
-from .data.loader import Batch
-from .errors import FCNXSError
-from .job import Job, StoppedError
-from .metric import SegmentationMetric
-from .run_state import State, save_state, state_file
-from .score import NAMES, Scores, or_none, scores
-from .solver.solver import Solver
-from .stages import Stage
-from .system.files import write_json, written_whole
+from .. import checkpoint
+from ..compat import mxnet as mx
+from ..conventions import IGNORE_LABEL
+from ..data.loader import Batch
+from ..errors import FCNXSError
+from ..metric import SegmentationMetric
+from ..score import NAMES, Scores, or_none, scores
+from ..solver.solver import Solver
+from ..stages import Stage
+from ..system.files import write_json, written_whole
+from .context import Job, StoppedError
+from .state import State, save_state, state_file
 
 SUMMARY, METRICS = "summary.json", "metrics.jsonl"
 PICTURES = 4  # predictions of each evaluation that listeners are told

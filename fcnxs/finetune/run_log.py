@@ -14,12 +14,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Dict, Mapping, Sequence, TextIO
 
-from .checkpoint.meta import Meta, versions
-from .compat import mxnet as mx
-from .errors import FCNXSError, reason
+from ..checkpoint.meta import Meta, versions
+from ..compat import mxnet as mx
+from ..errors import FCNXSError, reason
+from ..score import Scores
+from ..stages import Stage
 from .listener import Listener
-from .score import Scores
-from .stages import Stage
 
 PACKAGES = ("gluoncv", "opencv-python", "pillow", "protobuf", "tensorboardX")
 VARIABLES = ("CUDA_", "DMLC_", "DNNL_", "KMP_", "MALLOC_", "MXNET_", "OMP_", "PS_")  # beginnings of their names

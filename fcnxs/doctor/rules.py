@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Iterator, List, NamedTuple, Tuple
 
-from .compat import INSTALL_HINT, MALLOC_PARAMETERS, MXNET_VARIABLES
+from ..compat import INSTALL_HINT, MALLOC_PARAMETERS, MXNET_VARIABLES
 from .facts import REQUIRED, Facts
 
 CODE_FOR = (
