@@ -27,8 +27,8 @@ from fcnxs.compat import mxnet as mx  # noqa: E402
 from fcnxs.convert.caffemodel import write_caffemodel  # noqa: E402
 from fcnxs.data.generated import write_voc  # noqa: E402
 from fcnxs.net import is_input  # noqa: E402
+from fcnxs.tools.benchmarks.parity import random_blobs  # noqa: E402
 from fcnxs.tools.main import main  # noqa: E402
-from fcnxs.tools.parity import random_blobs  # noqa: E402
 
 settings.register_profile("untimed", deadline=None)  # how long a test takes depends on the machine
 settings.load_profile("untimed")

@@ -9,10 +9,10 @@ import pytest
 
 from fcnxs import FCNXSError
 from fcnxs.data.file_iter import FileIter
-from fcnxs.tools import benchmark_inference
-from fcnxs.tools.benchmark_sizes import different_sizes
-from fcnxs.tools.benchmark_torch import fcn8s_shapes
-from fcnxs.tools.benchmark_worker import Inputs, Worker, memory, net_and_weights, random_image
+from fcnxs.tools.benchmarks import evaluate
+from fcnxs.tools.benchmarks.sizes import different_sizes
+from fcnxs.tools.benchmarks.torch_fcn8s import fcn8s_shapes
+from fcnxs.tools.benchmarks.worker import Inputs, Worker, memory, net_and_weights, random_image
 from fcnxs.tools.main import main
 
 NARROW = ["--width", "0.0625", "--fc", "16", "--size", "43x37"]
@@ -43,7 +43,7 @@ def test_pytorch_s_net_has_the_parameters_of_ours():
 
 
 def test_images_of_the_evaluation_are_what_the_commands_read(tmp_path):
-    benchmark_inference.write_images(tmp_path, (60, 80), 3)
+    evaluate.write_images(tmp_path, (60, 80), 3)
     batches = list(FileIter(tmp_path, "list.lst", num_classes=21))
     assert [batch["data"].shape for batch in batches] == [(1, 3, 60, 80)] * 3
     label = random_image((1, 3, 60, 80))[Inputs().label_name]

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fcnxs.arithmetic import operations
-from fcnxs.tools import benchmark_engines, benchmark_infer, benchmark_peers
-from fcnxs.tools.benchmark_engines import ENGINES
-from fcnxs.tools.benchmark_infer_report import LeftOut, Report, Row, group_table
-from fcnxs.tools.benchmark_machine import multiply, processor
-from fcnxs.tools.benchmark_worker import Answer
+from fcnxs.tools.benchmarks.infer import engines, measure
+from fcnxs.tools.benchmarks.infer.engines import ENGINES
+from fcnxs.tools.benchmarks.infer.machine import multiply, processor
+from fcnxs.tools.benchmarks.infer.operations import operations
+from fcnxs.tools.benchmarks.infer.output import group_table
+from fcnxs.tools.benchmarks.infer.results import LeftOut, Report, Row
+from fcnxs.tools.benchmarks.worker import Answer
 from fcnxs.tools.main import main
 
 SIZE, NARROW = "50x43", {"width": 1 / 16, "fc": 16, "images": 2, "size": "50x43"}
@@ -24,12 +25,12 @@ CPUINFO = "processor\t: 0\nmodel name\t: Some CPU @ 2 GHz\nflags\t\t: fpu sse2 {
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """What the engines are given."""
-    from fcnxs.tools import benchmark_prepare
+    from fcnxs.tools.benchmarks.infer import prepare
 
     root = tmp_path_factory.mktemp("benchmark")
     (root / "job.json").write_text(json.dumps(NARROW))
     (root / SIZE).mkdir()
-    benchmark_prepare.images(root / SIZE)
+    prepare.images(root / SIZE)
     return root / SIZE
 
 
@@ -53,30 +54,30 @@ def test_matrices_are_multiplied_in_every_precision(precision):
 def test_mxnet_starts_without_the_project_s_variables(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     monkeypatch.setenv("MXNET_CPU_TEMP_COPY", "1")
-    by_default, all_cores, ours = map(benchmark_engines.environment, ("mxnet-default", "mxnet", "fcnxs"))
+    by_default, all_cores, ours = map(engines.environment, ("mxnet-default", "mxnet", "fcnxs"))
     assert not {"OMP_NUM_THREADS", "MXNET_CPU_TEMP_COPY"}.intersection(by_default)
     assert "MXNET_CPU_TEMP_COPY" not in all_cores and ours["MXNET_CPU_TEMP_COPY"] == "1"
     assert all_cores["OMP_NUM_THREADS"] == ours["OMP_NUM_THREADS"] == str(len(os.sched_getaffinity(0)))
 
 
 def test_this_project_s_forms_and_the_original_give_the_class_map(folder):
-    from fcnxs.tools import benchmark_ours
+    from fcnxs.tools.benchmarks.infer import ours
 
     classes = np.load(folder / "classes.npy")
     assert classes.shape == (1, 43, 50) and len(np.unique(classes)) > 2
-    whole = operations(benchmark_ours.load(folder.parent), (1, 3, 43, 50))
+    whole = operations(ours.load(folder.parent), (1, 3, 43, 50))
     assert json.loads((folder / "whole.json").read_text()) == {"operations": sum(whole.values())}
-    untrimmed, trimmed = (getattr(benchmark_ours, name)(folder, "fp32") for name in ("untrimmed", "trimmed"))
+    untrimmed, trimmed = (getattr(ours, name)(folder, "fp32") for name in ("untrimmed", "trimmed"))
     scores = untrimmed().copy()
     assert scores.dtype == np.float32 and (scores.argmax(1) == classes).all()
     np.testing.assert_allclose(trimmed(), scores, atol=1e-5 * np.abs(scores).max())
     assert untrimmed.operations == sum(whole.values()) > trimmed.operations
-    original = benchmark_ours.original(folder, "fp32")
+    original = ours.original(folder, "fp32")
     probabilities = original()
     assert (probabilities.argmax(1) == classes).all()
     np.testing.assert_allclose(probabilities.sum(1), 1, rtol=1e-5)
     for precision in ("bf16", "int8"):
-        lower = benchmark_ours.untrimmed(folder, precision)
+        lower = ours.untrimmed(folder, precision)
         error = np.abs(lower() - scores).max() / np.abs(scores).max()
         assert 1e-4 < error < 0.5  # another precision, the same net
 
@@ -86,14 +87,14 @@ def test_this_project_s_forms_and_the_original_give_the_class_map(folder):
     "name", [name for name, each in ENGINES.items() if each.kind == "other" and name != "torch-compiled"]
 )
 def test_other_engines_that_are_installed_compute_the_same_net(folder, name):
-    if benchmark_engines.missing(name, "fp32"):
+    if engines.missing(name, "fp32"):
         pytest.skip(f"{name} is not installed")
-    from fcnxs.tools import benchmark_ours, benchmark_prepare
+    from fcnxs.tools.benchmarks.infer import ours, prepare
 
     if not (folder / "net.onnx").exists():
-        benchmark_prepare.onnx_file(folder)
-    ours, theirs = benchmark_ours.untrimmed(folder, "fp32"), getattr(benchmark_peers, ENGINES[name].maker[1])
-    expected, run = ours(), theirs(folder, "fp32")
+        prepare.onnx_file(folder)
+    own, theirs = ours.untrimmed(folder, "fp32"), getattr(peers, ENGINES[name].maker[1])
+    expected, run = own(), theirs(folder, "fp32")
     scores = run()
     assert scores.dtype == np.float32
     np.testing.assert_allclose(scores, expected, atol=2e-5 * np.abs(expected).max())
@@ -108,10 +109,10 @@ def test_an_engine_that_fails_is_told_with_its_reason_and_the_others_go_on(folde
     ):
         (tmp_path / file.relative_to(folder.parent)).symlink_to(file)
     args = argparse.Namespace(steps=1, size=SIZE)
-    answers, failures = benchmark_infer._in_turns(args, ["opencv", "fcnxs"], "fp32", tmp_path / SIZE)
+    answers, failures = measure._in_turns(args, ["opencv", "fcnxs"], "fp32", tmp_path / SIZE)
     assert [*answers] == ["fcnxs"] and len(answers["fcnxs"]) == 1 and answers["fcnxs"][0].seconds > 0
     assert [*failures] == ["opencv"] and "net.onnx" in failures["opencv"] and "\n" not in failures["opencv"]
-    row = benchmark_infer.make_row("fcnxs", "fp32", SIZE, answers["fcnxs"], tmp_path / SIZE)
+    row = measure.make_row("fcnxs", "fp32", SIZE, answers["fcnxs"], tmp_path / SIZE)
     assert (
         row.agreement == 1 and row.operations == json.loads((folder / "whole.json").read_text())["operations"]
     )
@@ -155,7 +156,7 @@ def test_the_command_leaves_out_what_is_not_here_and_writes_the_rest(tmp_path, m
     find, cpuinfo = importlib.util.find_spec, tmp_path / "cpuinfo"
     cpuinfo.write_text(CPUINFO.format("avx512f"))
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "openvino" else find(name))
-    monkeypatch.setattr(benchmark_infer, "processor", lambda: processor(cpuinfo))
+    monkeypatch.setattr(measure, "processor", lambda: processor(cpuinfo))
     command = ["benchmark", "infer", "--width", "0.0625", "--fc", "16", "--sizes", SIZE, "--steps", "1"]
     command += [
         "--engines",

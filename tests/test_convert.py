@@ -9,8 +9,8 @@ from fcnxs.convert.conversion import read
 from fcnxs.convert.layer_names import FCN_MEAN
 from fcnxs.convert.verify import verify
 from fcnxs.predict import Segmenter
+from fcnxs.tools.benchmarks.parity import FCNS, random_blobs
 from fcnxs.tools.main import main
-from fcnxs.tools.parity import FCNS, random_blobs
 
 
 def changed(blobs, layer, index, array):

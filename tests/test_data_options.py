@@ -10,8 +10,8 @@ import pytest
 from fcnxs import FCNXSError
 from fcnxs.data.augment import Augmentation
 from fcnxs.data.generated import CLASSES
-from fcnxs.tools import data_options
 from fcnxs.tools.main import main
+from fcnxs.tools.shared import data_options
 
 
 def parsed(*arguments):

@@ -10,7 +10,7 @@ from test_layer_sizes import gaps, once
 
 from fcnxs import symbols
 from fcnxs.compat import mxnet as mx
-from fcnxs.draw import _label, draw_net
+from fcnxs.tools.explanations.draw import _label, draw_net
 from fcnxs.tools.main import main
 
 

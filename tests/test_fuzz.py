@@ -26,7 +26,7 @@ from fcnxs.checkpoint.params_file import load_params
 from fcnxs.compat import mxnet as mx
 from fcnxs.convert.caffemodel import write_caffemodel
 from fcnxs.convert.conversion import read
-from fcnxs.tools.parity import random_blobs
+from fcnxs.tools.benchmarks.parity import random_blobs
 
 FILES = int(os.environ.get("FCNXS_FUZZ", "400"))
 MEMORY = 256 << 20  # that reading a file of 30 kB may take

@@ -14,7 +14,7 @@ from fcnxs.init import bilinear
 from fcnxs.net import DECONVOLUTIONS
 from fcnxs.symbols import NETS
 from fcnxs.symbols.graph.edits import scores_symbol
-from fcnxs.tools.parity import FCNS, SIZES, comparisons
+from fcnxs.tools.benchmarks.parity import FCNS, SIZES, comparisons
 
 CROPPING = [net for net in NETS if net.startswith("fcn")]
 

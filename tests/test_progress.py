@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from fcnxs.stages import Stage
-from fcnxs.tools.progress import Progress, Running
+from fcnxs.tools.shared.progress import Progress, Running
 
 FIRST = Stage("fcn32s", "vgg16", "sgd", 1e-4, 0.99, 5e-4, 2)
 SECOND = Stage("fcn16s", "fcn32s", "sgd", 1e-5, 0.99, 5e-4, 3)

@@ -7,9 +7,9 @@ import sys
 import pytest
 
 from fcnxs import FCNXSError
-from fcnxs.tools.options import refuse_clashes
-from fcnxs.tools.segment_inputs import Input, found
-from fcnxs.tools.segment_progress import SegmentProgress
+from fcnxs.tools.segmenting.inputs import Input, found
+from fcnxs.tools.segmenting.progress import SegmentProgress
+from fcnxs.tools.shared.options import refuse_clashes
 
 
 @pytest.fixture

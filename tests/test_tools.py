@@ -18,7 +18,7 @@ from fcnxs.symbols import get_fcn32s_symbol
 from fcnxs.tools import finetune as finetune_command
 from fcnxs.tools.demo import demo
 from fcnxs.tools.main import COMMANDS, main, parse
-from fcnxs.tools.options import device
+from fcnxs.tools.shared.options import device
 from fcnxs.vis import voc_palette
 
 CLASSES = ["background", "disc", "square", "triangle", "star"]

@@ -11,7 +11,7 @@ from PIL import Image
 from fcnxs import checkpoint
 from fcnxs.finetune.epochs import own_positions
 from fcnxs.tools.main import main
-from fcnxs.tools.options import devices
+from fcnxs.tools.shared.options import devices
 from fcnxs.vis import save_mask, voc_palette
 
 ONE = ("--stages", "fcn32s", "--epochs", "1")
@@ -164,7 +164,7 @@ def test_quiet_leaves_the_table_and_the_files(run_folder, voc, tmp_path, capsys)
 
 def test_what_is_left_out_stays_so_from_another_folder(run_folder, voc, tmp_path, capsys, monkeypatch):
     """With relative paths, a run stopped before its first step goes on without the bad pairs."""
-    from fcnxs.tools.stopping import Stopping
+    from fcnxs.tools.shared.signals import Stopping
 
     bad_pairs(voc, tmp_path)
     monkeypatch.chdir(tmp_path)

@@ -41,21 +41,21 @@ from pathlib import Path
 from typing import List
 
 from ..errors import FCNXSError
-from . import options
+from .shared import options
 
 # What is measured: the module and function of it, and those that one of its processes can be.
 PARTS = {
-    "infer": ("benchmark_infer", "infer"),
-    "train": ("benchmark_train", "train"),
-    "mirror": ("benchmark_train", "mirror"),
-    "trim": ("benchmark_train", "trim"),
-    "loader": ("benchmark_loader", "loader"),
-    "sizes": ("benchmark_sizes", "sizes"),
-    "evaluate": ("benchmark_inference", "evaluate"),
-    "pooling": ("benchmark_inference", "pooling"),
-    "tiling": ("benchmark_tiling", "tiling"),
-    "segment": ("benchmark_segment", "segment"),
-    "convert": ("benchmark_convert", "convert"),
+    "infer": ("infer.measure", "infer"),
+    "train": ("train", "train"),
+    "mirror": ("train", "mirror"),
+    "trim": ("train", "trim"),
+    "loader": ("loader", "loader"),
+    "sizes": ("sizes", "sizes"),
+    "evaluate": ("evaluate", "evaluate"),
+    "pooling": ("evaluate", "pooling"),
+    "tiling": ("tiling", "tiling"),
+    "segment": ("segment", "segment"),
+    "convert": ("convert", "convert"),
     "parity": ("parity", "run"),
 }
 
@@ -127,5 +127,5 @@ def run(args: argparse.Namespace) -> int:
     if not (args.width > 0 and (args.width * 16).is_integer()):
         raise FCNXSError(f"--width {args.width}: want a multiple of 1/16")
     module, function = PARTS[args.what]
-    found = importlib.import_module(f".{module}", __package__)
+    found = importlib.import_module(f".benchmarks.{module}", __package__)
     return found.part(args) if args.part else getattr(found, function)(args)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Dict, List
 from ..data.datasets import NAMED
 from ..data.samples import Samples, splits_of
 from ..errors import FCNXSError
-from . import data_options, options
+from .shared import data_options, options
 
 if TYPE_CHECKING:
     from ..data.check import Report
@@ -123,7 +123,7 @@ def _check(args: argparse.Namespace, name: str, samples: Samples, classes: int, 
 
 def _tell(name: str, report: Report, classes: List[str]) -> None:
     """Print one split's sizes, classes, and what is wrong."""
-    from .text import table
+    from .shared.text import table
 
     print(f"{name}: {_count(len(report.files), 'image')}")
     if report.sizes:
@@ -151,7 +151,7 @@ def _tell(name: str, report: Report, classes: List[str]) -> None:
 
 def _sizes(report: Report) -> str:
     """The sizes of images: the one there is, or a table of the most common ones."""
-    from .text import table
+    from .shared.text import table
 
     common = report.sizes.most_common(SHOWN // 2)
     rows = [(f"{width}x{height}", count) for (height, width), count in common]

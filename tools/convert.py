@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     from ..convert.verify import verify
     from ..data.images import read_image
     from ..vis import voc_palette
-    from .options import default_classes, read_classes
+    from .shared.options import default_classes, read_classes
 
     classes = read_classes(args.classes) if args.classes else None
     image = read_image(args.verify) if args.verify else None
@@ -102,7 +102,7 @@ def run(args: argparse.Namespace) -> int:
 def _print(converted: Converted) -> None:
     """Print what became of every array, and what net they make."""
     from ..convert.conversion import TITLES
-    from .text import table
+    from .shared.text import table
 
     rows = [(fate.blob, fate.parameter or "-", fate.what) for fate in converted.fates]
     print(table(("array of the file", "parameter of the net", "what became of it"), rows))

@@ -47,7 +47,7 @@ def demo(output: Path, train: int, val: int, epochs: tuple) -> int:
     from importlib.resources import files
 
     from ..data.generated import write_voc
-    from .text import summary_table
+    from .shared.text import summary_table
 
     began = time.time()
     data, vgg, runs = output / "pictures", output / "vgg16fc", output / "run"

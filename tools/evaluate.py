@@ -27,7 +27,7 @@ from ..predict.multiscale import check_scales
 from ..score import NAMES, Scores, or_none, scores
 from ..system.files import written_whole
 from ..vis import save_mask, voc_palette
-from . import data_options, options
+from .shared import data_options, options
 
 if TYPE_CHECKING:
     import numpy as np
@@ -160,7 +160,7 @@ def _report(
 ) -> None:
     """Print the scores, and write them to --json."""
     from ..system.files import write_json
-    from .text import scores_table
+    from .shared.text import scores_table
 
     print(scores_table(result, classes))
     for name in NAMES:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, List, Tuple
 
 from ..errors import FCNXSError
-from .layer_tables import layers_text, legend, maps_text
+from .explanations.layer_tables import layers_text, legend, maps_text
 
 if TYPE_CHECKING:
     from ..compat import mxnet as mx
@@ -47,12 +47,12 @@ def run(args: argparse.Namespace) -> int:
     size = _size(args.size or CLASSIFIER_SIZE.get(name, "500x375"))
 
     from ..symbols.graph.describe import describe
-    from .answers import answers
+    from .explanations.answers import answers
 
     symbol, completed_layers = _net(name, args.pooling_convention)
     rows, columns = describe(symbol, size), describe(symbol, size, axis=1)
     if args.png is not None:
-        from ..draw import draw_net
+        from .explanations.draw import draw_net
 
         draw_net(symbol, size, args.png)
     print(layers_text(name, size, rows))
@@ -118,7 +118,7 @@ def _net(name: str, pooling_convention: str | None) -> Tuple[mx.sym.Symbol, str]
 def _print_crops(symbol: mx.sym.Symbol, square: bool) -> List[str]:
     """Derive every offset; the names of the layers where something is wrong."""
     from ..symbols import crop_derivations, misaligned
-    from .derivations import crop_text
+    from .explanations.derivations import crop_text
 
     wrong = []
     for axis, what in ((0, "rows"), (1, "columns")):

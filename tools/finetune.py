@@ -24,10 +24,10 @@ from typing import TYPE_CHECKING, Any, Dict, List, Sequence, Tuple
 
 from ..compat import use_the_machine
 from ..errors import FCNXSError
-from . import data_options, options
-from .run_options import restored, storable
-from .stage_options import add_stages, describe, plan
-from .stopping import Stopping
+from .finetuning.run_options import restored, storable
+from .finetuning.stage_options import add_stages, describe, plan
+from .shared import data_options, options
+from .shared.signals import Stopping
 
 if TYPE_CHECKING:
     from ..checkpoint.checkpoint import Checkpoint
@@ -119,7 +119,7 @@ def run(args: argparse.Namespace) -> int:
     from ..finetune.context import StoppedError
     from ..finetune.staged import finetune, refuse_to_overwrite
     from ..solver.collective import exchange_for
-    from .text import best_epochs, summary_table
+    from .shared.text import best_epochs, summary_table
 
     output, devices = Path(args.output), options.devices(args.gpus, args.cpus)
     options.refuse_unwritable("--output", output)
@@ -183,17 +183,8 @@ def run(args: argparse.Namespace) -> int:
 def _samples(args: argparse.Namespace) -> Dict[str, Samples]:
     """Data to train on and, if it is asked for, to evaluate on; files may be missing yet."""
     samples = {"train": data_options.samples_of(args.data, args.split, args.root, "train", need=0)}
-    val = validation_samples(args)
+    val = data_options.validation_samples(args)
     return {**samples, "val": val} if val else samples
-
-
-def validation_samples(args: argparse.Namespace) -> Samples | None:
-    """Data that --data, --root, --val and --val-split name to evaluate on, if they do; files may be missing."""
-    if not args.val and not args.val_split:
-        return None
-    root = None if args.val and Path(args.val).exists() else args.root
-    data, option = (args.val, "--val") if args.val else (args.data, "--data")
-    return data_options.samples_of(data, args.val_split, root, "val", 0, "--val-split", option)
 
 
 def _begin(
@@ -206,7 +197,7 @@ def _begin(
 ) -> Tuple[Dict[str, Samples], Meta, Dict[str, Any]]:
     """Data that can be trained on, the meta of the checkpoints to come, and what run.json keeps."""
     from ..finetune.state import locked
-    from .data_report import keep_good, make_meta
+    from .finetuning.data_report import keep_good, make_meta
 
     if not quiet and output.is_dir():
         with locked(output):
@@ -225,7 +216,7 @@ def _go_on(
 ) -> Tuple[Dict[str, Samples], Meta]:
     """The data and the meta of a run that goes on."""
     from ..checkpoint.meta import Meta
-    from .data_report import same_data, same_stages
+    from .finetuning.data_report import same_data, same_stages
 
     same_stages(args, stages, before)
     meta = Meta(**{**before["meta"], "mean": tuple(before["meta"]["mean"])})
@@ -280,7 +271,7 @@ def _listeners(
 ) -> List[Listener]:
     """Progress on the terminal, run.log, and TensorBoard if it is asked for; says what will be done."""
     from ..finetune.run_log import RunLog, facts
-    from .progress import Progress
+    from .shared.progress import Progress
 
     if not args.quiet:
         named = args.classes or args.num_classes is not None

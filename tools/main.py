@@ -18,6 +18,7 @@ from .. import __version__
 from ..compat import use_the_machine
 from ..errors import FCNXSError
 from ..launch import lifeline
+from .shared.signals import Ended
 
 COMMANDS = {
     "convert": "weights of Caffe, Gluon, torchvision to a checkpoint",
@@ -33,17 +34,6 @@ COMMANDS = {
     "launch": "run a command as a job of several processes or machines",
     "doctor": "what this machine has, what is wrong, and the cure",
 }
-
-
-class Ended(BaseException):
-    """A signal that asks the process to end; clean-up runs on its way out."""
-
-    def __init__(self, number: int, more: str = "") -> None:
-        self.number, self.more = number, more
-
-    def __str__(self) -> str:
-        word = "interrupted" if self.number == signal.SIGINT else f"ended by {signal.Signals(self.number).name}"
-        return word + self.more
 
 
 def main(argv: List[str] | None = None) -> int:

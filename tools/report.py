@@ -18,8 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, List, Tuple
 
 from ..errors import FCNXSError
-from . import data_options, options
-from .finetune import validation_samples
+from .shared import data_options, options
 
 if TYPE_CHECKING:
     from ..data.samples import Samples
@@ -78,7 +77,7 @@ def _samples(args: argparse.Namespace, told: Run) -> Tuple[Samples | None, bool,
     given = {**dict.fromkeys(("data", "val", "val_split", "root")), **told.plan.get("options", {})}
     way_out = "--data and --split name some"
     try:
-        samples = validation_samples(argparse.Namespace(**given)) if fingerprint else None
+        samples = data_options.validation_samples(argparse.Namespace(**given)) if fingerprint else None
     except FCNXSError as error:
         return None, False, [f"The validation data is gone, so nothing is scored here ({way_out}): {error}"]
     if samples is None:

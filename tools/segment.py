@@ -31,15 +31,15 @@ from typing import TYPE_CHECKING, Iterator, List, NamedTuple, Tuple
 
 from ..errors import FCNXSError
 from ..system.files import sha256_of
-from . import options
-from .segment_inputs import Input, found
+from .segmenting.inputs import Input, found
+from .shared import options
 
 if TYPE_CHECKING:
     import numpy as np
 
     from ..conventions import Palette
     from ..predict.segmenter import Segmenter
-    from .segment_progress import SegmentProgress
+    from .segmenting.progress import SegmentProgress
 
 # OpenCV and its FFmpeg write lines of their own to stderr about what they cannot read, of which we say it.
 QUIET = {"OPENCV_LOG_LEVEL": "SILENT", "OPENCV_FFMPEG_LOGLEVEL": "-8"}
@@ -75,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
 
         from .. import checkpoint
         from ..predict.segmenter import Segmenter
-        from .segment_progress import SegmentProgress
+        from .segmenting.progress import SegmentProgress
 
         ctx = options.device(args.gpus)
         source = checkpoint.load(args.prefix, args.epoch, mapped=True, digest=digest)

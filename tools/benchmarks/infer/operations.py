@@ -1,0 +1,40 @@
+"""How much arithmetic a net takes."""
+
+from __future__ import annotations
+
+import json
+from math import prod
+from typing import Dict, Tuple
+
+from ....net import Net
+
+COUNTED = ("Convolution", "Deconvolution", "FullyConnected")
+
+
+def operations(net: Net, shape: Tuple[int, ...]) -> Dict[str, int]:
+    """Multiplications and additions of each layer that multiplies by a matrix of weights, by name, in order.
+
+    Cells of the padding count, as engines compute with them; biases, relus, poolings, sums, crops and matrices
+    that interpolate do not: at full width they are under a hundredth.
+
+    Args:
+        net: in float32, not quantized.
+        shape: of the input `data`, (N, 3, H, W).
+    """
+    internals, arguments = net.symbol.get_internals(), set(net.symbol.list_arguments())
+    known = {name: array.shape for name, array in net.arg_params.items() if name in arguments}
+    _, outputs, _ = internals.infer_shape(data=shape, **known)
+    shapes = dict(zip(internals.list_outputs(), outputs))
+    nodes, found = json.loads(net.symbol.tojson())["nodes"], {}
+    for node in nodes:
+        if node["op"] in COUNTED:
+            source, weight = (nodes[entry[0]] for entry in node["inputs"][:2])
+            # A cell that the kernel makes, or that makes a kernel, meets all weights of its channel.
+            inverse = node["op"] == "Deconvolution"
+            cells = shapes[_output(source) if inverse else _output(node)]
+            found[node["name"]] = 2 * prod(cells) * prod(shapes[weight["name"]][1:])
+    return found
+
+
+def _output(node: dict) -> str:
+    return node["name"] if node["op"] == "null" else f"{node['name']}_output"

@@ -1,0 +1,133 @@
+"""Other engines than MXNet, each told what its makers recommend: a fixed size, all processors, one stream.
+
+None of them meets MXNet in its process.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Callable
+
+import numpy as np
+
+from ....errors import FCNXSError
+from .engines import Run, threads
+
+
+def opencv(folder: Path, precision: str) -> Run:
+    """OpenCV's DNN module."""
+    import cv2
+
+    cv2.setNumThreads(threads())
+    net, image = cv2.dnn.readNetFromONNX(str(folder / "net.onnx")), np.load(folder / "image.npy")
+
+    def run() -> np.ndarray:
+        net.setInput(image)
+        return net.forward()
+
+    return run
+
+
+def onnxruntime(folder: Path, precision: str) -> Run:
+    """ONNX Runtime with all graph optimizations; int8 by its own static quantization."""
+    import onnxruntime as ort
+
+    options, file = ort.SessionOptions(), folder / "net.onnx"
+    options.intra_op_num_threads = threads()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+    if precision == "int8":
+        file = _quantized(folder)
+    session = ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+    image, binding, (output,) = np.load(folder / "image.npy"), session.io_binding(), session.get_outputs()
+    scores = np.empty(output.shape, np.float32)
+    binding.bind_cpu_input(session.get_inputs()[0].name, image)
+    binding.bind_output(output.name, "cpu", 0, np.float32, scores.shape, scores.ctypes.data)
+
+    def run() -> np.ndarray:
+        session.run_with_iobinding(binding)
+        return scores
+
+    return run
+
+
+def _quantized(folder: Path) -> Path:
+    """net.onnx in 8 bits, a scale for each channel of the weights, as its makers advise for x86."""
+    from onnxruntime import quantization
+
+    class Calibration(quantization.CalibrationDataReader):
+        def __init__(self) -> None:
+            self.images = iter(np.load(folder / "calibration.npy"))
+
+        def get_next(self) -> dict | None:
+            image = next(self.images, None)
+            return None if image is None else {"data": image[np.newaxis]}
+
+    target = folder / "net-int8-onnxruntime.onnx"
+    quantization.quantize_static(folder / "net.onnx", target, Calibration(), per_channel=True)
+    return target
+
+
+def openvino(folder: Path, precision: str) -> Run:
+    """OpenVINO for the least latency; bfloat16 by its hint, int8 by NNCF's post-training quantization."""
+    import openvino as ov
+
+    core, images = ov.Core(), np.load(folder / "calibration.npy")
+    model = core.read_model(folder / "net.onnx")
+    if precision == "int8":
+        import nncf
+
+        calibration = nncf.Dataset([image[np.newaxis] for image in images])
+        model = nncf.quantize(model, calibration, subset_size=len(images))
+    settings = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
+        "INFERENCE_NUM_THREADS": threads(),
+    }
+    request = core.compile_model(model, "CPU", settings).create_infer_request()
+    image = np.load(folder / "image.npy")
+    return lambda: request.infer([image], share_inputs=True, share_outputs=True)[0]
+
+
+def torch(folder: Path, precision: str) -> Run:
+    """PyTorch as it is."""
+    return _torch(folder, precision, channels_last=False)
+
+
+def torch_channels_last(folder: Path, precision: str) -> Run:
+    """PyTorch with its images and weights in the order that its convolutions like best."""
+    return _torch(folder, precision)
+
+
+def torch_compiled(folder: Path, precision: str) -> Run:
+    """The same, compiled by its inductor, weights frozen.
+
+    Raises:
+        FCNXSError: there is no C++ compiler, which inductor needs.
+    """
+    import torch
+
+    if shutil.which("g++") is None and shutil.which("clang++") is None:
+        raise FCNXSError(
+            "PyTorch compiles with a C++ compiler, and none is here (on Debian: apt-get install g++)"
+        )
+    torch._inductor.config.freezing = True
+    return _torch(folder, precision, torch.compile)
+
+
+def _torch(folder: Path, precision: str, change: Callable = lambda net: net, channels_last: bool = True) -> Run:
+    import torch
+
+    from ..torch_fcn8s import load_fcn8s
+
+    torch.set_num_threads(threads())
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    order = torch.channels_last if channels_last else torch.contiguous_format
+    net = change(load_fcn8s(folder.parent / "weights.safetensors").to(dtype=dtype, memory_format=order))
+    image = torch.from_numpy(np.load(folder / "image.npy")).to(dtype=dtype, memory_format=order)
+
+    @torch.inference_mode()
+    def run() -> np.ndarray:
+        return net(image).float().numpy()
+
+    return run

@@ -1,0 +1,80 @@
+"""What the engines of `fcnxs benchmark infer` are given: one net, its weights, images, and its class map."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Tuple
+
+import numpy as np
+
+from ....compat import mxnet as mx
+from ....conventions import VGG_MEAN
+from ....data.generated import picture
+from ....data.images import preprocess
+from ....deploy.form import Form
+from ....deploy.onnx_file import write_onnx
+from ....net import Net
+from ....solver.executors import Executors
+from ....symbols.graph.edits import scores_symbol
+from ....symbols.graph.nodes import setting
+from ..worker import image_shape, net_and_weights
+from .operations import operations
+from .ours import load
+
+
+def images(folder: Path) -> None:
+    """image.npy and calibration.npy of one size; and the net's files, for the first size.
+
+    And what the whole net in float32 makes of the first: classes.npy, and what it takes: whole.json.
+    """
+    job = json.loads((folder.parent / "job.json").read_text())
+    if not (folder.parent / "weights.safetensors").exists():
+        _net(folder.parent, job)
+    shape, rng = image_shape(argparse.Namespace(size=folder.name)), np.random.default_rng(0)
+    made = [preprocess(picture(rng, *shape[2:], shapes=5)[0], VGG_MEAN) for _ in range(job["images"] + 1)]
+    np.save(folder / "image.npy", made[0])
+    np.save(folder / "calibration.npy", np.concatenate(made[1:]))
+    whole = load(folder.parent)
+    executor = Executors(whole.symbol, mx.cpu(), whole.arg_params, {}).get("data", shape)
+    scores = executor.forward(is_train=False, data=mx.nd.array(made[0]))[0]
+    np.save(folder / "classes.npy", scores.asnumpy().argmax(1).astype(np.uint8))
+    (folder / "whole.json").write_text(json.dumps({"operations": sum(operations(whole, shape).values())}))
+
+
+def onnx_file(folder: Path) -> None:
+    """net.onnx for one image of one size: scores, with slices of known places for its crops."""
+    import onnx
+
+    whole, shape, file = load(folder.parent), np.load(folder / "image.npy").shape, folder / "net.onnx"
+    form = Form(format="onnx", head="logits", size=shape[2:])
+    write_onnx(whole._replace(symbol=_sliced(whole, shape)), form, {}, file)
+    model = onnx.load(file)
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_value = shape[0]
+    onnx.checker.check_model(model)
+    onnx.save(model, file)
+
+
+def _sliced(whole: Net, shape: Tuple[int, ...]) -> mx.sym.Symbol:
+    """The graph for one size: its crops are slices, which every engine knows."""
+    internals, graph = whole.symbol.get_internals(), json.loads(whole.symbol.tojson())
+    _, outputs, _ = internals.infer_shape(data=shape)
+    shapes = dict(zip(internals.list_outputs(), outputs))
+    for node in graph["nodes"]:
+        if node["op"] == "Crop":
+            begin = (0, 0, *(setting(node, "offset", axis, 0) for axis in range(2)))
+            end = tuple(start + size for start, size in zip(begin, shapes[f"{node['name']}_output"]))
+            node.update(op="slice", inputs=node["inputs"][:1], attrs={"begin": str(begin), "end": str(end)})
+    return mx.sym.load_json(json.dumps(graph))
+
+
+def _net(root: Path, job: dict) -> None:
+    """symbol.json, original.json (with label and softmax) and weights.safetensors of job.json's net."""
+    from safetensors.numpy import save_file
+
+    symbol, weights = net_and_weights(argparse.Namespace(**job))
+    symbol.save(str(root / "original.json"))
+    scores_symbol(symbol).save(str(root / "symbol.json"))
+    save_file(weights, root / "weights.safetensors")

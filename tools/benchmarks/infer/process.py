@@ -1,0 +1,69 @@
+"""The process that runs one engine of `fcnxs benchmark infer`, or prepares the files for all of them."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import importlib
+import json
+import os
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Callable, Tuple
+
+import numpy as np
+
+from ....compat import use_the_machine
+from ..worker import serve
+from .engines import ENGINES, PREPARATIONS
+
+Step = Callable[[], object]
+
+
+def main(engine: str, precision: str, folder: str) -> int:
+    """Be one of the processes. Its first pass leaves ENGINE-PRECISION.npy, the class map, and .json, facts."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what engines print is no answer
+    try:
+        run, facts = _make(engine, precision, Path(folder))
+        target = Path(folder) / f"{engine}-{precision}"
+        scores = run()
+        if isinstance(scores, np.ndarray):
+            np.save(target.with_suffix(".npy"), scores.argmax(1).astype(np.uint8))
+        target.with_suffix(".json").write_text(json.dumps(facts))
+        del scores
+        forget_the_making()
+        sys.stdout = answers
+        return serve(run)
+    except Exception as error:  # an engine may fail as it likes: the last line is what is told
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [""]
+        print(f"{type(error).__name__}: {lines[-1]}", file=sys.stderr, flush=True)
+        os._exit(1)  # with nothing said after that
+
+
+def forget_the_making() -> None:
+    """Give back what loading and converting took, and begin the peak of resident memory anew."""
+    gc.collect()
+    with suppress(AttributeError):  # glibc's alone
+        ctypes.CDLL(None).malloc_trim(0)
+    with suppress(OSError):  # where the kernel does not let us, the peak is that of the whole process
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def _make(engine: str, precision: str, folder: Path) -> Tuple[Step, dict]:
+    """What a process does each time, and facts: its version, and the operations of a pass if it counts them."""
+    if engine not in ENGINES or ENGINES[engine].kind == "ours":
+        use_the_machine()
+    if engine in PREPARATIONS:
+        prepare = importlib.import_module(".prepare", __package__)
+        return lambda: getattr(prepare, engine)(folder), {}
+    if engine == "rate":
+        from .machine import multiply
+
+        run, operations = multiply(precision)
+        return run, {"operations": operations}
+    module, function = ENGINES[engine].maker
+    run = getattr(importlib.import_module(f".{module}", __package__), function)(folder, precision)
+    version = sys.modules[ENGINES[engine].packages[-1]].__version__.partition("-")[0]
+    return run, {"version": version, "operations": getattr(run, "operations", None)}

@@ -1,0 +1,83 @@
+"""Pictures of nets, by MXNet's `plot_network` and graphviz."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import List, Tuple
+
+from ...compat import mxnet as mx
+from ...errors import FCNXSError
+from ...symbols import Row
+from ...symbols.graph.describe import describe
+from ...system.files import written_whole
+
+
+def draw_net(symbol: mx.sym.Symbol, size: Tuple[int, int], file: Path) -> None:
+    """Write a PNG of a net, without its weights: a box for each layer with its shape, the image at the top.
+
+    Args:
+        size: rows and columns of the image.
+
+    Raises:
+        FCNXSError: the file's name does not end in .png, the image does not fit, graphviz's program `dot`
+            is missing or fails, or the file cannot be written.
+    """
+    if file.suffix.lower() != ".png":
+        raise FCNXSError(f"{file}: the picture is a PNG: give its file a name that ends in .png")
+    rows, columns = describe(symbol, size), describe(symbol, size, axis=1)
+    symbol, layers = _with_names_of_their_own(symbol)
+    boxes = {"fontname": "Helvetica", "fixedsize": "false", "margin": "0.2,0.06", "height": "0"}
+    picture = mx.viz.plot_network(symbol, node_attrs=boxes)
+    picture.graph_attr.update(rankdir="BT", ranksep="0.25", nodesep="0.4", dpi="72")
+    for name, row, column in zip(layers, rows, columns):
+        picture.node(name, label=_label(row, column))  # in the place of the label that it had
+    try:
+        dot = subprocess.run(["dot", "-Tpng"], input=picture.source.encode(), capture_output=True)
+    except FileNotFoundError:
+        raise FCNXSError(
+            f"{file}: drawing needs graphviz's program `dot`, which is not here: install graphviz "
+            "(on Debian: apt-get install graphviz)"
+        ) from None
+    if dot.returncode != 0:
+        raise FCNXSError(
+            f"{file}: graphviz's program `dot` failed: {dot.stderr.decode(errors='replace').strip()}"
+        )
+    with written_whole(file) as (part,):
+        part.write_bytes(dot.stdout)
+
+
+def _with_names_of_their_own(symbol: mx.sym.Symbol) -> Tuple[mx.sym.Symbol, List[str]]:
+    """The same graph for `plot_network`, which goes by names, and the new names of its layers in order.
+
+    Names may occur twice, and graphviz reads a colon as the port of a node.
+    """
+    graph = json.loads(symbol.tojson())
+    variables = set()
+    for i, node in enumerate(graph["nodes"]):
+        name = node["name"].replace(":", "_")
+        if node["op"] == "null":  # ends as before: by that plot_network knows weights, and leaves them out
+            node["name"] = f"{i} {name}" if name in variables else name
+            variables.add(name)
+        else:
+            node["name"] = f"layer {i}"
+        if node["op"] == "Pooling":  # plot_network asks for what may be left to MXNet
+            node.setdefault("attrs", {}).setdefault("pool_type", "max")
+    layers = [node["name"] for node in graph["nodes"] if node["op"] != "null"]
+    return mx.sym.load_json(json.dumps(graph)), layers
+
+
+def _label(row: Row, column: Row) -> str:
+    """Name, operator with its window, and channels x rows x columns."""
+    text = f"{row.name}\n{row.op}"
+    if row.kernel is not None:
+        text += f" {row.kernel}x{column.kernel}"
+        text += f"/{row.stride}" if row.stride == column.stride != 1 else ""
+        text += f"/{row.stride}x{column.stride}" if row.stride != column.stride else ""
+        text += f" pad {row.pad}" if row.pad == column.pad != 0 else ""
+        text += f" pad {row.pad}x{column.pad}" if row.pad != column.pad else ""
+    if row.op == "Crop" and None not in (row.own_map, column.own_map):
+        offset, other = row.own_map[1], column.own_map[1]
+        text += f", offset {offset}" if offset == other else f", offset {offset}x{other}"
+    return text if row.shape is None else f"{text}\n{' x '.join(map(str, row.shape[1:]))}"

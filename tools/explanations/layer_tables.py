@@ -1,0 +1,88 @@
+"""The tables of `fcnxs explain`: the layers with their sizes, and their windows and maps."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, List, Sequence, Tuple
+
+from ..shared.text import table
+
+if TYPE_CHECKING:
+    from ...symbols import Row
+
+
+def layers_text(name: str, size: Tuple[int, int], rows: Sequence[Row]) -> str:
+    """A line for each layer that says something new."""
+    total = sum(row.parameters for row in rows)
+    head = f"{name}: {len(rows)} layers, {total:,} parameters. Image {size[1]}x{size[0]}: H = {size[0]} rows."
+    shown = [row for before, row in zip([None, *rows], rows) if not _says_nothing_new(row, before)]
+    if len(shown) < len(rows):
+        kinds = " and ".join(sorted({row.op for row in rows if row not in shown}))
+        left_out = f"{len(rows) - len(shown)} ({kinds})"
+        head += f"\nLeft out: {left_out}, without parameters and as large as the layer above."
+    cells = []
+    for row in shown:
+        number = None if row.formula is None or row.shape is None else row.shape[-2]
+        count = f"{row.parameters:,}" if row.parameters else ""
+        shape = None if row.shape is None else " x ".join(map(str, row.shape[1:]))
+        cells.append((row.name, row.op, count, row.formula, number, shape))
+    header = ("layer", "type", "parameters", "rows", "number", "channels x rows x columns")
+    return f"{head}\n\n{table(header, cells, right=(2, 5))}"
+
+
+def _says_nothing_new(row: Row, before: Row | None) -> bool:
+    plain = row.op in ("Activation", "Dropout") and row.parameters == 0 and row.shape is not None
+    return plain and before is not None and (row.shape, row.formula) == (before.shape, before.formula)
+
+
+def maps_text(rows: Sequence[Row]) -> str:
+    """Table of the layers that move cells; the others leave them where they are.
+
+    The columns adj and group are there where a layer has any.
+    """
+    more = [
+        key
+        for key, none in (("adj", 0), ("group", 1))
+        if any((getattr(row, key) or none) > none for row in rows)
+    ]
+    cells = []
+    for row in rows:
+        if row.kernel is not None or row.own_map != (1, 0) or row is rows[-1]:
+            maps = [_pair(fp) for fp in (row.own_map, row.map)]
+            extra = [_extra(row, key) for key in more]
+            cells.append((row.name, row.kernel, row.stride, row.pad, *extra, *maps, row.receptive_field))
+    header = ("layer", "K", "S", "P", *more, "S, P'", "stride, offset", "sees")
+    return table(header, cells, right=(4 + len(more), 5 + len(more)))
+
+
+def _extra(row: Row, key: str) -> int | str | None:
+    value = getattr(row, key)
+    return "" if value is None and row.op != "Deconvolution" else value
+
+
+def _pair(fp: tuple | None) -> str | None:
+    return None if fp is None else f"{fp[0]}, {fp[1]}"
+
+
+def legend(rows: Sequence[Row]) -> List[str]:
+    """What the columns of the table of maps mean, as far as the net has such layers."""
+    operators = {row.op for row in rows}
+    sizes = {
+        "Convolution": "a convolution makes floor((n + 2 P - K)/S) + 1",
+        "Pooling": "a pooling as many, with ceil for floor in the convention 'full'",
+        "Deconvolution": "a deconvolution S (n - 1) + K - 2 P + adj",
+    }
+    inverse = " (for a deconvolution it is the inverse of that)" if "Deconvolution" in operators else ""
+    made = ", ".join(text for op, text in sizes.items() if op in operators)
+    lines = [
+        "K is the kernel (a dilated one as it spans), S the stride, P the pad."
+        + (f" Out of n rows {made}." if made else ""),
+        "Cell x of a layer begins, with its upper or left edge, at S * x + P' in cells of the layer's input, "
+        f"where P' = (K - S)/2 - P{inverse}, and at stride * x + offset in pixels of the image, whose first "
+        "pixel begins at 0. The cell sees so many rows of the image and its padding.",
+    ]
+    if "Crop" in operators:
+        lines.append(
+            "Caffe's coord_map.py goes the other way, from pixels to cells, and measures from centre to "
+            "centre: its numbers in between differ, the offsets of the crops are the same."
+        )
+    return lines

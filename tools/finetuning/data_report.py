@@ -1,0 +1,133 @@
+"""What a run is made of: data gone through before it begins, and the same, with its stages, when it goes on."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any, Dict, List, Sequence, Tuple
+
+from ...data.samples import Samples
+from ...errors import FCNXSError
+from ...stages import Stage
+from ..shared import data_options, options
+
+if TYPE_CHECKING:
+    from ...checkpoint.checkpoint import Checkpoint
+    from ...checkpoint.meta import Meta
+
+
+def keep_good(
+    args: argparse.Namespace, samples: Dict[str, Samples], numclass: int, quiet: bool
+) -> Tuple[Dict[str, Samples], Dict[str, List[list]]]:
+    """Read every pair, so that none stops the run after hours; with --skip-bad bad ones are left out.
+
+    Returns:
+        the data sets to use, and numbers and names of the images that are left out.
+
+    Raises:
+        FCNXSError: training would fail.
+    """
+    from tqdm import tqdm
+
+    from ...data.check import SMALLEST, check
+
+    augmentation = data_options.augmentation_of(args)
+    low = augmentation.scale[0] if augmentation else 1
+    smallest = (1, 1) if args.pooling_convention == "full" else SMALLEST
+    good, skipped = {}, {}
+    for name, part in samples.items():
+        train = name == "train"
+        settings = {"batch_size": args.batch_size, "crop_size": args.crop_size} if train else {}
+        least = tuple(math.ceil(side / low) for side in smallest) if train and not args.crop_size else smallest
+        hidden = quiet or args.quiet or not sys.stderr.isatty()
+        with tqdm(total=len(part), desc=f"checking {name}", unit="image", leave=False, disable=hidden) as bar:
+            report = check(
+                part, numclass, smallest=least, workers=args.workers, on_progress=bar.update, **settings
+            )
+        option = f"--{'data' if train else 'val'}"
+        for fault in report.faults:
+            raise FCNXSError(f"{option}: {fault}")
+        if report.bad and not args.skip_bad:
+            raise FCNXSError(
+                f"{report.bad[0][1]} ({len(report.bad)} of {len(part)} pairs are bad: `fcnxs check-data` lists "
+                "them, --skip-bad leaves them out)"
+            )
+        if not report.good:
+            raise FCNXSError(f"{option}: every pair is bad: {report.bad[0][1]}")
+        for _, text in report.bad if not quiet else ():
+            print(f"left out: {text}")
+        good[name] = part.subset(report.good)
+        skipped[name] = [[number, part.name(number)] for number, _ in report.bad]
+    if not quiet:
+        evaluated = len(good["val"]) if "val" in good else "none"
+        print(f"{len(good['train'])} images to train on, {evaluated} to evaluate on", flush=True)
+    return good, skipped
+
+
+def same_data(
+    args: argparse.Namespace, samples: Dict[str, Samples], before: Dict[str, Any]
+) -> Dict[str, Samples]:
+    """Data sets of a run that goes on, without what it left out when it began.
+
+    Raises:
+        FCNXSError: they name other images than then.
+    """
+    for name, part in samples.items():
+        if part.fingerprint() != before["data"].get(name):
+            option = args.val or args.data if name == "val" else args.data
+            raise FCNXSError(
+                f"{option}: the images of {name} are not those that the run in {args.resume} began with: put "
+                "them back, or begin another run with --output"
+            )
+    left_out = {name: {number for number, _ in pairs} for name, pairs in before["skipped"].items()}
+    return {
+        name: part.subset([i for i in range(len(part)) if i not in left_out[name]])
+        for name, part in samples.items()
+    }
+
+
+def same_stages(args: argparse.Namespace, stages: Sequence[Stage], before: Dict[str, Any]) -> None:
+    """Refuse to go on with other settings, as another version's recipes may have.
+
+    Raises:
+        FCNXSError: they are others than the run began with.
+    """
+    now = json.loads(json.dumps([asdict(stage) for stage in stages]))
+    if now != before["stages"]:
+        raise FCNXSError(
+            f"{args.resume}: the recipe {args.recipe} of this version has other settings than the run began "
+            "with: go on with that version (run.log has its number), or begin another run with --output"
+        )
+
+
+def make_meta(args: argparse.Namespace, parent: Checkpoint, samples: Samples) -> Meta:
+    """Meta of the checkpoints to come: the parent's mean, and classes by option, data set, parent, or VOC's."""
+    from ...checkpoint.meta import source_of
+    from ...net import net_of
+    from ...vis import voc_palette
+
+    net = net_of(parent.arg_params, str(parent.params_file))
+    if args.classes:
+        classes = options.read_classes(args.classes)
+    elif args.num_classes is not None:
+        if not 2 <= args.num_classes <= 255:
+            raise FCNXSError(f"--num-classes {args.num_classes}: want 2 to 255")
+        classes = [f"class {number}" for number in range(args.num_classes)]
+    elif samples.classes:
+        classes = samples.classes
+    elif parent.meta.classes:
+        classes = parent.meta.classes
+    else:
+        classes = options.default_classes(net.numclass)
+    if net.numclass not in (None, len(classes)):
+        raise FCNXSError(
+            f"{parent.params_file} is an {net.name} for {net.numclass} classes, not {len(classes)}; "
+            "start from VGG-16 for other classes (of Caffe's FCNs, `fcnxs convert --trunk` has it)"
+        )
+    same = classes == parent.meta.classes
+    palette = samples.palette if classes == samples.classes else parent.meta.palette if same else None
+    palette = palette or voc_palette(len(classes))
+    return replace(parent.meta, classes=classes, palette=palette, source=source_of(parent.params_file))

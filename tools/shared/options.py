@@ -1,0 +1,134 @@
+"""Options that several commands share, and what they mean."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Dict, Iterable, List, Sequence, Tuple
+
+from ...errors import FCNXSError
+
+if TYPE_CHECKING:
+    from ...checkpoint.checkpoint import Checkpoint
+    from ...compat import mxnet as mx
+
+
+def add_checkpoint(parser: argparse.ArgumentParser) -> None:
+    """--prefix and --epoch of the checkpoint to use."""
+    parser.add_argument("--prefix", required=True, help="of the checkpoint, e.g. RUN/fcn8s")
+    parser.add_argument("--epoch", type=int, required=True, help="of the checkpoint, e.g. 5")
+
+
+def add_gpus(parser: argparse.ArgumentParser) -> None:
+    """--gpus: the device."""
+    parser.add_argument("--gpus", metavar="N", help="number of the GPU to use, from 0 (default: the CPU)")
+
+
+def device(gpus: str | None) -> mx.Context:
+    """Device that --gpus names; GPU 0 is a GPU.
+
+    Raises:
+        FCNXSError: it is not the number of one GPU of this machine.
+    """
+    from ...compat import mxnet as mx
+
+    if gpus is None:
+        return mx.cpu()
+    if not (gpus.isascii() and gpus.isdigit()):
+        raise FCNXSError(f"--gpus {gpus}: want the number of one GPU, from 0")
+    try:
+        count = mx.context.num_gpus()
+    except mx.MXNetError:
+        count = 0
+    if int(gpus) >= count:
+        raise FCNXSError(f"--gpus {gpus}: MXNet sees {count} GPUs here; leave it out to use the CPU")
+    return mx.gpu(int(gpus))
+
+
+def devices(gpus: str | None, cpus: int | None) -> List[mx.Context]:
+    """Devices that --gpus 0,1,... or --cpus N names.
+
+    Raises:
+        FCNXSError: both are given, one is no GPU of this machine, or given twice.
+    """
+    from ...compat import mxnet as mx
+
+    if gpus is not None and cpus is not None:
+        raise FCNXSError("--gpus and --cpus: give one of them")
+    if cpus is not None and cpus < 1:
+        raise FCNXSError(f"--cpus {cpus}: want 1 or more")
+    if gpus is None:
+        return [mx.cpu(i) for i in range(cpus or 1)]
+    numbers = gpus.split(",")
+    if len(set(numbers)) < len(numbers):
+        raise FCNXSError(f"--gpus {gpus}: want each GPU once")
+    return [device(number) for number in numbers]
+
+
+def read_classes(file: str) -> List[str]:
+    """Names of classes, a line each.
+
+    Raises:
+        FCNXSError: the file cannot be read, or names no or too many classes.
+    """
+    try:
+        names = [line.strip() for line in Path(file).read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise FCNXSError(f"--classes {file}: cannot read it: {getattr(error, 'strerror', error)}") from None
+    if not 2 <= len(names) <= 255 or len(set(names)) < len(names):
+        raise FCNXSError(f"--classes {file}: want 2 to 255 different names, a line each; has {len(names)}")
+    return names
+
+
+def default_classes(numclass: int | None) -> List[str]:
+    """Names where nobody gave any: PASCAL VOC's for 21 classes or none known, else numbers."""
+    from ...conventions import VOC_CLASSES
+
+    if numclass not in (None, len(VOC_CLASSES)):
+        return [f"class {number}" for number in range(numclass)]
+    return list(VOC_CLASSES)
+
+
+def refuse_clashes(
+    option: str, folder: Path, written: Sequence[Tuple[Path, Path]], others: Iterable[Path] = ()
+) -> None:
+    """Refuse to write two pictures under one name in a folder, or over a file that is read.
+
+    Args:
+        written: each file to write, and the image that it is made of.
+        others: files that are read besides.
+
+    Raises:
+        FCNXSError: that would happen, or the folder is a file.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise FCNXSError(f"{option} {folder}: is a file; want a folder")
+    made_of: Dict[Path, Path] = {}
+    for name, image in written:
+        if name in made_of:
+            raise FCNXSError(
+                f"{made_of[name]} and {image} would both be written to {name}; take them to different folders"
+            )
+        made_of[name] = image
+    over = {file.resolve() for file in (*made_of.values(), *others)} & {name.resolve() for name in made_of}
+    if over:
+        raise FCNXSError(f"{option} {folder}: would write over {over.pop()}; choose another folder")
+
+
+def refuse_unwritable(option: str, folder: Path) -> None:
+    """Refuse a folder in which nothing can be written.
+
+    Raises:
+        FCNXSError: it, or the first folder above it that is there, is a file or not writable.
+    """
+    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise FCNXSError(f"{option} {folder}: cannot write in {there}")
+
+
+def tell_mean(prefix: str, source: Checkpoint) -> None:
+    """Say so where a checkpoint has no meta file, and the original's mean is taken."""
+    if not source.meta_found:
+        mean = ", ".join(map(str, source.meta.mean))
+        print(f"{prefix}-meta.json is not there: taking the original's mean, RGB ({mean})")

@@ -1,0 +1,177 @@
+"""What is seen while nets train: bars on a terminal, a line now and then elsewhere, a line for each epoch."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from datetime import timedelta
+from typing import Any, Callable, Dict, Sequence
+
+from tqdm import tqdm
+
+from ...finetune.listener import Listener
+from ...score import Scores
+from ...stages import Stage
+
+# Where there is no bar, a line comes this many seconds after the one before, at the earliest and at the
+# latest (if a step does not take longer); between the two, with each tenth of an epoch.
+EARLIEST, LATEST = 30, 600
+BAR = "{desc} |{bar}| {n_fmt}/{total_fmt}{postfix}"
+
+
+class Running:
+    """Mean in which the last fifty calls or so count most."""
+
+    KEEP = 0.98
+
+    def __init__(self) -> None:
+        self.total = self.count = 0.0
+
+    def add(self, total: float, count: float) -> None:
+        """Count in so many things with this total."""
+        self.total = self.KEEP * self.total + total
+        self.count = self.KEEP * self.count + count
+
+    @property
+    def mean(self) -> float:
+        """Of what was counted; NaN if nothing was."""
+        return self.total / self.count if self.count else math.nan
+
+
+class Progress(Listener):
+    """Show a run: what is going on, how fast, and how long it will take.
+
+    On a terminal there is a bar on stderr for each epoch and each evaluation. Elsewhere, lines on stdout
+    take its place. The time left is that of the epoch and of the run: all epochs still to come, with their
+    evaluations. Until there has been one, an image to evaluate is taken for a third of one to train on.
+
+    Args:
+        quiet: no bars, no lines while it trains and no lines of epochs. Warnings come in any case, on
+            stderr: what is likely to be wrong is no news of progress.
+        clock: seconds, from anywhere.
+    """
+
+    def __init__(self, quiet: bool = False, clock: Callable[[], float] = time.monotonic) -> None:
+        self.quiet, self._clock = quiet, clock
+        self._on_terminal = sys.stderr.isatty()
+        self._training, self._evaluation, self._loss = Running(), Running(), Running()
+        self._bar: tqdm | None = None
+        self._title, self._stage = "", ""
+        self.begin((), 0, 0)
+
+    def begin(self, stages: Sequence[Stage], images: int, evaluated: int) -> None:
+        """Remember what there is to do."""
+        self._stages, self._images, self._to_evaluate = stages, images, evaluated
+        self._last = self._told_at = self._clock()
+
+    def goes_on(self, stage: str, epoch: int, batches: int) -> None:
+        """Print where."""
+        if not self.quiet:
+            begun = batches or epoch == 1
+            where = (
+                f"{stage}, epoch {epoch}, after {batches} batches"
+                if begun
+                else f"{stage}, after epoch {epoch - 1}"
+            )
+            print(f"goes on with {where}", flush=True)
+
+    def step(self, stage: Stage, epoch: int, done: int, images: int, loss: float) -> None:
+        """Show a step, the speed, the running mean of the loss, and the time left."""
+        if stage.name != self._stage:
+            self._stage, self._loss = stage.name, Running()
+        self._training.add(self._passed(), images)
+        if not math.isnan(loss):
+            self._loss.add(loss * images, images)
+        pace = self._training.mean
+        text = f"{1 / max(pace, 1e-9):.2f} images/s, loss {self._loss.mean:.4f}"
+        in_epoch = (self._images - done) * pace
+        left = in_epoch + self._evaluating(self._to_evaluate) + self._later(stage, epoch)
+        title = f"{stage.name} epoch {epoch}/{stage.epochs}"
+        self._show(title, done - images, done, self._images, text, in_epoch, left)
+
+    def evaluated(self, stage: Stage, epoch: int, done: int) -> None:
+        """Show how far an evaluation is."""
+        title = f"{stage.name} epoch {epoch}/{stage.epochs}, evaluation"
+        before = self._shown if title == self._title else 0
+        self._evaluation.add(self._passed(), done - before)
+        text = f"{1 / max(self._evaluation.mean, 1e-9):.2f} images/s"
+        in_epoch = self._evaluating(self._to_evaluate - done)
+        left = in_epoch + self._later(stage, epoch)
+        self._show(title, before, done, self._to_evaluate, text, in_epoch, left)
+
+    def epoch(self, record: Dict[str, Any], result: Scores | None) -> None:
+        """Print what an epoch came to."""
+        self.close()
+        self._passed()
+        line = f"{record['stage']} epoch {record['epoch']}: train loss {record['train_loss']:.4f}"
+        if record["pixel_accuracy"] is not None:
+            line += (
+                f", val loss {record['val_loss']:.4f}, pixel acc. {record['pixel_accuracy']:.4f}, "
+                f"mean acc. {record['mean_accuracy']:.4f}, mean IU {record['mean_iu']:.4f}, "
+                f"f.w. IU {record['frequency_weighted_iu']:.4f}"
+            )
+        if not self.quiet:
+            print(f"{line} ({record['seconds']} s)", flush=True)
+
+    def warning(self, text: str) -> None:
+        """Print a warning on stderr, above the bar."""
+        with tqdm.external_write_mode(file=sys.stderr):
+            print(f"fcnxs: warning: {text}", file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self._bar is not None:
+            self._bar.close()
+        self._bar, self._title = None, ""
+
+    def _passed(self) -> float:
+        """Seconds since the last call."""
+        before, self._last = self._last, self._clock()
+        return self._last - before
+
+    def _evaluating(self, images: int) -> float:
+        """Seconds that so many images will take."""
+        pace = self._evaluation.mean
+        return images * (self._training.mean / 3 if math.isnan(pace) else pace) if images else 0.0
+
+    def _later(self, stage: Stage, epoch: int) -> float:
+        """Seconds that the epochs after this one will take."""
+        names = [each.name for each in self._stages]
+        later = self._stages[names.index(stage.name) + 1 :] if stage.name in names else ()
+        epochs = stage.epochs - epoch + sum(each.epochs for each in later)
+        if not epochs:
+            return 0.0
+        pace = self._training.mean
+        if math.isnan(pace):  # the run goes on with an evaluation
+            pace = 3 * self._evaluation.mean
+        return epochs * (self._images * pace + self._evaluating(self._to_evaluate))
+
+    def _show(
+        self, title: str, before: int, done: int, total: int, text: str, in_epoch: float, left: float
+    ) -> None:
+        """Move the bar of this title, or print a line if it is time for one."""
+        if title != self._title:
+            self.close()
+            self._title, self._told = title, before
+        self._shown = done
+        text += f", left: {_time(in_epoch)}, of the run {_time(left)}"
+        if self.quiet:
+            return
+        if self._on_terminal:
+            if self._bar is None:
+                self._bar = tqdm(
+                    total=total, initial=before, desc=title, leave=False, bar_format=BAR, dynamic_ncols=True
+                )
+            self._bar.set_postfix_str(text, refresh=False)
+            self._bar.update(done - self._bar.n)
+            return
+        waited = self._last - self._told_at
+        if waited >= EARLIEST and (done - self._told >= total / 10 or waited >= LATEST):
+            self._told, self._told_at = done, self._last
+            print(f"{title}: {done}/{total} images, {text}", flush=True)
+
+
+def _time(seconds: float) -> str:
+    """Days, hours, minutes and seconds."""
+    return str(timedelta(seconds=round(seconds)))

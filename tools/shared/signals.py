@@ -1,0 +1,56 @@
+"""Signals that ask a run to end, kept until it can end well."""
+
+from __future__ import annotations
+
+import signal
+from types import FrameType, TracebackType
+from typing import NoReturn
+
+SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+
+
+class Ended(BaseException):
+    """A signal that asks the process to end; clean-up runs on its way out."""
+
+    def __init__(self, number: int, more: str = "") -> None:
+        self.number, self.more = number, more
+
+    def __str__(self) -> str:
+        word = "interrupted" if self.number == signal.SIGINT else f"ended by {signal.Signals(self.number).name}"
+        return word + self.more
+
+
+class Stopping:
+    """While this is entered, a first signal is remembered, and a second ends the process at once."""
+
+    def __init__(self) -> None:
+        self.number: int | None = None
+
+    def __enter__(self) -> Stopping:
+        self._before = {number: signal.getsignal(number) for number in SIGNALS}
+        for number, handler in self._before.items():
+            if handler is not signal.SIG_IGN:  # as nohup and a shell's background jobs have it
+                signal.signal(number, self._remember)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def asked(self) -> bool:
+        """Whether a signal has come."""
+        return self.number is not None
+
+    def end(self, more: str) -> NoReturn:
+        """End as the signal wants it; `more` goes on with the word about it.
+
+        In a job of several processes it may be another one that was asked.
+        """
+        raise Ended(self.number or signal.SIGTERM, more)
+
+    def _remember(self, number: int, frame: FrameType | None) -> None:
+        if self.number is not None:
+            raise Ended(number)
+        self.number = number

@@ -1,0 +1,55 @@
+"""Tables of text."""
+
+from __future__ import annotations
+
+from typing import Dict, Sequence
+
+from ...score import NAMES, Scores
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[object]], right: Sequence[int] = ()) -> str:
+    """Columns as wide as they need to be; numbers are set right, and so are the columns named by `right`."""
+    cells = [[_cell(value) for value in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(header, *cells)]
+    numeric = [
+        i in right or all(isinstance(row[i], (int, float, type(None))) for row in rows)
+        for i in range(len(header))
+    ]
+    lines = [header, ["-" * width for width in widths], *cells]
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) if right else cell.ljust(width)
+            for cell, width, right in zip(line, widths, numeric)
+        ).rstrip()
+        for line in lines
+    )
+
+
+def scores_table(result: Scores, classes: Sequence[str]) -> str:
+    """A row for each class; classes that occur nowhere have no scores."""
+    per_class = zip(classes, result.class_pixels, result.class_accuracy, result.class_iu)
+    rows = [(name, int(pixels), float(accuracy), float(iu)) for name, pixels, accuracy, iu in per_class]
+    return table(("class", "pixels", "accuracy", "IU"), rows)
+
+
+def summary_table(rows: Sequence[dict]) -> str:
+    """Rows of a summary: a stage each, with its four scores."""
+    header = ("net", "epoch", "pixel acc.", "mean acc.", "mean IU", "f.w. IU", "seconds")
+    cells = [(row["name"], row["epoch"], *(row[key] for key in NAMES), round(row["seconds"])) for row in rows]
+    return table(header, cells)
+
+
+def best_epochs(records: Sequence[dict]) -> str:
+    """Epoch of each stage that is best by mean IU, of the lines of metrics.jsonl; "" if none was evaluated."""
+    best: Dict[str, dict] = {}
+    for record in records:
+        before = best.get(record["stage"])
+        if record["mean_iu"] is not None and (before is None or record["mean_iu"] > before["mean_iu"]):
+            best[record["stage"]] = record
+    return ", ".join(f"{name} epoch {each['epoch']} ({each['mean_iu']:.4f})" for name, each in best.items())
+
+
+def _cell(value: object) -> str:
+    if value is None or value != value:  # NaN
+        return "-"
+    return f"{value:.4f}" if isinstance(value, float) and abs(value) <= 1 else str(value)
