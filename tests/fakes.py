@@ -1,8 +1,9 @@
 """Small data sets on disk, in the layouts of public ones."""
 
-from __future__ import annotations
+from __future__ import struct
 
 import json
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -122,3 +123,12 @@ def mhp(root: Path) -> None:
             write_label(root / "annotations" / f"{i:04d}_02_0{person}.png", label)
     (root / "train_list.txt").write_text("\n".join(names[:3]) + "\n")
     (root / "test_list.txt").write_text("\n".join(names[3:]) + "\n")
+
+
+def bomb(side):
+    """A PNG of 100 bytes that says it has so many rows and columns."""
+    content = b"\x89PNG\r\n\x1a\n"
+    header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    for kind, data in ((b"IHDR", header), (b"IDAT", zlib.compress(bytes(9))), (b"IEND", b"")):
+        content += struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    return content

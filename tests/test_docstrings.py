@@ -46,7 +46,7 @@ def test_there_are_examples_of_what_a_user_imports():
         "symbol_fcnxs",
     ):
         assert f"fcnxs.symbols.{part}" in found
-    for part in ("score", "metric", "vis", "stages", "init", "checkpoint.checkpoint"):
+    for part in ("score", "metric", "vis", "stages", "net", "checkpoint.checkpoint"):
         assert f"fcnxs.{part}" in found
 
 

@@ -1,7 +1,11 @@
-"""The nets as blocks of Gluon, which train by `autograd` and `Trainer` and go with GluonCV.
+"""The nets as Gluon blocks, which train by `autograd` and `Trainer` and go with GluonCV.
 
-The blocks are the graphs of `fcnxs.symbols`: a checkpoint is read and written by both, and an export is the
-same. GluonCV's data sets, losses, metric and evaluators take them, with `transform(net.mean)` for its own
+Begin with `zoo.py`, the nets by name, and `block.py`, the block itself, whose graph, checkpoints and exports
+are those of the rest. `training.py` has losses and a short training loop, `transforms.py` prepares images.
+
+This room may import `deploy`, `finetune` and what is below them; not `report`.
+
+GluonCV's data sets, losses, metric and evaluators take them, with `transform(net.mean)` for its own
 normalisation:
 
 >>> import tempfile

@@ -1,6 +1,6 @@
 """What `fcnxs segment` reads, and what it shows while it works.
 
-`inputs.py` finds the files that arguments name, `progress.py` is the bar and the summary.
+Begin with `inputs.py`, which finds the files that arguments name; `progress.py` is the bar and the summary.
 
 This room may import `errors` and `shared/`, but no command.
 """

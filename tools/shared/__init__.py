@@ -1,7 +1,7 @@
 """What several commands share.
 
-`options.py` and `data_options.py` are options, `text.py` tables, `progress.py` the terminal's view of training,
-`signals.py` how a signal ends a command.
+Begin with `options.py` and `data_options.py`. `text.py` prints tables, `progress.py` shows training on the
+terminal, `signals.py` ends a command on a signal.
 
 This room may import all of the library, but no command.
 """

@@ -28,21 +28,21 @@ class Engine(NamedTuple):
         title: for people.
         kind: `ours`, `mxnet` (the original graph), or `other`.
         packages: what it imports, that may not be installed; the last is its own.
-        maker: module and function that makes it, called with the folder ROOT/WxH and the precision.
+        maker: function that makes it, of ours.py or, for `other`, of peers.py; it is called with the folder
+            ROOT/WxH and the precision.
         precisions: that it has, each with the packages that it needs besides.
     """
 
     title: str
     kind: str
     packages: Tuple[str, ...]
-    maker: Tuple[str, str]
+    maker: str
     precisions: Dict[str, Tuple[str, ...]]
 
 
 def _engine(title: str, kind: str, packages: str, maker: str, **precisions: str) -> Engine:
-    module = "peers" if kind == "other" else "ours"
     needs = {name: tuple(each.split()) for name, each in precisions.items()}
-    return Engine(title, kind, tuple(packages.split()), (module, maker), needs)
+    return Engine(title, kind, tuple(packages.split()), maker, needs)
 
 
 ENGINES = {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import gc
-import importlib
 import json
 import os
 import sys
@@ -56,14 +55,18 @@ def _make(engine: str, precision: str, folder: Path) -> Tuple[Step, dict]:
     if engine not in ENGINES or ENGINES[engine].kind == "ours":
         use_the_machine()
     if engine in PREPARATIONS:
-        prepare = importlib.import_module(".prepare", __package__)
+        from . import prepare
+
         return lambda: getattr(prepare, engine)(folder), {}
     if engine == "rate":
         from .machine import multiply
 
         run, operations = multiply(precision)
         return run, {"operations": operations}
-    module, function = ENGINES[engine].maker
-    run = getattr(importlib.import_module(f".{module}", __package__), function)(folder, precision)
+    if ENGINES[engine].kind == "other":
+        from . import peers as makers
+    else:
+        from . import ours as makers
+    run = getattr(makers, ENGINES[engine].maker)(folder, precision)
     version = sys.modules[ENGINES[engine].packages[-1]].__version__.partition("-")[0]
     return run, {"version": version, "operations": getattr(run, "operations", None)}

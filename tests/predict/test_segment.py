@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import FC, WIDTH, photo, random_params
+from fakes import bomb
 from PIL import Image
-from test_images import bomb
 
 from fcnxs import FCNXSError, checkpoint
 from fcnxs.predict import Segmenter, forward, image_files

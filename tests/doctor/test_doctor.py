@@ -17,7 +17,7 @@ from fcnxs.doctor.rules import findings, runs_on
 from fcnxs.system import memory
 from fcnxs.tools.doctor import report
 
-ROOT = str(Path(__file__).parent.parent)
+ROOT = str(Path(__file__).parent.parent.parent)
 GOOD = {
     **{"numpy": "1.23.5", "mxnet": "1.9.1", "opencv-python": "4.11.0.86", "gluoncv": "0.10.5.post0"},
     **{"pillow": "11.0", "tqdm": "4.67", "protobuf": "5.29.1", "safetensors": "0.5"},

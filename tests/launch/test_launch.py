@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = str(Path(__file__).parent.parent)
+ROOT = str(Path(__file__).parent.parent.parent)
 MARK = "FCNXS_TEST_JOB"
 
 # Lines are written at once, since the processes write to one pipe.

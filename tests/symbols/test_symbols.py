@@ -9,7 +9,7 @@ from fcnxs import FCNXSError, symbols
 from fcnxs.compat import mxnet as mx
 from fcnxs.symbols.symbol_fcnxs import FCNXS
 
-GRAPHS = Path(__file__).parent / "graphs"
+GRAPHS = Path(__file__).parent.parent / "graphs"
 
 
 def as_lines(symbol: mx.sym.Symbol) -> list:

@@ -89,11 +89,11 @@ def test_this_project_s_forms_and_the_original_give_the_class_map(folder):
 def test_other_engines_that_are_installed_compute_the_same_net(folder, name):
     if engines.missing(name, "fp32"):
         pytest.skip(f"{name} is not installed")
-    from fcnxs.tools.benchmarks.infer import ours, prepare
+    from fcnxs.tools.benchmarks.infer import ours, peers, prepare
 
     if not (folder / "net.onnx").exists():
         prepare.onnx_file(folder)
-    own, theirs = ours.untrimmed(folder, "fp32"), getattr(peers, ENGINES[name].maker[1])
+    own, theirs = ours.untrimmed(folder, "fp32"), getattr(peers, ENGINES[name].maker)
     expected, run = own(), theirs(folder, "fp32")
     scores = run()
     assert scores.dtype == np.float32

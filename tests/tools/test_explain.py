@@ -5,8 +5,8 @@ import shutil
 
 import numpy as np
 import pytest
+from odd_graphs import gaps, once
 from PIL import Image
-from test_layer_sizes import gaps, once
 
 from fcnxs import symbols
 from fcnxs.compat import mxnet as mx

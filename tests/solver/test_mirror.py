@@ -121,7 +121,7 @@ if sys.argv[1] != "mirror":
 
 def test_a_quarter_of_the_activations_is_saved():
     """Peaks of resident memory, in MiB, of a process that mirrors and one that does not; 30% were seen."""
-    tests, results = str(Path(__file__).parent), []
+    tests, results = str(Path(__file__).parent.parent), []
     for kind in ("keep", "mirror"):
         command = [sys.executable, "-c", MEMORY, kind]
         done = subprocess.run(command, cwd=tests, capture_output=True, text=True, check=True)

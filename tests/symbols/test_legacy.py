@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 from conftest import FC, WIDTH, fresh_probabilities, random_params
-from test_parity import crops_that_do_not_fit
+from odd_graphs import crops_that_do_not_fit
 
 from fcnxs import checkpoint
 from fcnxs.compat import mxnet as mx

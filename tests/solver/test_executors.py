@@ -81,7 +81,7 @@ def test_memory_of_fifty_sizes_is_that_of_the_largest_and_stays():
     where each has inputs of its own and oneDNN keeps as much as it likes; 110% with `shared_exec=None`. Trimmed
     nets are compared with that too: the largest alone takes 25 MB less, what is kept of all sizes more.
     """
-    tests = str(Path(__file__).parent)
+    tests = str(Path(__file__).parent.parent)
     largest = None
     for trim in (False, True):
         code = MEMORY.replace("EPOCHS", "10" if LONG else "2").replace("TRIM", str(trim))

@@ -1,6 +1,7 @@
 """Which sizes of images fit a net: against what MXNet runs."""
 
 import pytest
+from odd_graphs import gaps, once
 
 from fcnxs import FCNXSError, symbols
 from fcnxs.compat import mxnet as mx
@@ -72,21 +73,6 @@ def test_a_size_between_those_that_fit_is_refused_with_the_nearest():
     with pytest.raises(FCNXSError, match="the nearest that fits has 70 rows and 66 columns"):
         symbols.describe(gaps(), (70, 65))
     assert symbols.describe(gaps(), (66, 70))[-1].shape == (1, 2, 66, 70)
-
-
-def gaps():
-    """A net for even sizes only: what is cut has no row more than the image, and one less where it is odd."""
-    data = mx.sym.Variable("data")
-    same = mx.sym.Convolution(data, kernel=(1, 1), num_filter=2, name="same")
-    x = mx.sym.Convolution(data, kernel=(4, 4), stride=(2, 2), pad=(1, 1), num_filter=2, name="half")
-    x = mx.sym.Deconvolution(x, kernel=(4, 4), stride=(2, 2), pad=(1, 1), num_filter=2, name="twice")
-    return symbols.crop(x, same, "cut")
-
-
-def once():
-    """A net for images of 20x30 alone."""
-    data = mx.sym.Variable("data")
-    return mx.sym.elemwise_add(data, mx.sym.Crop(data, h_w=(20, 30), num_args=1), name="sum")
 
 
 @pytest.mark.parametrize("net", [gaps, once, symbols.get_fcn32s_symbol, symbols.get_fcn_alexnet_symbol])

@@ -1,11 +1,9 @@
 """The nets in MXNet against Caffe's description of them in OpenCV: numbers, sizes, borders."""
 
-import json
-from ast import literal_eval
-
 import numpy as np
 import pytest
 from conftest import FC, WIDTH, random_params
+from odd_graphs import crops_that_do_not_fit
 
 from fcnxs.compat import mxnet as mx
 from fcnxs.convert.caffe_prototxt import prototxt
@@ -63,21 +61,6 @@ OUTPUTS = [
         "upscore8",
     ),
 ]
-
-
-def crops_that_do_not_fit(symbol, height, width):
-    """Names of the crops that begin too late in their input to be whole. (MXNet finds it when it runs.)"""
-    nodes, internals = json.loads(symbol.tojson())["nodes"], symbol.get_internals()
-    shapes = internals.infer_shape_partial(data=(1, 3, height, width))[1]
-    shapes = dict(zip(internals.list_outputs(), shapes))
-    return [
-        node["name"]
-        for node in nodes
-        if node["op"] == "Crop"
-        for axis in (0, 1)
-        if literal_eval(node["attrs"]["offset"])[axis] + shapes[f"{node['name']}_output"][2 + axis]
-        > shapes[f"{nodes[node['inputs'][0][0]]['name']}_output"][2 + axis]
-    ]
 
 
 @pytest.mark.parametrize("net", CROPPING)

@@ -1,12 +1,12 @@
 """Images of every kind become RGB as a viewer shows them; what is none is refused by name."""
 
 import struct
-import zlib
 
 import cv2
 import numpy as np
 import pytest
 from conftest import photo
+from fakes import bomb
 from PIL import Image
 
 from fcnxs import FCNXSError
@@ -129,15 +129,6 @@ def test_training_reads_images_alike_and_labels_as_they_are(wide, tmp_path):
     np.testing.assert_array_equal(batch["softmax_label"][0], values % 3)
     with pytest.raises(FCNXSError, match=r"image.png: value \d+ in \d+ pixels is neither"):
         read_label(tmp_path / "image.png")
-
-
-def bomb(side):
-    """A PNG of 100 bytes that says it has so many rows and columns."""
-    content = b"\x89PNG\r\n\x1a\n"
-    header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
-    for kind, data in ((b"IHDR", header), (b"IDAT", zlib.compress(bytes(9))), (b"IEND", b"")):
-        content += struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-    return content
 
 
 def test_what_is_no_image_is_named(tmp_path, monkeypatch):
