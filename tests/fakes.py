@@ -1,8 +1,9 @@
 """Small data sets on disk, in the layouts of public ones."""
 
-from __future__ import struct
+from __future__ import annotations
 
 import json
+import struct
 import zlib
 from pathlib import Path
 
