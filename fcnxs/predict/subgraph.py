@@ -3,7 +3,7 @@
 Every cell comes out as in the whole net, since every layer is given what it has there: padding where the
 whole layer ends, and the neighbouring cells elsewhere. Which cells a layer needs follows from its kernel,
 stride and pad, backward from those that are wanted (`inputs_of` of symbols/reach.py); nothing is rounded.
-Rows are axis 0, columns axis 1. Spans (first, last) of cells count in the whole layer, both included.
+Rows are axis 0, columns axis 1. An `Extent` (first, last) counts cells of the whole layer, both included.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import Any, Dict, Iterable, List, NamedTuple, Sequence, Set, Tuple
 from ..compat import mxnet as mx
 from ..errors import FCNXSError
 from ..symbols.graph.nodes import JOIN, SAME, Node, flag, image_inputs, setting, window
-from ..symbols.graph.reach import Span, inputs_of
+from ..symbols.graph.reach import Extent, inputs_of
 
-Box = Tuple[Span, Span]  # rows, columns
+Box = Tuple[Extent, Extent]  # rows, columns
 
 _SAME = SAME - {"InstanceNorm", "slice_like", "SoftmaxOutput", "argmax"}
 
@@ -84,8 +84,8 @@ def part_of(
 
 
 def _needed(
-    nodes: List[Node], members: Set[int], sizes: Sequence[int | None], wanted: Dict[int, Span], axis: int
-) -> Dict[int, Span]:
+    nodes: List[Node], members: Set[int], sizes: Sequence[int | None], wanted: Dict[int, Extent], axis: int
+) -> Dict[int, Extent]:
     """Cells of each node that the wanted ones are made of. Of inputs of convolutions, padding too."""
     need = dict(wanted)
     for i in sorted(members, reverse=True):
@@ -98,7 +98,7 @@ def _needed(
     return need
 
 
-def _taken(node: Node, span: Span, size: int, axis: int) -> Span:
+def _taken(node: Node, span: Extent, size: int, axis: int) -> Extent:
     """Cells of a node's input, of `size` cells, that a span is made of; at least one of them is there."""
     first, last = inputs_of(node, window(node, axis), span, axis)
     if node["op"] == "Deconvolution":  # rows that `adj` adds are made of none
@@ -118,7 +118,7 @@ class _Graph:
         nodes: List[Node],
         members: Set[int],
         sizes: Sequence[Sequence[int | None]],
-        need: Sequence[Dict[int, Span]],
+        need: Sequence[Dict[int, Extent]],
     ) -> None:
         self._nodes, self._members, self._sizes, self._need = nodes, members, sizes, need
         self._written: List[Dict[str, Any]] = []

@@ -21,7 +21,7 @@ from ..net import Net
 from ..symbols.graph.layer_sizes import layer_sizes
 from ..symbols.graph.maps import walk
 from ..symbols.graph.nodes import Node, image_inputs, image_of
-from ..symbols.graph.reach import Span
+from ..symbols.graph.reach import Extent
 from .peak_memory import peak_bytes
 from .subgraph import Box, Part, check_windows, part_of
 
@@ -42,8 +42,8 @@ class Stage(NamedTuple):
 class Tiles(NamedTuple):
     """How a stage's results are cut: for each row of tiles, and each column, the span of every output."""
 
-    rows: List[Dict[int, Span]]
-    columns: List[Dict[int, Span]]
+    rows: List[Dict[int, Extent]]
+    columns: List[Dict[int, Extent]]
 
 
 class Tiling:
@@ -117,7 +117,7 @@ class Tiling:
             results = executors.run(part, inputs)
             yield part.outputs, dict(zip(part.outputs, results))
 
-    def _part(self, stage: Stage, rows: Dict[int, Span], columns: Dict[int, Span]) -> Part:
+    def _part(self, stage: Stage, rows: Dict[int, Extent], columns: Dict[int, Extent]) -> Part:
         wanted = {i: (rows[i], columns[i]) for i in stage.outputs}
         return part_of(self._nodes, stage.members, self._sizes, wanted)
 
@@ -167,7 +167,7 @@ class Tiling:
             raise FCNXSError("the strides of the net's layers do not divide each other; it cannot be tiled")
         return int(unit)
 
-    def _spans(self, stage: Stage, axis: int, side: int) -> List[Dict[int, Span]]:
+    def _spans(self, stage: Stage, axis: int, side: int) -> List[Dict[int, Extent]]:
         """Spans of every output for each tile along an axis, of at most `side` cells of the coarsest."""
         coarsest, size = stage.outputs[0], self._shape(stage.outputs[0])[axis]
         count, unit = -(-size // side), self._unit(stage, axis)

@@ -1,6 +1,6 @@
 """What reaches a cell: the pixels that it sees, and whether any score does. Rows are axis 0, columns 1.
 
-Spans are pairs (first, last) of cells, both included; they may lie in the padding.
+An extent is a pair (first, last) of cells, both included; it may reach into the padding.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ..coord_map import Map
 from .layer_sizes import layer_sizes, telling
 from .nodes import JOIN, SAME, Node, flag, graph_nodes, image_inputs, image_of, setting, window
 
-Span = Tuple[int, int]
+Extent = Tuple[int, int]
 Window = Tuple[int, int, int]  # kernel, stride, pad
 
 
@@ -39,7 +39,7 @@ def receptive_fields(nodes: List[Node], maps: List[Map | None], axis: int) -> Li
     return fields
 
 
-def unscored_border(symbol: mx.sym.Symbol, size: Tuple[int, int]) -> Tuple[Span, Span] | None:
+def unscored_border(symbol: mx.sym.Symbol, size: Tuple[int, int]) -> Tuple[Extent, Extent] | None:
     """Rows and columns of a net's first output without a score: no cell before a deconvolution reaches them.
 
     >>> from fcnxs.symbols import get_fcn32s_symbol
@@ -64,7 +64,7 @@ def most_unscored(symbol: mx.sym.Symbol) -> int | None:
     return None if None in ends else max(map(sum, ends), default=None)
 
 
-def _unscored(nodes: List[Node], head: int, axis: int, heights: List[int]) -> List[Span | None]:
+def _unscored(nodes: List[Node], head: int, axis: int, heights: List[int]) -> List[Extent | None]:
     """Rows or columns of a node that no score reaches, for each of several sizes of the image."""
     sizes = layer_sizes(nodes, axis)
     return [
@@ -73,9 +73,9 @@ def _unscored(nodes: List[Node], head: int, axis: int, heights: List[int]) -> Li
     ]
 
 
-def _unscored_by(nodes: List[Node], i: int, axis: int, numbers: List[int | None]) -> Span | None:
+def _unscored_by(nodes: List[Node], i: int, axis: int, numbers: List[int | None]) -> Extent | None:
     height = numbers[image_of(nodes)]
-    spans: List[Span | None] = [(0, height - 1) if k == image_of(nodes) else None for k in range(len(nodes))]
+    spans: List[Extent | None] = [(0, height - 1) if k == image_of(nodes) else None for k in range(len(nodes))]
     for k, node in enumerate(nodes[: i + 1]):
         inputs = [spans[j] for j in image_inputs(node)] if node["op"] != "null" else []
         if inputs and None not in inputs and numbers[k] is not None:
@@ -99,7 +99,7 @@ def _seen(
     nodes: List[Node], windows: List[Window], before: List[int], cell: int, image: int, axis: int
 ) -> int | None:
     """How many pixels a cell of the first of `before` sees, from the first to the last, going back by them."""
-    spans: Dict[int, Span] = {before[0]: (cell, cell)}
+    spans: Dict[int, Extent] = {before[0]: (cell, cell)}
     for k in before:
         if nodes[k]["op"] == "null" or k not in spans:
             continue
@@ -114,7 +114,7 @@ def _seen(
     return last - first + 1
 
 
-def inputs_of(node: Node, window: Window, span: Span, axis: int) -> Span | None:
+def inputs_of(node: Node, window: Window, span: Extent, axis: int) -> Extent | None:
     """Cells of a node's input that the cells of a span are made of."""
     op, (kernel, stride, pad), (first, last) = node["op"], window, span
     if op == "InstanceNorm":  # averages over the image
@@ -132,7 +132,7 @@ def inputs_of(node: Node, window: Window, span: Span, axis: int) -> Span | None:
     return (first // scale, last // scale)
 
 
-def _reached(node: Node, span: Span, size: int, axis: int) -> Span:
+def _reached(node: Node, span: Extent, size: int, axis: int) -> Extent:
     """Cells of a node of `size` cells that its input's cells of a span reach; first > last if none."""
     first, last = span
     op, (kernel, stride, pad) = node["op"], window(node, axis)
@@ -149,5 +149,5 @@ def _reached(node: Node, span: Span, size: int, axis: int) -> Span:
     return (max(first, 0), min(last, size - 1))
 
 
-def _hull(spans: List[Span]) -> Span:
+def _hull(spans: List[Extent]) -> Extent:
     return (min(first for first, _ in spans), max(last for _, last in spans))
