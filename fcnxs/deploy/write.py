@@ -35,7 +35,7 @@ from .compare import (
     score_both,
 )
 from .form import Form, for_bgr, refuse_exported, with_ends
-from .precision import Loss, calibrate, kept_layers, losses, quantized, to_bf16
+from .precision import Loss, calibrate, kept_layers, losses, quantized, runs_bf16, to_bf16
 
 MOST_LOSS = 0.01  # part of the pixels that one layer in a lower precision may change, to be in it
 LOSS_IMAGES = 2  # on which that is measured
@@ -206,6 +206,11 @@ def _lowered(
     if form.precision == "fp32":
         return net, [], []
     kept_layers(net.symbol, form.keep)  # refuses a wrong name before the work
+    if form.precision == "bf16" and not runs_bf16():
+        raise FCNXSError(
+            "--precision bf16: this processor cannot run bfloat16 (MXNet needs AVX512 for it), so the export "
+            "cannot be compared with its checkpoint; export on a processor with AVX512, or in fp32 or int8"
+        )
     ranges = calibrate(net, batches, mode) if form.precision == "int8" else {}
 
     def lower(keep: Sequence[str]) -> Net:

@@ -14,7 +14,7 @@ from fcnxs import FCNXSError, checkpoint
 from fcnxs.checkpoint import Meta
 from fcnxs.compat import mxnet as mx
 from fcnxs.data.generated import SIZES
-from fcnxs.deploy import compare
+from fcnxs.deploy import compare, write
 from fcnxs.deploy.form import Form
 from fcnxs.deploy.write import export
 from fcnxs.predict import Segmenter, evaluate
@@ -240,6 +240,15 @@ def test_exports_that_end_in_a_softmax_are_checkpoints_too(tmp_path):
     export(source, tmp_path / "logits", Form(head="logits"))
     with pytest.raises(FCNXSError, match="ends in _copy 'scores', .* only those with --head softmax"):
         Segmenter(checkpoint.load(tmp_path / "logits", 0))
+
+
+def test_bf16_is_refused_where_the_processor_cannot_run_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(write, "runs_bf16", lambda: False)
+    with pytest.raises(
+        FCNXSError, match="--precision bf16: this processor cannot run .* AVX512, or in fp32 or"
+    ):
+        export(make(tmp_path), tmp_path / "net", Form(precision="bf16"))
+    assert not list(tmp_path.glob("net*"))
 
 
 def test_class_map_is_that_of_the_largest_probability(tmp_path, ctx):
