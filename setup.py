@@ -31,7 +31,7 @@ setup(
         "setuptools; python_version>='3.12'",  # its distutils, for MXNet
         "opencv-python<5",
         "gluoncv==0.10.5.post0",
-        "pillow>=9.1",
+        "pillow>=9.4",
         "tqdm",
         "protobuf>=4.22",  # message_factory.GetMessageClass
         "safetensors",

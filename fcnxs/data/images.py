@@ -6,26 +6,16 @@ Images are RGB, uint8, (H, W, 3). Labels are uint8, (H, W): classes, or 255 for 
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Iterator, Sequence
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ..conventions import IGNORE_LABEL, VGG_MEAN, PathLike
 from ..errors import FCNXSError, reason
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
-ORIENTATION = 0x0112  # EXIF's tag
-TURNS = {  # its values, but for 1, as it is: what makes the image upright (EXIF 2.32, 4.6.4)
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,  # counter-clockwise, as Pillow counts
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 
 
 def read_image(path: PathLike) -> np.ndarray:
@@ -38,9 +28,8 @@ def read_image(path: PathLike) -> np.ndarray:
         FCNXSError: there is no such file, it is not a whole image, or not one of 8 or 16 bits a channel.
     """
     with _named(path):
-        image = _open(path)
-        kind, image = image.format, _upright(image)
-        if image.mode.startswith("I;16") or (image.mode == "I" and kind in ("PNG", "PPM")):
+        image = _upright(_open(path))
+        if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
             return _from_16_bits(np.asarray(image), image.info.get("transparency"))
         if image.mode in ("I", "F"):
             raise ValueError(
@@ -117,14 +106,18 @@ def _open(path: PathLike) -> Image.Image:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """The image turned as its EXIF data says. Data that cannot be read says nothing.
+    """Turn an image as its EXIF data says. Damaged data is ignored.
 
-    (ImageOps.exif_transpose writes the data anew as well, and fails where it is odd.)
+    Pillow turns the image first and then rewrites the data without its orientation. If only the second step
+    fails, the image is upright already.
     """
-    turn = None
-    with suppress(Exception):
-        turn = TURNS.get(image.getexif().get(ORIENTATION))
-    return image if turn is None else image.transpose(turn)
+    try:
+        ImageOps.exif_transpose(image, in_place=True)
+    except MemoryError:
+        raise
+    except Exception:  # damaged EXIF data raises errors of many types
+        pass
+    return image
 
 
 def _from_16_bits(values: np.ndarray, clear: int | None) -> np.ndarray:

@@ -52,6 +52,15 @@ def test_exif_that_cannot_be_read_turns_nothing(exif, tmp_path):
     np.testing.assert_array_equal(read_image(tmp_path / "image.png"), photo())
 
 
+def test_exif_that_cannot_be_written_anew_turns_all_the_same(tmp_path):
+    """Of two entries the second, the camera's name, is a fraction, over which Pillow stumbles."""
+    exif = b"MM\0*\0\0\0\x08\0\x02" + struct.pack(">HHIHH", 0x0112, 3, 1, 6, 0)
+    exif += struct.pack(">HHII", 0x010F, 5, 1, 38) + struct.pack(">III", 0, 145, 2)
+    stored = Image.fromarray(np.ascontiguousarray(STORED[6](photo())))
+    stored.save(tmp_path / "image.png", exif=b"Exif\0\0" + exif)
+    np.testing.assert_array_equal(read_image(tmp_path / "image.png"), photo())
+
+
 @pytest.mark.parametrize("mode", ["L", "1", "P", "RGB"])
 def test_grey_and_palettes_become_rgb(mode, tmp_path):
     image = Image.fromarray(photo()).convert(mode)
