@@ -29,7 +29,7 @@ setup(
         "numpy>=1.21,<1.24; python_version<'3.12'",
         "numpy>=1.26,<2; python_version>='3.12'",
         "setuptools; python_version>='3.12'",  # its distutils, for MXNet
-        "opencv-python<5",
+        "opencv-python<5",  # 5 no longer reads Caffe's models
         "gluoncv==0.10.5.post0",
         "pillow>=9.4",
         "tqdm",
@@ -37,6 +37,7 @@ setup(
         "safetensors",
         *("jinja2>=3", "matplotlib>=3.7"),  # of `fcnxs report`; GluonCV needs matplotlib as well
         "scipy",  # SBD's labels; GluonCV needs it as well
+        "packaging",  # `fcnxs doctor` reads these bounds
     ],
     extras_require={
         "cpu": ["mxnet==1.9.1"],

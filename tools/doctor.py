@@ -1,6 +1,6 @@
-"""What this machine and this Python have for the other commands, what is wrong, and the cure.
+"""Show what this machine and its Python have, each error, and its cure.
 
-Runs also where MXNet, NumPy or OpenCV cannot be imported. Exit code: 0 if nothing is wrong, else 1.
+Works even if MXNet, NumPy or OpenCV cannot be imported. Exit code: 0 without errors, else 1.
 
 Example:
     fcnxs doctor
@@ -13,13 +13,16 @@ from typing import Iterator, List, Tuple
 
 from ..doctor import facts, rules
 
+# Packages that are shown where they are installed.
+EXTRAS = ("torch", "tensorboardx", "onnx", "onnxruntime", "openvino", "scikit-learn", "opencv-python-headless")
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """`fcnxs doctor` has no options."""
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the facts, and a line for each finding."""
+    """Print the facts, and a line for each error; returns 1 if there is one."""
     found = facts.gather(args.environment)
     rows = [row for part in (_software, _features, _gpus, _machine) for row in part(found)]
     width = max(len(name) for name, _ in rows)
@@ -32,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def report(wrong: List[rules.Finding]) -> List[str]:
-    """A line for each finding, with its cure."""
+    """A line for each error, with its cure."""
     if not wrong:
         return ["Nothing is wrong."]
     return [f"WRONG: {finding.what}. CURE: {finding.cure}" for finding in wrong]
@@ -40,12 +43,13 @@ def report(wrong: List[rules.Finding]) -> List[str]:
 
 def _software(found: facts.Facts) -> Iterator[Tuple[str, str]]:
     yield "Python", f"{'.'.join(map(str, found.python))}, {found.executable}"
-    for name in (*facts.REQUIRED[:1], *(rules.wheels(found) or ["mxnet"]), *facts.REQUIRED[1:]):
+    names = [name for name in rules.required(found) if name not in ("python", "mxnet")]
+    for name in (*(rules.wheels(found) or ["mxnet"]), *names):
         version = found.packages.get(name, "not installed")
         yield name, version + (", cannot be imported" if name in found.broken else "")
-    there = (
-        f"{name} {found.packages[name.lower()]}" for name in facts.OPTIONAL if name.lower() in found.packages
-    )
+    if not found.requires:
+        yield "fcnxs", "runs from its folder, not installed by pip: versions are not checked"
+    there = (f"{name} {found.packages[name]}" for name in EXTRAS if name in found.packages)
     yield "optional", ", ".join(there) or "none"
     yield "graphviz", found.dot or "no dot on the PATH: `explain --png` needs it"
 

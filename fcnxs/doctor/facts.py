@@ -1,6 +1,6 @@
-"""What a machine and its Python have, for `fcnxs doctor`, even if MXNet, NumPy or OpenCV cannot be imported.
+"""Facts about a machine and its Python, for `fcnxs doctor`, even if MXNet, NumPy or OpenCV cannot be imported.
 
-What may crash runs in a process of its own: every import, and nvidia-smi.
+Each import and nvidia-smi run in processes of their own, since they may crash.
 """
 
 from __future__ import annotations
@@ -20,20 +20,10 @@ from typing import Dict, List, Mapping, Tuple
 
 from ..system.memory import memory, processor_quota
 
-REQUIRED = ("numpy", "opencv-python", "gluoncv", "pillow", "tqdm", "protobuf", "safetensors")
-OPTIONAL = (
-    "torch",
-    "tensorboardX",
-    "onnx",
-    "onnxruntime",
-    "openvino",
-    "scikit-learn",
-    "opencv-python-headless",
-)
 MODULES = {"numpy": "numpy", "opencv-python": "cv2", "pillow": "PIL.Image"}
 
-# Prints what MXNet knows of itself, then imports GluonCV, which needs it. A library that MXNet is linked to
-# gives its functions through MXNet's.
+# Prints MXNet's features, GPUs and cuDNN, then imports GluonCV, which needs MXNet. The functions of libraries
+# that MXNet is linked to, such as cuDNN, are found through MXNet's own library.
 MXNET = """
 import ctypes, importlib.util, json, fcnxs
 import mxnet as mx
@@ -61,35 +51,37 @@ class Gpu:
 
 @dataclass
 class Facts:
-    """What has been found; sizes in bytes, None where unknown."""
+    """A machine and its Python; sizes in bytes."""
 
     python: Tuple[int, int, int] = (3, 11, 0)
     executable: str = ""
     packages: Dict[str, str] = field(
         default_factory=dict
-    )  # of REQUIRED, OPTIONAL, setuptools, all mxnet*: version
+    )  # installed: name in lower case with "-", and version
+    requires_python: str = ""  # setup.py's python_requires; "" where fcnxs runs without having been installed
+    requires: List[str] = field(default_factory=list)  # setup.py's requirements, e.g. "numpy<2; extra == 'cpu'"
     broken: Dict[str, str] = field(default_factory=dict)  # package that is installed but not importable: why
-    features: Dict[str, bool] = field(default_factory=dict)  # of MXNet
-    cudnn: int | None = None  # e.g. 8500
-    mxnet_gpus: int = 0  # that MXNet sees
-    gpus: List[Gpu] = field(default_factory=list)  # that nvidia-smi shows
-    nvidia_error: str = ""  # why nvidia-smi has failed, where there is one
-    processors: int = 1  # that this process may run on
-    quota: float | None = None  # processors' worth of time that its control group may use
+    features: Dict[str, bool] = field(default_factory=dict)  # MXNet's
+    cudnn: int | None = None  # version, e.g. 8500; None without cuDNN
+    mxnet_gpus: int = 0  # GPUs that MXNet sees
+    gpus: List[Gpu] = field(default_factory=list)  # GPUs that nvidia-smi shows
+    nvidia_error: str = ""  # why nvidia-smi failed; "" if it did not, or is not there
+    processors: int = 1  # processors that this process may run on
+    quota: float | None = None  # the control group's limit of processor time, in processors; None without one
     environment: Dict[str, str] = field(default_factory=dict)
-    memory: int = 0  # in all, or its control group's limit
-    available: int = 0
-    shm: int = 0  # free in /dev/shm; 0: it is not there
+    memory: int = 0  # the machine's, or the control group's limit if that is lower
+    available: int = 0  # of this memory
+    shm: int = 0  # free in /dev/shm; 0 if it does not exist
     disk: int = 0  # free in the current folder
-    writable: bool = True  # the current folder
-    dot: str | None = None  # graphviz's program
+    writable: bool = True  # whether files can be written in the current folder
+    dot: str | None = None  # path of graphviz's program
 
 
 def gather(environment: Mapping[str, str]) -> Facts:
-    """Facts about this machine and this Python, in a few seconds.
+    """Facts about this machine and this Python; takes a few seconds.
 
     Args:
-        environment: as this process was started with.
+        environment: variables that this process was started with.
     """
     installed = _packages()
     codes = {name: f"import {module}" for name, module in MODULES.items() if name in installed}
@@ -107,10 +99,13 @@ def gather(environment: Mapping[str, str]) -> Facts:
         writable=os.access(".", os.W_OK),
         dot=shutil.which("dot"),
     )
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        facts.requires = importlib.metadata.requires("fcnxs") or []
+        facts.requires_python = importlib.metadata.metadata("fcnxs")["Requires-Python"]
     with contextlib.suppress(KeyError, TypeError):  # no MXNet, or nothing printed
         told = json.loads(re.search(r"^\{.*\}$", results["mxnet"][0], re.MULTILINE)[0])
         facts.features, facts.mxnet_gpus, facts.cudnn = told["features"], told["gpus"], told["cudnn"]
-        facts.broken["gluoncv"] = facts.broken.pop("mxnet")  # MXNet has come so far, if there is an error
+        facts.broken["gluoncv"] = facts.broken.pop("mxnet")  # MXNet has printed: an error is GluonCV's
     facts.gpus, facts.nvidia_error = nvidia_smi()
     facts.memory, facts.available = memory()
     facts.quota = processor_quota()
@@ -121,7 +116,7 @@ def gather(environment: Mapping[str, str]) -> Facts:
 
 
 def nvidia_smi() -> Tuple[List[Gpu], str]:
-    """GPUs of this machine, and why nvidia-smi has failed if it has; neither where there is none."""
+    """GPUs that nvidia-smi shows, and why it failed, or "". Without nvidia-smi: no GPUs and no error."""
     program = shutil.which("nvidia-smi")
     if program is None:
         return [], ""
@@ -143,24 +138,22 @@ def nvidia_smi() -> Tuple[List[Gpu], str]:
 
 
 def _packages() -> Dict[str, str]:
-    """Versions of the packages that matter."""
-    wanted = {name.lower() for name in (*REQUIRED, *OPTIONAL, "setuptools")}
-    found = {}
+    """Versions of the installed packages, by name; of two of one name, the one that is imported."""
+    found: Dict[str, str] = {}
     for distribution in importlib.metadata.distributions():
-        name = (distribution.metadata["Name"] or "").lower().replace("_", "-")
-        if name in wanted or name.startswith("mxnet"):
-            found.setdefault(name, distribution.version)
+        name = re.sub(r"[-_.]+", "-", distribution.metadata["Name"] or "").lower()
+        found.setdefault(name, distribution.version)
     return found
 
 
 def _python(code: str, environment: Mapping[str, str]) -> Tuple[str, str]:
-    """Output of some Python, and its error. With DMLC_ROLE set, `import mxnet` would wait for a job."""
+    """Output and error of Python code. DMLC_ROLE is left out: `import mxnet` would become a server with it."""
     clean = {name: value for name, value in environment.items() if not name.startswith("DMLC_")}
     return _run([sys.executable, "-c", code], clean)
 
 
 def _run(command: List[str], environment: Dict[str, str]) -> Tuple[str, str]:
-    """Output of a command, and the last line of its errors if it has failed."""
+    """Output of a command, and the last line of its errors, or "" if it succeeded."""
     try:
         result = subprocess.run(
             command, env=environment, capture_output=True, encoding="utf-8", errors="replace", timeout=120

@@ -1,26 +1,28 @@
-"""What is wrong with a machine or its Python, and the cure: rules over the facts that `facts.gather` finds."""
+"""Rules that find errors in the facts that `facts.gather` collects, each with its cure.
+
+The bounds of versions are setup.py's, as the installed distribution has them.
+"""
 
 from __future__ import annotations
 
 import re
-from typing import Iterator, List, NamedTuple, Tuple
+import shlex
+from typing import TYPE_CHECKING, Dict, Iterator, List, NamedTuple, Tuple
 
 from ..compat import INSTALL_HINT, MALLOC_PARAMETERS, MXNET_VARIABLES
-from .facts import REQUIRED, Facts
+from .facts import MODULES, Facts
 
-CODE_FOR = (
-    (5, 0),
-    (6, 0),
-    (7, 0),
-    (8, 0),
-    (8, 6),
-)  # compute capabilities in MXNet's GPU wheels, which have no PTX
+if TYPE_CHECKING:
+    from packaging.specifiers import SpecifierSet
+
+# Compute capabilities of the code in MXNet's GPU wheels. They have no PTX, so nothing is compiled for others.
+CODE_FOR = ((5, 0), (6, 0), (7, 0), (8, 0), (8, 6))
 CUDA = {"mxnet-cu112": "11.2", "mxnet-cu117": "11.7"}
-TRAINING = 3.6e9  # bytes for a step at full width, FCN-8s, 500x375
-CHECKPOINTS = 2e9  # bytes: a few of a net's 0.54e9, with the optimizer's state
-SHARED = 16e6  # bytes: semaphores, queues
+TRAINING = 3.6e9  # bytes of memory for a training step of FCN-8s, full width, 500x375
+CHECKPOINTS = 2e9  # bytes on disk for a few checkpoints (0.54e9 each) and the optimizer's state
+SHARED = 16e6  # bytes in /dev/shm for semaphores and queues
 
-# Variables that make MXNet slow or do something else than these commands rely on: value -> what it does.
+# Variables that make MXNet slow, or different from what these commands rely on: value -> its effect.
 HARMFUL = {
     "MXNET_ENGINE_TYPE": {"NaiveEngine": "MXNet does one thing at a time"},
     "MXNET_MKLDNN_ENABLED": {"0": "MXNet computes convolutions without oneDNN, many times slower"},
@@ -31,34 +33,60 @@ HARMFUL = {
 
 
 class Finding(NamedTuple):
-    """Something that is wrong, and what to do."""
+    """An error of the machine or its Python, and its cure."""
 
     what: str
     cure: str
 
 
 def findings(facts: Facts) -> List[Finding]:
-    """Everything that is wrong, what hinders most first."""
+    """All errors, the gravest first."""
     rules = (_python, _mxnet, _packages, _gpus, _threads, _variables, _room)
     return [Finding(*finding) for rule in rules for finding in rule(facts)]
 
 
 def runs_on(capability: Tuple[int, int]) -> bool:
-    """Whether MXNet's GPU wheels have code for a compute capability: of the same major, and no higher minor."""
+    """Whether MXNet's GPU wheels have code for a GPU of this compute capability (major, minor).
+
+    A GPU runs code for its own major number whose minor number is its own or lower.
+    """
     return any(major == capability[0] and minor <= capability[1] for major, minor in CODE_FOR)
 
 
 def wheels(facts: Facts) -> List[str]:
-    """Distributions of MXNet that are installed; they exclude each other."""
+    """Names of the installed wheels of MXNet, e.g. ["mxnet-cu112"]; two of them overwrite each other."""
     return sorted(name for name in facts.packages if re.fullmatch(r"mxnet(-(cu\d+|mkl|native))?(mkl)?", name))
 
 
+def required(facts: Facts) -> Dict[str, SpecifierSet | None]:
+    """Packages that fcnxs requires on this Python, and the bounds of their versions; also "python" and "mxnet".
+
+    Without an installation by pip, or without `packaging`, these are a few packages, and None for their bounds.
+    """
+    if not facts.requires or "packaging" not in facts.packages:
+        return dict.fromkeys(MODULES)
+    from packaging.requirements import Requirement
+    from packaging.specifiers import SpecifierSet
+
+    found = {"python": SpecifierSet(facts.requires_python)}
+    for requirement in map(Requirement, facts.requires):
+        setting = {"python_version": ".".join(map(str, facts.python[:2])), "extra": "cpu"}
+        if requirement.marker is None or requirement.marker.evaluate(setting):
+            found[requirement.name] = requirement.specifier
+    return found
+
+
+def _pip(facts: Facts, name: str, package: str = "") -> str:
+    """What to give to pip for a version that fcnxs requires of `name`, by default for `name` itself."""
+    bounds = sorted(map(str, required(facts).get(name) or ()), reverse=True)  # lower bound first
+    return shlex.quote(f"{package or name}{','.join(bounds)}")
+
+
 def _python(facts: Facts) -> Iterator[Tuple[str, str]]:
-    if not (3, 9) <= facts.python[:2] < (3, 13):
-        version = ".".join(map(str, facts.python))
-        yield f"Python {version} is not one of 3.9 to 3.12", "make a virtual environment with Python 3.11"
-    if facts.python[:2] >= (3, 12) and "setuptools" not in facts.packages:
-        yield "setuptools is missing, whose distutils MXNet needs on Python 3.12", "pip install setuptools"
+    bounds, version = required(facts).get("python"), ".".join(map(str, facts.python))
+    if bounds and version not in bounds:
+        what = f"Python {version} is not one of the versions that fcnxs supports, {facts.requires_python}"
+        yield what, "make a virtual environment with Python 3.11"
 
 
 def _mxnet(facts: Facts) -> Iterator[Tuple[str, str]]:
@@ -69,17 +97,20 @@ def _mxnet(facts: Facts) -> Iterator[Tuple[str, str]]:
     if len(here) > 1:
         again = "pip install 'fcnxs[cpu]', or [cu112], or [cu117]"
         yield f"{' and '.join(here)} overwrite each other", f"pip uninstall -y {' '.join(here)}, then {again}"
+    bounds = required(facts).get("mxnet")
     for name in here:
-        if facts.packages[name] != "1.9.1":
-            yield f"{name} is {facts.packages[name]}, not 1.9.1", f"pip install {name}==1.9.1"
+        if bounds and facts.packages[name] not in bounds:
+            what = f"{name} is {facts.packages[name]}, not {str(bounds).lstrip('=')}"
+            yield what, f"pip install {_pip(facts, 'mxnet', name)}"
     error = facts.broken.get("mxnet")
     if error and "numpy" not in facts.broken and "numpy" in facts.packages:
-        yield f"MXNet cannot be imported: {error}", _import_cure(error, here[0])
+        yield f"MXNet cannot be imported: {error}", _import_cure(facts, error, here[0])
     if facts.features and not facts.features.get("DIST_KVSTORE"):
-        yield "this MXNet has no parameter server, for several machines", f"pip install {here[0]}==1.9.1"
+        cure = f"pip install {_pip(facts, 'mxnet', here[0])}"
+        yield "this MXNet has no parameter server, which jobs of several machines need", cure
 
 
-def _import_cure(error: str, wheel: str) -> str:
+def _import_cure(facts: Facts, error: str, wheel: str) -> str:
     library = re.search(r"lib[\w.+-]+\.so[.\d]*", error)
     if library and wheel in CUDA:
         return (
@@ -90,29 +121,25 @@ def _import_cure(error: str, wheel: str) -> str:
         return (
             f"install the system's package with {library[0]} (on Debian, apt-file search {library[0]} names it)"
         )
-    return f"pip install --force-reinstall --no-deps {wheel}==1.9.1; see that numpy is as said below, if it is"
+    again = f"pip install --force-reinstall --no-deps {_pip(facts, 'mxnet', wheel)}"
+    return f"{again}; if a line below is about numpy, cure that first"
 
 
 def _packages(facts: Facts) -> Iterator[Tuple[str, str]]:
     have = facts.packages
-    for name in REQUIRED:
+    if facts.requires and "packaging" not in have:
+        yield "packaging is not installed, so versions cannot be checked", "pip install packaging"
+    for name, bounds in required(facts).items():
+        if name in ("python", "mxnet"):
+            continue
         if name not in have:
-            yield f"{name} is not installed", "pip install --upgrade fcnxs, which brings it"
-    wanted = "numpy>=1.26,<2" if facts.python[:2] >= (3, 12) else "numpy>=1.21,<1.24"
-    if "numpy" in have and not _within(have["numpy"], wanted):
-        yield f"numpy {have['numpy']} is not what MXNet needs", f"pip install '{wanted}'"
-    if "opencv-python" in have and _number(have["opencv-python"]) >= (5,):
-        yield (
-            f"opencv-python {have['opencv-python']} no longer reads Caffe's models",
-            "pip install 'opencv-python<5'",
-        )
+            yield f"{name} is not installed", f"pip install {_pip(facts, name)}, which fcnxs requires"
+        elif bounds and not bounds.contains(have[name], prereleases=True):
+            yield f"{name} {have[name]} is not what fcnxs requires", f"pip install {_pip(facts, name)}"
     if "opencv-python" in have and "opencv-python-headless" in have:
-        yield (
-            "opencv-python and opencv-python-headless overwrite each other",
-            "pip uninstall -y opencv-python opencv-python-headless, then pip install 'opencv-python<5'",
-        )
-    if "protobuf" in have and _number(have["protobuf"]) < (4, 22):
-        yield f"protobuf {have['protobuf']} is too old", "pip install 'protobuf>=4.22'"
+        names, again = ("opencv-python", "opencv-python-headless"), _pip(facts, "opencv-python")
+        cure = f"pip uninstall -y {' '.join(names)}, then pip install {again}"
+        yield f"{' and '.join(names)} overwrite each other", cure
     for name, error in facts.broken.items():
         if name == "gluoncv" and "mxnet" in facts.broken or name == "mxnet":
             continue  # the same cause
@@ -199,13 +226,3 @@ def _room(facts: Facts) -> Iterator[Tuple[str, str]]:
     if facts.shm < SHARED:
         what = f"/dev/shm has {facts.shm / 1e6:.0f} MB: processes that load data cannot talk to each other"
         yield what, "mount it (docker run --shm-size=1g), or empty it"
-
-
-def _number(version: str) -> Tuple[int, ...]:
-    return tuple(int(part) for part in re.findall(r"\d+", version)[:3])
-
-
-def _within(version: str, wanted: str) -> bool:
-    """Whether a version satisfies `name>=A,<B`."""
-    low, high = (_number(bound) for bound in wanted.split(","))
-    return low <= _number(version) < high

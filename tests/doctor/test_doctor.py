@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import subprocess
 import sys
@@ -18,9 +19,14 @@ from fcnxs.system import memory
 from fcnxs.tools.doctor import report
 
 ROOT = str(Path(__file__).parent.parent.parent)
+REQUIRES = {  # setup.py's
+    "requires": importlib.metadata.requires("fcnxs"),
+    "requires_python": importlib.metadata.metadata("fcnxs")["Requires-Python"],
+}
 GOOD = {
     **{"numpy": "1.23.5", "mxnet": "1.9.1", "opencv-python": "4.11.0.86", "gluoncv": "0.10.5.post0"},
-    **{"pillow": "11.0", "tqdm": "4.67", "protobuf": "5.29.1", "safetensors": "0.5"},
+    **{"pillow": "11.0", "tqdm": "4.67", "protobuf": "5.29.1", "safetensors": "0.5", "jinja2": "3.1.6"},
+    **{"matplotlib": "3.9.4", "scipy": "1.13.1", "packaging": "24.2", "tensorboardx": "2.6.2.2"},
 }
 V100, H100 = Gpu("V100", (7, 0), "32768 MiB", "535.1"), Gpu("H100", (9, 0), "81559 MiB", "535.1")
 FEATURES = {"CUDA": False, "DIST_KVSTORE": True}
@@ -28,13 +34,15 @@ FEATURES = {"CUDA": False, "DIST_KVSTORE": True}
 
 def healthy(**changes):
     room = {"memory": 16 * 10**9, "available": 12 * 10**9, "shm": 10**9, "disk": 10**11}
-    return replace(Facts(packages=dict(GOOD), features=dict(FEATURES), processors=8, **room), **changes)
+    return replace(
+        Facts(packages=dict(GOOD), features=dict(FEATURES), processors=8, **room, **REQUIRES), **changes
+    )
 
 
-def packages(without=(), gpus=(), mxnet_gpus=0, **changes):
+def packages(without=(), gpus=(), mxnet_gpus=0, requires=REQUIRES["requires"], **changes):
     changed = {name.replace("_", "-"): version for name, version in changes.items()}
     have = {name: version for name, version in {**GOOD, **changed}.items() if name not in without}
-    return healthy(packages=have, gpus=list(gpus), mxnet_gpus=mxnet_gpus)
+    return healthy(packages=have, gpus=list(gpus), mxnet_gpus=mxnet_gpus, requires=requires)
 
 
 def cuda(**changes):
@@ -74,7 +82,7 @@ def test_nothing_is_wrong(good):
         (healthy(python=(3, 8, 1)), "Python 3.8.1 is not one of", "Python 3.11"),
         (
             healthy(python=(3, 12, 1), packages={**GOOD, "numpy": "1.26.4"}),
-            "setuptools is missing",
+            "setuptools is not installed",
             "pip install setuptools",
         ),
         (packages(["mxnet"]), "MXNet is not installed", "'fcnxs[cpu]' (any machine), 'fcnxs[cu112]'"),
@@ -88,12 +96,14 @@ def test_nothing_is_wrong(good):
         (broken("mxnet", "libgfortran.so.4: cannot open"), "libgfortran.so.4", "system's package"),
         (cuda(broken={"mxnet": "libcudnn.so.8: no"}, gpus=[V100], features={}), "libcudnn.so.8", "CUDA 11.7"),
         (healthy(features={"DIST_KVSTORE": False}), "no parameter server", "pip install mxnet==1.9.1"),
-        (packages(["tqdm"]), "tqdm is not installed", "fcnxs"),
+        (packages(["tqdm"]), "tqdm is not installed", "pip install tqdm, which fcnxs requires"),
+        (packages(["packaging"]), "packaging is not installed", "pip install packaging"),
+        (packages(gluoncv="0.8.0"), "gluoncv 0.8.0 is not", "pip install gluoncv==0.10.5.post0"),
         (packages(numpy="1.26.4"), "numpy 1.26.4 is not", "pip install 'numpy>=1.21,<1.24'"),
         (packages(numpy="2.1.0"), "numpy 2.1.0 is not", "pip install 'numpy>=1.21,<1.24'"),
         (packages(opencv_python="5.0.0"), "opencv-python 5.0.0", "pip install 'opencv-python<5'"),
         (packages(opencv_python_headless="4.11.0.86"), "overwrite each", "pip uninstall -y opencv-python"),
-        (packages(protobuf="3.20.3"), "protobuf 3.20.3 is too old", "protobuf>=4.22"),
+        (packages(protobuf="3.20.3"), "protobuf 3.20.3 is not", "protobuf>=4.22"),
         (broken("opencv-python", "libGL.so.1: cannot open"), "libGL.so.1", "apt-get install libgl1"),
         (healthy(gpus=[V100]), "a GPU, V100, and this MXNet is for the CPU", "pip install 'fcnxs[cu117]'"),
         (cuda(gpus=[H100], mxnet_gpus=1), "mxnet-cu117 has no code for GPU 0, H100 (9.0)", "fcnxs[cpu]"),
@@ -125,6 +135,13 @@ def test_each_fault_is_found_with_its_cure(bad, what, cure):
     assert cure in finding.cure
     (line,) = report([finding])
     assert line == f"WRONG: {finding.what}. CURE: {finding.cure}"
+
+
+def test_without_an_installed_distribution_versions_are_not_checked():
+    assert findings(packages(numpy="2.1.0", mxnet="1.7.0", protobuf="3.20.3", requires=[])) == []
+    assert [finding.what for finding in findings(packages(["numpy"], requires=[]))] == [
+        "numpy is not installed"
+    ]
 
 
 def test_faults_of_one_cause_are_one():
@@ -218,6 +235,7 @@ def test_this_machine():
     result = doctor()
     assert result.stderr == ""
     assert f"Python            {sys.version.split()[0]}" in result.stdout
+    assert "not installed by pip" not in result.stdout
     assert "parameter server  yes" in result.stdout
     wrong = result.stdout.count("WRONG: ")
     assert (result.returncode, wrong) in [(0, 0), (1, max(1, wrong))]
