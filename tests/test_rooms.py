@@ -13,7 +13,10 @@ FOLDERS = {"fcnxs": "fcnxs", "symbols": "fcnxs.symbols", "tools": "fcnxs.tools"}
 LEVELS = (
     {"compat", "errors", "conventions"},
     {"symbols", "system"},
-    {"net", "init", "stages", "score", "metric", "vis", "agreement", "checkpoint", "launch", "doctor"},
+    {
+        *("net", "binding", "init", "stages", "score", "metric", "vis", "agreement", "checkpoint"),
+        *("launch", "doctor"),
+    },
     {"data"},
     {"solver", "predict", "convert"},
     {"finetune", "deploy"},

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Dict, List, Sequence
 
+from ..binding import devices_of
 from ..checkpoint.meta import Meta
 from ..compat import mxnet as mx
 from ..data.loader import Loader
@@ -93,7 +94,7 @@ def finetune(
             images than there are devices, or the loss is not finite any more.
     """
     refuse_to_overwrite(Path(output), stages)
-    devices = [ctx or mx.cpu()] if ctx is None or isinstance(ctx, mx.Context) else list(ctx)
+    devices = devices_of(ctx)
     if min(train.batch_size, len(train) % train.batch_size or train.batch_size) < len(devices):
         raise FCNXSError(
             f"batches of {train.batch_size} of {len(train)} images: one has less than {len(devices)}"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import partial
 from typing import Tuple
 
+from ..binding import SharedMemory, unfused
 from ..compat import mxnet as mx
 from ..net import Net, check_size
 from ..symbols.trimming.trimmed import Trimmer
@@ -44,8 +46,7 @@ class Passes:
         self.net, self.ctx = net, ctx
         self._trimmer = Trimmer(net.symbol) if trimmed else None
         self._kept: OrderedDict[Shape, _Size] = OrderedDict()
-        self._donor: mx.executor.Executor | None = None
-        self._room: Shape = ()
+        self._memory = SharedMemory(ctx)
 
     def scores(self, data: mx.nd.NDArray, where: object = "an image") -> mx.nd.NDArray:
         """Scores (N, C, H, W) of images (N, 3, H, W), valid until the next pass; `where` names the image.
@@ -63,7 +64,7 @@ class Passes:
                 self._kept.popitem(last=False)
         self._kept.move_to_end(shape)
         size = self._kept[shape]
-        self._make_room(shape)
+        self._memory.grow(shape, partial(self._bind, self.net), self._free)
         size.asked += 1
         # Those that come often first are fused: they may well come most often.
         fuse = (
@@ -80,22 +81,13 @@ class Passes:
     def release(self) -> None:
         """Give back all memory but that of the weights."""
         self._kept.clear()
-        self._donor, self._room = None, ()
+        self._memory.release()
 
-    def _make_room(self, shape: Shape) -> None:
-        room = tuple(map(max, self._room, shape)) if self._room else shape
-        if room != self._room:
-            for size in self._kept.values():  # frees the smaller arrays before the larger ones come
-                size.executor, size.fused = None, False
-            self._donor = None
-            self._donor, self._room = self._bind(self.net, room), room
+    def _free(self) -> None:
+        for size in self._kept.values():
+            size.executor, size.fused = None, False
 
     def _bind(self, net: Net, shape: Shape, fused: bool = False) -> mx.executor.Executor:
-        names = net.symbol.list_arguments()
         args = {**net.arg_params, "data": mx.nd.empty(shape, self.ctx)}
-        # As in executors.py: a gradient of the parameter next to the output, never computed, prevents fusing.
-        last = [name for name in names if name in self.net.arg_params][-1]
-        grads = {} if fused else {last: mx.nd.zeros_like(args[last])}
-        request = {name: "write" if name in grads else "null" for name in names}
-        args = {name: args[name] for name in names}
-        return net.symbol.bind(self.ctx, args, grads, request, net.aux_params, shared_exec=self._donor)
+        grads = {} if fused else unfused(net.symbol, self.net.arg_params)
+        return self._memory.bind(net.symbol, args, grads, net.aux_params)

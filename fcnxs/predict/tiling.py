@@ -15,6 +15,7 @@ from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Sequence, Se
 
 import numpy as np
 
+from ..binding import SharedMemory, unfused
 from ..compat import mxnet as mx
 from ..errors import FCNXSError
 from ..net import Net
@@ -191,13 +192,13 @@ class _TileExecutors:
     """Executors of the parts of a stage; all work in the memory of the first."""
 
     def __init__(self, net: Net, ctx: mx.Context, dtype: np.dtype, classes: bool) -> None:
-        self._net, self._ctx, self._dtype, self._classes = net, ctx, dtype, classes
+        self._net, self._dtype, self._classes = net, dtype, classes
         self._kept: Dict[str, mx.executor.Executor] = {}
-        self._donor: mx.executor.Executor | None = None
+        self._memory = SharedMemory(ctx)
 
     def begin(self, part: Part, shapes: Callable[[Part], Dict[str, Tuple[int, ...]]]) -> None:
         """Bind the most demanding part, whose memory the others will use."""
-        self._donor = self._bind(part, shapes(part))
+        self._memory.donor = self._bind(part, shapes(part))
 
     def run(self, part: Part, inputs: Dict[str, np.ndarray]) -> List[np.ndarray]:
         """Results (C, h, w) of a part."""
@@ -213,18 +214,9 @@ class _TileExecutors:
         symbol = part.symbol
         if self._classes:
             symbol = mx.sym.argmax(symbol, axis=1, keepdims=True)
-        args = {
-            name: mx.nd.empty(shapes[name], self._ctx, self._dtype)
-            if name in shapes
-            else self._net.arg_params[name]
-            for name in symbol.list_arguments()
-        }
-        auxs = {name: self._net.aux_params[name] for name in symbol.list_auxiliary_states()}
-        # As in executors.py: a gradient, never computed, keeps MXNet from copying the weights.
-        own = [name for name in symbol.list_arguments() if name not in shapes]
-        grads = {name: mx.nd.zeros_like(args[name]) for name in own[-1:]}
-        request = {name: "write" if name in grads else "null" for name in symbol.list_arguments()}
-        return symbol.bind(self._ctx, args, grads, request, auxs, shared_exec=self._donor)
+        inputs = {name: mx.nd.empty(shape, self._memory.ctx, self._dtype) for name, shape in shapes.items()}
+        args, grads = {**self._net.arg_params, **inputs}, unfused(symbol, self._net.arg_params)
+        return self._memory.bind(symbol, args, grads, self._net.aux_params)
 
 
 def _stages(nodes: List[Node], head: int) -> List[Stage]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from functools import partial
 from math import prod
 from typing import Dict
 
+from ..binding import SharedMemory, unfused
 from ..compat import mxnet as mx
 from ..net import Shape, check_size
 from ..symbols.trimming.trimmed import Trimmer, fixed_params
@@ -43,17 +45,10 @@ class Executors:
         """
         self.symbol, self.ctx, self.bound = symbol, ctx, bound or (1 if trim else 8)
         self.arg_params, self.aux_params = arg_params, aux_params
-        if grads is None:
-            # Where nothing has a gradient, MXNet fuses operators (oneDNN subgraphs); a fused executor
-            # keeps a copy of all weights, each size its own, and ignores updates. A gradient of the
-            # parameter next to the output, never computed, prevents that and costs nothing.
-            names = [name for name in symbol.list_arguments() if name in arg_params]
-            grads = {name: mx.nd.zeros_like(arg_params[name]) for name in names[-1:]}
-        self.grads = grads
+        self.grads = unfused(symbol, arg_params) if grads is None else grads
         self._trimmer = Trimmer(symbol) if trim else None
         self._kept: OrderedDict[Shape, mx.executor.Executor] = OrderedDict()
-        self._donor: mx.executor.Executor | None = None
-        self._donor_shape: Shape = ()
+        self._memory = SharedMemory(ctx)
         self._inputs: Dict[str, mx.nd.NDArray] = {}
 
     def get(self, name: str, shape: Shape, where: object = "an image") -> mx.executor.Executor:
@@ -64,16 +59,16 @@ class Executors:
         """
         if shape not in self._kept:
             check_size(self.symbol, name, shape, where)
-            room = tuple(map(max, self._donor_shape, shape)) if self._donor_shape else shape
-            if room != self._donor_shape:
-                self._kept.clear()
-                self._donor, self._inputs = None, {}  # frees the smaller arrays before the larger ones come
-                self._donor, self._donor_shape = self._bind(name, room), room
+            self._memory.grow(shape, partial(self._bind, name), self._free)
             while len(self._kept) >= self.bound:
                 self._kept.popitem(last=False)
             self._kept[shape] = self._bind(name, shape)
         self._kept.move_to_end(shape)
         return self._kept[shape]
+
+    def _free(self) -> None:
+        self._kept.clear()
+        self._inputs = {}
 
     def _bind(self, name: str, shape: Shape) -> mx.executor.Executor:
         symbol = self._trimmer.for_training(shape[2:]) if self._trimmer else None
@@ -85,10 +80,7 @@ class Executors:
             arg: known[arg] if arg in known else self._input(arg, arg_shape)
             for arg, arg_shape in zip(symbol.list_arguments(), shapes)
         }
-        req = {arg: "write" if arg in self.grads else "null" for arg in args}
-        return symbol.bind(
-            self.ctx, args, self.grads, req, {**auxs, **self.aux_params}, shared_exec=self._donor
-        )
+        return self._memory.bind(symbol, args, self.grads, {**auxs, **self.aux_params})
 
     def _input(self, name: str, shape: Shape) -> mx.nd.NDArray:
         """Array of an input: the beginning of the donor's."""

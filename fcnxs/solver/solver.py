@@ -8,6 +8,7 @@ from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Se
 
 import numpy as np
 
+from ..binding import devices_of
 from ..compat import mxnet as mx
 from ..errors import FCNXSError
 from ..metric import count_batch
@@ -75,7 +76,7 @@ class Solver:
         **kwargs: Any,  # noqa: ANN401  (an optimizer's arguments are of any type)
     ) -> None:
         self.symbol = symbol
-        self.devices = [ctx or mx.cpu()] if ctx is None or isinstance(ctx, mx.Context) else list(ctx)
+        self.devices = devices_of(ctx)
         if not self.devices or len(set(self.devices)) < len(self.devices):
             raise FCNXSError(f"devices {', '.join(map(str, self.devices))}: want some, each once")
         self.begin_epoch, self.num_epoch = begin_epoch, num_epoch

@@ -169,7 +169,7 @@ def test_executors_are_kept_for_few_sizes_and_dropped_for_tiles(prefix, monkeypa
     assert sum(size.fused for size in segmenter._net.passes._kept.values()) == forward.FUSED
     segmenter.memory_limit = 14e6
     segmenter(photo(120, 150))
-    assert not segmenter._net.passes._kept and segmenter._net.passes._donor is None
+    assert not segmenter._net.passes._kept and segmenter._net.passes._memory.donor is None
     with pytest.raises(FCNXSError, match="an image: 20x20 pixels is too small"):
         segmenter(photo(20, 20))
 

@@ -25,7 +25,7 @@ def test_executors_are_kept_within_their_bound_and_give_the_same(ctx):
         output = executor.forward(is_train=False, data=mx.nd.array(batch["data"], ctx))[0].asnumpy()
         expected = fresh_probabilities(symbol, params, batch["data"], ctx)
         np.testing.assert_allclose(output, expected, atol=1e-6)
-    assert executors._donor_shape == (1, 3, 60, 50)
+    assert executors._memory.shape == (1, 3, 60, 50)
     executors.get("data", (1, 3, 40, 50))
     executors.get("data", (1, 3, 50, 40))
     assert list(executors._kept) == [(1, 3, 40, 50), (1, 3, 50, 40)]
