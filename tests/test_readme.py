@@ -1,5 +1,6 @@
-"""The Python of the READMEs runs, and their table has all commands."""
+"""The READMEs: their Python runs, their table has all commands, the files and names that they mention exist."""
 
+import pkgutil
 import re
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from fcnxs.deploy.form import Form
 from fcnxs.tools.main import COMMANDS
 
 ROOT = Path(__file__).parent.parent
+READMES = ("README.md", "fcnxs/README.md", "tools/README.md", "symbols/README.md")
 
 
 @pytest.fixture
@@ -71,3 +73,36 @@ def test_exports_give_what_the_segmenter_gives(folder):
 def test_the_table_has_every_command():
     rows = re.findall(r"^\| (`.*?) \|", (ROOT / "README.md").read_text(), re.M)
     assert {name for row in rows for name in re.findall(r"`([\w-]+)`", row)} == {*COMMANDS}
+
+
+def anchors(text):
+    """The anchors that GitHub gives the headings of a text below its title, in order."""
+    headings = re.findall(r"^##+ (.*)$", text, re.M)
+    return [re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings]
+
+
+@pytest.mark.parametrize("name", READMES)
+def test_links_lead_to_files_and_headings(name):
+    links = re.findall(r"\]\((?!http)([^)#]*)(?:#([^)]*))?\)", (ROOT / name).read_text())
+    assert links
+    for file, anchor in links:
+        target = (ROOT / name).parent / file if file else ROOT / name
+        assert target.is_file() and (not anchor or anchor in anchors(target.read_text())), (file, anchor)
+
+
+@pytest.mark.parametrize("name", READMES[1:])
+def test_the_deeper_readmes_begin_with_their_contents(name):
+    contents, heading, rest = (ROOT / name).read_text().partition("\n## ")
+    assert re.findall(r"\(#(.*?)\)", contents) == anchors(heading + rest)
+
+
+@pytest.mark.parametrize("name", READMES)
+def test_files_modules_and_tests_that_are_named_exist(name):
+    text, tests = (ROOT / name).read_text(), re.compile(r"`([\w/]+\.py)::(\w+)`")
+    for path, test in tests.findall(text):
+        assert f"def {test}(" in (ROOT / "tests" / path).read_text(), (path, test)
+    paths = re.compile(r"(?<![\w/.-])((?:fcnxs|symbols|tools|tests|\.docs|\.ci)/(?:[\w./]*\w)?)")
+    for path in paths.findall(tests.sub("", text)):
+        assert (ROOT / path).exists(), path
+    for dotted in re.findall(r"`(fcnxs(?:\.\w+)+)[`(]", text):
+        assert pkgutil.resolve_name(dotted), dotted
