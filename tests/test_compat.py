@@ -58,7 +58,7 @@ def test_import_of_the_package_changes_no_setting():
     assert run("import os; a = dict(os.environ); import fcnxs; print(a == dict(os.environ))") == "True"
 
 
-@pytest.mark.parametrize("module", ["symbols", "loader", "solver", "predict"])
+@pytest.mark.parametrize("module", ["symbols", "data.loader", "solver", "predict.segmenter"])
 def test_without_mxnet_the_first_use_says_what_to_install(module):
     hide = (
         "import sys, importlib.abc\n"

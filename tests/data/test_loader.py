@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -159,7 +160,7 @@ def test_what_has_not_begun_when_it_is_closed_never_does():
 def test_a_signal_ends_a_process_that_reads(tmp_path):
     """A hundred seconds of reading lie ahead; the time that is given is for slow machines."""
     script = (
-        "import sys, time\n"
+        f"import sys, time; sys.path.append({str(Path(__file__).parent.parent)!r})\n"
         "from fcnxs.data.loader import Loader\n"
         "from test_loader import Memory\n"
         "class Slow(Memory):\n"
