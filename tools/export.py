@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ..data.samples import Samples
     from ..deploy.compare import Picture
     from ..deploy.form import Form
-    from ..deploy.write import Report
+    from ..deploy.write import Exported
     from ..score import Scores
 
 WHAT = {"softmax": "probability", "logits": "score", "argmax": ""}
@@ -111,7 +111,7 @@ def run(args: argparse.Namespace) -> int:
     options.tell_mean(args.prefix, source)
     images: List[Picture] = [Picture(str(file), read_image(file)) for file in files]
     try:
-        report = export(
+        exported = export(
             source,
             args.output,
             form,
@@ -124,7 +124,7 @@ def run(args: argparse.Namespace) -> int:
     except ExportMismatch as error:
         print(f"fcnxs: --output {args.output}: {error}; nothing was written", file=sys.stderr)
         return 1
-    _print_report(report, form, args)
+    _print_exported(exported, form, args)
     return 0
 
 
@@ -185,44 +185,43 @@ def _image_files(paths: List[Path]) -> List[Path]:
     return files
 
 
-def _print_report(report: Report, form: Form, args: argparse.Namespace) -> None:
+def _print_exported(exported: Exported, form: Form, args: argparse.Namespace) -> None:
     """Print the layers of a lower precision, the comparison, the scores, and the files."""
-    if report.layers or report.kept:
-        print(_layers_table(report, form.precision))
+    if exported.layers or exported.kept:
+        print(_layers_table(exported, form.precision))
         print()
-    if form.trimmed and not report.trimmed:
+    if form.trimmed and not exported.trimmed:
         print("--trim changed nothing: this net cannot be trimmed at this size, or would not be faster\n")
-    print(_images_table(report))
+    print(_images_table(exported))
     print()
     runtime = "ONNX Runtime" if form.format == "onnx" else "plain MXNet"
-    differences = [each.difference for each in report.compared if each.difference is not None]
-    largest = f"largest difference of a {WHAT[form.head]} {max(differences):.1e}, " if differences else ""
-    same = sum(each.agreement for each in report.compared) / len(report.compared)
+    largest = exported.largest_difference
+    largest = "" if largest is None else f"largest difference of a {WHAT[form.head]} {largest:.1e}, "
     print(
         f"read again by {runtime} and compared with the checkpoint: {largest}"
-        f"the same class at {same:.4%} of the pixels"
+        f"the same class at {exported.agreement:.4%} of the pixels"
     )
-    if report.scores:
+    if exported.scores:
         print(f"\nscores on {args.data}:")
-        print(_scores_table(report.scores, form))
+        print(_scores_table(exported.scores, form))
         print()
-    print("wrote " + ", ".join(f"{file} ({size / 1e6:.1f} MB)" for file, size in report.files.items()))
+    print("wrote " + ", ".join(f"{file} ({size / 1e6:.1f} MB)" for file, size in exported.files.items()))
     if form.precision == "int8":
         print("MXNet keeps the weights in float32 in the file, and quantizes them at the first pass")
 
 
-def _layers_table(report: Report, precision: str) -> str:
-    found = {loss.layer: loss for loss in report.layers}
-    kept = [name for name in report.kept if name not in found]
+def _layers_table(exported: Exported, precision: str) -> str:
+    found = {loss.layer: loss for loss in exported.layers}
+    kept = [name for name in exported.kept if name not in found]
     rows = [(name, "fp32", "-", "-") for name in kept]
     for name, loss in found.items():
-        kind = "fp32, loses too much" if name in report.kept else precision
+        kind = "fp32, loses too much" if name in exported.kept else precision
         rows.append((name, kind, f"{loss.changed:.4%}", f"{loss.error:.1e}"))
     header = ("layer", "precision", f"pixels changed by it alone in {precision}", "largest error of a score")
     return table(header, rows, right=(2, 3))
 
 
-def _images_table(report: Report) -> str:
+def _images_table(exported: Exported) -> str:
     rows = [
         (
             each.name,
@@ -230,7 +229,7 @@ def _images_table(report: Report) -> str:
             "-" if each.difference is None else f"{each.difference:.1e}",
             f"{each.agreement:.4%}",
         )
-        for each in report.compared
+        for each in exported.compared
     ]
     return table(("image", "H x W", "largest difference", "same class"), rows, right=(1, 2, 3))
 

@@ -10,6 +10,7 @@ from typing import Tuple
 import cv2
 import numpy as np
 
+from ..agreement import Agreement, agreement_of
 from ..checkpoint.checkpoint import Checkpoint
 from ..compat import mxnet as mx
 from ..data.images import preprocess
@@ -20,36 +21,20 @@ from .conversion import Converted
 from .layer_names import IMAGENET_MEAN, IMAGENET_STD
 from .other_runtimes import run_gluon, run_opencv, run_torch
 
-TOLERANCE = 1e-5  # of a score, relative to the largest
-AGREEMENT = 0.9999  # of the class maps, as a part of the pixels
 CLASSIFIER_SIZE = 224  # the one input size of VGG-16 with inner products
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """Scores of one image in two runtimes.
+class Comparison(Agreement):
+    """Agreement of the scores of one image in MXNet with those in another runtime.
 
     Args:
-        runtime: name of the other one.
+        runtime: name of the other runtime.
         shape: of the scores, (1, C, H, W).
-        largest: absolute value among the other's scores.
-        difference: largest of two scores.
-        agreement: part of the pixels whose class is the same.
-        ties: part of the pixels whose classes differ, but where the other's scores of both are within
-            twice the tolerance.
     """
 
     runtime: str
     shape: Tuple[int, ...]
-    largest: float
-    difference: float
-    agreement: float
-    ties: float
-
-    @property
-    def equal(self) -> bool:
-        """Whether both are within `TOLERANCE` and `AGREEMENT`, where ties agree."""
-        return self.difference <= TOLERANCE * self.largest and self.agreement + self.ties >= AGREEMENT
 
 
 def compare(ours: np.ndarray, theirs: np.ndarray, runtime: str) -> Comparison:
@@ -60,13 +45,7 @@ def compare(ours: np.ndarray, theirs: np.ndarray, runtime: str) -> Comparison:
     """
     if ours.shape != theirs.shape:
         raise FCNXSError(f"MXNet gives scores of shape {ours.shape}, {runtime} of {theirs.shape}")
-    largest, difference = np.abs(theirs).max(), np.abs(ours.astype(np.float64) - theirs).max()
-    same = ours.argmax(1) == theirs.argmax(1)
-    of_ours = np.take_along_axis(theirs, ours.argmax(1)[:, np.newaxis], 1)[:, 0]
-    tied = ~same & (theirs.max(1) - of_ours <= 2 * TOLERANCE * largest)
-    return Comparison(
-        runtime, ours.shape, float(largest), float(difference), float(same.mean()), float(tied.mean())
-    )
+    return Comparison(**vars(agreement_of(theirs, ours)), runtime=runtime, shape=ours.shape)
 
 
 def verify(source: str | Path, converted: Converted, checkpoint: Checkpoint, image: np.ndarray) -> Comparison:

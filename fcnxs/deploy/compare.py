@@ -5,12 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Iterator, List, NamedTuple, Sequence, Tuple
 
 import cv2
 import numpy as np
 
+from ..agreement import TOLERANCE, Agreement, agreement_of
 from ..data.generated import picture
 from ..data.images import check_label, preprocess
 from ..data.samples import Samples
@@ -19,8 +21,7 @@ from ..net import Net, scores_of
 from ..score import Scores, confusion_matrix, scores
 from .form import Form
 
-TOLERANCE = 1e-5  # of a score in fp32, relative to the largest
-AGREEMENT = {"fp32": 0.9999, "bf16": 0.99, "int8": 0.97}  # of the class maps, at least: part of the pixels
+LEAST = {"bf16": 0.99, "int8": 0.97}  # part of the pixels that must have the same class, over all images
 SIZES = ((375, 500), (500, 333), (96, 128))  # (H, W) of the pictures, where no images are given
 start = subprocess.run
 AT_ONCE = 32  # labelled images in one process: their inputs lie on the disk meanwhile
@@ -37,24 +38,16 @@ class Picture(NamedTuple):
     image: np.ndarray
 
 
-class Compared(NamedTuple):
-    """An export and its checkpoint on one image.
+@dataclass(frozen=True)
+class Compared(Agreement):
+    """Agreement of an export with its checkpoint on one image.
 
     Args:
         name, size: of the image; (H, W).
-        difference: largest of two outputs; None of class maps.
-        largest: absolute value among the checkpoint's scores.
-        agreement: part of the pixels whose class is the same.
-        ties: part of the pixels whose classes differ, but where the checkpoint's scores of both are within
-            twice the tolerance.
     """
 
     name: str
     size: Tuple[int, int]
-    difference: float | None
-    largest: float
-    agreement: float
-    ties: float
 
 
 def generated(form: Form) -> List[Picture]:
@@ -104,13 +97,13 @@ def compare_archive(net: Net, mean: Sequence[float], form: Form, archive: Path) 
 
 
 def refuse_mismatch(form: Form, result: Sequence[Compared], least: float | None = None) -> None:
-    """Refuse an export that is not what its checkpoint is.
+    """Refuse an export that does not give what its checkpoint gives.
 
-    In fp32 every output has to be equal to `TOLERANCE`, and every class map to `AGREEMENT`, where ties agree.
-    In other precisions the mean agreement counts.
+    In fp32 the outputs of every image must be equal (`fcnxs.agreement`). In other precisions the agreement of
+    the class maps counts, as a mean over the images.
 
     Args:
-        least: the least agreement in another precision; None: that of `AGREEMENT`.
+        least: least agreement in another precision; None: that of `LEAST`.
 
     Raises:
         ExportMismatch: with the number that is too large or too small.
@@ -121,10 +114,10 @@ def refuse_mismatch(form: Form, result: Sequence[Compared], least: float | None 
             limit = TOLERANCE * (each.largest if form.head == "logits" else max(each.largest / 2, 0.1))
             if each.difference is not None and not each.difference <= limit:  # NaN is not
                 raise ExportMismatch(f"differs from the checkpoint by {each.difference:.1e} on {each.name}")
-            if each.agreement + each.ties < AGREEMENT["fp32"]:
+            if not each.same_classes:
                 raise ExportMismatch(f"gives {each.agreement:.4%} of the checkpoint's classes on {each.name}")
         return
-    least, mean = AGREEMENT[form.precision] if least is None else least, agreement(result)
+    least, mean = LEAST[form.precision] if least is None else least, mean_agreement(result)
     if not mean >= least:
         raise ExportMismatch(
             f"gives {mean:.2%} of the checkpoint's classes in {form.precision}, less than {least:.2%}; keep "
@@ -132,7 +125,7 @@ def refuse_mismatch(form: Form, result: Sequence[Compared], least: float | None 
         )
 
 
-def agreement(result: Sequence[Compared]) -> float:
+def mean_agreement(result: Sequence[Compared]) -> float:
     """Mean part of the pixels whose class is the same."""
     return float(np.mean([each.agreement for each in result]))
 
@@ -185,21 +178,8 @@ def run_fresh(form: Form, written: Path, inputs: Sequence[np.ndarray], kind: str
 
 
 def _compared(each: Picture, expected: np.ndarray, output: np.ndarray, head: str) -> Compared:
-    largest, difference = float(np.abs(expected).max()), None
-    if head == "argmax":
-        classes = output.astype(np.int64)
-    else:
-        classes = output.argmax(1)
-        theirs = expected.astype(np.float64)
-        if head == "softmax":
-            theirs = np.exp(theirs - theirs.max(1, keepdims=True))
-            theirs /= theirs.sum(1, keepdims=True)
-        difference = float(np.abs(output - theirs).max())
-    same = classes == expected.argmax(1)
-    of_ours = np.take_along_axis(expected, classes[:, np.newaxis], 1)[:, 0]
-    tied = ~same & (expected.max(1) - of_ours <= 2 * TOLERANCE * largest)
-    size = each.image.shape[:2]
-    return Compared(each.name, size, difference, largest, float(same.mean()), float(tied.mean()))
+    found = agreement_of(expected, output, probabilities=head == "softmax")
+    return Compared(**vars(found), name=each.name, size=each.image.shape[:2])
 
 
 def _fitted_pair(samples: Samples, number: int, form: Form, numclass: int) -> Tuple[np.ndarray, np.ndarray]:

@@ -27,10 +27,10 @@ from ..system.files import sha256_of, write_json, written_whole
 from .compare import (
     Compared,
     Picture,
-    agreement,
     compare,
     compare_archive,
     generated,
+    mean_agreement,
     refuse_mismatch,
     score_both,
 )
@@ -43,7 +43,7 @@ MOST_COMPARED = 16  # images: their outputs lie on the disk meanwhile
 
 
 @dataclass
-class Report:
+class Exported:
     """What was written, and what was found out about it.
 
     Args:
@@ -62,13 +62,23 @@ class Report:
     trimmed: bool = False
     scores: Tuple[Scores, Scores] | None = None
 
-    def as_json(self) -> dict:
-        """What the meta file tells of it."""
+    @property
+    def largest_difference(self) -> float | None:
+        """Largest difference of two outputs on any image; None between class maps."""
         differences = [each.difference for each in self.compared if each.difference is not None]
+        return max(differences, default=None)
+
+    @property
+    def agreement(self) -> float:
+        """Part of the pixels whose class is the same, as a mean over the images."""
+        return mean_agreement(self.compared)
+
+    def as_json(self) -> dict:
+        """The comparison and the layers' precision, for the meta file."""
         content = {
-            "largest_difference": max(differences, default=None),
-            "agreement": agreement(self.compared),
-            "images": [each._asdict() for each in self.compared],
+            "largest_difference": self.largest_difference,
+            "agreement": self.agreement,
+            "images": [{"name": each.name, "size": each.size, **asdict(each)} for each in self.compared],
         }
         if self.layers or self.kept:
             content["float32_layers"] = self.kept
@@ -105,20 +115,20 @@ class _Job:
     samples: Samples | None
     least: float | None
     meta: Meta
-    report: Report
+    exported: Exported
 
     def described(self) -> dict:
         """The form, for the meta file."""
-        return {**self.form.described(self.mean, self.numclass), "trimmed": self.report.trimmed}
+        return {**self.form.described(self.mean, self.numclass), "trimmed": self.exported.trimmed}
 
     def check(self, written: Path) -> dict:
         """Compare what was written; what the meta file tells of it."""
         against = (self.net, self.mean, self.form, written)
-        self.report.compared = compare(*against, self.pictures)
-        refuse_mismatch(self.form, self.report.compared, self.least)
+        self.exported.compared = compare(*against, self.pictures)
+        refuse_mismatch(self.form, self.exported.compared, self.least)
         if self.samples is not None:
-            self.report.scores = score_both(*against, self.samples, self.numclass)
-        return {"export": {**self.described(), "compared": self.report.as_json()}}
+            self.exported.scores = score_both(*against, self.samples, self.numclass)
+        return {"export": {**self.described(), "compared": self.exported.as_json()}}
 
 
 def export(
@@ -130,7 +140,7 @@ def export(
     samples: Samples | None = None,
     least: float | None = None,
     most_loss: float = MOST_LOSS,
-) -> Report:
+) -> Exported:
     """Write a form of a checkpoint, whole or not at all.
 
     json: PREFIX-symbol.json, PREFIX-0000.params, PREFIX-meta.json. onnx: PREFIX.onnx, PREFIX.json. mar:
@@ -164,18 +174,18 @@ def export(
         check_size(net.symbol, "data", (1, 3, *each.image.shape[:2]), each.name)
     ordered = for_bgr(net) if form.bgr else net
     lowered = trim(ordered, (1, 3, *form.size)) if form.trimmed else ordered
-    report = Report(trimmed=lowered is not ordered)
+    exported = Exported(trimmed=lowered is not ordered)
     batches = _Batches(pictures, mean, form.bgr)
-    lowered, report.layers, report.kept = _lowered(lowered, form, batches, mode, most_loss)
+    lowered, exported.layers, exported.kept = _lowered(lowered, form, batches, mode, most_loss)
     # Of raw input nothing is left to subtract.
     meta = replace(source.meta, source=checkpoint.source_of(source.params_file))
     meta = meta if form.raw is None else replace(meta, mean=(0.0, 0.0, 0.0))
     pictures = pictures[:MOST_COMPARED]
-    job = _Job(Path(prefix), form, net, mean, numclass, pictures, samples, least, meta, report)
+    job = _Job(Path(prefix), form, net, mean, numclass, pictures, samples, least, meta, exported)
     write = {"json": _write_json, "onnx": _write_onnx, "mar": _write_mar}[form.format]
     files = write(job, with_ends(lowered, form, mean))
-    report.files = {str(file): file.stat().st_size for file in files}
-    return report
+    exported.files = {str(file): file.stat().st_size for file in files}
+    return exported
 
 
 def _net_of(source: Checkpoint, prefix: str | os.PathLike[str]) -> Net:

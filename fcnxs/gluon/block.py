@@ -21,7 +21,7 @@ from ..symbols.interpolation import bilinear
 
 if TYPE_CHECKING:
     from ..deploy.form import Form
-    from ..deploy.write import Report
+    from ..deploy.write import Exported
 
 TYPES = ("float16", "float32", "float64")
 
@@ -181,7 +181,7 @@ class FCNxs(mx.gluon.SymbolBlock):
         own = self.checkpoint()
         return checkpoint.save(prefix, epoch, own.symbol, own.arg_params, own.aux_params, own.meta)
 
-    def export(self, path: str | Path, epoch: int = 0, form: Form | None = None) -> Report:
+    def export(self, path: str | Path, epoch: int = 0, form: Form | None = None) -> Exported:
         """Export as `fcnxs export` does: with a softmax, and compared with the net before it counts as done.
 
         Unlike `HybridBlock.export`, it needs no forward pass before.
