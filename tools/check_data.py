@@ -22,7 +22,7 @@ from ..errors import FCNXSError
 from .shared import data_options, options
 
 if TYPE_CHECKING:
-    from ..data.check import Report
+    from ..data.check import Inspection
 
 SHOWN = 20  # lines of a list, at most
 LONG = 40  # letters of a class's name
@@ -61,16 +61,16 @@ def run(args: argparse.Namespace) -> int:
         raise FCNXSError(f"--bad {args.bad}: is a folder; want the name of a file")
     parts = _parts(args)
     classes = _classes(args, next(iter(parts.values())))
-    reports: Dict[str, Report] = {}
+    inspections: Dict[str, Inspection] = {}
     for name, samples in parts.items():
-        batch_size = args.batch_size if not reports else 1  # the others are evaluated on, one at a time
-        reports[name] = _check(args, name, samples, len(classes), batch_size)
-        _tell(name, reports[name], classes)
+        batch_size = args.batch_size if not inspections else 1  # the others are evaluated on, one at a time
+        inspections[name] = _check(args, name, samples, len(classes), batch_size)
+        _tell(name, inspections[name], classes)
         print()
-    _tell_overlaps(reports)
+    _tell_overlaps(inspections)
     if args.bad:
-        _write_bad(args.bad, reports)
-    failing = [name for name, report in reports.items() if report.fails]
+        _write_bad(args.bad, inspections)
+    failing = [name for name, found in inspections.items() if found.fails]
     print(
         f"training would fail, by the errors of {', '.join(failing)}"
         if failing
@@ -112,7 +112,7 @@ def _classes(args: argparse.Namespace, samples: Samples) -> List[str]:
     return options.default_classes(None)
 
 
-def _check(args: argparse.Namespace, name: str, samples: Samples, classes: int, batch_size: int) -> Report:
+def _check(args: argparse.Namespace, name: str, samples: Samples, classes: int, batch_size: int) -> Inspection:
     from tqdm import tqdm
 
     from ..data.check import check
@@ -121,57 +121,57 @@ def _check(args: argparse.Namespace, name: str, samples: Samples, classes: int, 
         return check(samples, classes, batch_size, args.crop_size, workers=args.workers, on_progress=bar.update)
 
 
-def _tell(name: str, report: Report, classes: List[str]) -> None:
+def _tell(name: str, found: Inspection, classes: List[str]) -> None:
     """Print one split's sizes, classes, and what is wrong."""
     from .shared.text import table
 
-    print(f"{name}: {_count(len(report.files), 'image')}")
-    if report.sizes:
-        print(_sizes(report))
-        total = max(1, int(report.pixels.sum()))
+    print(f"{name}: {_count(len(found.files), 'image')}")
+    if found.sizes:
+        print(_sizes(found))
+        total = max(1, int(found.pixels.sum()))
         names = [name if len(name) <= LONG else f"{name[: LONG - 3]}..." for name in classes]
-        shares = [(i, names[i], int(n), f"{100 * n / total:.2f}%") for i, n in enumerate(report.pixels)]
+        shares = [(i, names[i], int(n), f"{100 * n / total:.2f}%") for i, n in enumerate(found.pixels)]
         print(f"\n{table(('', 'class', 'pixels', 'share'), shares, right=(3,))}")
-        print(f"{100 * report.ignored_share:.2f}% of the pixels are 255, and left out")
-    print(f"fingerprint of the pixels {report.fingerprint}")
-    if report.absent and report.sizes:
-        names = ", ".join(classes[i] for i in report.absent[: SHOWN // 2])
-        more = f" and {len(report.absent) - SHOWN // 2} more" if len(report.absent) > SHOWN // 2 else ""
-        print(f"warning: no pixel of {_count(len(report.absent), 'class')}: {names}{more}")
-    if report.empty:
-        _list("warning: 255 everywhere in the label of", [report.files[number] for number in report.empty])
-    for fault in report.faults:
+        print(f"{100 * found.ignored_share:.2f}% of the pixels are 255, and left out")
+    print(f"fingerprint of the pixels {found.fingerprint}")
+    if found.absent and found.sizes:
+        names = ", ".join(classes[i] for i in found.absent[: SHOWN // 2])
+        more = f" and {len(found.absent) - SHOWN // 2} more" if len(found.absent) > SHOWN // 2 else ""
+        print(f"warning: no pixel of {_count(len(found.absent), 'class')}: {names}{more}")
+    if found.empty:
+        _list("warning: 255 everywhere in the label of", [found.files[number] for number in found.empty])
+    for fault in found.faults:
         print(f"error: {fault}")
-    if report.bad:
+    if found.bad:
         _list(
-            f"error: {_count(len(report.bad), 'bad pair')} of {len(report.files)}",
-            [text for _, text in report.bad],
+            f"error: {_count(len(found.bad), 'bad pair')} of {len(found.files)}",
+            [text for _, text in found.bad],
         )
 
 
-def _sizes(report: Report) -> str:
+def _sizes(found: Inspection) -> str:
     """The sizes of images: the one there is, or a table of the most common ones."""
     from .shared.text import table
 
-    common = report.sizes.most_common(SHOWN // 2)
+    common = found.sizes.most_common(SHOWN // 2)
     rows = [(f"{width}x{height}", count) for (height, width), count in common]
     if len(rows) == 1:
         return f"all {rows[0][0]}"
-    rest = sum(report.sizes.values()) - sum(count for _, count in rows)
+    rest = sum(found.sizes.values()) - sum(count for _, count in rows)
     rows += [("others", rest)] if rest else []
-    heights, widths = zip(*report.sizes)
+    heights, widths = zip(*found.sizes)
     spread = f"width {min(widths)} to {max(widths)}, height {min(heights)} to {max(heights)}"
-    return f"{len(report.sizes)} sizes, {spread}\n\n{table(('size', 'images'), rows)}"
+    return f"{len(found.sizes)} sizes, {spread}\n\n{table(('size', 'images'), rows)}"
 
 
-def _tell_overlaps(reports: Dict[str, Report]) -> None:
+def _tell_overlaps(inspections: Dict[str, Inspection]) -> None:
     from ..data.check import overlap
 
-    names = list(reports)
+    names = list(inspections)
     for i, one in enumerate(names):
         for other in names[i + 1 :]:
-            found = overlap(reports[one], reports[other])
-            lines = [f"{reports[one].files[a]} is {reports[other].files[b]}" for a, b in found]
+            found = overlap(inspections[one], inspections[other])
+            lines = [f"{inspections[one].files[a]} is {inspections[other].files[b]}" for a, b in found]
             if lines:
                 _list(f"warning: {_count(len(lines), 'image')} in both {one} and {other}", lines)
             else:
@@ -192,11 +192,11 @@ def _count(number: int, what: str) -> str:
     return f"{number} {what if number == 1 else plural}"
 
 
-def _write_bad(file: Path, reports: Dict[str, Report]) -> None:
+def _write_bad(file: Path, inspections: Dict[str, Inspection]) -> None:
     from ..system.files import written_whole
 
     lines = [
-        f"{name}\t{report.files[i]}\t{text}\n" for name, report in reports.items() for i, text in report.bad
+        f"{name}\t{found.files[i]}\t{text}\n" for name, found in inspections.items() for i, text in found.bad
     ]
     with written_whole(file) as (part,):
         Path(part).write_text("".join(lines), encoding="utf-8", errors="surrogateescape")

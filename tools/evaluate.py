@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
 
     ctx = options.device(args.gpus)
     source = checkpoint.load(args.prefix, args.epoch, mapped=True)
-    segmenter = Segmenter(source, ctx=ctx, trimmed=not args.no_trim, scales=scales, flip=args.flip)
+    segmenter = Segmenter(source, ctx=ctx, trim=not args.no_trim, scales=scales, flip=args.flip)
     _refuse_sizes(samples, segmenter)
     classes = _classes(args, samples, source, segmenter.numclass)
     options.tell_mean(args.prefix, source)

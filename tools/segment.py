@@ -79,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
 
         ctx = options.device(args.gpus)
         source = checkpoint.load(args.prefix, args.epoch, mapped=True, digest=digest)
-    segmenter = Segmenter(source, ctx=ctx, trimmed=not args.no_trim, memory_limit=limit)
+    segmenter = Segmenter(source, ctx=ctx, trim=not args.no_trim, memory_limit=limit)
     options.tell_mean(args.prefix, source)
     del source
     with closing(SegmentProgress(len(inputs) + len(unreadable))) as progress:

@@ -31,7 +31,7 @@ class _Seen(NamedTuple):
 
 
 @dataclass
-class Report:
+class Inspection:
     """What `check` found; images are named by their numbers in the data set.
 
     Attributes:
@@ -87,8 +87,8 @@ def check(
     smallest: Size = SMALLEST,
     workers: int | None = None,
     on_progress: Callable[[], None] | None = None,
-) -> Report:
-    """Read every pair of a data set, and report on it.
+) -> Inspection:
+    """Read every pair of a data set, and say what was found.
 
     Args:
         batch_size, crop_size: of the training to come; larger batches want images of one size.
@@ -103,7 +103,7 @@ def check(
         raise FCNXSError(f"crop size {crop_size}: the net needs at least {smallest[1]}x{smallest[0]} pixels")
     least = (1, 1) if crop_size is not None else smallest
     workers = workers or default_workers()
-    report = Report(
+    found = Inspection(
         [samples.name(number) for number in range(len(samples))], pixels=np.zeros(num_classes, np.int64)
     )
     values, digest = np.zeros(256, np.int64), hashlib.sha256()
@@ -114,21 +114,21 @@ def check(
     for number, future in enumerate(in_order(look, range(len(samples)), workers, 4 * workers)):
         seen = future.result()
         digest.update(seen.image_hash + seen.label_hash)
-        report.hashes.append(seen.image_hash)
+        found.hashes.append(seen.image_hash)
         if seen.error is not None:
-            report.bad.append((number, seen.error))
+            found.bad.append((number, seen.error))
         if seen.size is not None:
-            report.sizes[seen.size] += 1
+            found.sizes[seen.size] += 1
             values += seen.pixels
             if seen.pixels[IGNORE_LABEL] == seen.pixels.sum():
-                report.empty.append(number)
+                found.empty.append(number)
         if on_progress is not None:
             on_progress()
-    report.pixels[:] = values[:num_classes]
-    report.ignored = int(values[IGNORE_LABEL])
-    report.fingerprint = digest.hexdigest()
-    report.faults = _faults(report, values, batch_size, crop_size)
-    return report
+    found.pixels[:] = values[:num_classes]
+    found.ignored = int(values[IGNORE_LABEL])
+    found.fingerprint = digest.hexdigest()
+    found.faults = _faults(found, values, batch_size, crop_size)
+    return found
 
 
 def _look(samples: Samples, number: int, num_classes: int, least: Size) -> _Seen:
@@ -154,12 +154,12 @@ def _hash(array: np.ndarray) -> bytes:
     return hashlib.sha256(repr(array.shape).encode() + np.ascontiguousarray(array).data).digest()
 
 
-def _faults(report: Report, values: np.ndarray, batch_size: int, crop_size: int | None) -> List[str]:
+def _faults(found: Inspection, values: np.ndarray, batch_size: int, crop_size: int | None) -> List[str]:
     """What is wrong with all of it together; `values` (256,) counts the labels' values."""
     faults = []
-    if batch_size > 1 and crop_size is None and len(report.sizes) > 1:
-        faults.append(size_fault(batch_size, list(report.sizes)))
-    if report.sizes and not values[:IGNORE_LABEL].any():
+    if batch_size > 1 and crop_size is None and len(found.sizes) > 1:
+        faults.append(size_fault(batch_size, list(found.sizes)))
+    if found.sizes and not values[:IGNORE_LABEL].any():
         faults.append(f"every pixel of the labels is {IGNORE_LABEL}, which is left out: nothing to learn from")
     elif values[0] and values[IGNORE_LABEL] and not values[1:IGNORE_LABEL].any():
         faults.append(
@@ -179,7 +179,7 @@ def size_fault(batch_size: int, sizes: Sequence[Size]) -> str:
     )
 
 
-def overlap(a: Report, b: Report) -> List[Tuple[int, int]]:
+def overlap(a: Inspection, b: Inspection) -> List[Tuple[int, int]]:
     """Numbers (of `a`, of `b`) of images that are in both: one file but for its suffix, or the same pixels."""
     numbers: Dict[object, List[int]] = defaultdict(list)
     for number, keys in enumerate(_keys(b)):
@@ -189,7 +189,7 @@ def overlap(a: Report, b: Report) -> List[Tuple[int, int]]:
     return sorted(set(found))
 
 
-def _keys(report: Report) -> Iterator[set]:
+def _keys(found: Inspection) -> Iterator[set]:
     """For each image what makes it the same as another."""
-    for file, digest in zip(report.files, report.hashes):
+    for file, digest in zip(found.files, found.hashes):
         yield {Path(file).resolve().with_suffix(""), digest} - {b""}

@@ -125,7 +125,7 @@ class ServedNet:
         self.palette = bytes(np.asarray(self.meta["palette"], np.uint8))
         self.size = self.meta.get("export", {}).get("size", "dynamic")  # or [H, W] of all that it takes
         lowered = self.meta.get("export", {}).get("precision", "fp32") != "fp32"  # trimmed or not when exported
-        self.passes: Passes = Passes(Net(symbol, args, auxs), mx.cpu(), trimmed=not lowered)
+        self.passes: Passes = Passes(Net(symbol, args, auxs), mx.cpu(), trim=not lowered)
 
     def answer(self, parameters: Mapping[str, Any], headers: Mapping[str, Any]) -> Answer:
         """Answer to one request; a bad one is told why in a line of text."""

@@ -11,7 +11,7 @@ from ..binding import SharedMemory, unfused
 from ..compat import mxnet as mx
 from ..net import Net, check_size
 from ..symbols.trimming.trimmed import Trimmer
-from .trim import trim
+from .trim import trim as trimmed
 
 Shape = Tuple[int, ...]
 
@@ -39,12 +39,12 @@ class Passes:
 
     Args:
         net: parameters on `ctx`, nobody else's.
-        trimmed: compute only what depends on the image (`trim.py`).
+        trim: compute only what depends on the image (`trim.py`).
     """
 
-    def __init__(self, net: Net, ctx: mx.Context, trimmed: bool = True) -> None:
+    def __init__(self, net: Net, ctx: mx.Context, trim: bool = True) -> None:
         self.net, self.ctx = net, ctx
-        self._trimmer = Trimmer(net.symbol) if trimmed else None
+        self._trimmer = Trimmer(net.symbol) if trim else None
         self._kept: OrderedDict[Shape, _Size] = OrderedDict()
         self._memory = SharedMemory(ctx)
 
@@ -58,7 +58,7 @@ class Passes:
         if shape not in self._kept:
             check_size(self.net.symbol, "data", shape, where)
             self._kept[shape] = _Size(
-                self.net if self._trimmer is None else trim(self.net, shape, self._trimmer)
+                self.net if self._trimmer is None else trimmed(self.net, shape, self._trimmer)
             )
             if len(self._kept) > SIZES:
                 self._kept.popitem(last=False)

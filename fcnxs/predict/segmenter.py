@@ -61,11 +61,12 @@ class Segmenter:
         source: prefix of a checkpoint's files, such as "run/fcn8s", or a Checkpoint.
         epoch: of the checkpoint, where `source` is a prefix.
         ctx: device; None: the CPU.
-        trimmed: compute only what depends on the image: the same to float32's rounding, in less time.
+        trim: compute only what depends on the image: the same to float32's rounding, in less time.
         memory_limit: bytes to work in beyond the weights and the image. An image that needs more is computed in
             tiles, with the same result. None: 80% of the memory that is available.
         scales: of the image, over which probabilities are averaged (`averaging.py`).
         flip: average over mirror images, too.
+        trimmed: older name of `trim`.
 
     Attributes:
         classes: names of the classes, of the checkpoint's meta file; "class 0", ... where it has none.
@@ -83,11 +84,13 @@ class Segmenter:
         epoch: int | None = None,
         *,
         ctx: mx.Context | None = None,
-        trimmed: bool = True,
+        trim: bool = True,
         memory_limit: float | None = None,
         scales: Sequence[float] = (1,),
         flip: bool = False,
+        trimmed: bool | None = None,
     ) -> None:
+        trim = trim if trimmed is None else trimmed
         self.scales, self.flip = check_scales(scales), bool(flip)
         self.averages = self.scales != (1,) or self.flip
         source = _loaded(source, epoch)
@@ -107,7 +110,7 @@ class Segmenter:
         params = {name: each.copyto(self.ctx) for name, each in source.arg_params.items() if name in wanted}
         auxs = {name: array.copyto(self.ctx) for name, array in source.aux_params.items()}
         mx.nd.waitall()  # a copy is made when MXNet comes to it
-        self._net = Bounded(Net(symbol, params, auxs), self.numclass, self.ctx, trimmed, memory_limit)
+        self._net = Bounded(Net(symbol, params, auxs), self.numclass, self.ctx, trim, memory_limit)
 
     def __call__(self, image: Image | Iterable[Image]) -> Answers:
         """Class map, uint8 (H, W), of an image; of an iterable of images, an iterator.

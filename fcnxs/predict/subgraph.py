@@ -21,7 +21,7 @@ Box = Tuple[Extent, Extent]  # rows, columns
 _SAME = SAME - {"InstanceNorm", "slice_like", "SoftmaxOutput", "argmax"}
 
 
-class Part(NamedTuple):
+class Subgraph(NamedTuple):
     """A part of a net, for one window.
 
     Attributes:
@@ -61,9 +61,9 @@ def check_windows(nodes: List[Node], members: Iterable[int], sizes: Sequence[int
             raise FCNXSError(f"{op} {node['name']!r}: no part of it can be computed alone, so not in tiles")
 
 
-def part_of(
+def subgraph_of(
     nodes: List[Node], members: Set[int], sizes: Sequence[Sequence[int | None]], wanted: Dict[int, Box]
-) -> Part:
+) -> Subgraph:
     """The part of a net that gives the wanted cells.
 
     Args:
@@ -80,7 +80,7 @@ def part_of(
     for i in sorted(members & need[0].keys() & need[1].keys()):
         graph.add(i)
     heads = [graph.cut(i, box) for i, box in wanted.items()]
-    return Part(graph.text(heads), graph.inputs, dict(wanted))
+    return Subgraph(graph.text(heads), graph.inputs, dict(wanted))
 
 
 def _needed(

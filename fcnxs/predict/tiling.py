@@ -1,9 +1,9 @@
 """Class maps of images of any size, in bounded memory: tiles whose results equal the whole image's.
 
-A net is computed in stages. The first is all that does not come after the last pooling: its results are small,
+A net is computed in phases. The first is all that does not come after the last pooling: its results are small,
 an eighth of the image's size or less. The second goes on to the scores, the last upsamples them. The results of
-a stage are kept whole and computed in tiles, each from just the cells of the stage before that it is made of
-(`parts.py`): so what tiles have in common, and compute twice, is the reach of one stage, not of the net.
+a phase are kept whole and computed in tiles, each from just the cells of the phase before that it is made of
+(`subgraph.py`): so what tiles have in common, and compute twice, is the reach of one phase, not of the net.
 All of it is read off the graph.
 """
 
@@ -24,24 +24,24 @@ from ..symbols.graph.maps import walk
 from ..symbols.graph.nodes import Node, image_inputs, image_of
 from ..symbols.graph.reach import Extent
 from .peak_memory import peak_bytes
-from .subgraph import Box, Part, check_windows, part_of
+from .subgraph import Box, Subgraph, check_windows, subgraph_of
 
 Read = Callable[[Box], np.ndarray]  # rows and columns of an image, (1, 3, h, w); zeros outside of it
-# Of the limit, what parts may need by the estimate: executors of several parts do not share all of their
-# memory, and the class map and the pictures of it are there too. 8192x8192 took 1.4 times the estimate.
+# Share of the limit that a subgraph may take by the estimate: executors of several subgraphs do not share all of
+# their memory, and the class map and its pictures need some. 8192x8192 pixels took 1.4 times the estimate.
 SHARE = 0.65
 UPSAMPLING = {"Deconvolution", "UpSampling"}
 
 
-class Stage(NamedTuple):
-    """Nodes that are computed together, and those of them that the stages after it need, the coarsest first."""
+class Phase(NamedTuple):
+    """Nodes that are computed together, and those of them that the phases after it need, the coarsest first."""
 
     members: Set[int]
     outputs: List[int]
 
 
 class Tiles(NamedTuple):
-    """How a stage's results are cut: for each row of tiles, and each column, the span of every output."""
+    """How a phase's results are cut: for each row of tiles, and each column, the span of every output."""
 
     rows: List[Dict[int, Extent]]
     columns: List[Dict[int, Extent]]
@@ -69,12 +69,12 @@ class Tiling:
         self._strides = [[None if fp is None else fp[0] for fp in walk(net.symbol, a).maps] for a in (0, 1)]
         self._dtype = np.dtype(next(iter(net.arg_params.values())).dtype)
         self._channels = _channels(net.symbol, self._nodes, size)
-        self.stages = _stages(self._nodes, graph["heads"][0][0])
-        for stage in self.stages:
+        self.phases = _phases(self._nodes, graph["heads"][0][0])
+        for phase in self.phases:
             for rows_or_columns in self._sizes:
-                check_windows(self._nodes, stage.members, rows_or_columns)
-        kept = sum(self._bytes(i) for stage in self.stages[:-1] for i in stage.outputs)
-        self.tiles = [self._tiles(stage, SHARE * (limit - kept), limit) for stage in self.stages]
+                check_windows(self._nodes, phase.members, rows_or_columns)
+        kept = sum(self._bytes(i) for phase in self.phases[:-1] for i in phase.outputs)
+        self.tiles = [self._tiles(phase, SHARE * (limit - kept), limit) for phase in self.phases]
 
     def class_maps(self, read: Read) -> Iterator[Tuple[int, np.ndarray]]:
         """First row, and class map, uint8 (h, W), of one band of the image after the other, from the top."""
@@ -89,38 +89,38 @@ class Tiling:
             classes: the class of the largest score, (1, h, W), instead of the scores.
         """
         kept: Dict[int, np.ndarray] = {}
-        for stage, tiles in zip(self.stages[:-1], self.tiles):
-            for i in stage.outputs:
+        for phase, tiles in zip(self.phases[:-1], self.tiles):
+            for i in phase.outputs:
                 kept[i] = np.empty((self._channels[i], *self._shape(i)), self._dtype)
-            for spans, results in self._run(stage, tiles, read, kept):
+            for spans, results in self._run(phase, tiles, read, kept):
                 for i, result in results.items():
                     rows, columns = spans[i]
                     kept[i][:, rows[0] : rows[1] + 1, columns[0] : columns[1] + 1] = result
-        head, band = self.stages[-1].outputs[0], []
-        for spans, results in self._run(self.stages[-1], self.tiles[-1], read, kept, classes):
+        head, band = self.phases[-1].outputs[0], []
+        for spans, results in self._run(self.phases[-1], self.tiles[-1], read, kept, classes):
             band.append(results[head])
             if spans[head][1][1] == self.size[1] - 1:
                 yield spans[head][0][0], np.concatenate(band, axis=2)
                 band = []
 
     def _run(
-        self, stage: Stage, tiles: Tiles, read: Read, kept: Dict[int, np.ndarray], classes: bool = False
+        self, phase: Phase, tiles: Tiles, read: Read, kept: Dict[int, np.ndarray], classes: bool = False
     ) -> Iterator[Tuple[Dict[int, Box], Dict[int, np.ndarray]]]:
         """Cells of every output of one tile after the other, and the results."""
         executors = _TileExecutors(self.net, self.ctx, self._dtype, classes)
-        plan = [self._part(stage, rows, columns) for rows, columns in product(tiles.rows, tiles.columns)]
-        different = {(part.text, *self._input_shapes(part).values()): part for part in plan}
+        plan = [self._subgraph(phase, rows, columns) for rows, columns in product(tiles.rows, tiles.columns)]
+        different = {(subgraph.text, *self._input_shapes(subgraph).values()): subgraph for subgraph in plan}
         executors.begin(max(different.values(), key=self._peak), self._input_shapes)
-        for part in plan:
+        for subgraph in plan:
             inputs = {}
-            for i, box in part.inputs.items():
+            for i, box in subgraph.inputs.items():
                 inputs[self._nodes[i]["name"]] = read(box) if i == self._image else _window(kept[i], box)
-            results = executors.run(part, inputs)
-            yield part.outputs, dict(zip(part.outputs, results))
+            results = executors.run(subgraph, inputs)
+            yield subgraph.outputs, dict(zip(subgraph.outputs, results))
 
-    def _part(self, stage: Stage, rows: Dict[int, Extent], columns: Dict[int, Extent]) -> Part:
-        wanted = {i: (rows[i], columns[i]) for i in stage.outputs}
-        return part_of(self._nodes, stage.members, self._sizes, wanted)
+    def _subgraph(self, phase: Phase, rows: Dict[int, Extent], columns: Dict[int, Extent]) -> Subgraph:
+        wanted = {i: (rows[i], columns[i]) for i in phase.outputs}
+        return subgraph_of(self._nodes, phase.members, self._sizes, wanted)
 
     def _shape(self, i: int) -> Tuple[int, int]:
         return (self._sizes[0][i], self._sizes[1][i])
@@ -128,90 +128,90 @@ class Tiling:
     def _bytes(self, i: int) -> int:
         return self._channels[i] * self._sizes[0][i] * self._sizes[1][i] * self._dtype.itemsize
 
-    def _input_shapes(self, part: Part) -> Dict[str, Tuple[int, ...]]:
+    def _input_shapes(self, subgraph: Subgraph) -> Dict[str, Tuple[int, ...]]:
         return {
             self._nodes[i]["name"]: (1, self._channels[i], *(last - first + 1 for first, last in box))
-            for i, box in part.inputs.items()
+            for i, box in subgraph.inputs.items()
         }
 
-    def _peak(self, part: Part) -> int:
-        return peak_bytes(part.symbol, self._input_shapes(part), self._dtype.itemsize)
+    def _peak(self, subgraph: Subgraph) -> int:
+        return peak_bytes(subgraph.symbol, self._input_shapes(subgraph), self._dtype.itemsize)
 
-    def _tiles(self, stage: Stage, room: float, limit: float) -> Tiles:
-        """The largest tiles, square where the image is larger, whose parts need `room` bytes at most."""
-        units = [self._unit(stage, axis) for axis in (0, 1)]
-        counts = [-(-self._shape(stage.outputs[0])[axis] // units[axis]) for axis in (0, 1)]
+    def _tiles(self, phase: Phase, room: float, limit: float) -> Tiles:
+        """The largest tiles, square where the image is larger, whose subgraphs need `room` bytes at most."""
+        units = [self._unit(phase, axis) for axis in (0, 1)]
+        counts = [-(-self._shape(phase.outputs[0])[axis] // units[axis]) for axis in (0, 1)]
         best, low, high = None, 1, max(counts)
         while low <= high:  # sides, in units
             side = (low + high) // 2
-            tiles = Tiles(*(self._spans(stage, axis, min(side, counts[axis]) * units[axis]) for axis in (0, 1)))
-            if self._most(stage, tiles) <= room:
+            tiles = Tiles(*(self._spans(phase, axis, min(side, counts[axis]) * units[axis]) for axis in (0, 1)))
+            if self._most(phase, tiles) <= room:
                 best, low = tiles, side + 1
             else:
                 high = side - 1
         if best is None:
-            tiles = Tiles(*(self._spans(stage, axis, units[axis]) for axis in (0, 1)))
-            least = (self._most(stage, tiles) - room) / SHARE / 1e9 + limit / 1e9
+            tiles = Tiles(*(self._spans(phase, axis, units[axis]) for axis in (0, 1)))
+            least = (self._most(phase, tiles) - room) / SHARE / 1e9 + limit / 1e9
             raise FCNXSError(
                 f"{self.size[1]}x{self.size[0]} pixels need {least:.3f} GB to work in, in the smallest tiles; "
                 f"the limit is {limit / 1e9:.3f} GB"
             )
         return best
 
-    def _unit(self, stage: Stage, axis: int) -> int:
+    def _unit(self, phase: Phase, axis: int) -> int:
         """Cells of the coarsest output that tiles go on by, so that all inner ones have the same graph."""
-        taken = {j for i in stage.members for j in image_inputs(self._nodes[i])} - stage.members
-        strides = [self._strides[axis][i] for i in (*stage.outputs, *taken)]
-        unit = max(strides) / self._strides[axis][stage.outputs[0]]
-        ratios = [self._strides[axis][stage.outputs[0]] / self._strides[axis][i] for i in stage.outputs]
+        taken = {j for i in phase.members for j in image_inputs(self._nodes[i])} - phase.members
+        strides = [self._strides[axis][i] for i in (*phase.outputs, *taken)]
+        unit = max(strides) / self._strides[axis][phase.outputs[0]]
+        ratios = [self._strides[axis][phase.outputs[0]] / self._strides[axis][i] for i in phase.outputs]
         if any(ratio.denominator > 1 for ratio in (unit, *ratios)):
             raise FCNXSError("the strides of the net's layers do not divide each other; it cannot be tiled")
         return int(unit)
 
-    def _spans(self, stage: Stage, axis: int, side: int) -> List[Dict[int, Extent]]:
+    def _spans(self, phase: Phase, axis: int, side: int) -> List[Dict[int, Extent]]:
         """Spans of every output for each tile along an axis, of at most `side` cells of the coarsest."""
-        coarsest, size = stage.outputs[0], self._shape(stage.outputs[0])[axis]
-        count, unit = -(-size // side), self._unit(stage, axis)
+        coarsest, size = phase.outputs[0], self._shape(phase.outputs[0])[axis]
+        count, unit = -(-size // side), self._unit(phase, axis)
         side = -(-size // (count * unit)) * unit  # of equal tiles, but for the last
         spans = []
         for first in range(0, size, side):
             spans.append({})
-            for i in stage.outputs:
+            for i in phase.outputs:
                 ratio = int(self._strides[axis][coarsest] / self._strides[axis][i])
                 end = (first + side) * ratio if first + side < size else self._shape(i)[axis]
                 spans[-1][i] = (first * ratio, min(end, self._shape(i)[axis]) - 1)
         return spans
 
-    def _most(self, stage: Stage, tiles: Tiles) -> int:
+    def _most(self, phase: Phase, tiles: Tiles) -> int:
         """Bytes that the most demanding tile works in: one at an end, or one in the middle."""
         ends = [{0: each[0], 1: each[len(each) // 2], 2: each[-1]}.values() for each in tiles]
-        return max(self._peak(self._part(stage, rows, columns)) for rows, columns in product(*ends))
+        return max(self._peak(self._subgraph(phase, rows, columns)) for rows, columns in product(*ends))
 
 
 class _TileExecutors:
-    """Executors of the parts of a stage; all work in the memory of the first."""
+    """Executors of the subgraphs of a phase; all work in the memory of the first."""
 
     def __init__(self, net: Net, ctx: mx.Context, dtype: np.dtype, classes: bool) -> None:
         self._net, self._dtype, self._classes = net, dtype, classes
         self._kept: Dict[str, mx.executor.Executor] = {}
         self._memory = SharedMemory(ctx)
 
-    def begin(self, part: Part, shapes: Callable[[Part], Dict[str, Tuple[int, ...]]]) -> None:
-        """Bind the most demanding part, whose memory the others will use."""
-        self._memory.donor = self._bind(part, shapes(part))
+    def begin(self, subgraph: Subgraph, shapes: Callable[[Subgraph], Dict[str, Tuple[int, ...]]]) -> None:
+        """Bind the most demanding subgraph, whose memory the others will use."""
+        self._memory.donor = self._bind(subgraph, shapes(subgraph))
 
-    def run(self, part: Part, inputs: Dict[str, np.ndarray]) -> List[np.ndarray]:
-        """Results (C, h, w) of a part."""
-        key = part.text + str([array.shape for array in inputs.values()])
+    def run(self, subgraph: Subgraph, inputs: Dict[str, np.ndarray]) -> List[np.ndarray]:
+        """Results (C, h, w) of a subgraph."""
+        key = subgraph.text + str([array.shape for array in inputs.values()])
         if key not in self._kept:
-            self._kept[key] = self._bind(part, {name: array.shape for name, array in inputs.items()})
+            self._kept[key] = self._bind(subgraph, {name: array.shape for name, array in inputs.items()})
         executor = self._kept[key]
         for name, array in inputs.items():
             executor.arg_dict[name][:] = array
         return [output.asnumpy()[0] for output in executor.forward(is_train=False)]
 
-    def _bind(self, part: Part, shapes: Dict[str, Tuple[int, ...]]) -> mx.executor.Executor:
-        symbol = part.symbol
+    def _bind(self, subgraph: Subgraph, shapes: Dict[str, Tuple[int, ...]]) -> mx.executor.Executor:
+        symbol = subgraph.symbol
         if self._classes:
             symbol = mx.sym.argmax(symbol, axis=1, keepdims=True)
         inputs = {name: mx.nd.empty(shape, self._memory.ctx, self._dtype) for name, shape in shapes.items()}
@@ -219,8 +219,8 @@ class _TileExecutors:
         return self._memory.bind(symbol, args, grads, self._net.aux_params)
 
 
-def _stages(nodes: List[Node], head: int) -> List[Stage]:
-    """A net in stages: up to the last pooling, up to the first upsampling, and the rest."""
+def _phases(nodes: List[Node], head: int) -> List[Phase]:
+    """A net in phases: up to the last pooling, up to the first upsampling, and the rest."""
     needed = {head}
     for i in range(head, -1, -1):
         if i in needed:
@@ -235,12 +235,12 @@ def _stages(nodes: List[Node], head: int) -> List[Stage]:
             number[i] = max(number[i], 1)
         if nodes[i]["op"] in UPSAMPLING:
             number[i] = 2
-    stages = []
+    phases = []
     for k in sorted({*number.values()}):
         members = {i for i in layers if number[i] == k}
         later = {j for i in layers if number[i] > k for j in image_inputs(nodes[i])}
-        stages.append((members, sorted(members & (later | {head}))))
-    return [Stage(members, outputs) for members, outputs in stages if outputs]
+        phases.append((members, sorted(members & (later | {head}))))
+    return [Phase(members, outputs) for members, outputs in phases if outputs]
 
 
 def _channels(symbol: mx.sym.Symbol, nodes: List[Node], size: Tuple[int, int]) -> List[int | None]:

@@ -25,12 +25,12 @@ class Bounded:
 
     Args:
         net: as of `Passes`, of `numclass` classes.
-        trimmed: compute only what depends on the image (`trim.py`).
+        trim: compute only what depends on the image (`trim.py`).
         limit: bytes to work in beyond the weights and the image; None: 80% of what is available.
     """
 
-    def __init__(self, net: Net, numclass: int, ctx: mx.Context, trimmed: bool, limit: float | None) -> None:
-        self.passes, self.numclass, self.limit = Passes(net, ctx, trimmed), numclass, limit
+    def __init__(self, net: Net, numclass: int, ctx: mx.Context, trim: bool, limit: float | None) -> None:
+        self.passes, self.numclass, self.limit = Passes(net, ctx, trim), numclass, limit
         self._tiling: Tiling | None = None
         self._tiled: Tuple[object, ...] = ()  # what it was made for
 

@@ -105,7 +105,7 @@ def test_probabilities_are_those_of_the_net_s_own_softmax(prefix, segmenter, fil
 
 
 def test_probabilities_in_tiles_equal_those_of_the_whole(prefix, segmenter):
-    image, tiled = photo(150, 190), Segmenter(prefix, 19, trimmed=False, memory_limit=18e6)
+    image, tiled = photo(150, 190), Segmenter(prefix, 19, trim=False, memory_limit=18e6)
     np.testing.assert_allclose(tiled.probabilities(image), segmenter.probabilities(image), atol=1e-5)
     assert not tiled.fits((150, 190)) and segmenter.fits((150, 190))
     np.testing.assert_array_equal(tiled.probabilities(image).argmax(axis=0), tiled(image))

@@ -24,7 +24,7 @@ def load(root: Path, symbol: str = "symbol.json") -> Net:
 
 
 def untrimmed(folder: Path, precision: str) -> Run:
-    """Scores of the net, as `Segmenter(trimmed=False)` computes them."""
+    """Scores of the net, as `Segmenter(trim=False)` computes them."""
     return _ours(load(folder.parent), folder, precision)
 
 
