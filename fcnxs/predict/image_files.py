@@ -88,15 +88,15 @@ def _begun(
 
 
 def _overlay_and_write(picture: np.ndarray, mask: np.ndarray, targets: Targets, palette: Palette) -> np.ndarray:
-    return _write(overlay(picture, mask, palette), mask, targets, palette)
+    return _write(Image.fromarray(overlay(picture, mask, palette)), mask, targets, palette)
 
 
-def _write(coloured: np.ndarray, mask: np.ndarray, targets: Targets, palette: Palette) -> np.ndarray:
+def _write(coloured: Image.Image, mask: np.ndarray, targets: Targets, palette: Palette) -> np.ndarray:
     """Write both pictures; how many pixels each class has."""
     with written_whole(*targets) as (mask_part, overlay_part):
         save_mask(mask_part, mask, palette)
-        Image.fromarray(coloured).save(overlay_part, format="PNG")
-    return np.bincount(mask.ravel(), minlength=256)
+        coloured.save(overlay_part, format="PNG")
+    return np.asarray(Image.fromarray(mask).histogram())  # np.bincount would make 8 bytes of each pixel
 
 
 def _by_itself(segmenter: Segmenter, file: Path, targets: Targets, palette: Palette) -> np.ndarray:
@@ -106,10 +106,11 @@ def _by_itself(segmenter: Segmenter, file: Path, targets: Targets, palette: Pale
     mask = np.empty(picture.shape[:2], np.uint8)
     for row, band in segmenter.bands(picture, file):
         mask[row : row + len(band)] = band
-    coloured = np.empty_like(picture)
+    del band
+    coloured = Image.new("RGB", mask.shape[::-1])
     for row in range(0, len(mask), ROWS):
         rows = slice(row, row + ROWS)
-        coloured[rows] = overlay(picture[rows], mask[rows], palette)
+        coloured.paste(Image.fromarray(overlay(picture[rows], mask[rows], palette)), (0, row))
     del picture
     return _write(coloured, mask, targets, palette)
 

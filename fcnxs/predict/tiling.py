@@ -27,7 +27,7 @@ from .peak_memory import peak_bytes
 from .subgraph import Box, Subgraph, check_windows, subgraph_of
 
 Read = Callable[[Box], np.ndarray]  # rows and columns of an image, (1, 3, h, w); zeros outside of it
-# Share of the limit that a subgraph may take by the estimate: executors of several subgraphs do not share all of
+# Share of the limit that a subgraph may take by the estimate: executors of several do not share all of
 # their memory, and the class map and its pictures need some. 8192x8192 pixels took 1.4 times the estimate.
 SHARE = 0.65
 UPSAMPLING = {"Deconvolution", "UpSampling"}
