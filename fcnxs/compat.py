@@ -85,7 +85,7 @@ def __getattr__(name: str) -> ModuleType:
         return _import_gluoncv()
     if name != "mxnet":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    finder = _Without("sklearn")  # of which it needs nothing: a base class, which takes half a second to import
+    finder = _Without("sklearn", "scipy.stats")  # They take a second to import, and nothing here needs them.
     sys.meta_path.insert(0, finder)
     try:
         import mxnet
@@ -95,17 +95,19 @@ def __getattr__(name: str) -> ModuleType:
         raise ModuleNotFoundError(INSTALL_HINT, name="mxnet") from None
     finally:
         sys.meta_path.remove(finder)
+    if mxnet.contrib.quantization.stats is None:
+        mxnet.contrib.quantization.stats = object()  # Entropy calibration checks for it and never uses it.
     return mxnet
 
 
 class _Without(importlib.abc.MetaPathFinder):
-    """Finder that makes the import of a module fail."""
+    """Finder that makes the import of modules fail."""
 
-    def __init__(self, hidden: str) -> None:
+    def __init__(self, *hidden: str) -> None:
         self._hidden = hidden
 
     def find_spec(self, name: str, *_: object) -> None:
-        if name == self._hidden:
+        if name in self._hidden:
             raise ModuleNotFoundError(f"{name} is hidden by fcnxs", name=name)
 
 
