@@ -58,7 +58,7 @@ setup(
             *("openvino>=2026; python_version>='3.12'", "nncf>=3; python_version>='3.12'"),
         ],
         "test": [
-            *("pytest", "hypothesis", "scikit-learn", "pycocotools"),
+            *("pytest", "pytest-xdist", "hypothesis", "scikit-learn", "pycocotools"),
             *("tensorboardX>=2.6.2.2", "ruff==0.17.6"),
             *("onnx>=1.14.1,<1.19", "onnxruntime"),
             *("multi-model-server==1.1.11", "model-archiver==1.0.3"),

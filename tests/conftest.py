@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shutil
@@ -9,6 +10,11 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+
+# One thread a process: tests run side by side, and threads that spin while they wait take the time of others.
+# Set before NumPy and MXNet load, and inherited by child processes. Tests of threads set their own number.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import numpy as np
 import pytest
@@ -85,28 +91,48 @@ def fcn(tmp_path):
 
 
 @pytest.fixture(scope="session")
-def voc(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def shared(tmp_path_factory):
+    """Make a folder once for all workers of pytest-xdist: `shared("voc", write)` calls write(folder) or waits."""
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def make(name, write):
+        folder, made = base / f"shared-{name}", base / f"shared-{name}.made"
+        with (base / f"shared-{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not made.exists():
+                shutil.rmtree(folder, ignore_errors=True)  # of a process that failed
+                folder.mkdir()
+                write(folder)
+                made.touch()
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def voc(shared) -> Path:
     """Six pictures of shapes to train on and three others, in VOC layout."""
-    folder = tmp_path_factory.mktemp("voc")
-    write_voc(folder, {"train": 6, "val": 3})
-    return folder
+    return shared("voc", lambda folder: write_voc(folder, {"train": 6, "val": 3}))
 
 
 @pytest.fixture(scope="session")
-def caffemodel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def caffemodel(shared) -> Path:
     """A narrow random VGG-16 in Caffe's format."""
-    file = tmp_path_factory.mktemp("caffe") / "vgg.caffemodel"
-    write_caffemodel(file, random_vgg16())
-    return file
+    return shared("caffe", lambda folder: write_caffemodel(folder / "vgg.caffemodel", random_vgg16())) / (
+        "vgg.caffemodel"
+    )
 
 
 @pytest.fixture(scope="session")
-def run_folder(caffemodel, voc, tmp_path_factory):
+def run_folder(caffemodel, voc, shared):
     """What convert and then finetune make, with one epoch each."""
-    folder = tmp_path_factory.mktemp("run")
-    assert main(["convert", str(caffemodel), str(folder / "vgg")]) == 0
-    assert main(finetune(voc, folder, "--val-split", "val", "--epochs", "2,1,1", "--seed", "3")) == 0
-    return folder
+
+    def write(folder):
+        assert main(["convert", str(caffemodel), str(folder / "vgg")]) == 0
+        assert main(finetune(voc, folder, "--val-split", "val", "--epochs", "2,1,1", "--seed", "3")) == 0
+
+    return shared("run", write)
 
 
 def finetune(voc, folder, *more):
@@ -125,26 +151,28 @@ def finetune(voc, folder, *more):
 
 
 @pytest.fixture(scope="session")
-def whole(run_folder, voc, tmp_path_factory):
+def whole(run_folder, voc, shared):
     """A run that nothing has interrupted."""
     from runs import RUN
 
-    folder = tmp_path_factory.mktemp("whole") / "run"
-    assert main([*finetune(voc, run_folder, *RUN), "--output", str(folder)]) == 0
-    return folder
+    def write(folder):
+        assert main([*finetune(voc, run_folder, *RUN), "--output", str(folder / "run")]) == 0
+
+    return shared("whole", write) / "run"
 
 
 @pytest.fixture(scope="session")
-def stopped_once(run_folder, voc, tmp_path_factory):
+def stopped_once(run_folder, voc, shared):
     """A run stopped in its first stage, with two states."""
     from runs import RUN, start, wait_for
 
-    folder = tmp_path_factory.mktemp("stopped") / "run"
-    process = start(*finetune(voc, run_folder, *RUN), "--output", folder)
-    wait_for(process, lambda: len(list(folder.glob("fcn32s-last.0001-*.json"))) == 2)
-    process.terminate()
-    process.communicate(timeout=60)
-    return folder
+    def write(folder):
+        process = start(*finetune(voc, run_folder, *RUN), "--output", folder / "run")
+        wait_for(process, lambda: len(list((folder / "run").glob("fcn32s-last.0001-*.json"))) == 2)
+        process.terminate()
+        process.communicate(timeout=600)
+
+    return shared("stopped", write) / "run"
 
 
 @pytest.fixture
