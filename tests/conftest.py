@@ -92,7 +92,7 @@ def fcn(tmp_path):
 
 @pytest.fixture(scope="session")
 def shared(tmp_path_factory):
-    """Make a folder once for all workers of pytest-xdist: `shared("voc", write)` calls write(folder) or waits."""
+    """Make a folder once for all workers of pytest-xdist: `shared(name, write)` calls write(folder) or waits."""
     base = tmp_path_factory.getbasetemp()
     base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-from conftest import FC, WIDTH, photo, random_params
+from conftest import FC, LONG, WIDTH, photo, random_params
 from PIL import Image
 from serving import running, save_exported
 
@@ -26,7 +26,7 @@ from fcnxs.symbols.symbol_fcnxs import FCNXS
 pytestmark = pytest.mark.skipif(not shutil.which("java"), reason="multi-model-server needs Java")
 
 CLASSES = 5
-CLIENTS, REQUESTS, WARM_UP = 4, 1000, 300
+CLIENTS, REQUESTS, WARM_UP = (4, 1000, 300) if LONG else (4, 500, 200)
 PHOTOS = os.environ.get("FCNXS_PHOTOS")  # a folder of photographs, for a net of a quarter of the width; minutes
 
 
@@ -117,8 +117,8 @@ def wrong_with(server, request):
     return None if same else (kind, "is another class map")
 
 
-def test_a_thousand_requests(tmp_path):
-    """From four clients: each is answered rightly, memory is flat, and the server's command stops it."""
+def test_hundreds_of_requests(tmp_path):
+    """From four clients, 1000 with FCNXS_LONG: each is answered rightly, memory is flat, a command stops the server."""
     segmenter = Segmenter(make(tmp_path))
     good = []
     for i, file in enumerate(good_files()):
