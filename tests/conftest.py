@@ -67,6 +67,20 @@ def random_vgg16(seed: int = 0, width: float = WIDTH, fc: int = FC, classes: int
     return random_blobs("vgg16", width, fc, classes, seed)
 
 
+def largest_ratio(differences: dict, changes: dict) -> float:
+    """The largest |difference| / |change| of a layer, its weights and biases taken together.
+
+    Float32 sums in another order differ in proportion to their terms. The gradient of a bias is the sum of its
+    layer's over all cells; these have both signs, so it may be near zero and say nothing about their size. The
+    gradients of the weights beside it sum the same terms, times the layer's inputs.
+    """
+    squares = {}
+    for name, change in changes.items():
+        parts = squares.setdefault(name.rpartition("_")[0], np.zeros(2))
+        parts += [np.square(each, dtype=np.float64).sum() for each in (differences[name], change)]
+    return max((a / b) ** 0.5 for a, b in squares.values() if b)
+
+
 def photo(height=60, width=70, seed=0):
     """A random image, RGB uint8 (H, W, 3)."""
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3)).astype(np.uint8)
@@ -92,7 +106,7 @@ def fcn(tmp_path):
 
 @pytest.fixture(scope="session")
 def shared(tmp_path_factory):
-    """Make a folder once for all workers of pytest-xdist: `shared(name, write)` calls write(folder) or waits."""
+    """Make a folder once for all workers of pytest-xdist: `shared(name, write)` calls `write`, or waits."""
     base = tmp_path_factory.getbasetemp()
     base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
 

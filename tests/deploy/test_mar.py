@@ -118,7 +118,7 @@ def wrong_with(server, request):
 
 
 def test_hundreds_of_requests(tmp_path):
-    """From four clients, 1000 with FCNXS_LONG: each is answered rightly, memory is flat, a command stops the server."""
+    """From four clients: each is answered rightly, memory is flat, and the server's command stops it."""
     segmenter = Segmenter(make(tmp_path))
     good = []
     for i, file in enumerate(good_files()):

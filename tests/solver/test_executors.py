@@ -96,5 +96,5 @@ def test_memory_of_many_sizes_is_that_of_the_largest_and_stays():
         print(f"MB, resident and peak: largest alone {alone}, after an epoch {first}, at the end {last}")
         largest = largest or alone  # on the whole canvas
         for whole, after_one, after_all in zip(largest, first, last):
-            assert after_all < 1.09 * whole
+            assert after_all < (1.09 if LONG else 1.07) * whole
             assert after_all < 1.02 * after_one

@@ -96,7 +96,7 @@ def test_scores_and_gradients_are_equal_in_float64_at_all_remainders(convention)
 @pytest.mark.parametrize("convention", CONVENTIONS)
 @pytest.mark.parametrize("name", FCNS)
 def test_every_net_is_equal_in_float64(name, convention):
-    """Every remainder of both axes with one convention or the other, with FCNXS_LONG all pairs; a batch of two."""
+    """Every remainder of both axes with one of the conventions, all pairs with FCNXS_LONG; a batch of two."""
     net = net_of(name, convention, width=1 / 16 if name == "fcn_alexnet" else 1 / 32, fc=8)
     trimmer = Trimmer(net.symbol)
     pairs = [(i, (7 * i + 3) % 16) for i in range(CONVENTIONS.index(convention), 16, 2)]
