@@ -9,10 +9,10 @@ import pytest
 
 from fcnxs import FCNXSError
 from fcnxs.data.file_iter import FileIter
-from fcnxs.tools.benchmarks import evaluate
+from fcnxs.tools.benchmarks.material import Inputs, net_and_weights, random_image, write_images
 from fcnxs.tools.benchmarks.sizes import different_sizes
 from fcnxs.tools.benchmarks.torch_fcn8s import fcn8s_shapes
-from fcnxs.tools.benchmarks.worker import Inputs, Worker, memory, net_and_weights, random_image
+from fcnxs.tools.benchmarks.worker import Worker, memory
 from fcnxs.tools.main import main
 
 NARROW = ["--width", "0.0625", "--fc", "16", "--size", "43x37"]
@@ -43,7 +43,7 @@ def test_pytorch_s_net_has_the_parameters_of_ours():
 
 
 def test_images_of_the_evaluation_are_what_the_commands_read(tmp_path):
-    evaluate.write_images(tmp_path, (60, 80), 3)
+    write_images(tmp_path, (60, 80), 3)
     batches = list(FileIter(tmp_path, "list.lst", num_classes=21))
     assert [batch["data"].shape for batch in batches] == [(1, 3, 60, 80)] * 3
     label = random_image((1, 3, 60, 80))[Inputs().label_name]
@@ -72,14 +72,14 @@ def test_sizes_and_evaluate_give_their_ratios(capsys):
     ]
     assert main(["benchmark", "evaluate", *NARROW, "--images", "2"]) == 0
     out = capsys.readouterr().out.splitlines()
-    assert "ratio 1.000" in out[0] and out[1].startswith("finetune's") and out[2].startswith("evaluate's")
+    assert "ratio 1.000" in out[0] and out[1].startswith("finetune") and out[2].startswith("evaluate")
 
 
 def test_a_process_that_fails_is_named_with_its_reason():
     args = argparse.Namespace(what="train", size="9x9", width=1.0, fc=16, steps=1, images=None, gpus=None)
     with (
         Worker(args, "bare") as worker,
-        pytest.raises(FCNXSError, match="'bare' failed: --size 9x9: want 26x26"),
+        pytest.raises(FCNXSError, match="'bare' failed: --size 9x9: want width x height of 26x26"),
     ):
         worker.ask()
 

@@ -1,7 +1,7 @@
-"""Measurements at full width, each a module for `fcnxs benchmark WHAT`.
+"""Measurements at full width, a module each for `fcnxs benchmark WHAT`.
 
-Begin with `worker.py`: what is compared runs in processes of its own, in turns. `infer/` compares this project
-with other engines; the other modules are one measurement each.
+Begin with `worker.py`: what is compared runs in processes of its own, in turns. `material.py` makes the net and
+the images. `infer/` compares this project with other engines.
 
 This room may import all of the library and `shared/`, but no command.
 """

@@ -1,4 +1,4 @@
-"""`fcnxs benchmark convert`: seconds and memory of converting a caffemodel of Oxford's size."""
+"""`fcnxs benchmark convert`: time and memory of converting a caffemodel of VGG-16's full size."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ...errors import FCNXSError
 
 
 def convert(args: argparse.Namespace) -> int:
-    """Print what converting took, in a process of its own."""
+    """Convert in a process of its own; print its seconds and its peak of memory."""
     from ...convert.caffemodel import write_caffemodel
     from .parity import random_blobs
 

@@ -1,4 +1,4 @@
-"""`fcnxs benchmark loader`: how long training waits for its images, which threads read ahead."""
+"""`fcnxs benchmark loader`: the time that training steps wait for their images, which threads read ahead."""
 
 from __future__ import annotations
 
@@ -10,45 +10,40 @@ from pathlib import Path
 import numpy as np
 
 from ...data.augment import Augmentation
-from ..shared import options
 from ..shared.text import table
-from .evaluate import write_images
-from .worker import CLASSES, SETTINGS, image_shape, net_and_weights
+from .material import CLASSES, image_shape, random_solver, write_images
 
 LIMIT = 0.02  # of the time of a step
 KINDS = {"whole": None, "augmented": Augmentation(None, (0.8, 1.2), True, 0.4)}
 
 
 def loader(args: argparse.Namespace) -> int:
-    """Train on pictures of --size, and print what each step waits for its image; 1 if that is too long."""
+    """Train on images of --size, and print the time that steps wait for them; 1 if it is above the limit."""
     from ...compat import mxnet as mx
     from ...data.loader import Loader
     from ...data.samples import open_samples
     from ...metric import SegmentationMetric
-    from ...solver.solver import Solver
 
-    ctx = options.device(args.gpus)
-    symbol, weights = net_and_weights(args)
-    params = {name: mx.nd.array(weights.pop(name), ctx) for name in list(weights)}
-    solver, metric, rows = Solver(symbol, ctx, arg_params=params, **SETTINGS), SegmentationMetric(CLASSES), []
+    solver, metric, rows, shares = random_solver(args), SegmentationMetric(CLASSES), [], []
     with tempfile.TemporaryDirectory() as folder:
         write_images(Path(folder), image_shape(args)[2:], 8)
         samples = open_samples(Path(folder) / "list.lst")
-        numbers = np.arange(args.steps + 2) % len(samples)  # the first waits once an epoch, the second binds
+        # Two steps come before the timed ones: the first of an epoch waits for its image, the second binds.
+        numbers = np.arange(args.steps + 2) % len(samples)
         for kind, augmentation in KINDS.items():
             batches = Loader(samples.subset(numbers), augmentation=augmentation, num_classes=CLASSES)
-            waited, seconds = [], []
+            times = []
             for _ in numbers:
                 began = time.perf_counter()
                 batch = next(batches)
-                waited.append(time.perf_counter() - began)
+                waited = time.perf_counter() - began
                 solver.step(batch, batches, metric)
                 mx.nd.waitall()
-                seconds.append(time.perf_counter() - began)
-            share = sum(waited[2:]) / sum(seconds[2:])
-            rows.append(
-                (kind, f"{np.median(seconds[2:]):.2f}", f"{1000 * max(waited[2:]):.1f}", f"{100 * share:.2f}%")
-            )
+                times.append((waited, time.perf_counter() - began))
             batches.close()
+            waits, seconds = zip(*times[2:])
+            shares.append(sum(waits) / sum(seconds))
+            longest = f"{1000 * max(waits):.1f}"
+            rows.append((kind, f"{np.median(seconds):.2f}", longest, f"{100 * shares[-1]:.2f}%"))
     print(table(("images", "seconds a step", "longest wait, ms", "waited"), rows, right=(1, 2, 3)))
-    return 0 if max(float(row[3][:-1]) for row in rows) <= 100 * LIMIT else 1
+    return int(max(shares) > LIMIT)

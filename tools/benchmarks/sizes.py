@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import argparse
 import random
-from typing import Callable, List, Tuple
+from typing import List, Tuple
 
-from ..shared import options
-from .worker import CLASSES, SETTINGS, Inputs, Worker, image_shape, net_and_weights, random_image, serve
+from .material import CLASSES, Inputs, image_shape, random_image, random_solver
+from .worker import Worker, serve
 
 SIZES, LIMIT = 50, 1.15
-SLACK = (
-    0.02  # GB, whatever the net: graphs and oneDNN's kernels of one size take other room than those of another
-)
+SLACK = 0.02  # GB that an epoch may add: graphs and oneDNN's kernels take other memory for other sizes
 REPEATED = 5  # steps of the largest size alone
 
 
@@ -41,38 +39,28 @@ def sizes(args: argparse.Namespace) -> int:
 
 
 def part(args: argparse.Namespace) -> int:
-    """Be one of the processes: an epoch, or some steps of the largest size, each time."""
+    """Be one of the processes: each turn is an epoch, or some steps of the largest size."""
     from ...compat import mxnet as mx
     from ...metric import SegmentationMetric
-    from ...solver.solver import Solver
 
-    ctx = options.device(args.gpus)
-    symbol, weights = net_and_weights(args)
-    params = {name: mx.nd.array(weights.pop(name), ctx) for name in list(weights)}
-    solver, metric = Solver(symbol, ctx, arg_params=params, **SETTINGS), SegmentationMetric(CLASSES)
-    order = random.Random(0)
+    solver, metric, order = random_solver(args), SegmentationMetric(CLASSES), random.Random(0)
+    largest = image_shape(args)[2:]
+    sizes = [largest] * REPEATED if args.part == "largest" else different_sizes(largest, args.images)
 
-    def steps(shapes: List[tuple]) -> Callable[[], None]:
-        def run() -> None:
-            order.shuffle(shapes)
-            metric.reset()
-            for shape in shapes:
-                solver.step(random_image(shape), Inputs(), metric)
-            mx.nd.waitall()
+    def steps() -> None:
+        order.shuffle(sizes)
+        metric.reset()
+        for size in sizes:
+            solver.step(random_image((1, 3, *size)), Inputs(), metric)
+        mx.nd.waitall()
 
-        return run
-
-    largest = image_shape(args)
-    if args.part == "largest":
-        return serve(steps([largest] * REPEATED))
-    return serve(steps([(1, 3, *size) for size in different_sizes(largest[2:], args.images)]))
+    return serve(steps)
 
 
 def different_sizes(largest: Tuple[int, int], count: int) -> List[Tuple[int, int]]:
-    """So many different (H, W), `largest` and random ones that it covers, every other one upright.
+    """`count` different sizes (H, W): `largest`, and random ones that fit into it, upright or not.
 
-    Their sides are from 60% of those of `largest` on, and 26 or more. An upright one has its sides swapped,
-    as data sets have them.
+    Sides are at least 60% of those of `largest`, and 26. Every other size is turned, since data sets have both.
     """
     rng, found = random.Random(0), [largest]
     while len(found) < count:

@@ -1,38 +1,35 @@
-"""`fcnxs benchmark train`, `mirror` and `trim`: one step of training FCN-8s, by several means, in turns."""
+"""`fcnxs benchmark train`, `mirror` and `trim`: time and memory of a step of training FCN-8s."""
 
 from __future__ import annotations
 
 import argparse
 import importlib.util
-import statistics
-from contextlib import ExitStack
 from functools import partial
-from typing import TYPE_CHECKING, Callable, Dict, List, Tuple
+from typing import TYPE_CHECKING, Callable, Dict
 
 import numpy as np
 
 from ...errors import FCNXSError
 from ..shared import options
-from .worker import (
+from .material import (
     CLASSES,
     SETTINGS,
-    Answer,
     Inputs,
-    Worker,
     image_shape,
-    in_turns,
+    net_and_params,
     net_and_weights,
     random_image,
+    random_solver,
     random_weights,
-    serve,
 )
+from .worker import Worker, compare, serve
 
 if TYPE_CHECKING:
     from ...compat import mxnet as mx
 
 
 def train(args: argparse.Namespace) -> int:
-    """Print seconds and peaks of each kind of step, and the ratios to MXNet's bare one."""
+    """Compare the solver's step, and PyTorch's where it is installed, with MXNet's bare one."""
     parts = ["bare", "solver"]
     if importlib.util.find_spec("torch") and not args.gpus:
         with Worker(args, "check") as check:
@@ -40,25 +37,17 @@ def train(args: argparse.Namespace) -> int:
         parts.append("torch")
     else:
         print("without PyTorch, which is not installed" if not args.gpus else "without PyTorch on a GPU")
-    with ExitStack() as stack:
-        answers = in_turns([stack.enter_context(Worker(args, part)) for part in parts], args.steps)
-    return _report(args, answers)
+    return compare(args, parts, args.steps)
 
 
 def mirror(args: argparse.Namespace) -> int:
-    """Print seconds and peaks of a step that keeps what it computes, and of one that recomputes."""
-    return _compare(args, ("keeps", "mirrors"))
+    """Compare a step that keeps its activations with one that recomputes them."""
+    return compare(args, ("keeps", "mirrors"), args.steps)
 
 
 def trim(args: argparse.Namespace) -> int:
-    """Print seconds and peaks of a step on the whole canvas, and of one on what depends on the image."""
-    return _compare(args, ("whole", "trimmed"))
-
-
-def _compare(args: argparse.Namespace, parts: Tuple[str, str]) -> int:
-    with ExitStack() as stack:
-        answers = in_turns([stack.enter_context(Worker(args, part)) for part in parts], args.steps)
-    return _report(args, answers)
+    """Compare a step on the whole canvas with one on the part that depends on the image."""
+    return compare(args, ("whole", "trimmed"), args.steps)
 
 
 def part(args: argparse.Namespace) -> int:
@@ -72,34 +61,12 @@ def part(args: argparse.Namespace) -> int:
     return serve(makers[args.part](args))
 
 
-def _report(args: argparse.Namespace, answers: Dict[str, List[Answer]]) -> int:
-    """A line for each kind; the first is what the others are compared with."""
-    first: tuple = ()
-    for name, each in answers.items():
-        median, peak = statistics.median(answer.seconds for answer in each), each[-1].peak
-        first = first or (median, peak)
-        print(
-            f"{name:<8}{' '.join(f'{answer.seconds:.2f}' for answer in each)} s: median {median:.3f} s, "
-            f"ratio {median / first[0]:.3f}; peak {peak:.2f} GB, ratio {peak / first[1]:.3f}"
-        )
-    print(f"FCN-8s, {args.size}, width {args.width:g}; ratios to {next(iter(answers))!r}")
-    return 0
-
-
-def _solver(
-    args: argparse.Namespace, settings: dict = SETTINGS, dropout: bool = True, **how: bool
-) -> Callable[[], float]:
-    """Step of the solver, with further arguments `how`; it returns the loss."""
+def _solver(args: argparse.Namespace, **how: object) -> Callable[[], float]:
+    """Step of the solver, with further arguments `how` of `random_solver`; it returns the loss."""
     from ...compat import mxnet as mx
     from ...metric import SegmentationMetric
-    from ...solver.solver import Solver
 
-    ctx = options.device(args.gpus)
-    symbol, weights = net_and_weights(args)
-    if not dropout:
-        symbol = _without_dropout(symbol)
-    params = {name: mx.nd.array(weights.pop(name), ctx) for name in list(weights)}
-    solver = Solver(symbol, ctx, arg_params=params, **how, **settings)
+    solver = random_solver(args, **how)
     metric, batch = SegmentationMetric(CLASSES), random_image(image_shape(args))
 
     def step() -> float:
@@ -107,27 +74,26 @@ def _solver(
         mx.nd.waitall()
         return loss
 
-    step.params = params
+    step.params = solver.arg_params
     return step
 
 
 def _without_dropout(symbol: mx.sym.Symbol) -> mx.sym.Symbol:
-    """The net, whose dropouts drop nothing."""
+    """The same net with dropouts that drop nothing."""
     from ...compat import mxnet as mx
 
     json, dropping = symbol.tojson(), '"p": "0.5"'
     if json.count(dropping) != 2:
-        raise FCNXSError("benchmark train: the net has other dropouts than two of a half")
+        raise FCNXSError("benchmark train: expected two dropouts with p = 0.5 in the net")
     return mx.sym.load_json(json.replace(dropping, '"p": "0"'))
 
 
 def _bare(args: argparse.Namespace) -> Callable[[], None]:
-    """MXNet's own forward, backward and update of each parameter, and nothing else."""
+    """MXNet's own forward, backward and update of each parameter alone."""
     from ...compat import mxnet as mx
 
     ctx = options.device(args.gpus)
-    symbol, weights = net_and_weights(args)
-    params = {name: mx.nd.array(weights.pop(name), ctx) for name in list(weights)}
+    symbol, params = net_and_params(args, ctx)
     grads = {name: mx.nd.zeros(array.shape, ctx) for name, array in params.items() if name != "bigscore_weight"}
     batch = random_image(image_shape(args))
     label = batch["softmax_label"].reshape(1, -1)
@@ -147,7 +113,7 @@ def _bare(args: argparse.Namespace) -> Callable[[], None]:
 
 
 def _torch(args: argparse.Namespace) -> Callable[[], float]:
-    """PyTorch's step. MXNet, which knows the shapes, has no part in it and stays out of the process."""
+    """PyTorch's step, in a process without MXNet, so that memory is PyTorch's alone."""
     from .torch_fcn8s import fcn8s_shapes, make_step
 
     weights = random_weights(fcn8s_shapes(CLASSES, args.width, args.fc))
@@ -155,10 +121,10 @@ def _torch(args: argparse.Namespace) -> Callable[[], float]:
 
 
 def _check(args: argparse.Namespace) -> Callable[[], None]:
-    """Compare two steps of PyTorch with the solver's, of a narrow net on a small image, without dropout.
+    """Compare two of PyTorch's steps with the solver's: a narrow net, a small image, no dropout.
 
     Raises:
-        FCNXSError: a shape, a loss or a parameter's change is not the same.
+        FCNXSError: a shape, a loss or the change of a parameter differs.
     """
     from .torch_fcn8s import fcn8s_shapes, make_step
 
@@ -169,7 +135,7 @@ def _check(args: argparse.Namespace) -> Callable[[], None]:
     if shapes != fcn8s_shapes(CLASSES, small.width, small.fc):
         raise FCNXSError("benchmark train: PyTorch's net has other parameters than ours")
     weights = {name: array.copy() for name, array in before.items()}
-    ours = _solver(small, settings, dropout=False)
+    ours = _solver(small, settings=settings, change=_without_dropout)
     theirs = make_step(weights, random_image(image_shape(small)), settings, dropout=0)
 
     def check() -> None:

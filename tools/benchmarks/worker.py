@@ -1,49 +1,38 @@
-"""Processes that stay alive and do one thing each time they are asked, and what they share."""
+"""Processes that stay alive, do one thing each time they are asked, and answer with its time and their memory.
+
+process 1   prepare  . do . . . do . . . do
+process 2   prepare  . . . do . . . do . . . do     in turns, so that all meet the machine in the same state
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
 import re
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from contextlib import suppress
-from math import prod
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Callable, Dict, List, NamedTuple, Sequence
-
-import numpy as np
+from typing import Callable, Dict, Iterable, List, NamedTuple, Sequence
 
 from ...errors import FCNXSError
 
-CLASSES = 21
-SETTINGS = {"learning_rate": 1e-6, "momentum": 0.99, "wd": 5e-4}
-REST = 0.5  # seconds between turns, in which the threads of the process before stop looking for work
+REST = 0.5  # seconds between turns, after which the threads of the process before no longer spin
 
 
 class Answer(NamedTuple):
-    """What doing it once took, and the memory of the process afterwards."""
+    """Time that a process took to do its work once, and its memory afterwards."""
 
     seconds: float
     resident: float  # GB
     peak: float  # GB
 
 
-class Inputs(NamedTuple):
-    """Names of the net's inputs, as a data iterator has them."""
-
-    data_name: str = "data"
-    label_name: str = "softmax_label"
-
-
 class Worker:
-    """A process `fcnxs benchmark WHAT --part PART`, with the options of this one, or of another command.
-
-    Raises:
-        FCNXSError: when asked, the process has failed; the last line of its errors says why.
-    """
+    """A process that runs `fcnxs benchmark WHAT --part PART` with the options in `args`, or another command."""
 
     def __init__(
         self,
@@ -63,8 +52,12 @@ class Worker:
         )
 
     def ask(self) -> Answer:
-        """Let it do it once."""
-        with suppress(BrokenPipeError):  # it has failed, and says why
+        """Let the process do its work once.
+
+        Raises:
+            FCNXSError: the process has failed; the last line of its errors says why.
+        """
+        with suppress(BrokenPipeError):  # the process has failed: no line comes, see below
             print(file=self._process.stdin, flush=True)
         line = self._process.stdout.readline()
         if line:
@@ -91,16 +84,15 @@ class Worker:
 
 
 def _command(args: argparse.Namespace, part: str) -> List[str]:
-    command = [sys.executable, "-m", "fcnxs", "benchmark", args.what, "--part", part, "--size", args.size]
-    command += ["--width", str(args.width), "--fc", str(args.fc), "--steps", str(args.steps)]
-    command += ["--images", str(args.images)] if args.images else []
-    return command + (["--gpus", args.gpus] if args.gpus else [])
+    given = {name: getattr(args, name) for name in ("size", "width", "fc", "images", "gpus")}
+    settings = [f"--{name}={value}" for name, value in given.items() if value is not None]
+    return [sys.executable, "-m", "fcnxs", "benchmark", args.what, "--part", part, *settings]
 
 
 def serve(do: Callable[[], object]) -> int:
-    """Be such a process: do it once for each line of standard input."""
+    """Be such a process: call `do` for each line of standard input, and write the answer to standard output."""
     answers = sys.stdout
-    sys.stdout = sys.stderr  # what is printed meanwhile is no answer
+    sys.stdout = sys.stderr  # prints of `do` are no answers
     for _ in sys.stdin:
         began = time.perf_counter()
         do()
@@ -108,52 +100,69 @@ def serve(do: Callable[[], object]) -> int:
     return 0
 
 
-def in_turns(workers: Sequence[Worker], rounds: int, untimed: int = 2) -> Dict[str, List[Answer]]:
-    """Ask each worker `untimed + rounds` times, in turns; the answers of the last rounds by name."""
-    answers: Dict[str, List[Answer]] = {worker.name: [] for worker in workers}
-    for _ in range(untimed + rounds):
+def in_turns(
+    workers: Iterable[Worker], rounds: int, untimed: int = 2, failures: Dict[str, str] | None = None
+) -> Dict[str, List[Answer]]:
+    """Start each worker, ask it `untimed` times, then ask all in turns; returns the turns' answers by name.
+
+    Args:
+        failures: gets the reason of each worker that fails, by name; without it the first failure is raised.
+    """
+    answers: Dict[str, List[Answer]] = {}
+    with ExitStack() as stack:
+
+        def ask(worker: Worker) -> None:
+            try:
+                answers[worker.name].append(worker.ask())
+            except FCNXSError as error:
+                if failures is None:
+                    raise
+                failures[worker.name] = str(error).partition(" failed: ")[2]
+                del answers[worker.name]
+
+        started = []
         for worker in workers:
-            time.sleep(REST)
-            answers[worker.name].append(worker.ask())
+            started.append(stack.enter_context(worker))
+            answers[worker.name] = []
+            for _ in range(untimed):
+                if worker.name in answers:
+                    ask(worker)
+        for worker in started * rounds:
+            if worker.name in answers:
+                time.sleep(REST)
+                ask(worker)
     return {name: each[untimed:] for name, each in answers.items()}
 
 
+def compare(
+    args: argparse.Namespace, parts: Sequence[str], rounds: int, untimed: int = 2, images: int = 1
+) -> int:
+    """Ask a process for each part in turns, and print its times, its peak, and their ratios to the first one's.
+
+    Args:
+        images: number of images in each turn; times are those of one image.
+    """
+    answers = in_turns((Worker(args, part) for part in parts), rounds, untimed)
+    first: tuple = ()
+    for name, each in answers.items():
+        seconds, peak = [answer.seconds / images for answer in each], each[-1].peak
+        median = statistics.median(seconds)
+        first = first or (median, peak)
+        print(
+            f"{name:<9}{' '.join(f'{value:.2f}' for value in seconds)} s: median {median:.3f} s, "
+            f"ratio {median / first[0]:.3f}; peak {peak:.2f} GB, ratio {peak / first[1]:.3f}"
+        )
+    print(f"FCN-8s, {args.size}, width {args.width:g}, seconds of an image; ratios to {parts[0]!r}")
+    return 0
+
+
 def memory() -> List[float]:
-    """Resident memory of this process and its peak so far, in GB; getrusage's peak begins with the parent's."""
+    """Resident memory of this process, and its peak since it began or since `forget_peak`, in GB."""
     status = Path("/proc/self/status").read_text()
     return [int(re.search(rf"{name}:\s+(\d+) kB", status)[1]) * 1024 / 1e9 for name in ("VmRSS", "VmHWM")]
 
 
-def image_shape(args: argparse.Namespace) -> tuple:
-    """Shape (1, 3, H, W) of an image of --size."""
-    return (1, 3, *(int(side) for side in args.size.split("x")[::-1]))
-
-
-def net_and_weights(args: argparse.Namespace) -> tuple:
-    """Symbol of FCN-8s, and random weights in numpy; the last upsampling is bilinear, as training leaves it."""
-    from ...symbols import get_fcn8s_symbol
-    from ...symbols.interpolation import bilinear
-
-    symbol = get_fcn8s_symbol(CLASSES, width=args.width, fc=args.fc)
-    shapes, _, _ = symbol.infer_shape(data=image_shape(args))
-    named = dict(zip(symbol.list_arguments(), shapes))
-    weights = random_weights({name: shape for name, shape in named.items() if name not in Inputs()})
-    return symbol, {**weights, "bigscore_weight": bilinear(named["bigscore_weight"])}
-
-
-def random_image(shape: tuple, seed: int = 0) -> Dict[str, np.ndarray]:
-    """Input (1, 3, H, W) and label (1, H, W), classes and a few 255, as a data iterator gives them."""
-    rng = np.random.default_rng(seed)
-    label = rng.integers(0, CLASSES, (1, *shape[2:])).astype(np.float32)
-    label[rng.random(label.shape) < 0.05] = 255
-    return {"data": rng.normal(0, 50, shape).astype(np.float32), "softmax_label": label}
-
-
-def random_weights(shapes: Dict[str, tuple], seed: int = 0) -> Dict[str, np.ndarray]:
-    """Random parameters of these shapes that keep the size of activations, float32."""
-    rng = np.random.default_rng(seed)
-    return {
-        name: rng.standard_normal(shape, np.float32)
-        * np.float32((2 / prod(shape[1:])) ** 0.5 if len(shape) > 1 else 0.1)
-        for name, shape in shapes.items()
-    }
+def forget_peak() -> None:
+    """Let the peak of this process's memory begin anew, where the kernel permits it."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")

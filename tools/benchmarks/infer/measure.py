@@ -6,20 +6,18 @@ import argparse
 import json
 import sys
 import tempfile
-from contextlib import ExitStack
 from pathlib import Path
-from time import sleep
 from typing import Dict, Iterator, List, Sequence, Tuple
 
 from ....errors import FCNXSError
 from ...shared import options
-from ..worker import REST, Answer, Worker
+from ..material import sides
+from ..worker import Answer, Worker, in_turns
 from .engines import ENGINES, environment, missing, threads
 from .machine import INSTRUCTIONS, processor
 from .output import group_table, write
 from .results import LeftOut, Report, make_row
 
-UNTIMED = 2  # passes of each, before the timed ones
 IMAGES = 8  # to calibrate int8 with
 CODE = "import sys; from fcnxs.tools.benchmarks.infer.process import main; sys.exit(main(*sys.argv[1:]))"
 
@@ -59,9 +57,7 @@ def _chosen(args: argparse.Namespace) -> Tuple[List[str], List[str]]:
         raise FCNXSError("--gpus: infer measures on the CPU; leave it out")
     sizes, precisions = args.sizes.split(","), args.precision.split(",")
     for size in sizes:
-        sides = size.split("x")
-        if len(sides) != 2 or not all(side.isascii() and side.isdigit() and int(side) >= 26 for side in sides):
-            raise FCNXSError(f"--sizes {size}: want width x height of 26x26 or more, such as 500x375")
+        sides("--sizes", size)
     for option, values, known in (
         ("--precision", precisions, INSTRUCTIONS),
         ("--engines", (args.engines or "").split(",") if args.engines else [], ENGINES),
@@ -129,34 +125,18 @@ def _measure_size(
 def _in_turns(
     args: argparse.Namespace, names: Sequence[str], precision: str, folder: Path
 ) -> Tuple[Answers, Dict[str, str]]:
-    """Answers of each engine's timed passes, and why the others have none."""
-    answers: Answers = {name: [] for name in names}
+    """Answers of each engine's timed passes, and the reasons of those that have none."""
     failures: Dict[str, str] = {}
-    with ExitStack() as stack:
-        workers: Dict[str, Worker] = {}
 
-        def ask(name: str) -> None:
-            try:
-                answers[name].append(workers[name].ask())
-            except FCNXSError as error:
-                failures[name] = str(error).partition(" failed: ")[2]
-                del workers[name], answers[name]
-
+    def workers() -> Iterator[Worker]:
         for name in names:
             lack = _lack_of_memory(folder)
             if lack:
                 failures[name] = lack
-                del answers[name]
-                continue
-            workers[name] = stack.enter_context(_worker(args, name, precision, folder))
-            for _ in range(UNTIMED):
-                if name in workers:
-                    ask(name)
-        for _ in range(args.steps):
-            for name in list(workers):
-                sleep(REST)
-                ask(name)
-    return {name: each[UNTIMED:] for name, each in answers.items()}, failures
+            else:
+                yield _worker(args, name, precision, folder)
+
+    return in_turns(workers(), args.steps, failures=failures), failures
 
 
 def _lack_of_memory(folder: Path) -> str:

@@ -19,7 +19,7 @@ from ....net import Net
 from ....solver.executors import Executors
 from ....symbols.graph.edits import scores_symbol
 from ....symbols.graph.nodes import setting
-from ..worker import image_shape, net_and_weights
+from ..material import image_shape, net_and_weights
 from .operations import operations
 from .ours import load
 

@@ -14,7 +14,7 @@ from typing import Callable, Tuple
 import numpy as np
 
 from ....compat import use_the_machine
-from ..worker import serve
+from ..worker import forget_peak, serve
 from .engines import ENGINES, PREPARATIONS
 
 Step = Callable[[], object]
@@ -46,8 +46,7 @@ def forget_the_making() -> None:
     gc.collect()
     with suppress(AttributeError):  # glibc's alone
         ctypes.CDLL(None).malloc_trim(0)
-    with suppress(OSError):  # where the kernel does not let us, the peak is that of the whole process
-        Path("/proc/self/clear_refs").write_text("5")
+    forget_peak()
 
 
 def _make(engine: str, precision: str, folder: Path) -> Tuple[Step, dict]:
