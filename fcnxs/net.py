@@ -11,7 +11,7 @@ import numpy as np
 from .compat import mxnet as mx
 from .errors import FCNXSError
 from .symbols import symbol_fcnxs
-from .symbols.graph.nodes import graph_nodes, rounds_up
+from .symbols.graph.nodes import Graph
 
 Params = Dict[str, mx.nd.NDArray]
 Shape = Tuple[int, ...]
@@ -80,8 +80,8 @@ def net_of(arg_params: Params, where: str, symbol: mx.sym.Symbol | None = None) 
 
 def _settings(symbol: mx.sym.Symbol) -> Tuple[str, bool]:
     """Pooling convention of a net, and whether it scales layers by a constant."""
-    nodes = graph_nodes(symbol)
-    return "full" if rounds_up(nodes) else "valid", any(node["op"] == "_mul_scalar" for node in nodes)
+    graph = Graph.of(symbol)
+    return "full" if graph.rounds_up else "valid", "_mul_scalar" in graph.ops
 
 
 def check_params(

@@ -1,34 +1,39 @@
-"""Symbols that versions of the original example before `adj` have saved."""
+"""Symbols saved by versions of the original example that did not set `adj` yet."""
 
 from __future__ import annotations
 
-import json
+from typing import List
 
 from ..compat import mxnet as mx
-from .graph.nodes import rounds_up, setting
+from .graph.nodes import Entry, Graph, Node, setting
+from .graph.rewrite import Writer
 
 
 def completed(symbol: mx.sym.Symbol) -> mx.sym.Symbol:
     """The same net, running at every size that its layers take.
 
-    Without `adj`, and with pooling that rounds down, the last upsampling of the oldest nets ends before
-    the image does at some sizes, and MXNet refuses to crop it: of the 65 sizes from 32 to 96, at 24 for
-    FCN-32s, at 8 for FCN-16s, at none for FCN-8s. `adj` lets it go on, with the numbers that MXNet gives
-    wherever no cell of the scores reaches. At the other sizes these rows and columns are cropped away:
-    nothing changes.
+    Pooling rounds sizes down. Without `adj` the last upsampling of the oldest nets is then smaller than the
+    image at some sizes, and MXNet refuses to crop it: of the 65 sizes from 32 to 96, at 24 for FCN-32s, at 8
+    for FCN-16s, at none for FCN-8s. `adj` adds rows and columns at its end, which no score reaches and which
+    hold what MXNet gives to such cells. At the other sizes the crop takes them off again: nothing changes.
+
+    Returns:
+        `symbol` itself where nothing is missing.
     """
-    graph = json.loads(symbol.tojson())
-    nodes = graph["nodes"]
-    changed = False
-    for node in nodes:
-        if node["op"] == "Crop" and len(node["inputs"]) == 2:
-            x, like = (nodes[entry[0]] for entry in node["inputs"])
-            attrs = x.get("attrs", {})
-            if (
-                x["op"] == "Deconvolution"
-                and like["op"] == "null"
-                and not {"adj", "target_shape"} & attrs.keys()
-            ):
-                attrs["adj"] = str(tuple(setting(x, "stride", axis, 1) - 1 for axis in (0, 1)))
-                changed = True
-    return mx.sym.load_json(json.dumps(graph)) if changed and not rounds_up(nodes) else symbol
+    graph, writer = Graph.of(symbol), Writer()
+    crops = [node["inputs"] for node in graph.nodes if node["op"] == "Crop" and len(node["inputs"]) == 2]
+    cropped = [x[0] for x, like in crops if graph.nodes[like[0]]["op"] == "null"]
+    short = {
+        i
+        for i in cropped
+        if graph.nodes[i]["op"] == "Deconvolution"
+        and not {"adj", "target_shape"} & graph.nodes[i]["attrs"].keys()
+    }
+    if not short or graph.rounds_up:
+        return symbol
+
+    def with_adj(i: int, node: Node, inputs: List[Entry]) -> Entry | None:
+        adj = tuple(setting(node, "stride", axis, 1) - 1 for axis in (0, 1))
+        return writer.copy(node, inputs, adj=adj) if i in short else None
+
+    return writer.symbol(writer.write(graph, with_adj))

@@ -12,7 +12,7 @@ from ..compat import mxnet as mx
 from ..errors import FCNXSError
 from . import layers
 from .graph import maps
-from .graph.nodes import graph_nodes
+from .graph.nodes import Graph
 from .layers import Symbol
 from .vgg16 import vgg16_pool3, vgg16_pool4, vgg16_score
 
@@ -178,7 +178,7 @@ def offset() -> Dict[str, Tuple[int, int]]:
     """
     offsets = {}
     for name, build in FCNXS.items():
-        for node in graph_nodes(build()):
+        for node in Graph.of(build()).nodes:
             if node["op"] == "Crop":
                 key = f"{name}_upscore" if node["name"] == "upscore" else node["name"]
                 offsets[key] = literal_eval(node["attrs"]["offset"])

@@ -16,7 +16,7 @@ from fcnxs.score import confusion_matrix, scores
 from fcnxs.symbols.coord_map import format_map
 from fcnxs.symbols.graph.edits import with_pad
 from fcnxs.symbols.graph.layer_sizes import telling
-from fcnxs.symbols.graph.nodes import graph_nodes
+from fcnxs.symbols.graph.nodes import Graph
 from fcnxs.tools.main import main
 
 ROOT = Path(__file__).parent.parent
@@ -122,7 +122,7 @@ def test_the_pad_moves_the_last_crop_alone():
     data = mx.sym.Variable("data")
     pool3 = symbols.vgg16_pool3(data, pad=81)
     net = symbols.fcnxs_score(symbols.vgg16_score(symbols.vgg16_pool4(pool3), 21), data)
-    fit, others = telling(graph_nodes(net), 0)
+    fit, others = telling(Graph.of(net), 0)
     assert symbols.smallest_input(net) == (64, 64) and fit[0] == 64 and others == []
     for pad in (81, 90, 100):
         (crop,) = symbols.crop_derivations(with_pad(symbols.get_fcn32s_symbol(), 0, pad))

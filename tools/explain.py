@@ -94,7 +94,7 @@ def _net(name: str, pooling_convention: str | None) -> Tuple[mx.sym.Symbol, str]
     """Net by its name or from a file, and the layers that were completed as `checkpoint.load` does."""
     from .. import checkpoint
     from ..symbols import NETS
-    from ..symbols.graph.nodes import graph_nodes
+    from ..symbols.graph.nodes import Graph
     from ..symbols.legacy import completed
 
     if name in NETS:
@@ -111,7 +111,7 @@ def _net(name: str, pooling_convention: str | None) -> Tuple[mx.sym.Symbol, str]
         )
     saved = checkpoint.load_symbol(file)
     symbol = completed(saved)
-    pairs = zip(graph_nodes(symbol), graph_nodes(saved))
+    pairs = zip(Graph.of(symbol).nodes, Graph.of(saved).nodes)
     return symbol, " and ".join(new["name"] for new, old in pairs if new != old)
 
 

@@ -6,7 +6,6 @@ colours, where the weights come from.
 
 from __future__ import annotations
 
-import json
 import os
 from concurrent.futures import Future
 from contextlib import suppress
@@ -18,6 +17,7 @@ from typing import Callable, Dict, List
 from ..compat import mxnet as mx
 from ..errors import FCNXSError, last_line
 from ..net import Params
+from ..symbols.graph.nodes import Graph
 from ..symbols.legacy import completed
 from ..system.files import sha256_of, write_json, written_whole
 from .meta import Meta, read_meta, versions
@@ -118,12 +118,12 @@ def load_symbol(file: Path) -> mx.sym.Symbol:
 
 def _check_json(file: Path) -> None:
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        Graph.read(file.read_text(encoding="utf-8"))
+    except FCNXSError as error:
+        raise FCNXSError(f"{file}: {error}") from None
+    except (OSError, UnicodeDecodeError) as error:
         what = "it is not text" if isinstance(error, UnicodeDecodeError) else last_line(error)
         raise FCNXSError(f"{file}: not a symbol JSON: {what}") from None
-    if not isinstance(content, dict) or "nodes" not in content:
-        raise FCNXSError(f"{file}: not a symbol that MXNet reads: it has no nodes")
 
 
 def save(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Sequence, Tuple
 
@@ -12,6 +11,7 @@ import numpy as np
 from ..compat import mxnet as mx
 from ..errors import FCNXSError
 from ..net import Net
+from ..symbols.graph.nodes import Graph
 from .precision import FUSED, KEEP
 
 OUTPUTS = {"softmax": "softmax_output", "logits": "scores_output", "argmax": "class_map_output"}
@@ -136,7 +136,7 @@ def with_ends(net: Net, form: Form, mean: Sequence[float]) -> Net:
 
 def for_bgr(net: Net) -> Net:
     """The net for images whose channels are blue, green, red: the kernels that see the image are turned."""
-    nodes, args = json.loads(net.symbol.tojson())["nodes"], dict(net.arg_params)
+    nodes, args = Graph.of(net.symbol).nodes, dict(net.arg_params)
     for node in nodes:
         if node["op"] == "Convolution" and nodes[node["inputs"][0][0]]["name"] == "data":
             weight = nodes[node["inputs"][1][0]]["name"]
@@ -150,8 +150,8 @@ def refuse_exported(symbol: mx.sym.Symbol, where: object) -> None:
     Raises:
         FCNXSError: its mean is folded in, or it is in bfloat16 or int8.
     """
-    nodes = json.loads(symbol.tojson(remove_amp_cast=False))["nodes"]
-    names, ops = {node["name"] for node in nodes}, {node["op"] for node in nodes}
+    graph = Graph.of(symbol, casts=True)
+    names, ops = {node["name"] for node in graph.nodes}, graph.ops
     for what, found in (
         ("takes raw input", MEAN in names),
         ("is in int8", FUSED in ops),

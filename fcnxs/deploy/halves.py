@@ -7,13 +7,12 @@ times the channels, which are few where the image comes in.
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 
 from ..compat import mxnet as mx
 from ..net import Net
-from ..symbols.graph.rewrite import Entry, Graph
+from ..symbols.graph.nodes import Entry, Graph, Node
+from ..symbols.graph.rewrite import Writer
 
 
 def in_halves(net: Net, layer: str) -> Net:
@@ -22,17 +21,17 @@ def in_halves(net: Net, layer: str) -> Net:
     Its weight is called LAYER_halves_weight, float32 (K, 4C, h, w) where it was (K, C, h, w); its image comes
     in bfloat16, and the symbol has `amp_cast` nodes.
     """
-    content, graph, args = json.loads(net.symbol.tojson()), Graph(), dict(net.arg_params)
-    written: list[Entry] = []
-    for node in content["nodes"]:
-        inputs = [[*written[entry[0]][:1], *entry[1:]] for entry in node["inputs"]]
-        if node["name"] == layer:
-            weight, name = content["nodes"][node["inputs"][1][0]]["name"], f"{layer}_halves_weight"
-            high, low = _halves(args.pop(weight))
-            args[name] = mx.nd.concat(high, high, low, low, dim=1)
-            inputs[:2] = [_image(graph, inputs[0], layer), graph.variable(name)]
-        written.append(graph.copy(node, inputs))
-    symbol = graph.symbol([[*written[head[0]][:1], *head[1:]] for head in content["heads"]])
+    graph, writer, args = Graph.of(net.symbol), Writer(), dict(net.arg_params)
+
+    def split(_: int, node: Node, inputs: list[Entry]) -> Entry | None:
+        if node["name"] != layer:
+            return None
+        weight, name = graph.nodes[node["inputs"][1][0]]["name"], f"{layer}_halves_weight"
+        high, low = _halves(args.pop(weight))
+        args[name] = mx.nd.concat(high, high, low, low, dim=1)
+        return writer.copy(node, [_image(writer, inputs[0], layer), writer.variable(name), *inputs[2:]])
+
+    symbol = writer.symbol(writer.write(graph, split))
     return net._replace(symbol=symbol, arg_params=args)
 
 
@@ -42,10 +41,10 @@ def _halves(array: mx.nd.NDArray) -> tuple[mx.nd.NDArray, mx.nd.NDArray]:
     return high, array - high
 
 
-def _image(graph: Graph, x: Entry, layer: str) -> Entry:
+def _image(writer: Writer, x: Entry, layer: str) -> Entry:
     """High halves, low ones, and both again."""
-    high = graph.add("amp_cast", f"{layer}_high", [x], dtype="bfloat16")
-    same = graph.add("amp_cast", f"{layer}_high_float32", [high], dtype="float32")
-    rest = graph.add("elemwise_sub", f"{layer}_rest", [x, same])
-    low = graph.add("amp_cast", f"{layer}_low", [rest], dtype="bfloat16")
-    return graph.add("Concat", f"{layer}_halves", [high, low, high, low], num_args=4, dim=1)
+    high = writer.add("amp_cast", f"{layer}_high", [x], dtype="bfloat16")
+    same = writer.add("amp_cast", f"{layer}_high_float32", [high], dtype="float32")
+    rest = writer.add("elemwise_sub", f"{layer}_rest", [x, same])
+    low = writer.add("amp_cast", f"{layer}_low", [rest], dtype="bfloat16")
+    return writer.add("Concat", f"{layer}_halves", [high, low, high, low], num_args=4, dim=1)

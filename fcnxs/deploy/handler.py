@@ -114,13 +114,13 @@ class ServedNet:
         compat.use_the_machine()
         from ..net import Net
         from ..predict.forward import Passes
+        from ..symbols.graph.nodes import Graph
 
         mx = compat.mxnet
         (meta_file,) = folder.glob("*-meta.json")
         self.meta: Dict[str, Any] = json.loads(meta_file.read_text(encoding="utf-8"))
         symbol, args, auxs = mx.model.load_checkpoint(str(meta_file)[: -len("-meta.json")], 0)
-        nodes = json.loads(symbol.tojson())["nodes"]
-        if nodes[-1]["op"] in HEADS:
+        if Graph.of(symbol).ops[-1] in HEADS:
             symbol = symbol.get_children()[0]  # the scores: their largest is clear where probabilities are 1.0
         self.palette = bytes(np.asarray(self.meta["palette"], np.uint8))
         self.size = self.meta.get("export", {}).get("size", "dynamic")  # or [H, W] of all that it takes

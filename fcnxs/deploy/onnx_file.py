@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Mapping, NamedTuple, Tuple
+from typing import List, Mapping, NamedTuple, Tuple
 
 import numpy as np
 
 from ..compat import mxnet as mx
 from ..errors import FCNXSError
 from ..net import Net
+from ..symbols.graph.nodes import Entry, Graph, Node
+from ..symbols.graph.rewrite import Writer
 from .form import Form
 
 OPSET, IR_VERSION = 13, 8  # the newest that MXNet's converter knows, and the format of its time
@@ -82,11 +83,13 @@ class _StandIn(NamedTuple):
 
 def _with_no_bias(symbol: mx.sym.Symbol) -> mx.sym.Symbol:
     """Deconvolutions that say that they have no bias, which is their default: the converter looks for it."""
-    graph = json.loads(symbol.tojson())
-    for node in graph["nodes"]:
-        if node["op"] == "Deconvolution":
-            node.setdefault("attrs", {}).setdefault("no_bias", "True")
-    return mx.sym.load_json(json.dumps(graph))
+    writer = Writer()
+
+    def explicit(_: int, node: Node, inputs: List[Entry]) -> Entry | None:
+        said = node["op"] != "Deconvolution" or "no_bias" in node["attrs"]
+        return None if said else writer.copy(node, inputs, no_bias=True)
+
+    return writer.symbol(writer.write(Graph.of(symbol), explicit))
 
 
 def _tidy(graph, form: Form, shape: tuple) -> None:  # noqa: ANN001

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 from fnmatch import fnmatchcase
 from types import SimpleNamespace
 from typing import Callable, Dict, Iterator, List, NamedTuple, Sequence, Tuple
@@ -13,6 +12,7 @@ import numpy as np
 from ..compat import mxnet as mx
 from ..errors import FCNXSError
 from ..net import Net, bind, scores_of
+from ..symbols.graph.nodes import Graph
 from .halves import in_halves
 
 KEEP = ("first", "score*")  # layers that stay in float32: patterns of names, `first` the first convolution
@@ -67,7 +67,7 @@ def int8_is_exact() -> bool:
 
 def convolutions(symbol: mx.sym.Symbol) -> List[str]:
     """Names of a graph's convolutions, in its order: the layers whose precision can be chosen."""
-    return [node["name"] for node in json.loads(symbol.tojson())["nodes"] if node["op"] == "Convolution"]
+    return Graph.of(symbol).named("Convolution")
 
 
 def kept_layers(symbol: mx.sym.Symbol, keep: Sequence[str]) -> List[str]:
@@ -155,7 +155,7 @@ def calibrate(net: Net, batches: Sequence[np.ndarray], mode: str = "minmax") -> 
     collector = quantization.quantize_graph(
         *fused, calib_mode=kind, quantized_dtype="auto", quantize_mode="smart"
     )[-1]
-    nodes = json.loads(fused.symbol.tojson())["nodes"]
+    nodes = Graph.of(fused.symbol).nodes
     collector.include_layer = ["data"] + [
         f"{node['name']}_output" for node in nodes if node["op"] in CALIBRATED
     ]
@@ -178,9 +178,7 @@ def quantized(net: Net, ranges: Ranges, keep: Sequence[str] = KEEP) -> Net:
 
     names = set(kept_layers(net.symbol, keep))
     fused = net.symbol.get_backend_symbol(BACKEND)
-    excluded = [
-        node["name"] for node in json.loads(fused.tojson())["nodes"] if names.intersection(_layers_of(node))
-    ]
+    excluded = [node["name"] for node in Graph.of(fused).nodes if names.intersection(_layers_of(node))]
     symbol, args, auxs, _ = quantization.quantize_graph(
         fused,
         net.arg_params,
@@ -218,5 +216,5 @@ def losses(
 
 def _layers_of(node: dict) -> List[str]:
     """Convolutions in a node of a graph that oneDNN's passes have gone over."""
-    inner = [each for graph in node.get("subgraphs", []) for each in graph["nodes"]]
-    return [each["name"] for each in [node, *inner] if each["op"] == "Convolution"]
+    inner = [name for each in node.get("subgraphs", []) for name in Graph.read(each).named("Convolution")]
+    return [node["name"], *inner] if node["op"] == "Convolution" else inner

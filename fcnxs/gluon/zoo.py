@@ -15,7 +15,7 @@ from ..init import init_from_fcnxs, init_from_vgg16
 from ..net import Variant, check_params, net_of
 from ..stages import lineage
 from ..symbols import NETS
-from ..symbols.graph.nodes import graph_nodes, rounds_up
+from ..symbols.graph.nodes import Graph
 from ..symbols.symbol_fcnxs import FCNXS
 from .block import FCNxs
 
@@ -91,7 +91,7 @@ def _variant(loaded: Checkpoint) -> Variant:
     if not {"conv1_weight", "fc6_weight", "score_weight"} <= {*args}:
         return net_of(args, str(loaded.params_file), loaded.symbol)
     width, fc, numclass = (args[f"{layer}_weight"].shape[0] for layer in ("conv1", "fc6", "score"))
-    pooling = "full" if rounds_up(graph_nodes(loaded.symbol)) else "valid"
+    pooling = "full" if Graph.of(loaded.symbol).rounds_up else "valid"
     return Variant("fcn_alexnet", width / 96, fc, numclass, pooling)
 
 

@@ -10,6 +10,7 @@ from typing import Tuple
 from ..binding import SharedMemory, unfused
 from ..compat import mxnet as mx
 from ..net import Net, check_size
+from ..symbols.graph.nodes import Graph
 from ..symbols.trimming.trimmed import Trimmer
 from .trim import trim as trimmed
 
@@ -43,8 +44,8 @@ class Passes:
     """
 
     def __init__(self, net: Net, ctx: mx.Context, trim: bool = True) -> None:
-        self.net, self.ctx = net, ctx
-        self._trimmer = Trimmer(net.symbol) if trim else None
+        self.net, self.ctx, self.graph = net, ctx, Graph.of(net.symbol)
+        self._trimmer = Trimmer(self.graph) if trim else None
         self._kept: OrderedDict[Shape, _Size] = OrderedDict()
         self._memory = SharedMemory(ctx)
 

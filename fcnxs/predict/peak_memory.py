@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-import json
 from math import prod
 from typing import Dict, Sequence, Tuple
 
 from ..compat import mxnet as mx
+from ..symbols.graph.nodes import Graph
 
 # Operators that write over their input where nothing else needs it.
 IN_PLACE = {"Activation", "LeakyReLU", "_mul_scalar", "elemwise_add", "_copy", "identity"}
 
 
-def peak_bytes(symbol: mx.sym.Symbol, shapes: Dict[str, Tuple[int, ...]], itemsize: int = 4) -> int:
+def peak_bytes(
+    symbol: mx.sym.Symbol, graph: Graph, shapes: Dict[str, Tuple[int, ...]], itemsize: int = 4
+) -> int:
     """Bytes of the layers' cells that are there at one time, at most, while a graph runs; no parameters.
 
     An estimate: oneDNN keeps channels by sixteens, and puts another order of them beside; of a layer's weights
     it makes a copy in an order of its own while it runs.
     """
-    graph, internals = json.loads(symbol.tojson()), symbol.get_internals()
+    internals = symbol.get_internals()
     _, found, _ = internals.infer_shape(**shapes)
     by_name = dict(zip(internals.list_outputs(), found))
-    nodes, heads = graph["nodes"], {head[0] for head in graph["heads"]}
+    nodes, heads = graph.nodes, {head[0] for head in graph.heads}
     last = {entry[0]: i for i, node in enumerate(nodes) for entry in node["inputs"]}
     live, peak, own = 0, 0, {}
     for i, node in enumerate(nodes):

@@ -8,15 +8,16 @@ Rows are axis 0, columns axis 1. An `Extent` (first, last) counts cells of the w
 
 from __future__ import annotations
 
-import json
-from typing import Any, Dict, Iterable, List, NamedTuple, Sequence, Set, Tuple
+from typing import Dict, Iterable, List, NamedTuple, Sequence, Set, Tuple
 
 from ..compat import mxnet as mx
 from ..errors import FCNXSError
-from ..symbols.graph.nodes import JOIN, SAME, Node, flag, image_inputs, setting, window
+from ..symbols.graph.nodes import JOIN, SAME, Entry, Node, flag, image_inputs, setting, window
 from ..symbols.graph.reach import Extent, inputs_of
+from ..symbols.graph.rewrite import Writer
 
 Box = Tuple[Extent, Extent]  # rows, columns
+Axes = Tuple[int, int]  # a setting of rows, and of columns
 
 _SAME = SAME - {"InstanceNorm", "slice_like", "SoftmaxOutput", "argmax"}
 
@@ -48,7 +49,7 @@ def check_windows(nodes: List[Node], members: Iterable[int], sizes: Sequence[int
         FCNXSError: one of them is such; the message names it.
     """
     for node in (nodes[i] for i in members):
-        op, attrs = node["op"], node.get("attrs", {})
+        op, attrs = node["op"], node["attrs"]
         sized = all(sizes[j] is not None for j in image_inputs(node))
         known = op in _SAME or op in JOIN or op in ("Convolution", "Deconvolution", "Pooling", "Crop")
         strided = op == "Convolution" and any(
@@ -76,11 +77,11 @@ def subgraph_of(
         _needed(nodes, members, sizes[axis], {i: box[axis] for i, box in wanted.items()}, axis)
         for axis in (0, 1)
     ]
-    graph = _Graph(nodes, members, sizes, need)
+    graph = _Window(nodes, members, sizes, need)
     for i in sorted(members & need[0].keys() & need[1].keys()):
         graph.add(i)
     heads = [graph.cut(i, box) for i, box in wanted.items()]
-    return Subgraph(graph.text(heads), graph.inputs, dict(wanted))
+    return Subgraph(graph.writer.text(heads), graph.inputs, dict(wanted))
 
 
 def _needed(
@@ -110,8 +111,8 @@ def _taken(node: Node, span: Extent, size: int, axis: int) -> Extent:
     return (first, last)
 
 
-class _Graph:
-    """A graph that is being written, with the cells that each of its layers has."""
+class _Window:
+    """The part of a net that is being written, with the cells that each of its layers has."""
 
     def __init__(
         self,
@@ -121,16 +122,8 @@ class _Graph:
         need: Sequence[Dict[int, Extent]],
     ) -> None:
         self._nodes, self._members, self._sizes, self._need = nodes, members, sizes, need
-        self._written: List[Dict[str, Any]] = []
-        self._layers: Dict[int, Tuple[int, Box]] = {}  # number here, and cells, of each node
-        self._parameters: Dict[int, int] = {}
-        self.inputs: Dict[int, Box] = {}
-
-    def text(self, heads: Sequence[int]) -> str:
-        """The graph as MXNet's JSON."""
-        variables = [i for i, node in enumerate(self._written) if node["op"] == "null"]
-        graph = {"nodes": self._written, "arg_nodes": variables, "heads": [[i, 0, 0] for i in heads]}
-        return json.dumps({**graph, "attrs": {"mxnet_version": ["int", 10901]}})
+        self._layers: Dict[int, Tuple[Entry, Box]] = {}  # entry here, and cells, of each node
+        self.writer, self.inputs = Writer(), {}
 
     def add(self, i: int) -> None:
         """Add the layer with number i."""
@@ -139,7 +132,7 @@ class _Graph:
         for j in before:
             if j not in self._members and j not in self.inputs:
                 self.inputs[j] = (self._need[0][j], self._need[1][j])
-                self._layers[j] = (self._write("null", self._nodes[j]["name"]), self.inputs[j])
+                self._layers[j] = (self.writer.variable(self._nodes[j]["name"]), self.inputs[j])
         need = (self._need[0][i], self._need[1][i])
         if op == "Crop":  # the same cells, counted from another one
             at, have = self._layers[before[0]]
@@ -147,10 +140,10 @@ class _Graph:
             box = tuple((first - by, last - by) for (first, last), by in zip(have, offsets))
             self._layers[i] = (at, box)
         elif op in JOIN:
-            self._layers[i] = (self._write(node, node["name"], [self.cut(j, need) for j in before]), need)
+            self._layers[i] = (self._write(node, [self.cut(j, need) for j in before]), need)
         elif op in _SAME:
             at, have = self._layers[before[0]]
-            self._layers[i] = (self._write(node, node["name"], [at]), have)
+            self._layers[i] = (self._write(node, [at]), have)
         else:
             own = {
                 "Convolution": self._convolution,
@@ -158,21 +151,17 @@ class _Graph:
                 "Deconvolution": self._upsampling,
             }
             at, have, settings = own[op](node, before[0], need)
-            self._layers[i] = (self._write(node, node["name"], [at], settings), have)
+            self._layers[i] = (self._write(node, [at], settings), have)
 
-    def cut(self, i: int, want: Box) -> int:
-        """Number of a layer's entry with the cells of `want`, and no others."""
+    def cut(self, i: int, want: Box) -> Entry:
+        """A layer's entry with the cells of `want`, and no others."""
         at, have = self._layers[i]
         if have == want:
             return at
-        begin = [want[axis][0] - have[axis][0] for axis in (0, 1)]
-        end = [want[axis][1] - have[axis][0] + 1 for axis in (0, 1)]
-        attrs = {"begin": f"(None, None, {begin[0]}, {begin[1]})", "end": f"(None, None, {end[0]}, {end[1]})"}
-        return self._write(
-            {"op": "slice", "attrs": attrs}, f"{self._nodes[i]['name']}_cut{len(self._written)}", [at]
-        )
+        spans = [(first - own, last - own + 1) for (first, last), (own, _) in zip(want, have)]
+        return self.writer.cut(at, f"{self._nodes[i]['name']}_cut{len(self.writer.nodes)}", *spans)
 
-    def _convolution(self, node: Node, j: int, need: Box) -> Tuple[int, Box, Dict[str, int]]:
+    def _convolution(self, node: Node, j: int, need: Box) -> Tuple[Entry, Box, Dict[str, Axes]]:
         """Padded on both sides or on none: cells next to a pad that the whole has not are not needed."""
         windows = [window(node, axis) for axis in (0, 1)]
         spans = [_taken(node, need[axis], self._sizes[axis][j], axis) for axis in (0, 1)]
@@ -186,15 +175,15 @@ class _Graph:
             pads.append(pad if first < start or last > end else 0)
             begin = (start - pads[axis] + pad) // stride
             box.append((begin, begin + (end - start + 1 + 2 * pads[axis] - kernel) // stride))
-        return at, (box[0], box[1]), {"pad": pads}
+        return at, (box[0], box[1]), {"pad": tuple(pads)}
 
-    def _pooling(self, node: Node, j: int, need: Box) -> Tuple[int, Box, Dict[str, int]]:
+    def _pooling(self, node: Node, j: int, need: Box) -> Tuple[Entry, Box, Dict[str, Axes]]:
         spans = [_taken(node, need[axis], self._sizes[axis][j], axis) for axis in (0, 1)]
         box = tuple((first, min(last, self._sizes[axis][j] - 1)) for axis, (first, last) in enumerate(spans))
         have = tuple((box[axis][0] // window(node, axis)[1], need[axis][1]) for axis in (0, 1))
         return self.cut(j, box), have, {}
 
-    def _upsampling(self, node: Node, j: int, need: Box) -> Tuple[int, Box, Dict[str, int]]:
+    def _upsampling(self, node: Node, j: int, need: Box) -> Tuple[Entry, Box, Dict[str, Axes]]:
         """Without the whole one's pad, of which the cells have numbers below 0; `adj` as far as is needed."""
         taken, adj, box = [], [], []
         for axis in (0, 1):
@@ -206,26 +195,9 @@ class _Graph:
             taken.append((first, last))
             adj.append(max(0, need[axis][1] - end))
             box.append((stride * first - pad, end + adj[axis]))
-        return self.cut(j, (taken[0], taken[1])), (box[0], box[1]), {"pad": (0, 0), "adj": adj}
+        return self.cut(j, (taken[0], taken[1])), (box[0], box[1]), {"pad": (0, 0), "adj": tuple(adj)}
 
-    def _write(
-        self,
-        like: Node | str,
-        name: str,
-        images: Sequence[int] = (),
-        settings: Dict[str, Sequence[int]] | None = None,
-    ) -> int:
-        """Write a node like another one, with other inputs and settings; its parameters come along."""
-        if isinstance(like, str):
-            like = {"op": like}
-        parameters = [entry[0] for entry in like.get("inputs", ())][len(images) :]
-        for k in parameters:
-            if k not in self._parameters:
-                self._parameters[k] = len(self._written)
-                self._written.append({"op": "null", "name": self._nodes[k]["name"], "inputs": []})
-        inputs = [[k, 0, 0] for k in (*images, *(self._parameters[k] for k in parameters))]
-        attrs = {**like.get("attrs", {})}
-        for key, values in (settings or {}).items():
-            attrs[key] = f"({values[0]}, {values[1]})"
-        self._written.append({"op": like["op"], "name": name, "attrs": attrs, "inputs": inputs})
-        return len(self._written) - 1
+    def _write(self, node: Node, images: Sequence[Entry], settings: Dict[str, Axes] | None = None) -> Entry:
+        """Write a node with other inputs and settings, and the parameters that it takes."""
+        parameters = [self.writer.variable(self._nodes[j]["name"]) for j, *_ in node["inputs"][len(images) :]]
+        return self.writer.copy(node, [*images, *parameters], **(settings or {}))

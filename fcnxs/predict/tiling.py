@@ -9,7 +9,6 @@ All of it is read off the graph.
 
 from __future__ import annotations
 
-import json
 from itertools import product
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Sequence, Set, Tuple
 
@@ -21,7 +20,7 @@ from ..errors import FCNXSError
 from ..net import Net
 from ..symbols.graph.layer_sizes import layer_sizes
 from ..symbols.graph.maps import walk
-from ..symbols.graph.nodes import Node, image_inputs, image_of
+from ..symbols.graph.nodes import Graph, Node, image_inputs
 from ..symbols.graph.reach import Extent
 from .peak_memory import peak_bytes
 from .subgraph import Box, Subgraph, check_windows, subgraph_of
@@ -55,21 +54,28 @@ class Tiling:
         size: rows and columns of the image.
         limit: bytes to work in, beyond the parameters and the image.
         ctx: device of the parameters.
+        graph: of the net's symbol, where it is at hand.
 
     Raises:
         FCNXSError: the net has a layer that cannot be cut, or the limit is too small for the smallest tiles.
     """
 
-    def __init__(self, net: Net, size: Tuple[int, int], limit: float, ctx: mx.Context | None = None) -> None:
+    def __init__(
+        self,
+        net: Net,
+        size: Tuple[int, int],
+        limit: float,
+        ctx: mx.Context | None = None,
+        graph: Graph | None = None,
+    ) -> None:
         self.net, self.size, self.ctx = net, size, ctx or mx.cpu()
-        graph = json.loads(net.symbol.tojson())
-        self._nodes: List[Node] = graph["nodes"]
-        self._image = image_of(self._nodes)
-        self._sizes = [[_number(each, n) for each in layer_sizes(self._nodes, a)] for a, n in enumerate(size)]
-        self._strides = [[None if fp is None else fp[0] for fp in walk(net.symbol, a).maps] for a in (0, 1)]
+        graph = graph or Graph.of(net.symbol)
+        self._nodes, self._image = graph.nodes, graph.image
+        self._sizes = [[_number(each, n) for each in layer_sizes(graph, a)] for a, n in enumerate(size)]
+        self._strides = [[None if fp is None else fp[0] for fp in walk(graph, a).maps] for a in (0, 1)]
         self._dtype = np.dtype(next(iter(net.arg_params.values())).dtype)
         self._channels = _channels(net.symbol, self._nodes, size)
-        self.phases = _phases(self._nodes, graph["heads"][0][0])
+        self.phases = _phases(self._nodes, graph.heads[0][0])
         for phase in self.phases:
             for rows_or_columns in self._sizes:
                 check_windows(self._nodes, phase.members, rows_or_columns)
@@ -135,7 +141,8 @@ class Tiling:
         }
 
     def _peak(self, subgraph: Subgraph) -> int:
-        return peak_bytes(subgraph.symbol, self._input_shapes(subgraph), self._dtype.itemsize)
+        graph, shapes = Graph.read(subgraph.text), self._input_shapes(subgraph)
+        return peak_bytes(subgraph.symbol, graph, shapes, self._dtype.itemsize)
 
     def _tiles(self, phase: Phase, room: float, limit: float) -> Tiles:
         """The largest tiles, square where the image is larger, whose subgraphs need `room` bytes at most."""

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..compat import mxnet as mx
 from ..net import Net
+from ..symbols.graph.nodes import Graph
 from ..symbols.interpolation import is_bilinear
 from ..symbols.trimming.trimmed import Trimmer, fixed_params
 
@@ -21,11 +22,11 @@ def trim(net: Net, shape: Tuple[int, int, int, int], trimmer: Trimmer | None = N
 
     Args:
         net: without label and dropout, as `scores_symbol` makes it.
-        trimmer: of the net's symbol, where it is trimmed for several sizes.
+        trimmer: of the net's graph, where it is trimmed for several sizes.
     """
     if any(array.dtype != np.float32 for array in net.arg_params.values()):
         return net
-    trimmer = trimmer or Trimmer(net.symbol)
+    trimmer = trimmer or Trimmer(Graph.of(net.symbol))
     bilinear = {name for name in trimmer.upsampling_weights if is_bilinear(net.arg_params[name].asnumpy())}
     trimmed = trimmer.with_constants(shape[2:], bilinear)
     if trimmed is None:

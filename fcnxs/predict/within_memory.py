@@ -44,7 +44,8 @@ class Bounded:
         shape = (1, 3, *size)
         if self.passes.has(shape):
             return True
-        return peak_bytes(self.passes.net.symbol, {"data": shape}) <= self._available() - taken
+        need = peak_bytes(self.passes.net.symbol, self.passes.graph, {"data": shape})
+        return need <= self._available() - taken
 
     def class_map(self, data: np.ndarray, where: object) -> np.ndarray:
         """Class map, uint8 (H, W), of an input (1, 3, H, W), computed as a whole."""
@@ -99,7 +100,7 @@ class Bounded:
         if self._tiling is None or self._tiled != wanted:
             room = self.room(taken, where) if taken else self._available()
             try:
-                self._tiling = Tiling(self.passes.net, tuple(size), room, self.passes.ctx)
+                self._tiling = Tiling(self.passes.net, tuple(size), room, self.passes.ctx, self.passes.graph)
             except FCNXSError as error:
                 beside = f", beside {taken / 1e9:.3f} GB of scores" if taken else ""
                 raise FCNXSError(f"{where}: {error}{beside}") from None

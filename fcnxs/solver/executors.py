@@ -10,6 +10,7 @@ from typing import Dict
 from ..binding import SharedMemory, unfused
 from ..compat import mxnet as mx
 from ..net import Shape, check_size
+from ..symbols.graph.nodes import Graph
 from ..symbols.trimming.trimmed import Trimmer, fixed_params
 
 
@@ -46,7 +47,7 @@ class Executors:
         self.symbol, self.ctx, self.bound = symbol, ctx, bound or (1 if trim else 8)
         self.arg_params, self.aux_params = arg_params, aux_params
         self.grads = unfused(symbol, arg_params) if grads is None else grads
-        self._trimmer = Trimmer(symbol) if trim else None
+        self._trimmer = Trimmer(Graph.of(symbol)) if trim else None
         self._kept: OrderedDict[Shape, mx.executor.Executor] = OrderedDict()
         self._memory = SharedMemory(ctx)
         self._inputs: Dict[str, mx.nd.NDArray] = {}

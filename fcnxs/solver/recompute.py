@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from functools import lru_cache
-from typing import List, NamedTuple, Tuple
+from typing import List, NamedTuple, Sequence, Tuple
 
 from ..compat import mxnet as mx
 from ..errors import FCNXSError
 from ..net import Params, Shape, check_size
+from ..symbols.graph.nodes import Entry, Graph, Node
+from ..symbols.graph.rewrite import Writer
 from ..symbols.trimming.trimmed import Trimmer, fixed_params
 
 # Layers behind which a net is cut. Those before them are VGG-16's widest; all others together need less
@@ -48,8 +49,9 @@ class Segments:
     ) -> None:
         self.symbol, self.ctx = symbol, ctx
         self.arg_params, self.aux_params, self.grads = arg_params, aux_params, grads
-        self._whole = segments(symbol)
-        self._trimmer = Trimmer(symbol) if trim else None
+        graph = Graph.of(symbol)
+        self._whole = segments(graph)
+        self._trimmer = Trimmer(graph) if trim else None
         self._parts = lru_cache(maxsize=64)(self._make_parts)
 
     def get(self, name: str, shape: Shape, where: object = "an image") -> Pass:
@@ -79,7 +81,7 @@ class Segments:
         trimmed = self._trimmer.with_constants(size, trained=True) if self._trimmer else None
         if trimmed is None:
             return self._whole, self.symbol
-        return [Part(trimmed.constants, trimmed.names), *segments(trimmed.symbol)], trimmed.symbol
+        return [Part(trimmed.constants, trimmed.names), *segments(trimmed.graph)], trimmed.symbol
 
 
 class Pass:
@@ -148,18 +150,26 @@ class Pass:
         return part.symbol.bind(self._ctx, args, grads, req, auxs)
 
 
-def segments(symbol: mx.sym.Symbol) -> List[Part]:
+def segments(graph: Graph) -> List[Part]:
     """Parts of a net, cut behind `CUTS`; the output of each but the last is an argument, of its layer's name.
 
     Raises:
         FCNXSError: the net has no such layer.
     """
-    graph, parts = json.loads(symbol.tojson()), []
-    numbers = {node["name"]: number for number, node in enumerate(graph["nodes"])}
-    for cut in CUTS:
+    parts, numbers = [], {node["name"]: number for number, node in enumerate(graph.nodes)}
+    for k, cut in enumerate(CUTS):
         if cut not in numbers:
             raise FCNXSError(f"mirror: the net has no layer {cut!r} to be cut behind; train it without mirror")
-        heads = [[numbers[cut], 0, 0]]
-        parts.append(Part(mx.sym.load_json(json.dumps({**graph, "heads": heads})), [cut]))
-        graph["nodes"][numbers[cut]] = {"op": "null", "name": cut, "inputs": []}
-    return [*parts, Part(mx.sym.load_json(json.dumps(graph)), symbol.list_outputs())]
+        parts.append(Part(_behind(graph, CUTS[:k], [[numbers[cut], 0, 0]]), [cut]))
+    last = _behind(graph, CUTS, graph.heads)
+    return [*parts, Part(last, last.list_outputs())]
+
+
+def _behind(graph: Graph, layers: Sequence[str], heads: List[Entry]) -> mx.sym.Symbol:
+    """A net's outputs, computed from those of some of its layers, which become arguments."""
+    writer = Writer()
+
+    def argument(_: int, node: Node, inputs: List[Entry]) -> Entry | None:
+        return writer.variable(node["name"]) if node["name"] in layers else None
+
+    return writer.symbol(writer.write(graph, argument, heads))

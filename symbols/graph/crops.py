@@ -16,7 +16,7 @@ from typing import List, NamedTuple, Tuple
 from ...compat import mxnet as mx
 from ..coord_map import Map, compose_fp, inv_fp
 from .maps import walk
-from .nodes import JOIN, SAME, Node, flag, image_inputs, image_of, setting, window
+from .nodes import JOIN, SAME, Graph, flag, image_inputs, setting, window
 
 Affine = Tuple[Fraction, Fraction]  # size = scale * H + shift
 
@@ -103,8 +103,8 @@ def crop_derivations(symbol: mx.sym.Symbol, axis: int = 0) -> List[CropDerivatio
         symbol: any Symbol; crops to a given size and from the centre have no offset to derive.
         axis: 0 for rows, 1 for columns.
     """
-    nodes, _, maps, _ = walk(symbol, axis, strict=False)
-    sizes = _affine_sizes(nodes, axis)
+    graph = Graph.of(symbol)
+    nodes, maps, sizes = graph.nodes, walk(graph, axis, strict=False).maps, _affine_sizes(graph, axis)
     found = []
     for node in nodes:
         if node["op"] == "Crop" and len(node["inputs"]) == 2 and not flag(node, "center_crop"):
@@ -113,20 +113,20 @@ def crop_derivations(symbol: mx.sym.Symbol, axis: int = 0) -> List[CropDerivatio
                 CropDerivation(
                     *(node["name"], *(nodes[i]["name"] for i in pair), setting(node, "offset", axis, 0)),
                     *(sizes[i] for i in pair),
-                    *(_path(nodes, i, axis) for i in pair),
+                    *(_path(graph, i, axis) for i in pair),
                     *(maps[i] for i in pair),
                 )
             )
     return found
 
 
-def _affine_sizes(nodes: List[Node], axis: int) -> List[Affine | None]:
+def _affine_sizes(graph: Graph, axis: int) -> List[Affine | None]:
     """Size of every node without rounding and without `adj`, None where it has none."""
-    sizes: List[Affine | None] = [None] * len(nodes)
-    sizes[image_of(nodes)] = (Fraction(1), Fraction(0))
-    for i, node in enumerate(nodes):
+    sizes: List[Affine | None] = [None] * len(graph.nodes)
+    sizes[graph.image] = (Fraction(1), Fraction(0))
+    for i, node in enumerate(graph.nodes):
         inputs = [sizes[entry[0]] for entry in node["inputs"]]
-        fixed = flag(node, "global_pool") or "target_shape" in node.get("attrs", {})
+        fixed = flag(node, "global_pool") or "target_shape" in node["attrs"]
         if fixed or not inputs or inputs[0] is None:
             continue
         (scale, shift), op, (kernel, stride, pad) = inputs[0], node["op"], window(node, axis)
@@ -143,15 +143,15 @@ def _affine_sizes(nodes: List[Node], axis: int) -> List[Affine | None]:
     return sizes
 
 
-def _path(nodes: List[Node], i: int, axis: int) -> Path | None:
+def _path(graph: Graph, i: int, axis: int) -> Path | None:
     """Strides and terms from the image to node i, along the first inputs."""
-    way = []
+    nodes, way = graph.nodes, []
     while nodes[i]["op"] != "null":
         way.append(nodes[i])
         if not image_inputs(nodes[i]):
             return None
         i = image_inputs(nodes[i])[0]
-    if i != image_of(nodes):
+    if i != graph.image:
         return None
     stride, terms = Fraction(1), []
     for node in reversed(way):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from math import prod
 from typing import List, NamedTuple, Tuple
 
@@ -11,7 +10,7 @@ from ...errors import FCNXSError
 from ..coord_map import Map
 from .layer_sizes import LARGEST, layer_sizes, misfit, nearest, smallest
 from .maps import own_map, walk
-from .nodes import Node, flag, image_of, setting, window
+from .nodes import Graph, Node, flag, setting, window
 from .reach import receptive_fields
 
 Shape = Tuple[int, ...]
@@ -52,26 +51,24 @@ def describe(symbol: mx.sym.Symbol, size: Tuple[int, int], axis: int = 0) -> Lis
     Raises:
         FCNXSError: the image is too small for the net, or MXNet finds another fault in the graph.
     """
-    nodes, _, maps, _ = walk(symbol, axis, strict=False)
-    shapes = _shapes(symbol, nodes, size)
-    sizes = layer_sizes(nodes, axis)
-    fields = receptive_fields(nodes, maps, axis)
-    counts = _parameters(symbol, nodes, shapes)
+    graph = Graph.of(symbol.get_internals())
+    maps, shapes = walk(graph, axis, strict=False).maps, _shapes(symbol, graph, size)
+    sizes, fields = layer_sizes(graph, axis), receptive_fields(graph, maps, axis)
+    counts = _parameters(symbol, graph, shapes)
     rows = []
-    for i, node in enumerate(nodes):
-        if node["op"] != "null":
-            formula = None if sizes[i] is None else sizes[i].text("HW"[axis])
-            windowed = node["op"] in ("Convolution", "Deconvolution", "Pooling")
-            windowed = windowed and not flag(node, "global_pool")
-            geometry = window(node, axis) if windowed else (None, None, None)
-            row = (counts[i], formula, shapes[i], *geometry, _own_map(node, axis), maps[i], fields[i])
-            rows.append(Row(node["name"], node["op"], *row, *_adj_and_group(node, axis)))
+    for i in graph.layers:
+        node = graph.nodes[i]
+        formula = None if sizes[i] is None else sizes[i].text("HW"[axis])
+        windowed = node["op"] in ("Convolution", "Deconvolution", "Pooling") and not flag(node, "global_pool")
+        geometry = window(node, axis) if windowed else (None, None, None)
+        row = (counts[i], formula, shapes[i], *geometry, _own_map(node, axis), maps[i], fields[i])
+        rows.append(Row(node["name"], node["op"], *row, *_adj_and_group(node, axis)))
     return rows
 
 
 def _adj_and_group(node: Node, axis: int) -> Tuple[int | None, int | None]:
     adj = None
-    if node["op"] == "Deconvolution" and "target_shape" not in node.get("attrs", {}):  # else MXNet sets it
+    if node["op"] == "Deconvolution" and "target_shape" not in node["attrs"]:  # else MXNet sets it
         adj = setting(node, "adj", axis, 0)
     group = setting(node, "num_group", 0, 1) if node["op"] in ("Convolution", "Deconvolution") else None
     return (adj, group)
@@ -84,32 +81,31 @@ def _own_map(node: Node, axis: int) -> Map | None:
         return None
 
 
-def _shapes(symbol: mx.sym.Symbol, nodes: List[Node], size: Tuple[int, int]) -> List[Shape | None]:
+def _shapes(symbol: mx.sym.Symbol, graph: Graph, size: Tuple[int, int]) -> List[Shape | None]:
     """Shape of every node's first output, as MXNet infers it for one image."""
-    _check_fit(nodes, size)
-    internals = symbol.get_internals()
+    _check_fit(graph, size)
     try:
-        image = {nodes[image_of(nodes)]["name"]: (1, 3, *size)}
-        _, shapes, _ = internals.infer_shape_partial(**image)
+        image = {graph.nodes[graph.image]["name"]: (1, 3, *size)}
+        _, shapes, _ = symbol.get_internals().infer_shape_partial(**image)
     except mx.MXNetError as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         raise FCNXSError(
             f"MXNet infers no shapes for an image of {size[0]} rows and {size[1]} columns: {lines[-1]}"
         ) from None
-    found: List[Shape | None] = [None] * len(nodes)
-    for (i, output, *_), shape in zip(json.loads(internals.tojson())["heads"], shapes):
+    found: List[Shape | None] = [None] * len(graph.nodes)
+    for (i, output, _), shape in zip(graph.heads, shapes):
         if output == 0 and shape and all(number > 0 for number in shape):
             found[i] = tuple(shape)
     return found
 
 
-def _check_fit(nodes: List[Node], size: Tuple[int, int]) -> None:
+def _check_fit(graph: Graph, size: Tuple[int, int]) -> None:
     for axis, what in ((0, "rows"), (1, "columns")):
-        fault = misfit(nodes, axis, size[axis])
+        fault = misfit(graph, axis, size[axis])
         if fault:
-            which, other = "smallest", [smallest(nodes, each) for each in (0, 1)]
+            which, other = "smallest", [smallest(graph, each) for each in (0, 1)]
             if None not in other and all(number >= least for number, least in zip(size, other)):
-                which, other = "nearest", [nearest(nodes, each, size[each]) for each in (0, 1)]
+                which, other = "nearest", [nearest(graph, each, size[each]) for each in (0, 1)]
             if None in other:
                 raise FCNXSError(f"no image of up to {LARGEST} rows fits: with {size[axis]} {what}, {fault}")
             raise FCNXSError(
@@ -118,9 +114,10 @@ def _check_fit(nodes: List[Node], size: Tuple[int, int]) -> None:
             )
 
 
-def _parameters(symbol: mx.sym.Symbol, nodes: List[Node], shapes: List[Shape | None]) -> List[int]:
+def _parameters(symbol: mx.sym.Symbol, graph: Graph, shapes: List[Shape | None]) -> List[int]:
     """How many weights enter each node first: variables other than image, labels and statistics."""
-    others = {nodes[image_of(nodes)]["name"], *symbol.list_auxiliary_states()}
+    nodes = graph.nodes
+    others = {nodes[graph.image]["name"], *symbol.list_auxiliary_states()}
     counts, counted = [0] * len(nodes), set()
     for i, node in enumerate(nodes):
         for j in (entry[0] for entry in node["inputs"]):

@@ -10,28 +10,27 @@ from math import lcm
 from typing import List, Tuple
 
 from ...compat import mxnet as mx
-from .nodes import JOIN, SAME, Node, flag, graph_nodes, image_inputs, image_of, setting, window
+from .nodes import JOIN, SAME, Graph, Node, flag, image_inputs, setting, window
 from .sizes import Size
 
 LARGEST = 4096  # where the search for the smallest image ends
 
 
-def layer_sizes(nodes: List[Node], axis: int) -> List[Size | None]:
+def layer_sizes(graph: Graph, axis: int) -> List[Size | None]:
     """Every node's rows or columns as a formula in those of the image; None where there is none."""
-    sizes: List[Size | None] = [None] * len(nodes)
-    sizes[image_of(nodes)] = Size()
-    for i, node in enumerate(nodes):
-        if node["op"] != "null":
-            sizes[i] = _size(node, [sizes[entry[0]] for entry in node["inputs"]], axis)
+    sizes: List[Size | None] = [None] * len(graph.nodes)
+    sizes[graph.image] = Size()
+    for i in graph.layers:
+        sizes[i] = _size(graph.nodes[i], [sizes[entry[0]] for entry in graph.nodes[i]["inputs"]], axis)
     return sizes
 
 
-def misfit(nodes: List[Node], axis: int, height: int, sizes: List[Size | None] | None = None) -> str | None:
+def misfit(graph: Graph, axis: int, height: int, sizes: List[Size | None] | None = None) -> str | None:
     """What does not fit where the image has `height` rows or columns; None if everything does."""
-    sizes = sizes or layer_sizes(nodes, axis)
+    sizes = sizes or layer_sizes(graph, axis)
     numbers = [None if size is None else size.value(height) for size in sizes]
     what = ("rows", "columns")[axis]
-    for i, node in enumerate(nodes):
+    for i, node in enumerate(graph.nodes):
         inputs = [numbers[entry[0]] for entry in node["inputs"]]
         if node["op"] in ("Convolution", "Pooling") and inputs[0] is not None:
             kernel, _, pad = window(node, axis)
@@ -51,33 +50,33 @@ def misfit(nodes: List[Node], axis: int, height: int, sizes: List[Size | None] |
     return None
 
 
-def smallest(nodes: List[Node], axis: int) -> int | None:
+def smallest(graph: Graph, axis: int) -> int | None:
     """Fewest rows or columns of an image that fits; None if no size up to `LARGEST` does."""
-    sizes = layer_sizes(nodes, axis)
-    return next((n for n in range(1, LARGEST + 1) if misfit(nodes, axis, n, sizes) is None), None)
+    sizes = layer_sizes(graph, axis)
+    return next((n for n in range(1, LARGEST + 1) if misfit(graph, axis, n, sizes) is None), None)
 
 
-def nearest(nodes: List[Node], axis: int, height: int) -> int | None:
+def nearest(graph: Graph, axis: int, height: int) -> int | None:
     """The rows or columns of an image that fits which are nearest to `height`; None if none are near."""
-    sizes = layer_sizes(nodes, axis)
+    sizes = layer_sizes(graph, axis)
     near = (n for away in range(LARGEST) for n in (height + away, height - away) if n > 0)
-    return next((n for n in near if misfit(nodes, axis, n, sizes) is None), None)
+    return next((n for n in near if misfit(graph, axis, n, sizes) is None), None)
 
 
-def telling(nodes: List[Node], axis: int) -> Tuple[List[int], List[int]]:
+def telling(graph: Graph, axis: int) -> Tuple[List[int], List[int]]:
     """Rows or columns that fit, and such as do not, from the smallest on: enough of them to tell of all.
 
     By how much a layer is larger than another repeats with a period, or else grows or shrinks from period to
     period: whatever is the case at any size up to `LARGEST` is so in the first period or in the last.
     """
-    sizes, least = layer_sizes(nodes, axis), smallest(nodes, axis)
+    sizes, least = layer_sizes(graph, axis), smallest(graph, axis)
     if least is None:
         return ([], [])
     period = lcm(*(size.period for size in sizes if size is not None))
     found: Tuple[List[int], List[int]] = ([], [])
     for n in range(least, LARGEST + 1):
         if n < least + period or n > LARGEST - period:
-            found[misfit(nodes, axis, n, sizes) is not None].append(n)
+            found[misfit(graph, axis, n, sizes) is not None].append(n)
     return found
 
 
@@ -94,22 +93,22 @@ def smallest_input(symbol: mx.sym.Symbol, layers: int | None = None) -> Tuple[in
     Args:
         layers: how many of the layers, in order, count; None for all.
     """
-    nodes = graph_nodes(symbol)
-    ends = [i + 1 for i, node in enumerate(nodes) if node["op"] != "null"]
-    nodes = nodes[: ends[-1 if layers is None else layers - 1]]
-    return (smallest(nodes, 0), smallest(nodes, 1))
+    graph = Graph.of(symbol)
+    last = graph.layers[-1 if layers is None else layers - 1]
+    graph = Graph(graph.nodes[: last + 1], [[last, 0, 0]])
+    return (smallest(graph, 0), smallest(graph, 1))
 
 
 def layer_formula(symbol: mx.sym.Symbol, layer: int) -> str:
     """Rows of one layer, by its number in order, as a formula in H; '-' where there is none."""
-    nodes = graph_nodes(symbol)
-    sizes = [size for node, size in zip(nodes, layer_sizes(nodes, 0)) if node["op"] != "null"]
-    return "-" if sizes[layer] is None else str(sizes[layer])
+    graph = Graph.of(symbol)
+    size = layer_sizes(graph, 0)[graph.layers[layer]]
+    return "-" if size is None else str(size)
 
 
 def _size(node: Node, inputs: List[Size | None], axis: int) -> Size | None:
     """Size of a node from those of all its inputs."""
-    op, attrs = node["op"], node.get("attrs", {})
+    op, attrs = node["op"], node["attrs"]
     if op == "Crop" and len(inputs) == 1:
         cut = setting(node, "h_w", axis, 0)
         return Size.constant(cut) if cut else None
@@ -138,13 +137,13 @@ def _size(node: Node, inputs: List[Size | None], axis: int) -> Size | None:
 
 def _joins_equals(node: Node) -> bool:
     """Whether the layers that a node joins must have the same rows and columns."""
-    broadcasts, dim = node["op"].startswith("broadcast"), node.get("attrs", {}).get("dim", "1")
+    broadcasts, dim = node["op"].startswith("broadcast"), node["attrs"].get("dim", "1")
     return node["op"] in JOIN and not broadcasts and dim in ("0", "1")
 
 
 def _pooled(node: Node, rest: Size, stride: int) -> Size | None:
     """Size of a pooling whose first window leaves `rest` cells of its padded input."""
-    convention = node.get("attrs", {}).get("pooling_convention", "valid")
+    convention = node["attrs"].get("pooling_convention", "valid")
     if flag(node, "global_pool"):
         return Size.constant(1)
     return rest.divided(stride, up=convention == "full") + 1 if convention in ("valid", "full") else None

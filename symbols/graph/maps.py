@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from fractions import Fraction
 from typing import Dict, List, NamedTuple, Tuple
 
 from ...compat import mxnet as mx
 from ...errors import FCNXSError
 from ..coord_map import IDENTITY, Map, compose_fp, filter_map, format_map, inv_fp
-from .nodes import JOIN, SAME, Node, flag, image_inputs, image_of, setting, window
+from .nodes import JOIN, SAME, Graph, Node, flag, image_inputs, setting, window
 
 
 def coordinate_maps(symbol: mx.sym.Symbol, axis: int = 0) -> Dict[str, Map]:
@@ -30,8 +29,9 @@ def coordinate_maps(symbol: mx.sym.Symbol, axis: int = 0) -> Dict[str, Map]:
     Raises:
         FCNXSError: layers with different maps are joined, or an operator's map is not known.
     """
-    nodes, _, maps, _ = walk(symbol, axis)
-    return {node["name"]: fp for node, fp in zip(nodes, maps) if fp is not None}
+    graph = Graph.of(symbol)
+    maps = walk(graph, axis).maps
+    return {node["name"]: fp for node, fp in zip(graph.nodes, maps) if fp is not None}
 
 
 def crop_offset(x: mx.sym.Symbol, like: mx.sym.Symbol) -> Tuple[int, int]:
@@ -40,19 +40,19 @@ def crop_offset(x: mx.sym.Symbol, like: mx.sym.Symbol) -> Tuple[int, int]:
     Raises:
         FCNXSError: the two scales differ, or the offset is negative or fractional.
     """
-    return (_crop_offset(x, like, axis=0), _crop_offset(x, like, axis=1))
+    rows, columns = (_offset(*pair) for pair in _maps_of(x, like))
+    return (rows, columns)
 
 
 def check_aligned(a: mx.sym.Symbol, b: mx.sym.Symbol, what: str) -> None:
     """Refuse to join two layers whose maps differ; `what` names the joining layer."""
-    for axis in (0, 1):
-        (name_a, fp_a), (name_b, fp_b) = _maps_of(a, b, axis)
+    for (name_a, fp_a), (name_b, fp_b) in _maps_of(a, b):
         if fp_a != fp_b:
             raise _misaligned(what, name_a, fp_a, name_b, fp_b)
 
 
-def _crop_offset(x: mx.sym.Symbol, like: mx.sym.Symbol, axis: int) -> int:
-    (name, fp), (like_name, like_fp) = _maps_of(x, like, axis)
+def _offset(x: Tuple[str, Map], like: Tuple[str, Map]) -> int:
+    (name, fp), (like_name, like_fp) = x, like
     scale, shift = compose_fp(inv_fp(like_fp), fp)
     offset = -shift
     pair = f"cannot crop {name!r}, map {format_map(fp)}, like {like_name!r}, map {format_map(like_fp)}"
@@ -65,23 +65,25 @@ def _crop_offset(x: mx.sym.Symbol, like: mx.sym.Symbol, axis: int) -> int:
     return int(offset)
 
 
-def _maps_of(a: mx.sym.Symbol, b: mx.sym.Symbol, axis: int) -> List[Tuple[str, Map]]:
-    nodes, heads, maps, _ = walk(mx.sym.Group([a, b]), axis)
+def _maps_of(a: mx.sym.Symbol, b: mx.sym.Symbol) -> List[List[Tuple[str, Map]]]:
+    """Name and map of two layers, for rows and for columns."""
+    graph = Graph.of(mx.sym.Group([a, b]))
+    heads = [head[0] for head in graph.heads]
+    names = [graph.nodes[i]["name"] for i in heads]
     if len(heads) != 2:
-        raise FCNXSError(f"layers with one output each are wanted, not {[n['name'] for n in heads]}")
-    return [(nodes[i]["name"], IDENTITY if maps[i] is None else maps[i]) for i in heads]
+        raise FCNXSError(f"layers with one output each are wanted, not {names}")
+    found = [walk(graph, axis).maps for axis in (0, 1)]
+    return [[(name, maps[i] or IDENTITY) for name, i in zip(names, heads)] for maps in found]
 
 
 class Walk(NamedTuple):
-    """What `walk` found: nodes in order, numbers of the output nodes, every node's map, refusals by node."""
+    """Result of `walk`: the map of every node, None where there is none, and the refusals, by node."""
 
-    nodes: List[Node]
-    heads: List[int]
     maps: List[Map | None]
     refused: Dict[int, FCNXSError]
 
 
-def walk(symbol: mx.sym.Symbol, axis: int, strict: bool = True) -> Walk:
+def walk(graph: Graph, axis: int, strict: bool = True) -> Walk:
     """Maps of all nodes of a graph, by number: names may occur twice.
 
     Args:
@@ -90,15 +92,12 @@ def walk(symbol: mx.sym.Symbol, axis: int, strict: bool = True) -> Walk:
     Raises:
         FCNXSError: as `coordinate_maps`.
     """
-    graph = json.loads(symbol.tojson())
-    nodes = graph["nodes"]
-    found = Walk(nodes, [head[0] for head in graph["heads"]], [None] * len(nodes), {})
-    for i, node in enumerate(nodes):
-        if node["op"] == "null":
-            continue
-        images = image_inputs(node)
+    nodes = graph.nodes
+    found = Walk([None] * len(nodes), {})
+    for i in graph.layers:
+        images = image_inputs(nodes[i])
         if not strict:  # a variable that is joined with layers is a parameter, unless it is the image
-            images = [j for j in images if nodes[j]["op"] != "null" or j == image_of(nodes)] or images[:1]
+            images = [j for j in images if nodes[j]["op"] != "null" or j == graph.image] or images[:1]
         for j in images:
             if nodes[j]["op"] == "null":  # a variable that enters as an image
                 found.maps[j] = IDENTITY
@@ -114,8 +113,9 @@ def walk(symbol: mx.sym.Symbol, axis: int, strict: bool = True) -> Walk:
 
 def misaligned(symbol: mx.sym.Symbol, axis: int = 0) -> List[str]:
     """A sentence for each layer that joins layers whose cells do not lie on each other. Rows: axis 0."""
-    nodes, _, maps, refused = walk(symbol, axis, strict=False)
-    joined = {i: {maps[j] for j in image_inputs(nodes[i])} - {None} for i in refused}
+    graph = Graph.of(symbol)
+    maps, refused = walk(graph, axis, strict=False)
+    joined = {i: {maps[j] for j in image_inputs(graph.nodes[i])} - {None} for i in refused}
     return [str(error) for i, error in refused.items() if len(joined[i]) > 1]
 
 
@@ -125,7 +125,7 @@ def own_map(node: Node, axis: int) -> Map:
     Raises:
         FCNXSError: it is not known.
     """
-    op, attrs = node["op"], node.get("attrs", {})
+    op, attrs = node["op"], node["attrs"]
     if op == "Concat" and attrs.get("dim", "1") not in ("0", "1"):
         raise FCNXSError(f"Concat {node['name']!r} along axis {attrs['dim']} has no one coordinate map")
     if op in SAME or op in JOIN:

@@ -1,15 +1,30 @@
-"""Reading the nodes of a graph: what its JSON says of operators, their inputs and their settings."""
+"""Reading a graph: its operators, their inputs and their settings, from a symbol's JSON and without MXNet.
+
+    graph = Graph.of(symbol)          # or Graph.read(text)
+    for i in graph.layers:
+        node = graph.nodes[i]
+        window(node, axis=0)          # kernel, stride and pad of its rows
+
+A node is `{"op": "Pooling", "name": "pool1", "attrs": {"kernel": "(2, 2)", ...}, "inputs": [[7, 0, 0]]}`.
+Its inputs, and the graph's outputs, are entries [i, k, version]: output k of node i.
+"""
 
 from __future__ import annotations
 
 import json
 import re
-from typing import Any, Dict, List, Tuple
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Dict, List, Sequence, Tuple
 
-from ...compat import mxnet as mx
-from ...errors import FCNXSError
+from ...errors import FCNXSError, last_line
 
-Node = Dict[str, Any]  # of a symbol's JSON: op, name, attrs, inputs
+if TYPE_CHECKING:
+    from ...compat import mxnet as mx
+
+Node = Dict[str, Any]  # op ("null" for a variable), name, attrs (all text), inputs
+Entry = List[int]
+
+SETTINGS = ("param", "attr", "attrs")  # keys under which versions of MXNet write a node's settings
 
 # Operators whose output cells lie where the cells of their first input do; further inputs are
 # parameters or labels.
@@ -26,14 +41,113 @@ JOIN = {
 }
 
 
-def graph_nodes(symbol: mx.sym.Symbol) -> List[Node]:
-    """Nodes of a graph in order: inputs come before what takes them."""
-    return json.loads(symbol.tojson())["nodes"]
+class Graph:
+    """Nodes in order, inputs before the nodes that take them, and the entries that are the outputs.
+
+    Make one for each net and keep it: every call of MXNet's `tojson` leaks 51 kB.
+    """
+
+    def __init__(self, nodes: List[Node], heads: Sequence[Entry]) -> None:
+        self.nodes, self.heads = nodes, list(heads)
+
+    @classmethod
+    def read(cls, text: str | Dict[str, Any]) -> Graph:
+        """Graph of a symbol's JSON, of any version of MXNet.
+
+        >>> data = {"op": "null", "name": "data", "inputs": []}
+        >>> relu = {"op": "Activation", "name": "relu", "param": {"act_type": "relu"}, "inputs": [[0, 0]]}
+        >>> Graph.read({"nodes": [data, relu], "heads": [[1, 0]]}).nodes[1]["attrs"]
+        {'act_type': 'relu'}
+
+        Raises:
+            FCNXSError: the text is not JSON, or the JSON is not a graph; the message says why.
+        """
+        try:
+            content = json.loads(text) if isinstance(text, str) else text
+        except (ValueError, RecursionError) as error:
+            raise FCNXSError(f"not a symbol JSON: {last_line(error)}") from None
+        for key in ("nodes", "heads"):
+            if not isinstance(content, dict) or not isinstance(content.get(key), list):
+                raise _damaged(f"it has no {key}")
+        nodes = [_node(i, given) for i, given in enumerate(content["nodes"])]
+        return cls(nodes, [_entry(given, len(nodes), "the output") for given in content["heads"]])
+
+    @classmethod
+    def of(cls, symbol: mx.sym.Symbol, casts: bool = False) -> Graph:
+        """Graph of a symbol.
+
+        Args:
+            casts: keep the `amp_cast` nodes of a net in bfloat16, as a graph to be written again needs.
+        """
+        return cls.read(symbol.tojson(remove_amp_cast=not casts))
+
+    @cached_property
+    def image(self) -> int:
+        """Number of the variable that is the image: `data`, or else the first that an operator takes first.
+
+        Raises:
+            FCNXSError: there is none.
+        """
+        first = [self.nodes[i]["inputs"][0][0] for i in self.layers if self.nodes[i]["inputs"]]
+        variables = [i for i in first if self.nodes[i]["op"] == "null"]
+        variables.sort(key=lambda i: self.nodes[i]["name"] != "data")
+        if not variables:
+            raise FCNXSError("the graph has no layer that takes an image")
+        return variables[0]
+
+    @cached_property
+    def layers(self) -> List[int]:
+        """Numbers of the nodes that are operators, not variables."""
+        return [i for i, node in enumerate(self.nodes) if node["op"] != "null"]
+
+    @cached_property
+    def consumers(self) -> List[List[int]]:
+        """Numbers of the nodes that take each node, once for each input."""
+        found: List[List[int]] = [[] for _ in self.nodes]
+        for i, node in enumerate(self.nodes):
+            for entry in node["inputs"]:
+                found[entry[0]].append(i)
+        return found
+
+    @property
+    def rounds_up(self) -> bool:
+        """Whether a pooling has the convention 'full'."""
+        return any(node["attrs"].get("pooling_convention") == "full" for node in self.nodes)
+
+    @property
+    def ops(self) -> List[str]:
+        """Operator of each node; 'null' for a variable."""
+        return [node["op"] for node in self.nodes]
+
+    def named(self, op: str) -> List[str]:
+        """Names of the nodes of one operator, in order."""
+        return [node["name"] for node in self.nodes if node["op"] == op]
 
 
-def rounds_up(nodes: List[Node]) -> bool:
-    """Whether a graph has the pooling convention 'full'."""
-    return any(node.get("attrs", {}).get("pooling_convention") == "full" for node in nodes)
+def _node(i: int, given: Any) -> Node:  # noqa: ANN401
+    """A node with its settings under `attrs`, as text."""
+    for key, kind in (("op", str), ("name", str), ("inputs", list)):
+        if not isinstance(given, dict) or not isinstance(given.get(key), kind):
+            raise _damaged(f"node {i} has no {key}")
+    name, attrs = f"node {i}, {given['name']!r},", {}
+    for key in SETTINGS:
+        if not isinstance(given.get(key, {}), dict):
+            raise _damaged(f"{name} has {key} that are no settings: {given[key]!r}")
+        attrs.update({setting: str(value) for setting, value in given.get(key, {}).items()})
+    rest = {key: value for key, value in given.items() if key not in SETTINGS}
+    return {**rest, "attrs": attrs, "inputs": [_entry(each, i, name) for each in given["inputs"]]}
+
+
+def _entry(given: Any, before: int, taker: str) -> Entry:  # noqa: ANN401
+    """An entry, of one of the first `before` nodes, with its version."""
+    whole = isinstance(given, list) and len(given) in (2, 3) and all(type(number) is int for number in given)
+    if not whole or not 0 <= given[0] < before:
+        raise _damaged(f"{taker} is made of {given!r}, which is no node before it")
+    return [*given, 0][:3]
+
+
+def _damaged(what: str) -> FCNXSError:
+    return FCNXSError(f"not a symbol that MXNet reads: {what}")
 
 
 def image_inputs(node: Node) -> List[int]:
@@ -44,30 +158,16 @@ def image_inputs(node: Node) -> List[int]:
 
 def setting(node: Node, key: str, axis: int, default: int) -> int:
     """An operator's setting for rows (axis 0) or columns (1), such as its kernel."""
-    values = re.findall(r"-?\d+", node.get("attrs", {}).get(key, ""))  # "(3, 3)", and "(3L,3L)" of Python 2
+    values = re.findall(r"-?\d+", node["attrs"].get(key, ""))  # "(3, 3)", and "(3L,3L)" of Python 2
     return int(values[axis]) if len(values) > axis else default
 
 
 def flag(node: Node, key: str) -> bool:
     """Whether an operator's setting is true."""
-    return node.get("attrs", {}).get(key) in ("True", "1")
+    return node["attrs"].get(key) in ("True", "1")
 
 
 def window(node: Node, axis: int) -> Tuple[int, int, int]:
     """Kernel, stride and pad of a convolution, pooling or deconvolution; a dilated kernel as it spans."""
     kernel = (setting(node, "kernel", axis, 1) - 1) * setting(node, "dilate", axis, 1) + 1
     return (kernel, setting(node, "stride", axis, 1), setting(node, "pad", axis, 0))
-
-
-def image_of(nodes: List[Node]) -> int:
-    """Number of the variable that is the image: `data`, or else the first that an operator takes first.
-
-    Raises:
-        FCNXSError: there is none.
-    """
-    first = [node["inputs"][0][0] for node in nodes if node["op"] != "null" and node["inputs"]]
-    variables = [i for i in first if nodes[i]["op"] == "null"]
-    variables.sort(key=lambda i: nodes[i]["name"] != "data")
-    if not variables:
-        raise FCNXSError("the graph has no layer that takes an image")
-    return variables[0]

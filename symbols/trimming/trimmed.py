@@ -13,14 +13,13 @@ gradients reach the weights through them too. For inference they are arguments, 
 
 from __future__ import annotations
 
-import json
 from typing import Container, Dict, List, NamedTuple, Sequence, Tuple
 
 import numpy as np
 
 from ...compat import mxnet as mx
-from ..graph.nodes import Node, setting, window
-from ..graph.rewrite import Entry, Graph
+from ..graph.nodes import Entry, Graph, Node, setting, window
+from ..graph.rewrite import Writer
 from ..interpolation import matrix
 from .plateaus import constants, frame
 from .trunk import Axes, Trunk, Trunks
@@ -51,11 +50,13 @@ class Trimmed(NamedTuple):
 
     Args:
         symbol: has the arguments of the net, `names` and those of `matrices`.
+        graph: the same as a graph.
         constants: computes them, of the net's weights, in the order of `names`.
         matrices: by which a bilinear upsampling multiplies, float32, by name.
     """
 
     symbol: mx.sym.Symbol
+    graph: Graph
     constants: mx.sym.Symbol
     names: List[str]
     matrices: Dict[str, np.ndarray]
@@ -67,10 +68,8 @@ class Trimmer:
     They have further arguments and auxiliary states, of fixed values (`fixed_params`).
     """
 
-    def __init__(self, symbol: mx.sym.Symbol) -> None:
-        content = json.loads(symbol.tojson())
-        self.nodes, self.heads = content["nodes"], content["heads"]
-        self.trunks = Trunks(self.nodes)
+    def __init__(self, graph: Graph) -> None:
+        self.graph, self.nodes, self.trunks = graph, graph.nodes, Trunks(graph)
         deconvolutions = [node for node in self.nodes if node["op"] == "Deconvolution"]
         self.upsampling_weights = [self.nodes[node["inputs"][1][0]]["name"] for node in deconvolutions]
 
@@ -82,9 +81,9 @@ class Trimmer:
         trunk = self.trunks.get(size)
         if trunk is None:
             return None
-        graph = Graph()
-        known = constants(graph, self.nodes, trunk)
-        return _Net(graph, self.nodes, trunk, known, trained=True).symbol(self.heads)
+        writer = Writer()
+        known = constants(writer, self.nodes, trunk)
+        return writer.symbol(_Net(writer, self.graph, trunk, known, trained=True).written())
 
     def with_constants(
         self, size: Axes, bilinear: Container[str] = (), trained: bool = False
@@ -98,12 +97,13 @@ class Trimmer:
         trunk = self.trunks.get(size)
         if trunk is None:
             return None
-        graph, aside = Graph(), Graph()
+        writer, aside = Writer(), Writer()
         computed = constants(aside, self.nodes, trunk)
-        named = {name: graph.variable(name, self._shape(name, trunk)) for name in computed}
-        net = _Net(graph, self.nodes, trunk, named, bilinear, trained)
-        symbol = net.symbol(self.heads)
-        return Trimmed(symbol, aside.symbol([*computed.values()]), [*computed], net.matrices)
+        named = {name: writer.variable(name, self._shape(name, trunk)) for name in computed}
+        net = _Net(writer, self.graph, trunk, named, bilinear, trained)
+        heads = net.written()
+        symbols = (writer.symbol(heads), writer.graph(heads), aside.symbol([*computed.values()]))
+        return Trimmed(*symbols, [*computed], net.matrices)
 
     def _shape(self, name: str, trunk: Trunk) -> Sequence[int] | None:
         """Shape of a constant, where MXNet does not infer it: that of the frame."""
@@ -128,45 +128,42 @@ class _Net:
 
     def __init__(
         self,
+        writer: Writer,
         graph: Graph,
-        nodes: List[Node],
         trunk: Trunk,
         known: Dict[str, Entry],
         bilinear: Container[str] = (),
         trained: bool = False,
     ) -> None:
-        self.graph, self.nodes, self.trunk, self.known = graph, nodes, trunk, known
+        self.writer, self.graph, self.nodes, self.trunk, self.known = writer, graph, graph.nodes, trunk, known
         self.bilinear, self.trained = bilinear, trained
         self.plans = (trunk.rows, trunk.columns)
         self.skips = {number: skip for skip in trunk.skips for number in (skip.conv, skip.crop)}
         self.scales = {skip.scale: skip for skip in trunk.skips if skip.scale is not None}
         self.rebased: Dict[int, Entry] = {}  # by the number of the layer
-        self.written: List[Entry] = []
+        self.layers = {i: k for k, i in enumerate(trunk.layers)}
         self.matrices: Dict[str, np.ndarray] = {}
 
-    def symbol(self, heads: List[Entry]) -> mx.sym.Symbol:
-        """The net with the same outputs."""
-        layers = {i: k for k, i in enumerate(self.trunk.layers)}
-        for i, node in enumerate(self.nodes):
-            inputs = [self.written[entry[0]][:1] + entry[1:] for entry in node["inputs"]]
-            if i in layers:
-                entry = self._layer(node, inputs, layers[i])
-            elif i in self.skips:
-                entry = self._skip(i, node, inputs)
-            elif self.trunk.upsampling is not None and i in self.trunk.upsampling[:2]:
-                entry = self._upsampling(i, node, inputs)
-            elif i in self.scales:
-                entry = self.graph.copy(node, [self._rebase(self.scales[i].pool)])
-            else:
-                entry = self.graph.copy(node, inputs)
-            self.written.append(entry)
-        return self.graph.symbol([self.written[head[0]][:1] + head[1:] for head in heads])
+    def written(self) -> List[Entry]:
+        """Write the net; returns the entries of its outputs."""
+        return self.writer.write(self.graph, self._change)
+
+    def _change(self, i: int, node: Node, inputs: List[Entry]) -> Entry | None:
+        if i in self.layers:
+            return self._layer(node, inputs, self.layers[i])
+        if i in self.skips:
+            return self._skip(i, node, inputs)
+        if self.trunk.upsampling is not None and i in self.trunk.upsampling[:2]:
+            return self._upsampling(i, node, inputs)
+        if i in self.scales:
+            return self.writer.copy(node, [self._rebase(self.scales[i].pool)])
+        return None
 
     def _layer(self, node: Node, inputs: List[Entry], k: int) -> Entry:
         """A layer of the trunk, on its window."""
-        graph, name = self.graph, node["name"]
+        writer, name = self.writer, node["name"]
         if k == 0:
-            inputs[0] = graph.pad(inputs[0], f"{name}_window", *(plan.zeros for plan in self.plans))
+            inputs[0] = writer.pad(inputs[0], f"{name}_window", *(plan.zeros for plan in self.plans))
         if self.trunk.rebased[k]:
             inputs = [self._rebase(self.trunk.layers[k - 1]), inputs[1], self.known[f"{name}_plateau"]]
         if node["op"] == "Convolution":
@@ -174,27 +171,27 @@ class _Net:
             if self.trained:
                 own = tuple(min(pad, (window(node, axis)[0] - 1) // 2) for axis, pad in enumerate(pads))
                 more = [(pad - kept,) * 2 for pad, kept in zip(pads, own)]
-                inputs[0], pads = graph.pad(inputs[0], f"{name}_padded", *more), own
-            return graph.copy(node, inputs, pad=pads)
+                inputs[0], pads = writer.pad(inputs[0], f"{name}_padded", *more), own
+            return writer.copy(node, inputs, pad=pads)
         if node["op"] == "Activation":
-            return graph.copy(node, inputs)
+            return writer.copy(node, inputs)
         if k < len(self.trunk.layers) - 1:
-            return graph.copy(node, inputs, pooling_convention="valid")
-        inside = graph.copy(node, inputs, f"{name}_window", pooling_convention="valid")
-        inside = graph.pad(inside, f"{name}_window_padded", *frame(self.trunk))
-        return graph.add("broadcast_add", name, [inside, self.known[f"{name}_frame"]])
+            return writer.copy(node, inputs, pooling_convention="valid")
+        inside = writer.copy(node, inputs, f"{name}_window", pooling_convention="valid")
+        inside = writer.pad(inside, f"{name}_window_padded", *frame(self.trunk))
+        return writer.add("broadcast_add", name, [inside, self.known[f"{name}_frame"]])
 
     def _rebase(self, i: int) -> Entry:
         """A layer of the trunk minus its plateau."""
         if i not in self.rebased:
             name = f"{self.nodes[i]['name']}_rebased"
             gamma, mean, var = (
-                self.graph.variable(f"{name}_{each}") for each in ("gamma", "moving_mean", "moving_var")
+                self.writer.variable(f"{name}_{each}") for each in ("gamma", "moving_mean", "moving_var")
             )
-            self.rebased[i] = self.graph.add(
+            self.rebased[i] = self.writer.add(
                 "BatchNorm",
                 name,
-                [self.written[i], gamma, self.known[f"{name}_beta"], mean, var],
+                [self.writer.written[i], gamma, self.known[f"{name}_beta"], mean, var],
                 **{"eps": EPS, "fix_gamma": True, "use_global_stats": True},
             )
         return self.rebased[i]
@@ -203,25 +200,25 @@ class _Net:
         """The convolution of a skip, with its plateau around the window, or its crop."""
         skip = self.skips[i]
         if i == skip.crop:
-            return self.graph.copy(node, inputs, offset=skip.offsets)
+            return self.writer.copy(node, inputs, offset=skip.offsets)
         x = inputs[0] if skip.scale is not None else self._rebase(skip.pool)
-        return self.graph.copy(node, [x, inputs[1], self.known[f"{node['name']}_plateau"]], pad=skip.pads)
+        return self.writer.copy(node, [x, inputs[1], self.known[f"{node['name']}_plateau"]], pad=skip.pads)
 
     def _upsampling(self, i: int, node: Node, inputs: List[Entry]) -> Entry:
         """The last deconvolution, of the scores that the crop leaves something of, or that crop."""
         up, name = self.trunk.upsampling, node["name"]
         if i == up.crop:
-            return inputs[0] if self.matrices else self.graph.copy(node, inputs, offset=up.offsets)
-        scores = self.graph.cut(inputs[0], f"{name}_window", *up.spans)
+            return inputs[0] if self.matrices else self.writer.copy(node, inputs, offset=up.offsets)
+        scores = self.writer.cut(inputs[0], f"{name}_window", *up.spans)
         weight, *bias = (self.nodes[entry[0]]["name"] for entry in node["inputs"][1:])
         plain = all(setting(node, key, axis, 1) == 1 for key in ("num_group", "dilate") for axis in (0, 1))
         if weight in self.bilinear and plain and not bias:
             return self._interpolation(node, scores)
-        return self.graph.copy(node, [scores, *inputs[1:]])
+        return self.writer.copy(node, [scores, *inputs[1:]])
 
     def _interpolation(self, node: Node, scores: Entry) -> Entry:
         """The last deconvolution and its crop as products: of each channel's columns, then of its rows."""
-        graph, name, up = self.graph, node["name"], self.trunk.upsampling
+        writer, name, up = self.writer, node["name"], self.trunk.upsampling
         rows, columns = (
             matrix(window(node, axis), up.spans[axis][1] - up.spans[axis][0], up.offsets[axis], length)
             for axis, length in enumerate(up.size)
@@ -229,12 +226,13 @@ class _Net:
         self.matrices.update(
             {f"{name}_rows": rows[np.newaxis], f"{name}_columns": columns.T[np.newaxis].copy()}
         )
-        by_rows, by_columns = (graph.variable(each, array.shape) for each, array in self.matrices.items())
-        planes = graph.add("Reshape", f"{name}_planes", [scores], shape=(-1, rows.shape[1], columns.shape[1]))
+        by_rows, by_columns = (writer.variable(each, array.shape) for each, array in self.matrices.items())
+        planes = writer.add("Reshape", f"{name}_planes", [scores], shape=(-1, rows.shape[1], columns.shape[1]))
         by_columns = self._for_each(by_columns, planes, f"{name}_all_columns")
-        wide = graph.add("batch_dot", f"{name}_wide", [planes, by_columns])
-        high = graph.add("batch_dot", f"{name}_high", [self._for_each(by_rows, wide, f"{name}_all_rows"), wide])
-        return graph.add("Reshape", name, [high], shape=(-1, int(node["attrs"]["num_filter"]), *up.size))
+        wide = writer.add("batch_dot", f"{name}_wide", [planes, by_columns])
+        by_rows = self._for_each(by_rows, wide, f"{name}_all_rows")
+        high = writer.add("batch_dot", f"{name}_high", [by_rows, wide])
+        return writer.add("Reshape", name, [high], shape=(-1, int(node["attrs"]["num_filter"]), *up.size))
 
     def _for_each(self, one: Entry, planes: Entry, name: str) -> Entry:
-        return self.graph.add("broadcast_like", name, [one, planes], lhs_axes=(0,), rhs_axes=(0,))
+        return self.writer.add("broadcast_like", name, [one, planes], lhs_axes=(0,), rhs_axes=(0,))

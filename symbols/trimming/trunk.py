@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Iterator, List, NamedTuple, Tuple
 
 from ..graph.layer_sizes import layer_sizes
-from ..graph.nodes import Node, flag, image_of, setting, window
+from ..graph.nodes import Graph, Node, flag, setting, window
 from .windows import Plan, Span, Step, contains, needed, plan, smaller
 
 # Rebasing is a pass over a layer's input, which in layers of strides 1 and 2 takes longer than the cells that
@@ -73,15 +73,11 @@ class Trunk(NamedTuple):
 class Trunks:
     """The trunks of one net, by the size of the image."""
 
-    def __init__(self, nodes: List[Node]) -> None:
-        self.nodes = nodes
-        self.consumers: List[List[int]] = [[] for _ in nodes]
-        for i, node in enumerate(nodes):
-            for entry in node["inputs"]:
-                self.consumers[entry[0]].append(i)
-        self.sizes = [layer_sizes(nodes, axis) for axis in (0, 1)]
+    def __init__(self, graph: Graph) -> None:
+        self.graph, self.nodes, self.consumers = graph, graph.nodes, graph.consumers
+        self.sizes = [layer_sizes(graph, axis) for axis in (0, 1)]
         self.chain = list(self._chain())
-        self.poolings = [k for k, i in enumerate(self.chain) if nodes[i]["op"] == "Pooling"]
+        self.poolings = [k for k, i in enumerate(self.chain) if self.nodes[i]["op"] == "Pooling"]
 
     def get(self, size: Axes) -> Trunk | None:
         """The longest trunk that can be trimmed for an image of a size (rows, columns); None if none can."""
@@ -96,7 +92,7 @@ class Trunks:
         while i is not None and nodes[i]["op"] != "null":
             i = nodes[i]["inputs"][0][0]
             way.append(i)
-        if not way or way[-1] != image_of(nodes):
+        if not way or way[-1] != self.graph.image:
             return
         for number, i in enumerate(reversed(way[:-1])):
             if not _can_be_trimmed(nodes[i], first=number == 0):
@@ -117,11 +113,9 @@ class Trunks:
                 return None
             canvas.append(sizes(small))
         skips = self._skips(layers, plans, size)
-        return (
-            None
-            if skips is None
-            else Trunk(layers, rebased, *plans, skips, [*zip(*canvas)], self._upsampling(size))
-        )
+        if skips is None:
+            return None
+        return Trunk(layers, rebased, *plans, skips, [*zip(*canvas)], self._upsampling(size))
 
     def _rebased(self, layers: List[int]) -> List[bool]:
         found, stride = [], 1
@@ -172,11 +166,8 @@ class Trunks:
         ):
             deconv, like = (entry[0] for entry in self.nodes[crop]["inputs"])
             node = self.nodes[deconv]
-            if (
-                node["op"] == "Deconvolution"
-                and like == image_of(self.nodes)
-                and self.consumers[deconv] == [crop]
-            ):
+            alone = self.consumers[deconv] == [crop]
+            if node["op"] == "Deconvolution" and like == self.graph.image and alone:
                 return self._cut(deconv, crop, size)
         return None
 
@@ -193,7 +184,7 @@ class Trunks:
 
 
 def _can_be_trimmed(node: Node, first: bool) -> bool:
-    op, attrs = node["op"], node.get("attrs", {})
+    op, attrs = node["op"], node["attrs"]
     if op == "Activation":
         return attrs["act_type"] == "relu" and not first
     if op == "Pooling":

@@ -14,6 +14,7 @@ from fcnxs.predict.tiling import Tiling, reader, windows
 from fcnxs.solver.executors import Executors
 from fcnxs.symbols import NETS
 from fcnxs.symbols.graph.edits import scores_symbol
+from fcnxs.symbols.graph.nodes import Graph
 
 FCNS = ("fcn32s", "fcn16s", "fcn8s", "fcn4s", "fcn2s", "fcn8s_atonce", "fcn_alexnet")
 
@@ -128,7 +129,7 @@ def test_the_estimate_of_memory_is_that_of_the_layers():
     symbol = net_of("fcn32s").symbol
     cells = 16 * (300 + 198) * (400 + 198) * 4
     image, weights = 3 * 3 * 300 * 400 * 4, (4 * 4 * 9 + 4) * 4
-    assert peak_bytes(symbol, {"data": (1, 3, 300, 400)}) == 2 * cells + image + weights
+    assert peak_bytes(symbol, Graph.of(symbol), {"data": (1, 3, 300, 400)}) == 2 * cells + image + weights
 
 
 def test_what_cannot_be_cut_is_refused():

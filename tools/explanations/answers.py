@@ -11,7 +11,7 @@ from .reasons import Answer, by, by_node, reasons, source_of
 if TYPE_CHECKING:
     from ...compat import mxnet as mx
     from ...symbols import Row
-    from ...symbols.graph.nodes import Node
+    from ...symbols.graph.nodes import Graph
 
 
 def answers(
@@ -41,9 +41,9 @@ def _coarsest(rows: Sequence[Row]) -> int | None:
 
 def _smallest(symbol: mx.sym.Symbol, rows: Sequence[Row]) -> Answer:
     from ...symbols.graph.layer_sizes import LARGEST, misfit, smallest_input
-    from ...symbols.graph.nodes import graph_nodes
+    from ...symbols.graph.nodes import Graph
 
-    question, nodes, least = "What is the smallest input?", graph_nodes(symbol), smallest_input(symbol)
+    question, graph, least = "What is the smallest input?", Graph.of(symbol), smallest_input(symbol)
     if None in least:
         return (question, f"One of more than {LARGEST} rows or columns.")
     known = all(row.formula for row in rows if row.op in ("Convolution", "Crop", "Deconvolution", "Pooling"))
@@ -55,22 +55,22 @@ def _smallest(symbol: mx.sym.Symbol, rows: Sequence[Row]) -> Answer:
             f"{', '.join(dense)} belong to one size alone."
         )
     if least[0] > 1:
-        text += f" With {least[0] - 1} rows, {misfit(nodes, 0, least[0] - 1)}."
-    gap = _gap(nodes, least)
+        text += f" With {least[0] - 1} rows, {misfit(graph, 0, least[0] - 1)}."
+    gap = _gap(graph, least)
     if gap is not None:
-        fault = misfit(nodes, 0, gap[0]) or misfit(nodes, 1, gap[1])
+        fault = misfit(graph, 0, gap[0]) or misfit(graph, 1, gap[1])
         text += f" Not every larger one fits: of {by(gap)}, {fault}."
     return (question, text)
 
 
-def _gap(nodes: List[Node], least: Tuple[int, int]) -> Tuple[int, int] | None:
+def _gap(graph: Graph, least: Tuple[int, int]) -> Tuple[int, int] | None:
     """The first size that does not fit of those larger than the smallest that does."""
     from ...symbols.graph.layer_sizes import misfit, telling
 
     found = list(least)
     for axis in (0, 1):
-        if telling(nodes, axis)[1]:
-            found[axis] = next(n for n in count(least[axis]) if misfit(nodes, axis, n) is not None)
+        if telling(graph, axis)[1]:
+            found[axis] = next(n for n in count(least[axis]) if misfit(graph, axis, n) is not None)
     return None if found == list(least) else tuple(found)
 
 
@@ -120,13 +120,13 @@ def _sees(rows: Sequence[Row], columns: Sequence[Row], coarse: int) -> Answer | 
 def _unscored(symbol: mx.sym.Symbol, size: Tuple[int, int], rows: Sequence[Row]) -> Answer | None:
     """Rows and columns that the upsampled scores do not reach, here and at worst."""
     from ...symbols import smallest_input, unscored_border
-    from ...symbols.graph.nodes import graph_nodes
+    from ...symbols.graph.nodes import Graph
     from ...symbols.graph.reach import most_unscored
 
     border, least = unscored_border(symbol, size), smallest_input(symbol)
     if border is None or None in least or not any(row.op == "Deconvolution" for row in rows):
         return None
-    question, gap = "Does every pixel get a score?", _gap(graph_nodes(symbol), least)
+    question, gap = "Does every pixel get a score?", _gap(Graph.of(symbol), least)
     worst = max(most_unscored(symbol), *map(sum, border))
     if worst == 0:
         where = "" if least == (1, 1) else f" from {by(least)} on"
@@ -148,9 +148,9 @@ def _unscored(symbol: mx.sym.Symbol, size: Tuple[int, int], rows: Sequence[Row])
 
 def _dense(symbol: mx.sym.Symbol, rows: Sequence[Row]) -> List[Tuple[Row, Row]]:
     """Fully connected layers whose weights depend on the image's size, each with the layer that it takes."""
-    from ...symbols.graph.nodes import graph_nodes
+    from ...symbols.graph.nodes import Graph
 
-    nodes = graph_nodes(symbol)
+    nodes = Graph.of(symbol).nodes
     row_of = by_node(nodes, rows)
     found = []
     for i, row in row_of.items():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 from pathlib import Path
 from typing import List, Tuple
@@ -11,6 +10,8 @@ from ...compat import mxnet as mx
 from ...errors import FCNXSError
 from ...symbols import Row
 from ...symbols.graph.describe import describe
+from ...symbols.graph.nodes import Entry, Graph, Node
+from ...symbols.graph.rewrite import Writer
 from ...system.files import written_whole
 
 
@@ -53,19 +54,15 @@ def _with_names_of_their_own(symbol: mx.sym.Symbol) -> Tuple[mx.sym.Symbol, List
 
     Names may occur twice, and graphviz reads a colon as the port of a node.
     """
-    graph = json.loads(symbol.tojson())
-    variables = set()
-    for i, node in enumerate(graph["nodes"]):
-        name = node["name"].replace(":", "_")
-        if node["op"] == "null":  # ends as before: by that plot_network knows weights, and leaves them out
-            node["name"] = f"{i} {name}" if name in variables else name
-            variables.add(name)
-        else:
-            node["name"] = f"layer {i}"
-        if node["op"] == "Pooling":  # plot_network asks for what may be left to MXNet
-            node.setdefault("attrs", {}).setdefault("pool_type", "max")
-    layers = [node["name"] for node in graph["nodes"] if node["op"] != "null"]
-    return mx.sym.load_json(json.dumps(graph)), layers
+    graph, writer = Graph.of(symbol), Writer()
+
+    def named(i: int, node: Node, inputs: List[Entry]) -> Entry:
+        if node["op"] == "null":  # plot_network tells weights by the ends of their names, and leaves them out
+            return writer.copy(node, inputs, node["name"].replace(":", "_"))
+        default = {"pool_type": "max"} if node["op"] == "Pooling" else {}  # which plot_network asks for
+        return writer.copy(node, inputs, f"layer {i}", **{**default, **node["attrs"]})
+
+    return writer.symbol(writer.write(graph, named)), [f"layer {i}" for i in graph.layers]
 
 
 def _label(row: Row, column: Row) -> str:

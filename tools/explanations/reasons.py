@@ -33,9 +33,9 @@ def source_of(nodes: Sequence[Node], i: int, through: Sequence[str]) -> int:
 
 def reasons(symbol: mx.sym.Symbol, rows: Sequence[Row], columns: Sequence[Row]) -> List[Answer]:
     """Why a net is built as it is; questions that do not arise are left out."""
-    from ...symbols.graph.nodes import graph_nodes
+    from ...symbols.graph.nodes import Graph
 
-    nodes = graph_nodes(symbol)
+    nodes = Graph.of(symbol).nodes
     row_of, column_of = by_node(nodes, rows), by_node(nodes, columns)
     found = [_why_convolution(symbol, nodes, i, row_of, column_of) for i in row_of]
     skips = _skips(nodes, row_of)
@@ -77,13 +77,13 @@ def _image(symbol: mx.sym.Symbol, source: Row, row_of: Dict[int, Row], kernel: T
     """The image of which a layer has just the cells of a kernel, where the first layer keeps the size."""
     from ...symbols.graph.edits import with_pad
     from ...symbols.graph.layer_sizes import layer_sizes
-    from ...symbols.graph.nodes import graph_nodes
+    from ...symbols.graph.nodes import Graph
 
     rows = list(row_of.values())
     first = next(row for row in rows if row.op == "Convolution")
     number = next(i for i, row in zip(row_of, rows) if row is source)
-    nodes = graph_nodes(with_pad(symbol, rows.index(first), first.kernel // 2))
-    sizes = [layer_sizes(nodes, axis)[number] for axis in (0, 1)]
+    graph = Graph.of(with_pad(symbol, rows.index(first), first.kernel // 2))
+    sizes = [layer_sizes(graph, axis)[number] for axis in (0, 1)]
     image = tuple(int(source.map[0]) * cells for cells in kernel)
     if None in sizes or first.stride != 1 or tuple(size.value(n) for size, n in zip(sizes, image)) != kernel:
         return ""

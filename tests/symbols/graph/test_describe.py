@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from fcnxs import FCNXSError, symbols
 from fcnxs.compat import mxnet as mx
-from fcnxs.symbols.graph.nodes import graph_nodes
+from fcnxs.symbols.graph.nodes import Graph
 from fcnxs.symbols.graph.sizes import Size
 
 NETS = [(name, convention) for name in symbols.NETS for convention in ("valid", "full")]
@@ -166,8 +166,8 @@ def test_windows_adj_and_groups_give_sizes_and_weights(name, convention):
     shapes = dict(zip(symbol.list_arguments(), symbol.infer_shape(data=(1, 3, 230, 250))[0]))
     for axis in (0, 1):
         rows = {row.name: row for row in symbols.describe(symbol, (230, 250), axis)}
-        nodes = {node["name"]: node for node in graph_nodes(symbol)}
-        names = [node["name"] for node in graph_nodes(symbol)]
+        nodes = {node["name"]: node for node in Graph.of(symbol).nodes}
+        names = [node["name"] for node in Graph.of(symbol).nodes]
         for row in rows.values():
             before = rows.get(names[nodes[row.name]["inputs"][0][0]]) if row.kernel else None
             n = before.shape[2 + axis] if before else (230, 250)[axis]

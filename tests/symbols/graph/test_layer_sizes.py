@@ -6,7 +6,7 @@ from odd_graphs import gaps, once
 from fcnxs import FCNXSError, symbols
 from fcnxs.compat import mxnet as mx
 from fcnxs.symbols.graph.layer_sizes import misfit, telling
-from fcnxs.symbols.graph.nodes import graph_nodes
+from fcnxs.symbols.graph.nodes import Graph
 from fcnxs.symbols.graph.reach import most_unscored
 
 NETS = [(name, convention) for name in symbols.NETS for convention in ("valid", "full")]
@@ -78,11 +78,11 @@ def test_a_size_between_those_that_fit_is_refused_with_the_nearest():
 @pytest.mark.parametrize("net", [gaps, once, symbols.get_fcn32s_symbol, symbols.get_fcn_alexnet_symbol])
 def test_the_sizes_of_a_period_tell_of_all(net):
     symbol = net()
-    nodes, (least, columns) = graph_nodes(symbol), symbols.smallest_input(symbol)
-    fitting, missing = telling(nodes, 0)
+    graph, (least, columns) = Graph.of(symbol), symbols.smallest_input(symbol)
+    fitting, missing = telling(graph, 0)
     every = range(least, 300)
-    sizes = [n for n in every if misfit(nodes, 0, n) is None]
+    sizes = [n for n in every if misfit(graph, 0, n) is None]
     assert least in fitting and bool(missing) == (len(sizes) < len(every)) == (net in (gaps, once))
-    assert all((misfit(nodes, 0, n) is None) == (n in fitting) for n in (*fitting, *missing))
+    assert all((misfit(graph, 0, n) is None) == (n in fitting) for n in (*fitting, *missing))
     borders = [symbols.unscored_border(symbol, (n, columns)) for n in sizes]
     assert most_unscored(symbol) == max(sum(rows) for rows, _ in borders)

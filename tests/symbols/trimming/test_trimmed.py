@@ -13,6 +13,7 @@ from fcnxs.predict.trim import trim
 from fcnxs.solver.solver import Solver
 from fcnxs.symbols import NETS
 from fcnxs.symbols.graph.edits import scores_symbol
+from fcnxs.symbols.graph.nodes import Graph
 from fcnxs.symbols.interpolation import bilinear
 from fcnxs.symbols.trimming import trunk
 from fcnxs.symbols.trimming.trimmed import Trimmer, fixed_params
@@ -87,7 +88,7 @@ def largest_differences(net, trimmer, remainders, batch=1):
 def test_scores_and_gradients_are_equal_in_float64_at_all_remainders(convention):
     """Every remainder of rows and of columns; with FCNXS_LONG all pairs of them."""
     net = net_of("fcn8s", convention, width=1 / 32, fc=8)
-    trimmer = Trimmer(net.symbol)
+    trimmer = Trimmer(Graph.of(net.symbol))
     for row in range(16):
         for column in range(16) if LONG else (row, (3 * row + 11) % 16):
             assert max(largest_differences(net, trimmer, (row, column)).values()) < 1e-12, (row, column)
@@ -98,7 +99,7 @@ def test_scores_and_gradients_are_equal_in_float64_at_all_remainders(convention)
 def test_every_net_is_equal_in_float64(name, convention):
     """Every remainder of both axes with one of the conventions, all pairs with FCNXS_LONG; a batch of two."""
     net = net_of(name, convention, width=1 / 16 if name == "fcn_alexnet" else 1 / 32, fc=8)
-    trimmer = Trimmer(net.symbol)
+    trimmer = Trimmer(Graph.of(net.symbol))
     pairs = [(i, (7 * i + 3) % 16) for i in range(CONVENTIONS.index(convention), 16, 2)]
     pairs = [(i, j) for i in range(16) for j in range(16)] if LONG else pairs
     for batch, pair in ((2, (5, 12)), *((1, pair) for pair in pairs)):
@@ -110,7 +111,7 @@ def test_a_smaller_canvas_would_not_do(monkeypatch):
     smaller = trunk.smaller
     monkeypatch.setattr(trunk, "smaller", lambda *args: smaller(*args) - 16)
     net = net_of("fcn8s", width=1 / 32, fc=8)
-    differences = [largest_differences(net, Trimmer(net.symbol), (i, i)) for i in (1, 6, 11)]
+    differences = [largest_differences(net, Trimmer(Graph.of(net.symbol)), (i, i)) for i in (1, 6, 11)]
     assert all(max(each.values()) > 1e-6 for each in differences)
 
 
@@ -122,7 +123,7 @@ def test_trimmed_for_inference_in_float32(name, last, ctx):
     if last == "bilinear":
         weight = net.arg_params["bigscore_weight"]
         weight[:] = bilinear(weight.shape)
-    trimmer = Trimmer(net.symbol)
+    trimmer = Trimmer(Graph.of(net.symbol))
     for size in ((27, 27), (61, 350), (200, 33)):
         trimmed = trim(net, (1, 3, *size), trimmer)
         assert ("bigscore_weight" in trimmed.symbol.list_arguments()) == (last == "trained")

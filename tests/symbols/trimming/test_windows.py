@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fcnxs.symbols import NETS
-from fcnxs.symbols.graph.nodes import graph_nodes
+from fcnxs.symbols.graph.nodes import Graph
 from fcnxs.symbols.trimming.trunk import Trunks
 from fcnxs.symbols.trimming.windows import Step, cells, contains, needed, plan, smaller
 
@@ -82,12 +82,12 @@ def test_needed_cells_of_a_deconvolution():
 @pytest.mark.parametrize("convention", ["valid", "full"])
 @pytest.mark.parametrize("name", ["fcn32s", "fcn16s", "fcn8s", "fcn8s_atonce", "fcn4s", "fcn2s"])
 def test_every_size_is_trimmed_up_to_pool4(name, convention):
-    nodes = graph_nodes(NETS[name](3, width=1 / 16, fc=16, pooling_convention=convention))
-    trunks = Trunks(nodes)
+    graph = Graph.of(NETS[name](3, width=1 / 16, fc=16, pooling_convention=convention))
+    trunks = Trunks(graph)
     least = 1 if convention == "full" else 26
     for size in (*range(least, least + 48), *range(1000, 1016), *range(4080, 4097)):
         trunk = trunks.get((size, 4097 - size + least))
-        assert nodes[trunk.layers[-1]]["name"] == "pool4"
+        assert graph.nodes[trunk.layers[-1]]["name"] == "pool4"
         assert len(trunk.skips) == {"fcn8s": 1, "fcn8s_atonce": 1, "fcn4s": 2, "fcn2s": 3}.get(name, 0)
 
 
@@ -97,6 +97,6 @@ def test_what_leaves_the_trunk_otherwise_ends_it_before():
 
     net = NETS["fcn8s"](3, width=1 / 16, fc=16)
     pool3 = net.get_internals()["pool3_output"]
-    nodes = graph_nodes(mx.sym.Group([net, mx.sym.tanh(pool3, name="mine")]))
-    trunk = Trunks(nodes).get((60, 70))
-    assert nodes[trunk.layers[-1]]["name"] == "pool3"
+    graph = Graph.of(mx.sym.Group([net, mx.sym.tanh(pool3, name="mine")]))
+    trunk = Trunks(graph).get((60, 70))
+    assert graph.nodes[trunk.layers[-1]]["name"] == "pool3"

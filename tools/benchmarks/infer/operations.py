@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from math import prod
 from typing import Dict, Tuple
 
 from ....net import Net
+from ....symbols.graph.nodes import Graph
 
 COUNTED = ("Convolution", "Deconvolution", "FullyConnected")
 
@@ -25,7 +25,7 @@ def operations(net: Net, shape: Tuple[int, ...]) -> Dict[str, int]:
     known = {name: array.shape for name, array in net.arg_params.items() if name in arguments}
     _, outputs, _ = internals.infer_shape(data=shape, **known)
     shapes = dict(zip(internals.list_outputs(), outputs))
-    nodes, found = json.loads(net.symbol.tojson())["nodes"], {}
+    nodes, found = Graph.of(net.symbol).nodes, {}
     for node in nodes:
         if node["op"] in COUNTED:
             source, weight = (nodes[entry[0]] for entry in node["inputs"][:2])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import Tuple
+from typing import List, Tuple
 
 import numpy as np
 
@@ -18,7 +18,8 @@ from ....deploy.onnx_file import write_onnx
 from ....net import Net
 from ....solver.executors import Executors
 from ....symbols.graph.edits import scores_symbol
-from ....symbols.graph.nodes import setting
+from ....symbols.graph.nodes import Entry, Graph, Node, setting
+from ....symbols.graph.rewrite import Writer
 from ..material import image_shape, net_and_weights
 from .operations import operations
 from .ours import load
@@ -59,15 +60,18 @@ def onnx_file(folder: Path) -> None:
 
 def _sliced(whole: Net, shape: Tuple[int, ...]) -> mx.sym.Symbol:
     """The graph for one size: its crops are slices, which every engine knows."""
-    internals, graph = whole.symbol.get_internals(), json.loads(whole.symbol.tojson())
+    internals, writer = whole.symbol.get_internals(), Writer()
     _, outputs, _ = internals.infer_shape(data=shape)
     shapes = dict(zip(internals.list_outputs(), outputs))
-    for node in graph["nodes"]:
-        if node["op"] == "Crop":
-            begin = (0, 0, *(setting(node, "offset", axis, 0) for axis in range(2)))
-            end = tuple(start + size for start, size in zip(begin, shapes[f"{node['name']}_output"]))
-            node.update(op="slice", inputs=node["inputs"][:1], attrs={"begin": str(begin), "end": str(end)})
-    return mx.sym.load_json(json.dumps(graph))
+
+    def sliced(_: int, node: Node, inputs: List[Entry]) -> Entry | None:
+        if node["op"] != "Crop":
+            return None
+        begin = (0, 0, *(setting(node, "offset", axis, 0) for axis in range(2)))
+        end = tuple(start + size for start, size in zip(begin, shapes[f"{node['name']}_output"]))
+        return writer.add("slice", node["name"], inputs[:1], begin=begin, end=end)
+
+    return writer.symbol(writer.write(Graph.of(whole.symbol), sliced))
 
 
 def _net(root: Path, job: dict) -> None:
