@@ -1,13 +1,17 @@
-"""Images through a net: threads read and write while it computes."""
+"""Segment image files: threads read the next images and write the last results while the net computes.
+
+For each image a mask (palette PNG) and an overlay are written, both or none. Large images are handled one at a
+time, so that no second one takes memory.
+"""
 
 from __future__ import annotations
 
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Deque, Iterator, NamedTuple, Sequence, Tuple
+from typing import Deque, Iterator, Sequence, Tuple
 
 import numpy as np
 from PIL import Image
@@ -21,21 +25,21 @@ from ..system.threads import in_order
 from ..vis import overlay, save_mask
 from .segmenter import Segmenter
 
-AHEAD = 2  # images read before their turn, and images whose pictures are still being written
-LARGE = 16_000_000  # pixels from which on an image is read, computed and written by itself
-ROWS = 256  # of a large image whose overlay is made at a time
-READING = 10  # bytes for each pixel while an image is read: Pillow's 4, and twice 3 when NumPy takes it
+AHEAD = 2  # images read in advance, and images whose results are still being written
+LARGE = 16_000_000  # an image of this many pixels or more is read, computed and written alone
+ROWS = 256  # rows of a large image that are overlaid at a time
+READING = 10  # bytes a pixel while an image is read: Pillow's 4, and twice 3 for the conversion to NumPy
 
-Targets = Tuple[Path, Path]  # of the mask and the overlay
+Targets = Tuple[Path, Path]  # files of the mask and the overlay
 
 
 def segmented(
     segmenter: Segmenter, files: Sequence[Tuple[Path, Targets]], palette: Palette
 ) -> Iterator[Future]:
-    """For each image, in order: its pictures have been written when the Future of its pixels by class is done.
+    """Segment files; yield for each, in order, a Future of its number of pixels by class (256,).
 
-    Threads read and write while the net computes. What has begun to be written is whole when this ends, also by
-    an interruption; the rest is not written.
+    A Future is done when both results of its image are written. When the generator ends, also by an
+    interruption, each image has both results or none.
     """
     pending: Deque[Future] = deque()
     with _any_size(), ThreadPoolExecutor(AHEAD, thread_name_prefix="fcnxs-write") as pool:
@@ -52,18 +56,12 @@ def segmented(
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-class _Image(NamedTuple):
-    """An image as the threads give it: RGB (H, W, 3), and the net's input; neither for a large one."""
-
-    picture: np.ndarray | None
-    data: np.ndarray | None
-
-
-def _read(segmenter: Segmenter, file: Path) -> _Image:
+def _read(segmenter: Segmenter, file: Path) -> Tuple[np.ndarray, np.ndarray] | None:
+    """Image, RGB (H, W, 3), and input of the net; None for a large image, which is read in its turn."""
     if _pixels(file) >= LARGE:
-        return _Image(None, None)
+        return None
     picture = read_image(file)
-    return _Image(picture, preprocess(picture, segmenter.mean))
+    return picture, preprocess(picture, segmenter.mean)
 
 
 def _begun(
@@ -74,13 +72,13 @@ def _begun(
     targets: Targets,
     palette: Palette,
 ) -> Future:
-    """Compute an image, and begin to write its pictures."""
+    """Compute an image and start writing its results."""
     done: Future = Future()
     try:
         read = image.result()
-        if read.picture is not None and segmenter.fits(read.picture.shape[:2], file):
-            mask = segmenter.class_map(read.data, file)
-            return pool.submit(_overlay_and_write, read.picture, mask, targets, palette)
+        if read is not None and segmenter.fits(read[0].shape[:2], file):
+            mask = segmenter.class_map(read[1], file)
+            return pool.submit(_overlay_and_write, read[0], mask, targets, palette)
         done.set_result(_by_itself(segmenter, file, targets, palette))
     except FCNXSError as error:
         done.set_exception(error)
@@ -92,7 +90,7 @@ def _overlay_and_write(picture: np.ndarray, mask: np.ndarray, targets: Targets, 
 
 
 def _write(coloured: Image.Image, mask: np.ndarray, targets: Targets, palette: Palette) -> np.ndarray:
-    """Write both pictures; how many pixels each class has."""
+    """Write mask and overlay; return the number of pixels of each class (256,)."""
     with written_whole(*targets) as (mask_part, overlay_part):
         save_mask(mask_part, mask, palette)
         coloured.save(overlay_part, format="PNG")
@@ -100,7 +98,7 @@ def _write(coloured: Image.Image, mask: np.ndarray, targets: Targets, palette: P
 
 
 def _by_itself(segmenter: Segmenter, file: Path, targets: Targets, palette: Palette) -> np.ndarray:
-    """Read, compute and write a large image in the memory that reading it takes; its pixels by class."""
+    """Read, compute and write a large image; return its number of pixels by class (256,)."""
     _refuse_what_does_not_fit(file)
     picture = read_image(file)
     mask = np.empty(picture.shape[:2], np.uint8)
@@ -116,16 +114,16 @@ def _by_itself(segmenter: Segmenter, file: Path, targets: Targets, palette: Pale
 
 
 def _pixels(file: Path) -> int:
-    """Pixels that an image says it has; 0 where it cannot be read, of which reading it will tell."""
+    """Pixels by an image's header; 0 if it cannot be read, since reading it will raise the error."""
     try:
         with Image.open(file) as image:
             return image.width * image.height
-    except Exception:  # of which decoders raise any on damage
+    except Exception:  # decoders raise errors of any type on damaged files
         return 0
 
 
 def _refuse_what_does_not_fit(file: Path) -> None:
-    """In place of Pillow's own limit, 179 million pixels: what the memory holds, honest or not."""
+    """Refuse an image that the memory cannot hold; this replaces Pillow's limit of 179 million pixels."""
     needed, there = READING * _pixels(file), available_memory()
     if needed > there:
         raise FCNXSError(
@@ -134,11 +132,11 @@ def _refuse_what_does_not_fit(file: Path) -> None:
         )
 
 
-class _any_size:  # noqa: N801  (a context manager, used like a function)
-    """Within it, Pillow reads images of any size."""
-
-    def __enter__(self) -> None:
-        self._limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-
-    def __exit__(self, *_: object) -> None:
-        Image.MAX_IMAGE_PIXELS = self._limit
+@contextmanager
+def _any_size() -> Iterator[None]:
+    """Let Pillow read images of any size within the block."""
+    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit

@@ -1,4 +1,4 @@
-"""Images as people have them: the path of a file, an array, or an iterable of these."""
+"""What a Segmenter accepts: the path of an image file, an array, or an iterable of these."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from ..system.threads import in_order
 
 Image = Union[str, "os.PathLike[str]", np.ndarray]
 
-AHEAD = 2  # images that threads read before their turn
+AHEAD = 2  # images that threads read in advance
 WANTED = "want uint8 (H, W, 3), RGB"
 
 
 def is_one(images: Any) -> bool:  # noqa: ANN401  (it is what this tells)
-    """Whether something is one image, a path or an array, and not an iterable of them.
+    """True for one image (a path or an array), False for an iterable of images.
 
     Raises:
         FCNXSError: it is neither.
     """
     if isinstance(images, (str, os.PathLike, np.ndarray)):
         return True
-    # Arrays of other libraries can be iterated over too, by rows; bytes and files by what no image is.
+    # Other libraries' arrays, bytes and files can be iterated over too, but not by images.
     alone = hasattr(images, "shape") or hasattr(images, "read") or isinstance(images, (bytes, bytearray))
     if alone or not (hasattr(images, "__iter__") or hasattr(images, "__getitem__")):
         raise FCNXSError(
@@ -37,7 +37,7 @@ def is_one(images: Any) -> bool:  # noqa: ANN401  (it is what this tells)
 
 
 def read(image: Image, where: object = "an image") -> Tuple[object, np.ndarray]:
-    """Name of an image, its path or else `where`, and the image, RGB uint8 (H, W, 3).
+    """Return the name of an image (its path, or `where` for an array) and its pixels, RGB uint8 (H, W, 3).
 
     Raises:
         FCNXSError: it is neither a path nor an array, the file cannot be read, or the array is of another kind.
@@ -52,9 +52,9 @@ def read(image: Image, where: object = "an image") -> Tuple[object, np.ndarray]:
 
 
 def read_ahead(images: Iterable[Image]) -> Iterator[Tuple[object, np.ndarray]]:
-    """Name, and RGB uint8 (H, W, 3), of one image after the other; files are read by threads before their turn.
+    """Yield (name, RGB uint8 (H, W, 3)) of each image; threads read the next files meanwhile.
 
-    What an image, or the iterable, raises comes at its place, after all images before it.
+    An error of an image or of the iterable is raised in its turn, after all images before it.
     """
     with closing(in_order(_read_numbered, _numbered(images), AHEAD, AHEAD)) as results:
         for result in results:
@@ -62,40 +62,42 @@ def read_ahead(images: Iterable[Image]) -> Iterator[Tuple[object, np.ndarray]]:
 
 
 def checked(image: np.ndarray, where: object = "an image") -> np.ndarray:
-    """The image, unless it is not RGB uint8 (H, W, 3).
+    """Return the image if it is RGB uint8 (H, W, 3).
 
     Raises:
-        FCNXSError: with what it is, and how to make an image of it.
+        FCNXSError: it is not; the message has its dtype and shape, and how to convert it.
     """
     shape = image.shape
-    if image.dtype == np.uint8 and image.ndim == 3 and shape[2] == 3 and image.size:
+    channels = shape[2] if image.ndim == 3 else None
+    if image.dtype == np.uint8 and channels == 3 and image.size:
         return image
-    if not image.size:
-        way = "it is empty"
-    elif image.ndim == 4:
-        way = "give the images of a batch as a list"
-    elif image.ndim == 2:
-        way = "np.stack([image] * 3, axis=-1) makes grey RGB"
-    elif image.ndim == 3 and shape[0] in (1, 3) and shape[2] not in (1, 3, 4):
-        way = "image.transpose(1, 2, 0) puts channels last"
-    elif image.ndim == 3 and shape[2] == 4:
-        way = "image[..., :3] leaves alpha out"
-    elif image.ndim == 3 and shape[2] == 1:
-        way = "np.repeat(image, 3, axis=-1) makes grey RGB"
-    elif image.ndim == 3 and shape[2] == 3:
-        way = "image.astype(np.uint8) keeps values of 0 to 255; multiply those of 0 to 1 by 255 before"
-    else:
-        way = "it is no image"
+    ways = (
+        (not image.size, "it is empty"),
+        (image.ndim == 4, "give the images of a batch as a list"),
+        (image.ndim == 2, "np.stack([image] * 3, axis=-1) makes grey RGB"),
+        (
+            channels and shape[0] in (1, 3) and channels not in (1, 3, 4),
+            "image.transpose(1, 2, 0) puts channels last",
+        ),
+        (channels == 4, "image[..., :3] leaves alpha out"),
+        (channels == 1, "np.repeat(image, 3, axis=-1) makes grey RGB"),
+        (
+            channels == 3,
+            "image.astype(np.uint8) keeps values of 0 to 255; multiply those of 0 to 1 by 255 before",
+        ),
+        (True, "it is no image"),
+    )
+    way = next(way for applies, way in ways if applies)
     raise FCNXSError(f"{where}: {image.dtype} {shape}; {WANTED}: {way}")
 
 
 def _numbered(images: Iterable[Image]) -> Iterator[Tuple[int, object]]:
-    """Images with their numbers; what the iterable raises takes the place of the image."""
-    number, once = -1, iter(images) is images  # an iterator may give one array again, filled anew
+    """Number the images; an error of the iterable takes the place of the next image."""
+    number, once = -1, iter(images) is images  # an iterator may fill and give the same array again
     try:
         for number, image in enumerate(images):
             yield number, image.copy() if once and isinstance(image, np.ndarray) else image
-    except Exception as error:  # for whoever asks for that image
+    except Exception as error:  # raised when that image is asked for
         yield number + 1, error
 
 

@@ -1,4 +1,4 @@
-"""From an image to its class map, its probabilities, its overlay."""
+"""Segmenter: class maps, probabilities and overlays of images, from a checkpoint."""
 
 from __future__ import annotations
 
@@ -30,15 +30,16 @@ Answers = Union[np.ndarray, Iterator[np.ndarray]]  # one for an image; for sever
 
 
 class Segmenter:
-    """A checkpoint ready to segment images of any size, with the weights that it has now.
+    """Segments images of any size with the weights of a checkpoint.
 
-    It takes an image: a path, or an array, RGB uint8 (H, W, 3) (of OpenCV's, BGR: `image[..., ::-1]`). Of an
-    iterable of images, such as a list of paths, it makes an iterator of answers in their order, and reads files
-    ahead. An image that cannot be read, or is none, ends it with an error when its turn comes.
-    Of files, Pillow reads those up to twice `PIL.Image.MAX_IMAGE_PIXELS`; None is no limit.
+    An image is a path or an array, RGB uint8 (H, W, 3); OpenCV's BGR arrays are given as `image[..., ::-1]`.
+    For one image, each method returns one array. For an iterable of images, such as a list of paths, it returns
+    an iterator of arrays in the same order, and threads read the next files meanwhile. An image that cannot be
+    read raises an error when its turn comes, which ends the iterator.
+    Pillow refuses files of more than twice `PIL.Image.MAX_IMAGE_PIXELS` pixels; None removes this limit.
 
-    The weights are copied: what is changed in the checkpoint's arrays later changes no answer. Several things
-    are made of them and kept, by MXNet too, so that updates could otherwise be seen in part.
+    The weights are copied, so that later changes of the checkpoint's arrays have no effect: MXNet and the
+    Segmenter keep results computed from the weights, and would see such changes only in part.
 
     >>> import numpy as np
     >>> import fcnxs
@@ -61,17 +62,18 @@ class Segmenter:
         source: prefix of a checkpoint's files, such as "run/fcn8s", or a Checkpoint.
         epoch: of the checkpoint, where `source` is a prefix.
         ctx: device; None: the CPU.
-        trim: compute only what depends on the image: the same to float32's rounding, in less time.
-        memory_limit: bytes to work in beyond the weights and the image. An image that needs more is computed in
-            tiles, with the same result. None: 80% of the memory that is available.
-        scales: of the image, over which probabilities are averaged (`averaging.py`).
-        flip: average over mirror images, too.
+        trim: skip the part of the padded canvas that the image cannot influence. Scores change by no more than
+            float32's rounding, and take less time.
+        memory_limit: bytes to work in, besides the weights and the image. An image that needs more is computed
+            in tiles, with the same result. None: 80% of the available memory.
+        scales: factors of the image's size; the probabilities at all of them are averaged (`multiscale.py`).
+        flip: average over the mirror image at each scale too.
         trimmed: older name of `trim`.
 
     Attributes:
-        classes: names of the classes, of the checkpoint's meta file; "class 0", ... where it has none.
-        palette: colour (R, G, B) of each class, 0 to 255, of the meta file; VOC's where it has none.
-        mean: of the input (R, G, B), which is subtracted from images.
+        classes: names of the classes from the checkpoint's meta file; without one "class 0" and so on.
+        palette: colour (R, G, B) of each class, 0 to 255, from the meta file; without one VOC's colours.
+        mean: (R, G, B), subtracted from every pixel of an image.
         numclass: number of classes.
 
     Raises:
@@ -113,7 +115,7 @@ class Segmenter:
         self._net = Bounded(Net(symbol, params, auxs), self.numclass, self.ctx, trim, memory_limit)
 
     def __call__(self, image: Image | Iterable[Image]) -> Answers:
-        """Class map, uint8 (H, W), of an image; of an iterable of images, an iterator.
+        """Return the class map, uint8 (H, W), of an image, or an iterator of them for an iterable of images.
 
         Raises:
             FCNXSError: the image cannot be read, is too small for the net, or too large for the memory.
@@ -121,20 +123,22 @@ class Segmenter:
         return self._answers(image, lambda array, where: _whole(self.bands(array, where)))
 
     def probabilities(self, image: Image | Iterable[Image]) -> Answers:
-        """Probabilities of the classes, float32 (C, H, W), of an image; of an iterable, an iterator.
+        """Return the class probabilities, float32 (C, H, W), of an image, or an iterator of them.
+
+        They need 4 bytes for each class and pixel, which count towards the memory limit.
 
         Raises:
-            FCNXSError: as for class maps. They count in the limit of memory: 4 bytes for each class and pixel.
+            FCNXSError: as for class maps.
         """
         return self._answers(
             image, lambda array, where: self._probabilities(preprocess(array, self.mean), where)
         )
 
     def overlay(self, image: Image | Iterable[Image], alpha: float = 0.5) -> Answers:
-        """Image with its class map's colours over it, RGB uint8 (H, W, 3); of an iterable, an iterator.
+        """Return the image blended with its class map's colours, RGB uint8 (H, W, 3), or an iterator of them.
 
         Args:
-            alpha: share of the colours, 0 to 1; class 0 stays clear.
+            alpha: weight of the colours, 0 to 1. Pixels of class 0 keep the image's colour.
 
         Raises:
             FCNXSError: as for class maps.
@@ -148,53 +152,50 @@ class Segmenter:
         return self._answers(image, laid_over)
 
     def bands(self, image: np.ndarray, where: object = "an image") -> Iterator[Tuple[int, np.ndarray]]:
-        """First row, and class map, uint8 (h, W), of one band of an image after the other, from the top.
+        """Yield the class map in bands of rows from the top: (first row, uint8 (h, W)).
 
-        An image that is not computed in tiles is one band. `where` names it in an error.
+        An image that is not computed in tiles is one band. `where` names the image in an error.
 
         Args:
-            image: RGB uint8 (H, W, 3), of which a memory-mapped file will do.
+            image: RGB uint8 (H, W, 3); it may be a memory-mapped file.
         """
         size = inputs.checked(image, where).shape[:2]
-        if self.fits(size, where):
+        if self.averages:
             yield 0, self.class_map(preprocess(image, self.mean), where)
         else:
             yield from self._net.class_bands(size, reader(image, self.mean), where)
 
     def class_map(self, data: np.ndarray, where: object = "an image") -> np.ndarray:
-        """Class map, uint8 (H, W), of what `preprocess` made of an image (1, 3, H, W); `where` names it."""
+        """Class map, uint8 (H, W), of a preprocessed image, float32 (1, 3, H, W); `where` is its name."""
         if self.averages:
             return self._probabilities(data, where).argmax(axis=0).astype(np.uint8)
-        size = data.shape[2:]
-        if not self.fits(size, where):
-            return _whole(self._net.class_bands(size, windows(data), where))
-        return self._net.class_map(data, where)
+        return _whole(self._net.class_bands(data.shape[2:], windows(data), where))
 
     @property
     def memory_limit(self) -> float | None:
-        """Bytes to work in beyond the weights and the image; None: 80% of the memory that is available."""
+        """Bytes to work in, besides the weights and the image; None: 80% of the available memory."""
         return self._net.limit
 
     @memory_limit.setter
     def memory_limit(self, limit: float | None) -> None:
-        """Let images from now on have so many bytes, or None."""
+        """Set the limit for the images from now on."""
         self._net.limit = limit
 
     def fits(self, size: Tuple[int, int], where: object = "an image") -> bool:
-        """Whether the class map of an image of so many rows and columns is made as a whole, not in bands.
+        """Whether an image of this size (rows, columns) is computed as a whole, and not in tiles.
 
         Raises:
-            FCNXSError: it is too small for the net.
+            FCNXSError: as `check`.
         """
         self.check(size, where)
         return self.averages or self._net.fits(size)
 
     def check(self, size: Tuple[int, int], where: object = "an image") -> None:
-        """Refuse an image of so many rows and columns before it is computed, or read.
+        """Refuse a size (rows, columns) that cannot be segmented, before the image is read.
 
         Raises:
-            FCNXSError: it is too small for the net, at one of the scales, or what is averaged is too large for
-                the limit of memory.
+            FCNXSError: it is too small for the net at one of the scales, or the probabilities to average over
+                need more than the memory limit.
         """
         for scale in self.scales:
             with naming(scale, where) as name:
@@ -214,7 +215,7 @@ class Segmenter:
         self.check(size, where)
         if not self.averages:
             return _softmax(self._net.scores(data, where))
-        taken = self._net.bytes_of_scores(size)  # by the sum
+        taken = self._net.bytes_of_scores(size)  # for the sum over the scales
 
         def probabilities(data: np.ndarray, where: object) -> np.ndarray:
             return _softmax(self._net.scores(data, where, taken))
@@ -223,7 +224,7 @@ class Segmenter:
 
 
 def _loaded(source: PathLike | Checkpoint, epoch: int | None) -> Checkpoint:
-    """The checkpoint itself, or that of a prefix and an epoch."""
+    """Return `source` if it is a Checkpoint; else load the checkpoint of this prefix and epoch."""
     if isinstance(source, Checkpoint):
         if epoch is not None:
             raise FCNXSError(f"epoch {epoch}: goes with a prefix; a Checkpoint is one of an epoch")
@@ -239,7 +240,7 @@ def _loaded(source: PathLike | Checkpoint, epoch: int | None) -> Checkpoint:
 
 
 def _softmax(scores: np.ndarray) -> np.ndarray:
-    """Probabilities of the first axis, in the place of the scores."""
+    """Softmax over the first axis, in place."""
     scores -= scores.max(axis=0)
     np.exp(scores, out=scores)
     scores /= scores.sum(axis=0)
@@ -254,10 +255,11 @@ def _whole(bands: Iterator[Tuple[int, np.ndarray]]) -> np.ndarray:
 def evaluate(
     segmenter: Segmenter, data: FileIter, on_prediction: Callable[[Path, np.ndarray], None] | None = None
 ) -> np.ndarray:
-    """Confusion matrix (C, C) of a net over labelled images; rows are true classes.
+    """Confusion matrix (C, C) of a net on labelled images; rows are true classes, columns predicted ones.
 
     Args:
-        on_prediction: told the file of each image and its class map, uint8 (H, W).
+        data: gives one image at a time.
+        on_prediction: called with the file of each image and its class map, uint8 (H, W).
     """
     matrix = np.zeros((segmenter.numclass, segmenter.numclass), np.int64)
     data.reset()

@@ -1,4 +1,7 @@
-"""Scores and class maps of images of any size in a limit of memory: whole where that fits, else in tiles."""
+"""Scores and class maps of images of any size within a memory limit.
+
+An image whose forward pass fits is computed as a whole (`forward.py`), a larger one in tiles (`tiling.py`).
+"""
 
 from __future__ import annotations
 
@@ -15,49 +18,50 @@ from .forward import Passes
 from .peak_memory import peak_bytes
 from .tiling import Read, Tiling, windows
 
-SHARE = 0.8  # of the available memory that is taken where nobody sets a limit
+SHARE = 0.8  # of the available memory is used if no limit is set
 
-Bands = Iterator[Tuple[int, np.ndarray]]  # first row, and rows of an image, from the top
+Bands = Iterator[Tuple[int, np.ndarray]]  # bands of an image from the top: first row, rows
 
 
 class Bounded:
-    """Forward passes of one net with fixed weights, at any size, within a limit of memory.
+    """Forward passes of one net with fixed weights, at any size, within a memory limit.
 
     Args:
-        net: as of `Passes`, of `numclass` classes.
-        trim: compute only what depends on the image (`trim.py`).
-        limit: bytes to work in beyond the weights and the image; None: 80% of what is available.
+        net: as for `Passes`, with `numclass` classes.
+        trim: skip what the image cannot influence (`trim.py`).
+        limit: bytes to work in, besides the weights and the image; None: 80% of the available memory.
     """
 
     def __init__(self, net: Net, numclass: int, ctx: mx.Context, trim: bool, limit: float | None) -> None:
         self.passes, self.numclass, self.limit = Passes(net, ctx, trim), numclass, limit
         self._tiling: Tiling | None = None
-        self._tiled: Tuple[object, ...] = ()  # what it was made for
+        self._tiled: Tuple[object, ...] = ()  # the size and limits that it was planned for
 
     def check_size(self, size: Tuple[int, int], where: object) -> None:
-        """Refuse an image of so many rows and columns that is too small for the net; `where` names it."""
+        """Refuse a size (rows, columns) that is too small for the net; `where` names the image."""
         if not self.passes.has((1, 3, *size)):
             check_size(self.passes.net.symbol, "data", (1, 3, *size), where)
 
     def fits(self, size: Tuple[int, int], taken: int = 0) -> bool:
-        """Whether an image is computed as a whole, where something else takes `taken` bytes."""
+        """Whether an image is computed as a whole if `taken` bytes of the limit are in use already."""
         shape = (1, 3, *size)
         if self.passes.has(shape):
             return True
         need = peak_bytes(self.passes.net.symbol, self.passes.graph, {"data": shape})
         return need <= self._available() - taken
 
-    def class_map(self, data: np.ndarray, where: object) -> np.ndarray:
-        """Class map, uint8 (H, W), of an input (1, 3, H, W), computed as a whole."""
-        scores = self.passes.scores(mx.nd.array(data, self.passes.ctx), where)
-        return mx.nd.argmax(scores, axis=1)[0].asnumpy().astype(np.uint8)
-
     def class_bands(self, size: Tuple[int, int], read: Read, where: object) -> Bands:
-        """Class map, uint8, by bands, computed in tiles."""
-        return self._tiles(size, where).class_maps(read)
+        """Class map of an image, uint8 (h, W) in each band; one band if the image is computed as a whole."""
+        self.check_size(size, where)
+        if not self.fits(size):
+            yield from self._tiles(size, where).class_maps(read)
+            return
+        data = read(((0, size[0] - 1), (0, size[1] - 1)))
+        scores = self.passes.scores(mx.nd.array(data, self.passes.ctx), where)
+        yield 0, mx.nd.argmax(scores, axis=1)[0].asnumpy().astype(np.uint8)
 
     def scores(self, data: np.ndarray, where: object, taken: int = 0) -> np.ndarray:
-        """Scores, float32 (C, H, W), of an input (1, 3, H, W), where something else takes `taken` bytes."""
+        """Scores, float32 (C, H, W), of an input (1, 3, H, W), if `taken` bytes are in use already."""
         size = data.shape[2:]
         if self.fits(size, taken):
             scores = self.passes.scores(mx.nd.array(data, self.passes.ctx), where)[0].asnumpy()
@@ -69,14 +73,14 @@ class Bounded:
         return scores
 
     def bytes_of_scores(self, size: Tuple[int, int]) -> int:
-        """Bytes of an image's scores, and of the net's input that they are made of."""
+        """Bytes of the scores of an image and of its input to the net."""
         return 4 * (self.numclass + 3) * prod(size)
 
     def room(self, taken: int, where: object) -> float:
-        """Bytes that remain of the limit where scores take so many.
+        """Bytes left under the limit after `taken` for the scores.
 
         Raises:
-            FCNXSError: none.
+            FCNXSError: none is left.
         """
         available = self._available()
         if taken >= available:
