@@ -32,6 +32,7 @@ from fcnxs import checkpoint  # noqa: E402
 from fcnxs.compat import mxnet as mx  # noqa: E402
 from fcnxs.convert.caffemodel import write_caffemodel  # noqa: E402
 from fcnxs.data.generated import write_voc  # noqa: E402
+from fcnxs.deploy.precision import int8_is_exact, runs_bf16  # noqa: E402
 from fcnxs.net import is_input  # noqa: E402
 from fcnxs.tools.benchmarks.parity import random_blobs  # noqa: E402
 from fcnxs.tools.main import main  # noqa: E402
@@ -41,6 +42,12 @@ settings.load_profile("untimed")
 
 LONG = bool(os.environ.get("FCNXS_LONG"))  # the long forms of some tests; for minutes
 WIDTH, FC = 1 / 16, 16  # of the nets in most tests: 4, 8, 16, 32, 32 channels
+
+
+# Lower precisions, each skipped where the processor does not compute it.
+bf16 = pytest.mark.skipif(not runs_bf16(), reason="this processor does not convolve bfloat16 numbers")
+int8_exact = pytest.mark.skipif(not int8_is_exact(), reason="this processor's int8 sums saturate")
+LOWER = [pytest.param("bf16", marks=bf16), "int8"]
 
 
 @pytest.fixture(scope="session")

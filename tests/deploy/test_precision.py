@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from conftest import FC, WIDTH, random_params
+from conftest import FC, LOWER, WIDTH, bf16, int8_exact, random_params
 
 from fcnxs import FCNXSError
 from fcnxs.compat import mxnet as mx
@@ -52,6 +52,7 @@ def rounded(values):
     return ((bits + 0x7FFF + ((bits >> 16) & 1)) & 0xFFFF0000).view(np.float32)
 
 
+@bf16
 def test_the_first_layer_multiplies_halves_as_exactly_as_float32(net):
     """But for its bias and output, which are bfloat16; a product of rounded numbers is farther off."""
     data = np.random.default_rng(1).normal(0, 50, (1, 3, 40, 50)).astype(np.float32)
@@ -67,6 +68,7 @@ def test_the_first_layer_multiplies_halves_as_exactly_as_float32(net):
     assert (np.abs(rounded_off - exact) > 10 * allowed).any()
 
 
+@bf16
 def test_bf16_is_the_product_of_rounded_numbers():
     rng = np.random.default_rng(1)
     weight, data = rng.normal(0, 1, (4, 3)), rng.normal(0, 50, (1, 3, 8, 9))
@@ -77,6 +79,7 @@ def test_bf16_is_the_product_of_rounded_numbers():
     assert np.abs(ours - np.einsum("oc,nchw->nohw", weight, data)).max() > 1e-2
 
 
+@int8_exact
 @pytest.mark.parametrize("mode", MODES)
 def test_int8_is_exact_to_a_step_of_the_output(mode):
     """Whole numbers up to 127 are their own 8 bits: what is left is the rounding of the output.
@@ -119,13 +122,18 @@ def test_kept_layers_are_float32_and_the_others_are_not(net, batches):
     assert [each["name"] for each in inner if each["op"] == "Convolution"] == ["conv2_1", "conv2_2", "fc7"]
 
 
-def test_both_agree_with_the_net(net, batches):
-    exact = [scores_of(net, batch) for batch in batches]
-    for lower, most in ((to_bf16(net), 0.02), (to_int8(net, batches), 0.1)):
-        for batch, scores in zip(batches, exact):
-            ours = scores_of(lower, batch)
-            assert ours.dtype == np.float32
-            assert 0 < np.abs(ours - scores).max() <= most * np.abs(scores).max()
+def lowered(net, precision, batches):
+    """The net in that precision, and how far its scores may be off, as a part of the largest."""
+    return (to_bf16(net), 0.02) if precision == "bf16" else (to_int8(net, batches), 0.1)
+
+
+@pytest.mark.parametrize("precision", LOWER)
+def test_both_agree_with_the_net(precision, net, batches):
+    lower, most = lowered(net, precision, batches)
+    for batch in batches:
+        ours, scores = scores_of(lower, batch), scores_of(net, batch)
+        assert ours.dtype == np.float32
+        assert 0 < np.abs(ours - scores).max() <= most * np.abs(scores).max()
 
 
 def test_a_layer_that_loses_much_is_told(net, batches):
@@ -145,7 +153,8 @@ def test_a_layer_that_gives_only_zeros_is_no_trouble(net, batches):
     assert np.abs(ours - exact).max() <= 0.1 * np.abs(exact).max()
 
 
-def test_layers_of_trimmed_nets_are_taken_too():
+@pytest.mark.parametrize("precision", LOWER)
+def test_layers_of_trimmed_nets_are_taken_too(precision):
     """Pads, rebasing by batch normalisation, and a frame that is added."""
     sym, rng = mx.sym, np.random.default_rng(0)
 
@@ -177,8 +186,8 @@ def test_layers_of_trimmed_nets_are_taken_too():
     }
     net, data = Net(symbol, args, auxs), rng.normal(0, 50, (1, 3, 64, 80)).astype(np.float32)
     exact = scores_of(net, data)
-    for lower, most in ((to_bf16(net), 0.02), (to_int8(net, [data]), 0.1)):
-        assert 0 < np.abs(scores_of(lower, data) - exact).max() <= most * np.abs(exact).max()
+    lower, most = lowered(net, precision, [data])
+    assert 0 < np.abs(scores_of(lower, data) - exact).max() <= most * np.abs(exact).max()
 
 
 def test_names_of_layers(net, batches):
