@@ -55,7 +55,8 @@ def start(*arguments):
     )
 
 
-def wait_for(process, condition, seconds=60):
+def wait_for(process, condition, seconds=600):
+    """Until it holds, or the process has ended; the time is for a machine that is very busy."""
     deadline = time.time() + seconds
     while not condition() and process.poll() is None and time.time() < deadline:
         time.sleep(0.01)

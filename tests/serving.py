@@ -98,7 +98,7 @@ def running(archive):
         for process in known:
             if process.is_running():
                 process.kill()
-        psutil.wait_procs(known, timeout=10)
+        psutil.wait_procs(known, timeout=300)
         shutil.rmtree(folder, ignore_errors=True)
 
 

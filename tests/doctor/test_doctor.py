@@ -226,7 +226,7 @@ def doctor(*folders, **variables):
             "env": {**clean, "PYTHONPATH": path, **variables},
             "capture_output": True,
             "text": True,
-            "timeout": 300,
+            "timeout": 600,
         },
     )
 

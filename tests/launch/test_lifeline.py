@@ -24,7 +24,7 @@ class Joined:
 
     def __init__(self, script: str) -> None:
         with socket.create_server(("127.0.0.1", 0)) as server:
-            server.settimeout(60)
+            server.settimeout(600)
             address = f"127.0.0.1,{server.getsockname()[1]},secret"
             env = {**os.environ, "PYTHONPATH": ROOT, lifeline.VARIABLE: address, "DMLC_ROLE": "worker"}
             code = f"import os, sys, time\nfrom fcnxs import lifeline\n{script}"
@@ -32,7 +32,7 @@ class Joined:
                 [sys.executable, "-c", code], env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
             )
             self.socket, _ = server.accept()
-            self.socket.settimeout(60)
+            self.socket.settimeout(600)
             self.lines = self.socket.makefile("r")
             self.hello = json.loads(self.lines.readline())
 
@@ -40,7 +40,7 @@ class Joined:
         self.socket.sendall(json.dumps(message).encode() + b"\n")
 
     def end(self) -> tuple:
-        output, errors = self.process.communicate(timeout=60)
+        output, errors = self.process.communicate(timeout=600)
         return self.process.returncode, output, errors
 
 
@@ -161,7 +161,7 @@ def test_who_does_not_know_the_token_is_not_heard(tmp_path):
     for line in (json.dumps(hello).encode(), b"[]", b"\xff" * 100_000, b'{"token": 1}'):
         with socket.create_connection((host, int(port))) as stranger:
             stranger.sendall(line + b"\n")
-            stranger.settimeout(60)
+            stranger.settimeout(600)
             with contextlib.suppress(ConnectionResetError):
                 assert stranger.recv(1) == b""
     assert each.end()[0] == 0

@@ -116,7 +116,7 @@ def test_an_interruption_leaves_whole_pictures_alone(prefix, tmp_path):
     process = subprocess.Popen([sys.executable, "-m", "fcnxs", *arguments], stdout=subprocess.PIPE, text=True)
     process.stdout.readline()
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=120)
+    process.communicate(timeout=600)
     assert process.returncode == 130
     written = sorted(os.listdir(tmp_path / "masks"))
     assert 2 <= len(written) < 80 and len(written) % 2 == 0
