@@ -2,43 +2,37 @@
 
 from __future__ import annotations
 
+from itertools import product
 from pathlib import Path
-from typing import Sequence
+from typing import Dict, List, Sequence, Tuple
 
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from .engines import ENGINES
-from .results import Report, Row
+from .results import Measurements, Row
 
 COLOURS = {"ours": "#1f6fb4", "mxnet": "#8c8c8c", "other": "#c9c9c9"}
 INK, QUIET = "#222222", "#666666"
-BAR, HEAD = 0.3, 0.9  # inches: of a bar, and of what stands above and below the bars of a panel
+BAR, HEAD = 0.3, 0.9  # inches: a bar, and the room above and below the bars of a panel
 
 
-def draw(report: Report, file: Path) -> None:
-    """Write the chart, PNG; the fastest is on top of its panel, and seconds start at 0."""
-    sizes, precisions = (
-        list(dict.fromkeys(getattr(row, key) for row in report.rows)) for key in ("size", "precision")
-    )
-    groups = {
-        (size, precision): [row for row in report.rows if (row.size, row.precision) == (size, precision)]
-        for size in sizes
-        for precision in precisions
-    }
-    tallest = [max(len(groups[size, precision]) for precision in precisions) for size in sizes]
-    heights = [HEAD + BAR * count for count in tallest]
-    figure = Figure(figsize=(1.2 + 4.2 * len(precisions), 0.9 + sum(heights)), dpi=150, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(len(sizes), len(precisions), squeeze=False, gridspec_kw={"height_ratios": heights})
-    for line, size, count in zip(axes, sizes, tallest):
-        for panel, precision in zip(line, precisions):
-            _panel(panel, groups[size, precision], count)
-            panel.set_title(f"{size}, {precision}", loc="left", fontsize=10, color=INK)
+def draw(measured: Measurements, file: Path) -> None:
+    """Write the chart, PNG; in each panel the fastest is on top, and seconds start at 0."""
+    groups: Dict[Tuple[str, str], List[Row]] = {}
+    for row in measured.rows:
+        groups.setdefault((row.size, row.precision), []).append(row)
+    sizes, precisions = (list(dict.fromkeys(key)) for key in zip(*groups))
+    most = max(map(len, groups.values()))
+    shape = (1.2 + 4.2 * len(precisions), 0.9 + (HEAD + BAR * most) * len(sizes))
+    figure = Figure(figsize=shape, dpi=150, layout="constrained")
+    axes = figure.subplots(len(sizes), len(precisions), squeeze=False)
+    for panel, (size, precision) in zip(axes.flat, product(sizes, precisions)):
+        _panel(panel, groups.get((size, precision), []), most)
+        panel.set_title(f"{size}, {precision}", loc="left", fontsize=10, color=INK)
     figure.suptitle(
-        f"{report.net}: median seconds of one image;\nratio to the fastest other engine; "
-        f"{report.processor}, {report.threads} threads",
+        f"{measured.net}: median seconds of one image;\nratio to the fastest other engine; "
+        f"{measured.processor}, {measured.threads} threads",
         fontsize=10,
         color=INK,
     )
@@ -46,7 +40,7 @@ def draw(report: Report, file: Path) -> None:
 
 
 def _panel(panel: Axes, rows: Sequence[Row], count: int) -> None:
-    """Bars of one size and precision, in room for `count` of them."""
+    """Draw the bars of one size and precision, in the room of `count` bars."""
     rows = sorted(rows, key=lambda row: row.median)
     kinds = [ENGINES[row.engine].kind for row in rows]
     bars = panel.barh(

@@ -1,9 +1,14 @@
-"""Engines that `fcnxs benchmark infer` compares.
+"""Engines that `fcnxs benchmark infer` compares, and their files.
 
-Each makes, of the files in a folder, a function that takes nothing and gives scores (1, C, H, W), float32. They
-may be the engine's own memory: valid until it runs again, and as long as it lives.
-ROOT/ has job.json, and the net's symbol.json and weights.safetensors; ROOT/WxH/ image.npy (1, 3, H, W) and
-calibration.npy (N, 3, H, W), float32, RGB minus the mean, and net.onnx, all of one size.
+The maker of an engine reads the files below and returns a function without arguments that gives scores
+(1, C, H, W), float32. The scores may be the engine's own memory, valid until its next pass.
+
+    ROOT/job.json                     width and fc of the net, images to calibrate with, size
+    ROOT/symbol.json, original.json   the net, and the same with label and softmax
+    ROOT/weights.safetensors          its weights
+    ROOT/WxH/image.npy                (1, 3, H, W), float32, RGB minus the mean
+    ROOT/WxH/calibration.npy          (N, 3, H, W), the same
+    ROOT/WxH/net.onnx                 the net for images of this size
 """
 
 from __future__ import annotations
@@ -22,15 +27,15 @@ Step = Callable[[], object]
 
 
 class Engine(NamedTuple):
-    """One of the means to run the net.
+    """An engine.
 
     Args:
-        title: for people.
+        title: name in tables and charts.
         kind: `ours`, `mxnet` (the original graph), or `other`.
-        packages: what it imports, that may not be installed; the last is its own.
-        maker: function that makes it, of ours.py or, for `other`, of peers.py; it is called with the folder
-            ROOT/WxH and the precision.
-        precisions: that it has, each with the packages that it needs besides.
+        packages: Python packages to import, which may not be installed; the last is the engine's own.
+        maker: name of the function in ours.py, or in peers.py for `other`; it takes the folder ROOT/WxH and
+            the precision.
+        precisions: supported precisions, each with the packages that it needs besides.
     """
 
     title: str
@@ -59,19 +64,19 @@ ENGINES = {
     ),
     "torch-compiled": _engine("PyTorch, compiled", "other", "torch", "torch_compiled", fp32="", bf16=""),
 }
-PREPARATIONS = ("images", "onnx_file")  # processes that do it once, and make the files
-DISTRIBUTIONS = {"cv2": "opencv-python"}  # whose name is not that of what is imported
+PREPARATIONS = ("images", "onnx_file")  # functions of prepare.py, which make the files
+DISTRIBUTIONS = {"cv2": "opencv-python"}  # package: its name for pip, where that differs
 
 
 def missing(engine: str, precision: str) -> List[str]:
-    """Distributions that an engine needs for a precision, and that are not installed."""
+    """Packages that an engine needs for a precision and that are not installed, by their names for pip."""
     packages = (*ENGINES[engine].packages, *ENGINES[engine].precisions[precision])
     return [DISTRIBUTIONS.get(name, name) for name in packages if importlib.util.find_spec(name) is None]
 
 
 def environment(engine: str) -> Dict[str, str]:
-    """Variables of an engine's process; MXNet's originals have none of those that this project sets."""
-    variables = {**os.environ, "CI": "true"}  # where OpenVINO sends nobody word of its use
+    """Variables of an engine's process; the original graph's get none of those that this project sets."""
+    variables = {**os.environ, "CI": "true"}  # with CI, OpenVINO sends no statistics of its use
     if engine in ENGINES and ENGINES[engine].kind == "mxnet":
         for name in ("OMP_NUM_THREADS", *MXNET_VARIABLES, *MALLOC_PARAMETERS):
             variables.pop(name, None)
@@ -79,5 +84,5 @@ def environment(engine: str) -> Dict[str, str]:
 
 
 def threads() -> int:
-    """Processors that this process may run on: what every engine is told to use."""
+    """Number of processors that this process may run on, which every engine uses."""
     return len(os.sched_getaffinity(0))

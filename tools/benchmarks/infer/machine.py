@@ -1,4 +1,4 @@
-"""What a processor is, which instructions it has, and at what rate it multiplies matrices."""
+"""The processor: its name, its instructions, and a product of matrices to measure its rate with."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import re
 from pathlib import Path
 from typing import Callable, NamedTuple, Tuple
 
-# Instructions without which a precision is emulated, and slower than float32: any of them will do.
+# Instructions for a precision, one of which is needed: without them it is emulated, and slower than float32.
 INSTRUCTIONS = {
     "fp32": (),
     "bf16": ("avx512_bf16", "amx_bf16"),
     "int8": ("avx512_vnni", "avx_vnni", "amx_int8"),
 }
-SIDE = 3072  # of the matrices that are multiplied
+SIDE = 3072  # side of the matrices
 
 
 class Processor(NamedTuple):
@@ -22,20 +22,20 @@ class Processor(NamedTuple):
     flags: frozenset
 
     def lacks(self, precision: str) -> str:
-        """Instructions that `precision` needs and the processor has not, as words; "" if it has them."""
+        """Instructions that a precision needs and the processor lacks, e.g. "AMX_INT8"; "" if it has them."""
         wanted = INSTRUCTIONS[precision]
         return "" if not wanted or self.flags.intersection(wanted) else " or ".join(map(str.upper, wanted))
 
 
 def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> Processor:
-    """The processor of this machine; it has no flags where they are not told as x86's are."""
+    """The processor of this machine; without flags where /proc/cpuinfo has none, as on ARM."""
     text = cpuinfo.read_text()
     name, flags = (re.search(rf"^{key}\s*:\s*(.+)$", text, re.MULTILINE) for key in ("model name", "flags"))
     return Processor(name[1] if name else "unknown", frozenset(flags[1].split() if flags else ()))
 
 
 def multiply(precision: str, side: int = SIDE) -> Tuple[Callable[[], object], int]:
-    """Multiply two square matrices, by oneDNN through MXNet; and how many operations that takes."""
+    """Function that multiplies two square matrices by oneDNN, and the number of its operations."""
     import numpy as np
 
     from ....compat import mxnet as mx

@@ -1,4 +1,8 @@
-"""`fcnxs benchmark infer`: one net and image on this project, MXNet, and every other engine that is here."""
+"""`fcnxs benchmark infer`: one net and image on this project, on MXNet, and on the other engines installed.
+
+A process prepares the files; then each engine has a process of its own, and those of one size and precision
+take turns.
+"""
 
 from __future__ import annotations
 
@@ -16,23 +20,20 @@ from ..worker import Answer, Worker, in_turns
 from .engines import ENGINES, environment, missing, threads
 from .machine import INSTRUCTIONS, processor
 from .output import group_table, write
-from .results import LeftOut, Report, make_row
+from .results import Measurements, make_row
 
-IMAGES = 8  # to calibrate int8 with
+IMAGES = 8  # images to calibrate int8 with
 CODE = "import sys; from fcnxs.tools.benchmarks.infer.process import main; sys.exit(main(*sys.argv[1:]))"
-
-Answers = Dict[str, List[Answer]]
 
 
 def infer(args: argparse.Namespace) -> int:
-    """Measure, print a table for each size and precision, and write all of it; 1 if an engine has failed."""
+    """Measure, print a table for each size and precision, and write the files; 1 if an engine has failed."""
     sizes, precisions = _chosen(args)
     args.images = args.images or IMAGES
-    report = Report(processor().name, threads(), f"FCN-8s, width {args.width:g}, fc {args.fc}", args.steps)
-    print(
-        f"{report.net}; {report.processor}, {report.threads} threads; medians of {args.steps} passes, in turns"
-    )
-    planned = list(_planned(args, precisions, report))
+    net = f"FCN-8s, width {args.width:g}, fc {args.fc}"
+    measured = Measurements(processor().name, threads(), net, args.steps)
+    print(f"{net}; {measured.processor}, {threads()} threads; medians of {args.steps} passes, in turns")
+    planned = list(_planned(args, precisions, measured))
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         job = {"width": args.width, "fc": args.fc, "images": args.images, "size": sizes[0]}
@@ -40,18 +41,18 @@ def infer(args: argparse.Namespace) -> int:
         for size in sizes:
             (root / size).mkdir()
             _once(args, "images", root / size)
-            _measure_size(args, size, root / size, planned, report)
-    if not report.rows:
+            _measure_size(args, size, planned, root / size, measured)
+    if not measured.rows:
         raise FCNXSError("benchmark infer: no engine could be measured; the lines above say why")
-    write(report, args.output, print)
-    return 1 if any(each.failed for each in report.left_out) else 0
+    write(measured, args.output)
+    return int(any(each.failed for each in measured.left_out))
 
 
 def _chosen(args: argparse.Namespace) -> Tuple[List[str], List[str]]:
     """Sizes and precisions to measure.
 
     Raises:
-        FCNXSError: an option has something else than it takes.
+        FCNXSError: an option has a value that it does not take.
     """
     if args.gpus:
         raise FCNXSError("--gpus: infer measures on the CPU; leave it out")
@@ -60,7 +61,7 @@ def _chosen(args: argparse.Namespace) -> Tuple[List[str], List[str]]:
         sides("--sizes", size)
     for option, values, known in (
         ("--precision", precisions, INSTRUCTIONS),
-        ("--engines", (args.engines or "").split(",") if args.engines else [], ENGINES),
+        ("--engines", args.engines.split(",") if args.engines else [], ENGINES),
     ):
         wrong = [value for value in values if value not in known]
         if wrong:
@@ -70,61 +71,50 @@ def _chosen(args: argparse.Namespace) -> Tuple[List[str], List[str]]:
 
 
 def _planned(
-    args: argparse.Namespace, precisions: Sequence[str], report: Report
+    args: argparse.Namespace, precisions: Sequence[str], measured: Measurements
 ) -> Iterator[Tuple[str, List[str]]]:
-    """Each precision that this processor has, and its engines that are installed; what is left out is told."""
-    chosen = args.engines.split(",") if args.engines else list(ENGINES)
+    """Each precision that this processor supports, with the engines that are installed."""
     for precision in precisions:
         lacking = processor().lacks(precision)
         if lacking:
-            _leave_out(report, LeftOut("every engine", precision, f"{processor().name} has no {lacking}"))
+            measured.leave_out("every engine", precision, f"{processor().name} has no {lacking}")
             continue
-        there = []
-        for name in chosen:
-            if precision in ENGINES[name].precisions:
-                absent = missing(name, precision)
-                if absent:
-                    reason = (
-                        f"{' and '.join(absent)} not installed (pip install 'fcnxs[bench]'; PyTorch by itself)"
-                    )
-                    _leave_out(report, LeftOut(name, precision, reason))
-                else:
-                    there.append(name)
-        yield precision, there
+        names = args.engines.split(",") if args.engines else ENGINES
+        absent = {name: missing(name, precision) for name in names if precision in ENGINES[name].precisions}
+        for name, packages in absent.items():
+            if packages:
+                cure = "(pip install 'fcnxs[bench]'; PyTorch by itself)"
+                measured.leave_out(name, precision, f"{' and '.join(packages)} not installed {cure}")
+        yield precision, [name for name, packages in absent.items() if not packages]
 
 
 def _measure_size(
     args: argparse.Namespace,
     size: str,
-    folder: Path,
     planned: Sequence[Tuple[str, List[str]]],
-    report: Report,
+    folder: Path,
+    measured: Measurements,
 ) -> None:
-    """Rows of one size; those of one precision are measured together."""
-    onnx_error = ""
+    """Measure one size; the engines of one precision take turns."""
     if any("onnx" in ENGINES[name].packages for _, names in planned for name in names):
         try:
             _once(args, "onnx_file", folder)
-        except FCNXSError as error:
-            onnx_error = f"no ONNX file: {error}"
+        except FCNXSError as error:  # engines that need the file fail below
+            measured.leave_out("the ONNX file", "fp32", str(error), size, failed=True)
     for precision, names in planned:
-        for name in names:
-            if onnx_error and "onnx" in ENGINES[name].packages:
-                _leave_out(report, LeftOut(name, precision, onnx_error, size, failed=True))
-        able = [name for name in names if not onnx_error or "onnx" not in ENGINES[name].packages]
-        answers, failures = _in_turns(args, ["rate", *able], precision, folder)
+        answers, failures = _in_turns(args, ["rate", *names], precision, folder)
         for name, reason in failures.items():
-            _leave_out(report, LeftOut(name, precision, reason, size, failed=True))
+            measured.leave_out(name, precision, reason, size, failed=True)
         rates = answers.pop("rate", [])
         rows = [make_row(name, precision, size, each, folder) for name, each in answers.items()]
-        report.add(rows, rates, folder)
+        measured.add(rows, rates, folder)
         if rows:
-            print(f"\n{size}, {precision}\n{group_table(report, rows)}", flush=True)
+            print(f"\n{size}, {precision}\n{group_table(measured, rows)}", flush=True)
 
 
 def _in_turns(
     args: argparse.Namespace, names: Sequence[str], precision: str, folder: Path
-) -> Tuple[Answers, Dict[str, str]]:
+) -> Tuple[Dict[str, List[Answer]], Dict[str, str]]:
     """Answers of each engine's timed passes, and the reasons of those that have none."""
     failures: Dict[str, str] = {}
 
@@ -140,7 +130,7 @@ def _in_turns(
 
 
 def _lack_of_memory(folder: Path) -> str:
-    """What an engine may need and the machine has not, as words: its weights in several forms, and maps."""
+    """Why an engine may not fit into memory, with its weights in several forms and its maps; "" if it does."""
     from ....system.memory import available_memory
 
     weights = (folder.parent / "weights.safetensors").stat().st_size
@@ -150,7 +140,7 @@ def _lack_of_memory(folder: Path) -> str:
     if needed <= available:
         return ""
     return (
-        f"{available / 1e9:.1f} GB of memory are left, and it may take {needed / 1e9:.1f}; "
+        f"{available / 1e9:.1f} GB of memory are left, and the engine may take {needed / 1e9:.1f}; "
         "measure fewer at a time with --engines"
     )
 
@@ -163,8 +153,3 @@ def _worker(args: argparse.Namespace, name: str, precision: str, folder: Path) -
 def _once(args: argparse.Namespace, name: str, folder: Path) -> None:
     with _worker(args, name, "fp32", folder) as worker:
         worker.ask()
-
-
-def _leave_out(report: Report, what: LeftOut) -> None:
-    report.left_out.append(what)
-    print(f"left out: {what}", flush=True)

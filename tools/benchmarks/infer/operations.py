@@ -1,4 +1,4 @@
-"""How much arithmetic a net takes."""
+"""Multiplications and additions of a net."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ COUNTED = ("Convolution", "Deconvolution", "FullyConnected")
 
 
 def operations(net: Net, shape: Tuple[int, ...]) -> Dict[str, int]:
-    """Multiplications and additions of each layer that multiplies by a matrix of weights, by name, in order.
+    """Multiplications and additions of each convolution, deconvolution and inner product, by name, in order.
 
-    Cells of the padding count, as engines compute with them; biases, relus, poolings, sums, crops and matrices
-    that interpolate do not: at full width they are under a hundredth.
+    Cells of the padding count, since engines compute with them. Biases, relus, poolings, sums, crops and
+    interpolating matrices do not: at full width they are less than 1%.
 
     Args:
-        net: in float32, not quantized.
-        shape: of the input `data`, (N, 3, H, W).
+        net: a net in float32.
+        shape: shape of the input `data`, (N, 3, H, W).
     """
     internals, arguments = net.symbol.get_internals(), set(net.symbol.list_arguments())
     known = {name: array.shape for name, array in net.arg_params.items() if name in arguments}

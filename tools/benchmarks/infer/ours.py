@@ -1,4 +1,4 @@
-"""Engines of `fcnxs benchmark infer` that MXNet is: this project's nets, and the original graph."""
+"""Engines of `fcnxs benchmark infer` that run in MXNet: this project's nets, and the original graph."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def untrimmed(folder: Path, precision: str) -> Run:
 
 
 def trimmed(folder: Path, precision: str) -> Run:
-    """Scores of the net, as `Segmenter` computes them once a size has come often: by a fused executor."""
+    """Scores of the trimmed net, as `Segmenter` computes them for a frequent size."""
     return _ours(trim(load(folder.parent), np.load(folder / "image.npy").shape), folder, precision)
 
 
@@ -64,7 +64,7 @@ def _bound(net: Net, image: np.ndarray) -> Run:
 
 
 def _view(array: mx.nd.NDArray) -> np.ndarray:
-    """The array's own values, float32, which the next pass replaces: as others give theirs, without a copy."""
+    """The array's memory without a copy, float32, as other engines give theirs; the next pass replaces it."""
     array.wait_to_read()
     values = ctypes.POINTER(ctypes.c_float)()
     mx.base.check_call(mx.base._LIB.MXNDArrayGetData(array.handle, ctypes.byref(values)))

@@ -1,39 +1,31 @@
-"""What `fcnxs benchmark infer` shows and writes: tables, JSON, Markdown, and a chart."""
+"""Tables, JSON file and chart of `fcnxs benchmark infer`."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Callable, Sequence
+from typing import Sequence
 
 from ....system.files import written_whole
 from ...shared.text import table
+from .chart import draw
 from .engines import ENGINES
-from .results import Report, Row
+from .results import Measurements, Row
 
 NOTES = """
-ratio: how many times faster than the fastest other engine at this precision; MXNet's own graphs do not count
-peak GB: resident memory of the engine's process while it runs, after the net has been loaded and converted
-agreement: pixels whose class is that of the untrimmed net in float32; the weights are random
-GFLOP: multiplications and additions that are done, in the layers with weights; a trimmed net does fewer for the
-    same scores, and GFLOP/s counts only those
-matrix rate: GFLOP/s as part of what the best of some large products of matrices had"""
+ratio: speed relative to the fastest other engine at this precision; MXNet's own graphs are not among the others
+peak GB: peak of the resident memory of the engine's process, from the time when the net is loaded and converted
+agreement: share of the pixels with the class of the untrimmed net in float32; the weights are random
+GFLOP: multiplications and additions in the layers with weights; a trimmed net needs fewer for the same scores
+GFLOP/s: the same in a second
+matrix rate: GFLOP/s, divided by the rate of the fastest of some large products of matrices"""
 
 
-def group_table(report: Report, rows: Sequence[Row]) -> str:
+def group_table(measured: Measurements, rows: Sequence[Row]) -> str:
     """Table of one size and precision, the fastest first."""
-    header = (
-        "engine",
-        "version",
-        "median s",
-        "ratio",
-        "peak GB",
-        "agreement",
-        "GFLOP",
-        "GFLOP/s",
-        "matrix rate",
-    )
+    columns = "engine, version, median s, ratio, peak GB, agreement, GFLOP, GFLOP/s, matrix rate"
+    header = columns.split(", ")
     cells = [
         (
             ENGINES[row.engine].title,
@@ -49,29 +41,23 @@ def group_table(report: Report, rows: Sequence[Row]) -> str:
         for row in sorted(rows, key=lambda row: row.median)
     ]
     text = table(header, cells, right=range(2, len(header)))
-    rate = report.matrix_rates.get(rows[0].precision)
+    rate = measured.matrix_rates.get(rows[0].precision)
     return text + (f"\nthe machine's matrix rate: {rate / 1e9:.0f} GFLOP/s" if rate else "")
 
 
-def write(report: Report, prefix: Path, say: Callable[[str], object]) -> None:
-    """Write PREFIX.json, and PREFIX.png if matplotlib is there.
+def write(measured: Measurements, prefix: Path) -> None:
+    """Write PREFIX.json and PREFIX.png, and print what the columns of the tables mean.
 
     Raises:
-        FCNXSError: they cannot be written.
+        FCNXSError: a file cannot be written.
     """
-    say(NOTES)
+    print(NOTES)
     file, picture = (prefix.with_name(f"{prefix.name}.{suffix}") for suffix in ("json", "png"))
-    document = asdict(report)
-    for row, each in zip(report.rows, document["rows"]):
+    document = asdict(measured)
+    for row, each in zip(measured.rows, document["rows"]):
         each["median"] = row.median
     with written_whole(file) as (part,):
         part.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    say(f"{file}: all figures")
-    try:
-        from .chart import draw
-    except ImportError as error:
-        say(f"no chart: {error} (pip install 'fcnxs[bench]')")
-        return
     with written_whole(picture) as (part,):
-        draw(report, part)
-    say(f"{picture}: chart of the medians")
+        draw(measured, part)
+    print(f"{file}: all figures\n{picture}: chart of the medians")

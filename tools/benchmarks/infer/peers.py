@@ -1,6 +1,6 @@
-"""Other engines than MXNet, each told what its makers recommend: a fixed size, all processors, one stream.
+"""The other engines of `fcnxs benchmark infer`, with the settings that their makers recommend.
 
-None of them meets MXNet in its process.
+All have a fixed size, all processors and one stream. Their processes do not import MXNet.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def opencv(folder: Path, precision: str) -> Run:
 
 
 def onnxruntime(folder: Path, precision: str) -> Run:
-    """ONNX Runtime with all graph optimizations; int8 by its own static quantization."""
+    """ONNX Runtime with all graph optimizations; int8 by its static quantization."""
     import onnxruntime as ort
 
     options, file = ort.SessionOptions(), folder / "net.onnx"
@@ -52,7 +52,7 @@ def onnxruntime(folder: Path, precision: str) -> Run:
 
 
 def _quantized(folder: Path) -> Path:
-    """net.onnx in 8 bits, a scale for each channel of the weights, as its makers advise for x86."""
+    """net.onnx in 8 bits, with a scale for each channel of the weights, which its makers advise for x86."""
     from onnxruntime import quantization
 
     class Calibration(quantization.CalibrationDataReader):
@@ -69,7 +69,7 @@ def _quantized(folder: Path) -> Path:
 
 
 def openvino(folder: Path, precision: str) -> Run:
-    """OpenVINO for the least latency; bfloat16 by its hint, int8 by NNCF's post-training quantization."""
+    """OpenVINO for low latency; bfloat16 by its precision hint, int8 by NNCF's post-training quantization."""
     import openvino as ov
 
     core, images = ov.Core(), np.load(folder / "calibration.npy")
@@ -90,17 +90,17 @@ def openvino(folder: Path, precision: str) -> Run:
 
 
 def torch(folder: Path, precision: str) -> Run:
-    """PyTorch as it is."""
+    """PyTorch with its default memory format."""
     return _torch(folder, precision, channels_last=False)
 
 
 def torch_channels_last(folder: Path, precision: str) -> Run:
-    """PyTorch with its images and weights in the order that its convolutions like best."""
+    """PyTorch with channels last, the memory format in which its convolutions are fastest."""
     return _torch(folder, precision)
 
 
 def torch_compiled(folder: Path, precision: str) -> Run:
-    """The same, compiled by its inductor, weights frozen.
+    """The same, compiled by PyTorch's inductor with frozen weights.
 
     Raises:
         FCNXSError: there is no C++ compiler, which inductor needs.
@@ -108,9 +108,7 @@ def torch_compiled(folder: Path, precision: str) -> Run:
     import torch
 
     if shutil.which("g++") is None and shutil.which("clang++") is None:
-        raise FCNXSError(
-            "PyTorch compiles with a C++ compiler, and none is here (on Debian: apt-get install g++)"
-        )
+        raise FCNXSError("torch.compile needs a C++ compiler (on Debian: apt-get install g++)")
     torch._inductor.config.freezing = True
     return _torch(folder, precision, torch.compile)
 

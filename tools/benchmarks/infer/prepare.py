@@ -1,4 +1,4 @@
-"""What the engines of `fcnxs benchmark infer` are given: one net, its weights, images, and its class map."""
+"""Files for the engines of `fcnxs benchmark infer`: a net, its weights, images, and the expected class map."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from .ours import load
 
 
 def images(folder: Path) -> None:
-    """image.npy and calibration.npy of one size; and the net's files, for the first size.
+    """Write image.npy and calibration.npy for one size, and the net's files for the first one.
 
-    And what the whole net in float32 makes of the first: classes.npy, and what it takes: whole.json.
+    Also the class map of the whole net in float32, classes.npy, and the number of its operations, whole.json.
     """
     job = json.loads((folder.parent / "job.json").read_text())
     if not (folder.parent / "weights.safetensors").exists():
@@ -45,7 +45,7 @@ def images(folder: Path) -> None:
 
 
 def onnx_file(folder: Path) -> None:
-    """net.onnx for one image of one size: scores, with slices of known places for its crops."""
+    """Write net.onnx for images of one size; its output are scores, its crops are slices."""
     import onnx
 
     whole, shape, file = load(folder.parent), np.load(folder / "image.npy").shape, folder / "net.onnx"
@@ -59,7 +59,7 @@ def onnx_file(folder: Path) -> None:
 
 
 def _sliced(whole: Net, shape: Tuple[int, ...]) -> mx.sym.Symbol:
-    """The graph for one size: its crops are slices, which every engine knows."""
+    """The graph for one size, with slices instead of crops, since every engine knows them."""
     internals, writer = whole.symbol.get_internals(), Writer()
     _, outputs, _ = internals.infer_shape(data=shape)
     shapes = dict(zip(internals.list_outputs(), outputs))
@@ -75,7 +75,7 @@ def _sliced(whole: Net, shape: Tuple[int, ...]) -> mx.sym.Symbol:
 
 
 def _net(root: Path, job: dict) -> None:
-    """symbol.json, original.json (with label and softmax) and weights.safetensors of job.json's net."""
+    """Write symbol.json, original.json (with label and softmax) and weights.safetensors of job.json's net."""
     from safetensors.numpy import save_file
 
     symbol, weights = net_and_weights(argparse.Namespace(**job))

@@ -1,4 +1,4 @@
-"""The process that runs one engine of `fcnxs benchmark infer`, or prepares the files for all of them."""
+"""A process of `fcnxs benchmark infer`: it runs one engine, or prepares the files for all of them."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ Step = Callable[[], object]
 
 
 def main(engine: str, precision: str, folder: str) -> int:
-    """Be one of the processes. Its first pass leaves ENGINE-PRECISION.npy, the class map, and .json, facts."""
+    """Be an engine's process; its first pass writes ENGINE-PRECISION.npy, the class map, and .json, facts."""
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what engines print is no answer
+    os.dup2(2, 1)  # prints of an engine are no answers
     try:
         run, facts = _make(engine, precision, Path(folder))
         target = Path(folder) / f"{engine}-{precision}"
@@ -35,22 +35,22 @@ def main(engine: str, precision: str, folder: str) -> int:
         forget_the_making()
         sys.stdout = answers
         return serve(run)
-    except Exception as error:  # an engine may fail as it likes: the last line is what is told
+    except Exception as error:  # engines raise errors of any type; the last line of ours is reported
         lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [""]
         print(f"{type(error).__name__}: {lines[-1]}", file=sys.stderr, flush=True)
-        os._exit(1)  # with nothing said after that
+        os._exit(1)  # nothing may be printed after that line
 
 
 def forget_the_making() -> None:
-    """Give back what loading and converting took, and begin the peak of resident memory anew."""
+    """Free the memory that loading and converting took, and let the peak begin anew."""
     gc.collect()
-    with suppress(AttributeError):  # glibc's alone
+    with suppress(AttributeError):  # only glibc has it
         ctypes.CDLL(None).malloc_trim(0)
     forget_peak()
 
 
 def _make(engine: str, precision: str, folder: Path) -> Tuple[Step, dict]:
-    """What a process does each time, and facts: its version, and the operations of a pass if it counts them."""
+    """Work of the process, and facts: the version, and the number of operations if the engine counts them."""
     if engine not in ENGINES or ENGINES[engine].kind == "ours":
         use_the_machine()
     if engine in PREPARATIONS:

@@ -1,4 +1,4 @@
-"""What `fcnxs benchmark infer` has measured: rows, tables, a JSON file and a chart."""
+"""Measurements of `fcnxs benchmark infer`: a row for each engine, precision and size, and comparisons."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class Row:
     """One engine at one precision and size.
 
     Args:
-        seconds: of each pass.
-        peak: resident memory, GB.
-        agreement: part of the pixels whose class is that of the untrimmed net in float32.
+        seconds: times of the passes.
+        peak: peak of resident memory, GB.
+        agreement: share of the pixels that have the class of the untrimmed net in float32.
         operations: multiplications and additions of a pass.
-        ratio: median of the fastest other engine, by this one's; None if there is no other.
-        share: operations in a second, as part of the matrix rate; None if that is not known.
+        ratio: median of the fastest other engine, divided by this one's; None if there is no other.
+        share: operations in a second, divided by the matrix rate; None if that is unknown.
     """
 
     engine: str
@@ -46,7 +46,7 @@ class Row:
 
 @dataclass
 class LeftOut:
-    """An engine that has not been measured, and why; `failed` if it should have been."""
+    """An engine without measurements, and why; `failed` if it is installed and should have some."""
 
     engine: str
     precision: str
@@ -60,11 +60,11 @@ class LeftOut:
 
 
 @dataclass
-class Report:
-    """All of a run.
+class Measurements:
+    """All measurements of a run.
 
     Args:
-        matrix_rates: operations in a second of the best product of matrices so far, by precision.
+        matrix_rates: highest rate of large products of matrices so far, operations in a second, by precision.
     """
 
     processor: str
@@ -75,8 +75,18 @@ class Report:
     rows: List[Row] = field(default_factory=list)
     left_out: List[LeftOut] = field(default_factory=list)
 
+    def leave_out(self, *what: str, failed: bool = False) -> None:
+        """Record and print an engine without measurements; `what` are the fields of `LeftOut`."""
+        self.left_out.append(LeftOut(*what, failed=failed))
+        print(f"left out: {self.left_out[-1]}", flush=True)
+
     def add(self, rows: Sequence[Row], rates: Sequence[Answer], folder: Path) -> None:
-        """Add the rows of one size and precision, measured in turns, with what compares them."""
+        """Add the rows of one size and precision, with their ratios and shares.
+
+        Args:
+            rates: passes of the matrix product.
+            folder: ROOT/WxH, where its process has left the number of its operations.
+        """
         if not rows:
             return
         precision = rows[0].precision
@@ -93,7 +103,7 @@ class Report:
 
 
 def make_row(engine: str, precision: str, size: str, answers: Sequence[Answer], folder: Path) -> Row:
-    """Row of an engine's timed passes and of the files that it has left."""
+    """Row of an engine, of its timed passes and the files that its process has left."""
     left = folder / f"{engine}-{precision}"
     facts = json.loads(left.with_suffix(".json").read_text())
     agreement = np.mean(np.load(left.with_suffix(".npy")) == np.load(folder / "classes.npy"))
