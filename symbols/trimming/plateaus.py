@@ -1,4 +1,9 @@
-"""What the layers of a trunk are where no image changes them: read off a small canvas that has none."""
+"""Plateaus of a trunk's layers, and the frame of its last one, computed from the weights on a small canvas.
+
+The canvas is the net's on an empty image, with its long plateau shortened to a few cells: rings at the ends,
+plateau at the centre. The centre cell of each layer is its plateau. The last layer, its centre repeated, is
+the frame around the window.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +16,11 @@ from .windows import Plan, Span
 
 
 def constants(writer: Writer, nodes: List[Node], trunk: Trunk) -> Dict[str, Entry]:
-    """Add the constants of a trimmed net to a graph, as functions of its weights, by name.
+    """Add the constants of a trimmed net to a graph, as functions of its weights; returns them by name.
 
-    Of each rebased layer its plateau before the ReLU, `LAYER_plateau` (C,), in place of its bias, and the
-    plateau of its input, negated, `INPUT_rebased_beta` (C,); of a skip its plateau; of the last layer what
-    surrounds its window, `LAYER_frame` (1, C, H, W), which is zero in the window.
+    - `LAYER_plateau` (C,): plateau of a rebased layer before its ReLU, or of a skip; replaces the bias.
+    - `INPUT_rebased_beta` (C,): plateau of a rebased layer's input, negated.
+    - `LAYER_frame` (1, C, H, W): the last layer, with zeros in its window.
     """
     found: Dict[str, Entry] = {}
     small = _canvas(writer, nodes, trunk)
@@ -45,7 +50,7 @@ def constants(writer: Writer, nodes: List[Node], trunk: Trunk) -> Dict[str, Entr
 
 
 def _canvas(writer: Writer, nodes: List[Node], trunk: Trunk) -> List[Entry]:
-    """The layers of the trunk on a small canvas of zeros, of which the first is its bias everywhere."""
+    """The layers of the trunk on a small empty canvas; the first one is its bias everywhere."""
     first = nodes[trunk.layers[0]]
     bias = _parameters(writer, nodes, first)[1:]
     x = writer.add("Reshape", f"{first['name']}_flat", bias, shape=(1, -1, 1, 1))
@@ -61,7 +66,7 @@ def _parameters(writer: Writer, nodes: List[Node], node: Node) -> List[Entry]:
 
 
 def _frame(writer: Writer, x: Entry, name: str, trunk: Trunk) -> Entry:
-    """The last layer of the canvas, stretched at its centre, with zeros in the window."""
+    """The last layer of the canvas, stretched to the whole layer's size, with zeros in the window."""
     for axis, (size, plan) in enumerate(zip(trunk.canvas[-1], (trunk.rows, trunk.columns))):
         x = _stretched(writer, x, f"{name}_{('rows', 'columns')[axis]}", axis + 2, size, plan)
     spans = [plan.windows[-1] for plan in (trunk.rows, trunk.columns)]
@@ -71,14 +76,14 @@ def _frame(writer: Writer, x: Entry, name: str, trunk: Trunk) -> Entry:
 
 
 def frame(trunk: Trunk) -> List[Span]:
-    """Cells before and after the window of the last layer, rows and columns."""
+    """Number of cells before and after the window of the last layer, for rows and for columns."""
     return [
         (plan.windows[-1][0], plan.cells[-1].size - plan.windows[-1][1]) for plan in (trunk.rows, trunk.columns)
     ]
 
 
 def _stretched(writer: Writer, x: Entry, name: str, axis: int, size: int, plan: Plan) -> Entry:
-    """Rows or columns of `x` with the one at its centre repeated, as many as the whole layer has."""
+    """`x` with its centre row or column repeated until it has as many as the whole layer."""
     centre, times = size // 2, plan.cells[-1].size - size + 1
     spans = {"before": (0, centre), "centre": (centre, centre + 1), "after": (centre + 1, size)}
     parts = {

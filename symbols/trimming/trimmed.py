@@ -1,14 +1,16 @@
-"""Nets that compute only what an image can change of their canvas (`windows.py`), and take the rest as known.
+"""Nets that compute only the part of their padded canvas that an image can change (see `windows.py`).
 
-VGG-16's first layer pads the image by 100, so that most of what conv1_1 to pool4 have around it does not
-depend on it. A convolution is linear: of x - c, where c is the plateau of x, it gives what it gives of x, less
-its own plateau; and zeros around x - c are x going on at its plateau. So a layer of the window rebases its
-input, has a pad by which its window grows as the image's support does, and takes its own plateau for a bias.
-pool4 is put together from its window and the frame around it. At the other end, bilinear upsampling computes
-what the crop leaves (`interpolation.py`).
+VGG-16's first layer pads the image by 100. Most of conv1_1 to pool4 is therefore plateau: constant, and known
+from the weights alone. A trimmed net computes each layer on a window, and adds the rest at pool4:
 
-Plateaus and frame depend on the weights alone (`plateaus.py`). In training they are part of the graph, and
-gradients reach the weights through them too. For inference they are arguments, which another graph computes.
+    image + few zeros -> conv1_1 ... pool4 on windows -> + frame = whole pool4 -> the rest of the net
+
+Zero padding must stand for the plateau c around a window. Layers are therefore rebased: the layer takes x - c,
+which is zero on the plateau, and its own plateau as bias, since conv(x) = conv(x - c) + conv(c). At the other
+end, bilinear upsampling computes only the cells that the crop keeps (`interpolation.py`).
+
+Plateaus and frame are functions of the weights (`plateaus.py`). In training they are part of the graph, so that
+gradients reach the weights through them too. For inference a second graph computes them once.
 """
 
 from __future__ import annotations
@@ -24,7 +26,8 @@ from ..interpolation import matrix
 from .plateaus import constants, frame
 from .trunk import Axes, Trunk, Trunks
 
-# A BatchNorm rebases, since it keeps oneDNN's layout of its input: beta is -c. EPS is exact in float32.
+# A BatchNorm with beta = -c subtracts the plateau, since it keeps oneDNN's layout of its input. With a variance
+# of 1 - EPS it divides by 1; EPS is exact in float32.
 EPS = 2.0**-10
 FIXED = {"_rebased_gamma": 1.0, "_rebased_moving_mean": 0.0, "_rebased_moving_var": 1 - EPS}
 
@@ -32,10 +35,10 @@ FIXED = {"_rebased_gamma": 1.0, "_rebased_moving_mean": 0.0, "_rebased_moving_va
 def fixed_params(
     symbol: mx.sym.Symbol, inputs: Dict[str, Sequence[int]], ctx: mx.Context
 ) -> Tuple[Dict[str, mx.nd.NDArray], Dict[str, mx.nd.NDArray]]:
-    """Arguments, and auxiliary states, of a trimmed net that always have the same values, in its shapes.
+    """Arguments and auxiliary states of a trimmed net that have fixed values (`FIXED`), by name.
 
     Args:
-        inputs: shape of the image, by its name.
+        inputs: shape of the image, (N, 3, H, W), by the name of the input.
     """
     found, shapes = [], symbol.infer_shape(**inputs)
     for names, sizes in ((symbol.list_arguments(), shapes[0]), (symbol.list_auxiliary_states(), shapes[2])):
@@ -49,10 +52,11 @@ class Trimmed(NamedTuple):
     """A trimmed net for inference.
 
     Args:
-        symbol: has the arguments of the net, `names` and those of `matrices`.
-        graph: the same as a graph.
-        constants: computes them, of the net's weights, in the order of `names`.
-        matrices: by which a bilinear upsampling multiplies, float32, by name.
+        symbol: the net. Its arguments are the whole net's, the constants and the matrices.
+        graph: the graph of `symbol`.
+        constants: computes the constants from the net's weights, in the order of `names`.
+        names: names of the constants.
+        matrices: float32 factors of a bilinear upsampling, by name.
     """
 
     symbol: mx.sym.Symbol
@@ -63,9 +67,9 @@ class Trimmed(NamedTuple):
 
 
 class Trimmer:
-    """Trimmed graphs of one net, by the size of the image.
+    """Makes trimmed nets of one net, for images of any size.
 
-    They have further arguments and auxiliary states, of fixed values (`fixed_params`).
+    A trimmed net has further arguments and auxiliary states with fixed values (`fixed_params`).
     """
 
     def __init__(self, graph: Graph) -> None:
@@ -74,9 +78,9 @@ class Trimmer:
         self.upsampling_weights = [self.nodes[node["inputs"][1][0]]["name"] for node in deconvolutions]
 
     def for_training(self, size: Axes) -> mx.sym.Symbol | None:
-        """The net, trimmed for images of a size (rows, columns); None if it cannot be.
+        """The net, trimmed for images of a size (rows, columns); None if it cannot be trimmed.
 
-        It has the net's arguments, and the same outputs and gradients.
+        Arguments, outputs and gradients are those of the whole net.
         """
         trunk = self.trunks.get(size)
         if trunk is None:
@@ -88,11 +92,11 @@ class Trimmer:
     def with_constants(
         self, size: Axes, bilinear: Container[str] = (), trained: bool = False
     ) -> Trimmed | None:
-        """The same with constants in the place of what depends on the weights alone.
+        """The trimmed net with plateaus and frame as arguments; None if the net cannot be trimmed.
 
         Args:
-            bilinear: those of `upsampling_weights` that interpolate bilinearly (`interpolation.py`).
-            trained: gradients will be computed.
+            bilinear: names out of `upsampling_weights` whose kernels are bilinear (`interpolation.py`).
+            trained: whether gradients will be computed.
         """
         trunk = self.trunks.get(size)
         if trunk is None:
@@ -106,7 +110,7 @@ class Trimmer:
         return Trimmed(*symbols, [*computed], net.matrices)
 
     def _shape(self, name: str, trunk: Trunk) -> Sequence[int] | None:
-        """Shape of a constant, where MXNet does not infer it: that of the frame."""
+        """Shape of the frame, which MXNet does not infer; None for the other constants."""
         if not name.endswith("_frame"):
             return None
         convs = [self.nodes[i] for i in trunk.layers if self.nodes[i]["op"] == "Convolution"]
@@ -118,12 +122,12 @@ class Trimmer:
 
 
 class _Net:
-    """A net written anew around a trunk.
+    """Writes a trimmed net.
 
     Args:
-        known: constants, by name.
-        bilinear: weights of deconvolutions that become products of matrices.
-        trained: pads larger than half a kernel are layers of their own: oneDNN has no fast gradients for them.
+        known: entries of the constants, by name.
+        bilinear: names of weights whose deconvolutions become products of matrices.
+        trained: write pads larger than half a kernel as layers: oneDNN has no fast gradients for them.
     """
 
     def __init__(
@@ -140,7 +144,7 @@ class _Net:
         self.plans = (trunk.rows, trunk.columns)
         self.skips = {number: skip for skip in trunk.skips for number in (skip.conv, skip.crop)}
         self.scales = {skip.scale: skip for skip in trunk.skips if skip.scale is not None}
-        self.rebased: Dict[int, Entry] = {}  # by the number of the layer
+        self.rebased: Dict[int, Entry] = {}  # entries of layers minus their plateaus, by number
         self.layers = {i: k for k, i in enumerate(trunk.layers)}
         self.matrices: Dict[str, np.ndarray] = {}
 
@@ -160,7 +164,7 @@ class _Net:
         return None
 
     def _layer(self, node: Node, inputs: List[Entry], k: int) -> Entry:
-        """A layer of the trunk, on its window."""
+        """Write a layer of the trunk, on its window; the last one is put together with its frame."""
         writer, name = self.writer, node["name"]
         if k == 0:
             inputs[0] = writer.pad(inputs[0], f"{name}_window", *(plan.zeros for plan in self.plans))
@@ -182,7 +186,7 @@ class _Net:
         return writer.add("broadcast_add", name, [inside, self.known[f"{name}_frame"]])
 
     def _rebase(self, i: int) -> Entry:
-        """A layer of the trunk minus its plateau."""
+        """Output of a layer of the trunk minus its plateau."""
         if i not in self.rebased:
             name = f"{self.nodes[i]['name']}_rebased"
             gamma, mean, var = (
@@ -197,7 +201,7 @@ class _Net:
         return self.rebased[i]
 
     def _skip(self, i: int, node: Node, inputs: List[Entry]) -> Entry:
-        """The convolution of a skip, with its plateau around the window, or its crop."""
+        """Write the convolution of a skip, whose pad continues the plateau, or its crop."""
         skip = self.skips[i]
         if i == skip.crop:
             return self.writer.copy(node, inputs, offset=skip.offsets)
@@ -205,7 +209,7 @@ class _Net:
         return self.writer.copy(node, [x, inputs[1], self.known[f"{node['name']}_plateau"]], pad=skip.pads)
 
     def _upsampling(self, i: int, node: Node, inputs: List[Entry]) -> Entry:
-        """The last deconvolution, of the scores that the crop leaves something of, or that crop."""
+        """Write the last deconvolution, on the scores that the crop keeps cells of, or that crop."""
         up, name = self.trunk.upsampling, node["name"]
         if i == up.crop:
             return inputs[0] if self.matrices else self.writer.copy(node, inputs, offset=up.offsets)
@@ -217,7 +221,7 @@ class _Net:
         return self.writer.copy(node, [scores, *inputs[1:]])
 
     def _interpolation(self, node: Node, scores: Entry) -> Entry:
-        """The last deconvolution and its crop as products: of each channel's columns, then of its rows."""
+        """Write the last deconvolution and its crop as two products for each channel: columns, then rows."""
         writer, name, up = self.writer, node["name"], self.trunk.upsampling
         rows, columns = (
             matrix(window(node, axis), up.spans[axis][1] - up.spans[axis][0], up.offsets[axis], length)

@@ -1,4 +1,12 @@
-"""The chain of layers from the image on that can be trimmed, and what leaves it."""
+"""Finds the layers of a net that can be trimmed for one size of image.
+
+    data -> conv1_1 -> relu -> ... -> pool3 -> conv4_1 -> ... -> pool4 -> fc6 ... score -> score2 (upsampled)
+            |---------------- trunk ------|--------------------------|                       |
+                                          `-> score_pool3 -> crop -------------- skip ------>+
+
+The trunk is the chain from the image to the last pooling whose window still meets no ring. Only skips may
+take its earlier poolings; any other use of a layer ends the trunk before it.
+"""
 
 from __future__ import annotations
 
@@ -8,20 +16,21 @@ from ..graph.layer_sizes import layer_sizes
 from ..graph.nodes import Graph, Node, flag, setting, window
 from .windows import Plan, Span, Step, contains, needed, plan, smaller
 
-# Rebasing is a pass over a layer's input, which in layers of strides 1 and 2 takes longer than the cells that
-# it saves: of those, only the ones behind a pooling are rebased.
+# Rebasing costs a pass over a layer's input. At strides 1 and 2 that takes longer than it saves, except
+# directly behind a pooling. From this stride on all convolutions are rebased.
 REBASED_FROM = 4
 
 Axes = Tuple[int, int]
 
 
 class Skip(NamedTuple):
-    """A 1x1 convolution of a pooling of the trunk, and the crop that takes what is needed of it.
+    """A 1x1 convolution on a pooling of the trunk, and the crop of its output.
 
     Args:
-        pool, scale, conv, crop: numbers of the nodes; scale, by a constant before the convolution, may be None.
-        pads: of the convolution, rows and columns.
-        offsets: of the crop.
+        pool, scale, conv, crop: numbers of the nodes; `scale` multiplies by a constant before the convolution,
+            and is None where there is no such node.
+        pads: pad of the convolution in the trimmed net, (rows, columns).
+        offsets: offset of the crop in the trimmed net, (rows, columns).
     """
 
     pool: int
@@ -37,9 +46,9 @@ class Upsampling(NamedTuple):
 
     Args:
         deconv, crop: numbers of the nodes.
-        spans: rows and columns of its input of which the crop leaves something.
-        offsets: of the crop, if it has those alone.
-        size: rows and columns that the crop leaves.
+        spans: rows and columns of its input that reach the cells that the crop keeps.
+        offsets: offset of the crop where the deconvolution computes those rows and columns alone.
+        size: rows and columns that the crop keeps.
     """
 
     deconv: int
@@ -50,15 +59,15 @@ class Upsampling(NamedTuple):
 
 
 class Trunk(NamedTuple):
-    """A chain for one size of image, up to a pooling of which a frame is known, and what follows from it.
+    """The layers to trim for one size of image, from the first to a pooling, and how.
 
     Args:
-        layers: numbers of its nodes.
-        rebased: which of them take their input minus its plateau.
-        rows, columns: what to compute of them.
-        skips: what leaves the chain before its end.
-        canvas: sizes (rows, columns) of each layer of a small canvas without an image.
-        upsampling: the last one; None where there is no such.
+        layers: numbers of the nodes.
+        rebased: for each layer, whether it takes its input minus the plateau.
+        rows, columns: windows to compute.
+        skips: layers that take poolings before the last one.
+        canvas: (rows, columns) of each layer on the small empty canvas.
+        upsampling: the last one; None where the net has none that is cropped like the image.
     """
 
     layers: List[int]
@@ -85,7 +94,7 @@ class Trunks:
         return next((trunk for trunk in found if trunk is not None), None)
 
     def _chain(self) -> Iterator[int]:
-        """Layers from the image to the first upsampling, as far as they are such as can be trimmed."""
+        """Layers from the image towards the first upsampling, up to one that cannot be trimmed."""
         nodes = self.nodes
         i = next((i for i, node in enumerate(nodes) if node["op"] == "Deconvolution"), None)
         way = []
@@ -128,7 +137,7 @@ class Trunks:
         return found
 
     def _skips(self, layers: List[int], plans: List[Plan], size: Axes) -> List[Skip] | None:
-        """What leaves the trunk before its last layer; None if that is anything but skips."""
+        """Skips from the trunk's layers before the last; None if a layer is used in another way too."""
         found = []
         for k, i in enumerate(layers[:-1]):
             for j in self.consumers[i]:

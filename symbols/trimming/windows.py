@@ -1,10 +1,16 @@
-"""What of each layer an image can change, and the cells to compute for it: one axis at a time, free of MXNet.
+"""Which cells of each layer an image can change, and which cells to compute: one axis at a time, no MXNet.
 
-Where the image is zero all over, the mean colour, a layer has one value per channel, its plateau, but for
-rings of a few cells at its ends, where zero padding is felt. An image changes the cells of its support alone.
-As long as the support meets no ring, a layer is known but for a window around the support.
+On an empty image (all zeros, the mean colour) every layer has one value per channel, its plateau. Only at its
+ends it has a ring of a few other cells, which come from zero padding. An image changes the cells of its
+support; all others are known before:
 
-Spans are pairs (start, end) of cells, the end not included.
+    cells of a layer   |rr|pppp|ssssssss|ppppp|rr|     r ring, p plateau, s support of the image
+    window                   |..ssssssss.|              computed; it holds the support and no ring
+
+FCN-8s, an image of 375 rows: conv1_1 has 573 rows, and the image changes rows 98 to 474 of them; pool4 has 35,
+and the image changes rows 3 to 32.
+
+Spans are pairs (start, end) of cells, end excluded.
 """
 
 from __future__ import annotations
@@ -21,8 +27,8 @@ class Step:
     """A layer of a chain that begins at the image.
 
     Args:
-        kernel, stride, pad: of its window; a layer that works on single cells has (1, 1, 0).
-        rebased: takes its input minus its plateau, which zero padding then continues.
+        kernel, stride, pad: of its window; (1, 1, 0) for a layer that works on single cells, such as a relu.
+        rebased: the layer's input is computed minus its plateau, so that zero padding continues the plateau.
     """
 
     kernel: int = 1
@@ -32,7 +38,7 @@ class Step:
 
 
 class Cells(NamedTuple):
-    """Cells of a layer: how many, those that an image changes, and those outside of the rings."""
+    """Cells of a layer: their number, those that an image can change, and those between the rings."""
 
     size: int
     support: Span
@@ -40,13 +46,13 @@ class Cells(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What to compute of a chain.
+    """The windows to compute of a chain of layers.
 
     Args:
-        zeros: to put before and after the image.
-        pads: of each layer, in place of its own.
-        windows: cells of each layer that are then computed, as the whole layer counts them.
-        cells: of each whole layer.
+        zeros: number of zeros to add before and after the image.
+        pads: pad of each layer in the trimmed net, in place of its own.
+        windows: cells of each layer that this computes, numbered as in the whole layer.
+        cells: cells of each whole layer.
     """
 
     zeros: Span
@@ -56,11 +62,11 @@ class Plan(NamedTuple):
 
 
 def cells(chain: Sequence[Step], sizes: Sequence[int], image: int) -> List[Cells]:
-    """Cells of each layer of a chain.
+    """Size, support and plateau of each layer of a chain.
 
     Args:
-        sizes: of the layers.
-        image: size of the image, whose plateau is zero, so that the first layer has no rings.
+        sizes: number of cells of each layer.
+        image: size of the image. Its plateau is zero, as is its padding, so the first layer has no rings.
     """
     found, support, plateau = [], (0, image), (0, image)
     for number, (step, size) in enumerate(zip(chain, sizes)):
@@ -75,10 +81,10 @@ def cells(chain: Sequence[Step], sizes: Sequence[int], image: int) -> List[Cells
 
 
 def plan(chain: Sequence[Step], sizes: Sequence[int], image: int) -> Plan | None:
-    """The smallest windows that hold the support of each layer; None if the last one's meets a ring.
+    """The smallest windows that hold the support of each layer; None if the last window meets a ring.
 
-    A pad moves both ends of a window. So the pads are those by which windows start where they should, at
-    multiples of the strides; how far they reach is up to the zeros after the image.
+    A layer's pad moves both ends of its window. The pads are chosen so that each window starts at a multiple of
+    the next stride; the zeros after the image are chosen so that each window ends behind its support.
     """
     whole = cells(chain, sizes, image)
     pads, start = _pads(chain, whole)
@@ -97,15 +103,15 @@ def plan(chain: Sequence[Step], sizes: Sequence[int], image: int) -> Plan | None
 
 
 def _pads(chain: Sequence[Step], whole: Sequence[Cells]) -> Tuple[List[int], int]:
-    """Pads of the layers, and where the window of the image starts; found from the last layer back.
+    """Pads of the layers, and the start of the image's window, computed from the last layer back.
 
-    A rebased layer has the pad by which its window grows as the support does. The first of a stage makes up for
-    those that are not rebased, and lets the stage end at a multiple of the next stride.
+    A rebased layer's pad makes its window grow as fast as the support. The first rebased layer behind a pooling
+    also makes up for layers that are not rebased, and lets its window start at a multiple of the next stride.
     """
-    pads, start = [0] * len(chain), whole[-1].support[0]  # of the window of layer k
+    pads, start = [0] * len(chain), whole[-1].support[0]  # start of the window of layer k
     for k in range(len(chain) - 1, -1, -1):
         step = chain[k]
-        start = start * step.stride - step.pad  # of the input's window, if there is no pad
+        start = start * step.stride - step.pad  # start of the input's window, without a pad
         if step.rebased:
             first = chain[k - 1].stride > 1
             wanted = whole[k - 1].support[0]
@@ -115,7 +121,7 @@ def _pads(chain: Sequence[Step], whole: Sequence[Cells]) -> Tuple[List[int], int
 
 
 def _end(chain: Sequence[Step], pads: Sequence[int], whole: Sequence[Cells]) -> int:
-    """Where the window of the image has to end for all windows to hold their supports."""
+    """End that the image's window needs so that every window holds its support."""
     end = whole[-1].support[1]
     for step, pad, layer in zip(reversed(chain), reversed(pads), reversed(whole)):
         end = (max(end, layer.support[1]) - 1) * step.stride - step.pad + step.kernel - pad
@@ -123,13 +129,13 @@ def _end(chain: Sequence[Step], pads: Sequence[int], whole: Sequence[Cells]) -> 
 
 
 def smaller(chain: Sequence[Step], sizes: Callable[[int], Sequence[int]], image: int) -> int | None:
-    """The smallest image whose layers have the rings and, between them, the plateau of those of `image`.
+    """Size of the smallest image whose layers have the same rings as those of `image`, and a plateau between.
 
-    The plateau is at each layer's centre, cell size // 2. The size may be negative: what matters is that the
-    first layer, which pads, has one.
+    Each layer's cell size // 2, at its centre, is then on the plateau. The result may be negative: the first
+    layer pads its input, and only the layers need cells.
 
     Args:
-        sizes: of the layers by the size of the image.
+        sizes: gives the number of cells of each layer for a size of the image.
     """
     period = prod(step.stride for step in chain)
     for size in range(image % period - period * (image // period + 16), image + 1, period):
@@ -140,11 +146,11 @@ def smaller(chain: Sequence[Step], sizes: Callable[[int], Sequence[int]], image:
 
 
 def needed(up: Step, wanted: Span, size: int) -> Span:
-    """Cells of a deconvolution's input, of `size`, that reach a span of its output."""
+    """Cells of a deconvolution's input, which has `size`, whose kernels reach a span of its output."""
     start, end = wanted
     return (max((start + up.pad - up.kernel) // up.stride + 1, 0), min(-(-(end + up.pad) // up.stride), size))
 
 
 def contains(span: Span, other: Span) -> bool:
-    """Whether a span holds another one."""
+    """Whether `span` contains all cells of `other`."""
     return span[0] <= other[0] and other[1] <= span[1]
