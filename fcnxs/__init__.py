@@ -28,7 +28,7 @@ if (_beside / "setup.py").is_file() and (_beside / "symbols" / "coord_map.py").i
 
 
 def __getattr__(name: str) -> type[Segmenter]:
-    """Give `fcnxs.Segmenter`, which loads MXNet."""
+    """Import `fcnxs.Segmenter`, which loads MXNet, at its first use."""
     if name != "Segmenter":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from .predict.segmenter import Segmenter

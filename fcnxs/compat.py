@@ -13,20 +13,20 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import importlib.abc
 import importlib.util
 import os
 import sys
 from types import ModuleType
+from typing import Iterator
 
 INSTALL_HINT = (
     "MXNet is not installed; choose one: pip install 'fcnxs[cpu]' (any machine), "
     "'fcnxs[cu112]' or 'fcnxs[cu117]' (NVIDIA GPUs)"
 )
 
-# Read by MXNet when it loads. The first keeps temporary space from growing with every new input
-# size, the second MXNet's cache of oneDNN primitives, the third oneDNN's own, in which those of several
-# sizes have room (an FCN-8s has about a hundred); the last stops a line on stderr for every executor.
+# MXNet reads these when it loads. The first keeps temporary space from growing with every new input size. The
+# second limits MXNet's cache of oneDNN primitives, the third oneDNN's own cache, which then holds several sizes
+# (an FCN-8s has about a hundred primitives). The last suppresses a line on stderr for every executor.
 MXNET_VARIABLES = {
     "MXNET_CPU_TEMP_COPY": "1",
     "MXNET_MKLDNN_CACHE_NUM": "1",
@@ -34,15 +34,15 @@ MXNET_VARIABLES = {
     "MXNET_SUBGRAPH_VERBOSE": "0",
 }
 
-# Read by glibc before Python starts, so set through mallopt(3) here: variable -> (parameter, value).
+# glibc reads these before Python starts, so mallopt(3) sets them here: variable -> (parameter, value).
 MALLOC_PARAMETERS = {"MALLOC_ARENA_MAX": (-8, 1), "MALLOC_TRIM_THRESHOLD_": (-1, 1_000_000)}
 
 
 def make_mxnet_importable() -> None:
     """Supply the NumPy aliases and the `distutils` that MXNet 1.9.1 imports.
 
-    Where NumPy or setuptools cannot be imported, MXNet cannot be either, and its own import says why:
-    `import fcnxs` works, for the command that tells what is wrong.
+    If NumPy or setuptools is missing, this does nothing: the import of MXNet will fail with the reason, while
+    `import fcnxs` works, as `fcnxs doctor` needs it.
     """
     try:
         import numpy as np
@@ -59,11 +59,11 @@ def make_mxnet_importable() -> None:
 def use_the_machine(devices: int = 1) -> None:
     """Let MXNet use every processor this process may run on, and keep its memory from growing.
 
-    Must run before MXNet loads. What is set in the environment already wins. Commands call it; the
-    library does not change its process.
+    Call it before MXNet loads. Variables that are set in the environment keep their values. Commands call it;
+    the library itself changes no settings of the process.
 
     Args:
-        devices: `mx.cpu(0)` to `mx.cpu(devices - 1)` that will work at once, and share the processors.
+        devices: number of CPU devices, `mx.cpu(0)` and up, that work at once and share the processors.
     """
     threads = max(1, len(os.sched_getaffinity(0)) // devices)
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
@@ -76,7 +76,7 @@ def use_the_machine(devices: int = 1) -> None:
 
 
 def __getattr__(name: str) -> ModuleType:
-    """Give `fcnxs.compat.mxnet` and `fcnxs.compat.gluoncv`, imported now.
+    """Import MXNet or GluonCV at the first use of `fcnxs.compat.mxnet` or `fcnxs.compat.gluoncv`.
 
     Raises:
         ModuleNotFoundError: MXNet is not installed; the message says which extras install it.
@@ -85,51 +85,44 @@ def __getattr__(name: str) -> ModuleType:
         return _import_gluoncv()
     if name != "mxnet":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    finder = _Without("sklearn", "scipy.stats")  # They take a second to import, and nothing here needs them.
-    sys.meta_path.insert(0, finder)
     try:
-        import mxnet
+        with _hidden("sklearn", "scipy.stats"):  # They take a second to import, and nothing here needs them.
+            import mxnet
     except ModuleNotFoundError as error:
         if error.name != "mxnet":
             raise
         raise ModuleNotFoundError(INSTALL_HINT, name="mxnet") from None
-    finally:
-        sys.meta_path.remove(finder)
     if mxnet.contrib.quantization.stats is None:
         mxnet.contrib.quantization.stats = object()  # Entropy calibration checks for it and never uses it.
     return mxnet
 
 
-class _Without(importlib.abc.MetaPathFinder):
-    """Finder that makes the import of modules fail."""
-
-    def __init__(self, *hidden: str) -> None:
-        self._hidden = hidden
-
-    def find_spec(self, name: str, *_: object) -> None:
-        if name in self._hidden:
-            raise ModuleNotFoundError(f"{name} is hidden by fcnxs", name=name)
+@contextlib.contextmanager
+def _hidden(*names: str) -> Iterator[None]:
+    """Make the import of modules fail within the block."""
+    before = {name: sys.modules.get(name) for name in names}
+    sys.modules.update(dict.fromkeys(names))  # Python takes None for "not installed".
+    try:
+        yield
+    finally:
+        for name, module in before.items():
+            del sys.modules[name]
+            if module is not None:
+                sys.modules[name] = module
 
 
 def _import_gluoncv() -> ModuleType:
-    """GluonCV 0.10.5, without what its import does to others.
+    """GluonCV 0.10.5, without the side effects of its import.
 
-    It refuses to load where PyTorch 2 is installed, of which nothing is needed here: PyTorch is hidden
-    while it loads. And it tells Pillow to take images that are cut off for whole ones, for everybody.
+    GluonCV refuses to load if PyTorch 2 is installed, which is not needed here, so PyTorch is hidden meanwhile.
+    It also makes Pillow accept truncated images in the whole process; the setting is restored.
     """
     from PIL import ImageFile
 
-    truncated, torch, finder = (
-        ImageFile.LOAD_TRUNCATED_IMAGES,
-        sys.modules.pop("torch", None),
-        _Without("torch"),
-    )
-    sys.meta_path.insert(0, finder)
+    truncated = ImageFile.LOAD_TRUNCATED_IMAGES
     try:
-        import gluoncv
+        with _hidden("torch"):
+            import gluoncv
     finally:
         ImageFile.LOAD_TRUNCATED_IMAGES = truncated
-        sys.meta_path.remove(finder)
-        if torch is not None:
-            sys.modules["torch"] = torch
     return gluoncv

@@ -1,12 +1,12 @@
-"""Numbers and names that the whole project agrees on."""
+"""Numbers, class names and types that all modules share."""
 
 from __future__ import annotations
 
 import os
 from typing import Sequence, Union
 
-IGNORE_LABEL = 255  # pixels of this label count neither in the loss nor in the scores
-VGG_MEAN = (123.68, 116.779, 103.939)  # RGB; of the original example and of Oxford's VGG-16
+IGNORE_LABEL = 255  # pixels with this label count neither in the loss nor in the scores
+VGG_MEAN = (123.68, 116.779, 103.939)  # (R, G, B); the original example and Oxford's VGG-16 subtract it
 VOC_CLASSES = (  # PASCAL VOC's, in the order of its labels
     *("background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
     *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train"),

@@ -1,7 +1,6 @@
 """Checkpoints: PREFIX-symbol.json, PREFIX-NNNN.params in MXNet's format, and PREFIX-meta.json.
 
-The meta file says what the parameters alone do not: the mean of the input, the classes' names and
-colours, where the weights come from.
+The meta file (`meta.py`) holds the mean of the input, the classes' names and colours, and the weights' source.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ def load(
     mapped: bool = False,
     digest: Future | None = None,
 ) -> Checkpoint:
-    """Read a checkpoint. Without a meta file it is one of the original's, with the original's mean.
+    """Read a checkpoint. One without a meta file is the original example's, and gets the original's mean.
 
     >>> import tempfile
     >>> folder = tempfile.TemporaryDirectory()
@@ -55,29 +54,21 @@ def load(
     (100.0, 110.0, 120.0)
     >>> folder.cleanup()
 
-    Inputs that the original's solver saved among the parameters are left out, and symbols of its oldest
+    The original's solver saved the net's inputs among the parameters; they are left out. Symbols of its oldest
     versions are completed (`symbols/legacy.py`).
 
     Args:
-        mapped: parameters that are not copied from the file before they are used (`load_params`).
-        digest: SHA-256 of the file of parameters, where it is computed already.
+        mapped: map the file of parameters instead of copying it into memory (see `load_params`).
+        digest: SHA-256 of the file of parameters, if a thread computes it already.
 
     Raises:
-        FCNXSError: a file is missing, cannot be read, or is not what was written, by its checksum.
+        FCNXSError: a file is missing, cannot be read, or its checksum differs from the meta file's.
     """
     prefix = os.fspath(prefix)
     symbol_file, params_file = Path(f"{prefix}-symbol.json"), Path(f"{prefix}-{epoch:04d}.params")
     for file in (symbol_file, params_file):
         if not file.is_file():
-            hint = "; PREFIX goes without -symbol.json and -0000.params" if Path(prefix).is_file() else ""
-            there = ", ".join(map(str, epochs_of(prefix)))
-            hint = f"; of its epochs there are: {there}" if there and file == params_file else hint
-            inside = sorted(Path(prefix).glob("*-symbol.json"))  # of a run's folder
-            hint = (
-                f"; {prefix} is a folder; want such as {str(inside[0])[: -len('-symbol.json')]}"
-                if inside
-                else hint
-            )
+            hint = _hint(prefix, file)
             raise FCNXSError(f"{file}: no such file (of checkpoint {prefix}, epoch {epoch}){hint}")
     meta_file = Path(f"{prefix}-meta.json")
     meta = read_meta(meta_file) if meta_file.exists() else None
@@ -96,8 +87,19 @@ def load(
     return Checkpoint(symbol, arg_params, aux_params, meta or Meta(), params_file, meta is not None)
 
 
+def _hint(prefix: str, missing: Path) -> str:
+    """What is there in the place of a missing file."""
+    inside = sorted(Path(prefix).glob("*-symbol.json"))  # PREFIX is the folder of a run
+    if inside:
+        return f"; {prefix} is a folder; want such as {str(inside[0])[: -len('-symbol.json')]}"
+    there = ", ".join(map(str, epochs_of(prefix)))
+    if there and missing.suffix == ".params":
+        return f"; of its epochs there are: {there}"
+    return "; PREFIX goes without -symbol.json and -0000.params" if Path(prefix).is_file() else ""
+
+
 def epochs_of(prefix: str | os.PathLike[str]) -> List[int]:
-    """Epochs of which a prefix has parameters, sorted."""
+    """Sorted epochs for which a prefix has a file of parameters."""
     name = Path(prefix).name
     found = Path(prefix).parent.glob(f"{escape(name)}-*.params")
     return sorted(int(number) for number in (file.stem[len(name) + 1 :] for file in found) if number.isdigit())
@@ -107,7 +109,7 @@ def load_symbol(file: Path) -> mx.sym.Symbol:
     """Read a symbol JSON.
 
     Raises:
-        FCNXSError: it is not one, or has operators that this MXNet does not know.
+        FCNXSError: the file is no symbol JSON, or has operators that this MXNet does not know.
     """
     _check_json(file)
     try:
@@ -135,15 +137,15 @@ def save(
     meta: Meta,
     check: Callable[[Path], dict | None] | None = None,
 ) -> Path:
-    """Write a checkpoint, whole or not at all; returns the path of the parameters.
+    """Write all three files of a checkpoint, or none; return the path of the parameters.
 
     Args:
-        check: called with the prefix of the written files before they get their places; what it raises
-            leaves everything as it was, and what it returns goes into the meta file as well.
+        check: called with the prefix of the new files before they are moved to their places. If it raises,
+            nothing changes; the entries of the dict that it returns are added to the meta file.
 
     Raises:
-        FCNXSError: the files cannot be written, or parameters of other epochs with another symbol have this
-            prefix; the old files, if any, are then still there.
+        FCNXSError: the files cannot be written, or the prefix belongs to another net, of which there are
+            parameters of other epochs. Old files are then unchanged.
     """
     prefix = os.fspath(prefix)
     params_file = Path(f"{prefix}-{epoch:04d}.params")
@@ -164,12 +166,12 @@ def save(
 
 
 def _text_of(symbol: mx.sym.Symbol) -> str:
-    """JSON of a symbol, with the casts of a net in bfloat16, which MXNet leaves out by default."""
+    """JSON of a symbol, including the casts of a net in bfloat16, which MXNet omits by default."""
     return symbol.tojson(remove_amp_cast=False)
 
 
 def _checksums(meta_file: Path, *parts: Path) -> Dict[str, List[str]]:
-    """Checksums for a meta file that will be there a moment before the new files take their places."""
+    """Checksums of the new and the old files, since the meta file is replaced a moment before the others."""
     old: Dict[str, List[str]] = {}
     with suppress(FCNXSError):
         old = read_meta(meta_file).checksums
@@ -181,7 +183,7 @@ def _checksums(meta_file: Path, *parts: Path) -> Dict[str, List[str]]:
 
 
 def _refuse_to_orphan(prefix: str, params_file: Path, symbol: mx.sym.Symbol) -> None:
-    """Refuse to take another net's prefix: its parameters would be left without their symbol."""
+    """Refuse the prefix of another net, whose parameters would lose their symbol."""
     name = Path(prefix).name
     if not name or prefix.endswith(os.sep):
         raise FCNXSError(f"{prefix!r}: want a prefix of files, a folder and a name, such as {prefix}net")

@@ -1,4 +1,4 @@
-"""The meta file of a checkpoint, PREFIX-meta.json: what the parameters alone do not say."""
+"""The meta file of a checkpoint, PREFIX-meta.json: mean, classes, colours, source and versions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ..system.files import sha256_of
 
 
 def versions() -> Dict[str, str]:
-    """Versions of what a checkpoint was made with."""
+    """Versions of the packages that write a checkpoint."""
     return {
         "fcnxs": __version__,
         "mxnet": mx.__version__,
@@ -35,12 +35,12 @@ class Meta:
     Args:
         classes: names in the order of the labels; None for nets without classes of their own.
         palette: colour (R, G, B) of each class, 0 to 255.
-        mean: of the input (R, G, B), subtracted from images of 0 to 255.
-        channel_order: of the input; RGB is the only one.
-        ignore_label: label of pixels that do not count.
+        mean: (R, G, B), subtracted from images with values 0 to 255.
+        channel_order: of the input, always "RGB".
+        ignore_label: label of pixels that count neither in the loss nor in the scores, always 255.
         source: {"file", "sha256"} of the weights that these were made from.
-        versions: of the packages that wrote them.
-        checksums: SHA-256 of the files beside it, by name: what was written last, and before that.
+        versions: of the packages that wrote the checkpoint.
+        checksums: SHA-256 of the other files by name; of the last version and, if any, the one before.
     """
 
     classes: List[str] | None = None

@@ -1,7 +1,7 @@
-"""Reading files of MXNet's parameters (`mx.nd.save`, Gluon's `save_parameters`), damaged ones without a crash.
+"""Files of MXNet's parameters (`mx.nd.save`, Gluon's `save_parameters`), read without a crash if damaged.
 
-`mx.nd.load` believes what a file declares: a wrong number of dimensions ends the process. Here the headers
-are walked first. Format: apache/mxnet 1.9.1 src/ndarray/ndarray.cc, NDArray::Save and Load.
+`mx.nd.load` trusts the file's headers: a wrong number of dimensions ends the process. So the headers are
+checked first. Format: apache/mxnet 1.9.1 src/ndarray/ndarray.cc, NDArray::Save and Load.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ..net import Params, is_input
 LIST_MAGIC, V1, V2, V3 = 0x112, 0xF993FAC8, 0xF993FAC9, 0xF993FACA
 # Bytes of a value, by MXNet's number of its type: float32, 64, 16, uint8, int32, 8, 64, bool, bfloat16.
 SIZES = {0: 4, 1: 8, 2: 2, 3: 1, 4: 4, 5: 1, 6: 8, 7: 1, 12: 2}
-NUMPY = {0: "float32", 1: "float64"}  # of those that are mapped
+NUMPY = {0: "float32", 1: "float64"}  # types whose arrays can be mapped
 MOST_DIMENSIONS = 32
 NOT_PARAMS = "not a file of MXNet parameters, or damaged"
 
@@ -30,9 +30,8 @@ def load_params(file: str | Path, mapped: bool = False) -> Dict[str, mx.nd.NDArr
     """Arrays by name, of any type and shape.
 
     Args:
-        mapped: arrays on the CPU that are the file's own pages, read when they are used, and not copied. They
-            can be written, which does not change the file; but the file must not be cut off meanwhile. (A file
-            that is replaced stays as it was for who has it mapped.)
+        mapped: map the file into memory: pages are read at their first use, and nothing is copied. Writing to
+            the arrays does not change the file. The file may be replaced meanwhile, not truncated.
 
     Raises:
         FCNXSError: it is not a file of named arrays of MXNet, or damaged.
@@ -81,7 +80,7 @@ def write_arrays(file: Path, arrays: Dict[str, mx.nd.NDArray]) -> None:
 
 
 def check_whole(file: str | Path) -> None:
-    """Walk over what a file declares.
+    """Check the headers of a file of arrays.
 
     Raises:
         FCNXSError: it is not a file of MXNet's arrays, or cut off.
@@ -113,11 +112,11 @@ class _Array(NamedTuple):
 
 
 class _DamagedError(Exception):
-    """What a file declares is not so."""
+    """A header is wrong, or the file ends too early."""
 
 
 def _walk(stream: BinaryIO, size: int) -> Tuple[List[_Array], List[str]]:
-    """Go over the headers of all arrays and names; each must fit in what is left of the file."""
+    """Read the headers of all arrays, and the names; each must fit in the rest of the file."""
     arrays, names = [], []
 
     def number(kind: str) -> int:

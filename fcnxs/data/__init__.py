@@ -1,4 +1,4 @@
-"""Images with labels: read from files, checked, augmented, and given to training in batches.
+"""Images with labels: reading them from files, checking, augmenting and batching them for training.
 
 Begin with `images.py`, which reads one image or label, and `samples.py`, a numbered data set of pairs.
 `loader.py` makes batches of them (`file_iter.py` is the original's iterator), `augment.py` changes pairs.
@@ -37,13 +37,9 @@ __all__ = [
 
 
 def __getattr__(name: str) -> type[Loader]:
-    """Give `fcnxs.data.Loader` and `fcnxs.data.FileIter`, which load MXNet."""
-    if name == "FileIter":
-        from .file_iter import FileIter
+    """Import `fcnxs.data.Loader` and `fcnxs.data.FileIter`, which load MXNet, at their first use."""
+    if name not in ("FileIter", "Loader"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from . import file_iter
 
-        return FileIter
-    if name == "Loader":
-        from .loader import Loader
-
-        return Loader
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(file_iter, name)

@@ -4,8 +4,8 @@ Begin with `segmenter.py`. `inputs.py` takes images as people have them, `multis
 `within_memory.py` computes an image whole (`forward.py`, `trim.py`) or in tiles (`tiling.py`, `subgraph.py`),
 by what `peak_memory.py` estimates. `image_files.py` and `video_files.py` write the results of files.
 
-This room may import `data` and what is below it; neither `solver` nor `convert`. Segmenter is imported when it
-is asked for: a server's handler takes `forward` alone, and has no OpenCV.
+This room may import `data` and what is below it; neither `solver` nor `convert`. Segmenter is imported at its
+first use: a server's handler needs `forward` alone, and has no OpenCV.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["Segmenter", "evaluate"]
 
 
 def __getattr__(name: str) -> object:
-    """Give `fcnxs.predict.Segmenter` and `fcnxs.predict.evaluate`."""
+    """Import `fcnxs.predict.Segmenter` or `fcnxs.predict.evaluate` at its first use."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from . import segmenter
