@@ -1,9 +1,8 @@
 """The nets, as symbol builders, and the coordinate maps that their crop offsets come from.
 
-Begin with `symbol_fcnxs.py`: FCN-32s, 16s and 8s on `vgg16.py`, by the layers of `layers.py`. `coord_map.py` is
-the algebra of coordinate maps, `interpolation.py` that of bilinear upsampling, `legacy.py` completes
-old symbols.
-`graph/` reads graphs and writes them, `trimming/` leaves out what no image can change.
+Begin with `symbol_fcnxs.py`: FCN-32s, 16s and 8s, built on `vgg16.py` with the layers of `layers.py`.
+`coord_map.py` is the algebra of coordinate maps, `interpolation.py` has bilinear upsampling, `legacy.py`
+completes old symbols. `graph/` reads and writes graphs, `trimming/` leaves out cells that no image can change.
 
 This room may import `compat` and `errors` alone.
 """

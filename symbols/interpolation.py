@@ -1,8 +1,8 @@
-"""Bilinear upsampling: the kernel of a deconvolution, and the same as a matrix for each axis.
+"""Bilinear upsampling: as the kernel of a deconvolution, and as a matrix for each axis.
 
-The kernel is the outer product of a ramp with itself, and each channel is upsampled by itself. So the
-deconvolution and the crop behind it are one matrix times the rows and one times the columns of every channel,
-without a cell that the crop takes off, and without the memory that a deconvolution works in.
+The kernel is the outer product of a ramp with itself, and each channel is upsampled separately. Therefore a
+deconvolution and its crop equal two products for each channel, `rows @ x @ columns.T`. These compute no cell
+that the crop would remove, and need no workspace.
 """
 
 from __future__ import annotations
@@ -41,17 +41,17 @@ def bilinear(shape: Tuple[int, ...]) -> np.ndarray:
 
 
 def is_bilinear(weight: np.ndarray) -> bool:
-    """Whether a weight (I, O, k, l) is just that of `bilinear`, as where upsampling is never trained."""
+    """Whether a weight (I, O, k, l) equals that of `bilinear`, as in nets whose upsampling is not trained."""
     (inputs, outputs), (rows, columns) = weight.shape[:2], weight.shape[2:]
     return inputs == outputs and rows == columns and np.array_equal(weight, bilinear(weight.shape))
 
 
 def matrix(window: Tuple[int, int, int], size: int, offset: int, length: int) -> np.ndarray:
-    """What upsampling along one axis, and a crop of it, multiply `size` cells by: float32 (length, size).
+    """Matrix, float32 (length, size), that upsamples `size` cells along one axis and crops the result.
 
     Args:
         window: kernel, stride and pad of the deconvolution.
-        offset, length: of the crop; where the deconvolution has no cell (`adj`), it gives zeros.
+        offset, length: of the crop. Rows where the deconvolution has no cell (`adj`) are zeros.
     """
     kernel, stride, pad = window
     cells = offset + pad + np.arange(length)[:, np.newaxis] - stride * np.arange(size)

@@ -1,7 +1,7 @@
-"""The layers of the nets' figures, a call each. Symbols in, Symbol out; nothing else is remembered.
+"""Layers of the nets, one function each: Symbols in, Symbol out, no state.
 
-Every layer takes the settings of MXNet's operator that the original example gave it and no others, so
-that graphs built here equal the original's node for node.
+Every layer sets the attributes that the original example set and no others, so that graphs built here equal
+the original's node for node.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def conv(
     """Convolution with a square kernel. (N, C, H, W) to (N, channels, H', W').
 
     Raises:
-        FCNXSError: it would have no channels.
+        FCNXSError: `channels` is less than 1.
     """
     if channels < 1:
         raise FCNXSError(f"layer {name}: {channels} channels; want 1 or more")
@@ -89,7 +89,7 @@ def deconv(
     workspace: int = 1024,
     pooling_convention: str = "valid",
 ) -> Symbol:
-    """Upsampling by `stride`. `adj`, further rows and columns, makes up for pooling that rounds down."""
+    """Upsampling by `stride`. `adj` adds rows and columns to make up for pooling that rounds down."""
     settings = {"adj": (stride - 1, stride - 1)} if pooling_convention == "valid" else {}
     return mx.sym.Deconvolution(
         x,
@@ -144,11 +144,11 @@ def euclidean_loss(x: Symbol, channels: int, size: int, name: str = "euclidean")
     sym = mx.sym
     like = sym.zeros_like(sym.argmax(x, axis=1, name="classes"), name="like")  # gives the label its shape
     label = sym.elemwise_add(sym.Variable("softmax_label"), like, name="truth")  # (N, size, size)
-    masks = sym.one_hot(label, depth=channels, name="one_hot")  # of 255: 0 everywhere
+    masks = sym.one_hot(label, depth=channels, name="one_hot")  # 0 everywhere for 255
     masks = sym.transpose(masks, axes=(0, 3, 1, 2), name="true_masks")
     ignored = sym._internal._equal_scalar(label, scalar=255, name="is_255")
     ignored = sym.expand_dims(ignored, axis=1, name="ignored")
-    own = sym.broadcast_mul(x, ignored, name="own")  # what is ignored is its own target
+    own = sym.broadcast_mul(x, ignored, name="own")  # makes ignored pixels their own target
     # LinearRegressionOutput leaves the gradient of its target undefined: no gradient goes that way.
     target = sym.BlockGrad(sym.elemwise_add(masks, own, name="masks_and_own"), name="target")
     return sym.LinearRegressionOutput(x, target, grad_scale=channels * size * size, name=name)
@@ -158,7 +158,7 @@ def scaled(channels: int, width: float) -> int:
     """Channels of a net that is `width` times as wide as VGG-16; `width` is a multiple of 1/64.
 
     Raises:
-        FCNXSError: that is not a whole number of channels, at least 1.
+        FCNXSError: the number of channels is not whole, or less than 1.
     """
     count = channels * width
     if count != int(count) or count < 1:

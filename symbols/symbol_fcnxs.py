@@ -16,7 +16,7 @@ from .graph.nodes import Graph
 from .layers import Symbol
 from .vgg16 import vgg16_pool3, vgg16_pool4, vgg16_score
 
-# Stride of the first net that has the skip; where it comes from, the upsampled scores, their sum.
+# By the stride of the first net with the skip: the pooling it starts from, the upsampled scores, their sum.
 SKIPS = {
     16: ("pool4", "score2", "score_fused"),
     8: ("pool3", "score4", "score_final"),
@@ -33,7 +33,7 @@ def get_fcnxs_symbol(
     fc: int = 4096,
     pooling_convention: str = "valid",
 ) -> Symbol:
-    """FCN whose finest scores have `stride`: 32 has no skip, 16 that from pool4, and so on to 2 and pool1.
+    """FCN whose finest scores have `stride`: no skip at 32, one from pool4 at 16, ..., down to pool1 at 2.
 
     Input `data` (N, 3, H, W), RGB minus the mean; `softmax_label` (N, H*W) or (N, H, W), classes or 255.
     Output `softmax_output` (N, numclass, H, W), probabilities.

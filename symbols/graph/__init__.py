@@ -1,4 +1,4 @@
-"""Graphs of any net: read, written anew, and what follows from them.
+"""Graphs of any net: how to read and write them, and the sizes, maps and receptive fields of their layers.
 
 Begin with `nodes.py`, which reads a graph, and `maps.py`, which finds the coordinate map of each layer.
 `sizes.py` and `layer_sizes.py` are about rows and columns, `reach.py` about receptive fields; `describe.py` and

@@ -1,10 +1,11 @@
-"""Why a crop has the offset that it has: three derivations, none of which uses another.
+"""Derives the offset of a crop in three independent ways.
 
-1. From the sizes. Without rounding and `adj`, a layer's size is an affine function of the image's. A crop takes
-   off as much at the end as at the start: half of the difference of the two sizes.
-2. From the sum over the layers. A convolution or pooling moves cell 0 by (K - S)/2 - P cells of its input: that
-   times the product of the strides before it, in pixels. A deconvolution moves it back, a crop by its offset.
-3. From the composed maps: `compose_fp(inv_fp(like), x)`, negated (FCN paper, section 3.2; coord_map.py).
+1. From sizes. Without rounding and `adj`, a layer's size is an affine function of the image's. A crop removes
+   as much at the end as at the start: half of the difference of the two sizes.
+2. From a sum over the layers. A convolution or pooling moves the edge of cell 0 by (K - S)/2 - P cells of its
+   input, which is that times the product of the strides before it in pixels. A deconvolution moves it back by
+   the same formula, a crop by its offset.
+3. From composed maps: `compose_fp(inv_fp(like), x)`, negated (FCN paper, section 3.2; coord_map.py).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ Affine = Tuple[Fraction, Fraction]  # size = scale * H + shift
 
 
 class Term(NamedTuple):
-    """What a layer adds to the sum: pixels by which it moves cell 0. `text` is how."""
+    """Pixels by which one layer moves the edge of cell 0; `text` is the calculation."""
 
     name: str
     shift: Fraction
@@ -30,23 +31,22 @@ class Term(NamedTuple):
 
 
 class Path(NamedTuple):
-    """Layers from the image to a node, the product of their strides, and the terms that are not 0."""
+    """The layers from the image to a node: the product of their strides, and the terms that are not 0."""
 
     stride: Fraction
     terms: List[Term]
 
     @property
     def total(self) -> Fraction:
-        """Pixels between the edge of the image and that of cell 0."""
+        """Pixels from the edge of the image to the edge of cell 0."""
         return sum((term.shift for term in self.terms), Fraction(0))
 
 
 @dataclass(frozen=True)
 class CropDerivation:
-    """A crop of `x` like `like` with its offset in the graph, and what three derivations say of it.
+    """A crop of layer `x` to the size of layer `like`: its offset in the graph, and three derivations of it.
 
-    The results `from_*` are None where none follows: a layer on the way has no size or map, or the strides
-    differ.
+    A derivation `from_*` is None where a layer on the way has no size or map, or the strides of the two differ.
     """
 
     name: str
@@ -84,7 +84,7 @@ class CropDerivation:
 
     @property
     def agrees(self) -> bool:
-        """Whether all derivations that there are give the graph's offset, and the strides are equal."""
+        """Whether every derivation that is not None gives the graph's offset, and the strides are equal."""
         for a, b in ((self.x_size, self.like_size), (self.x_path, self.like_path), (self.x_map, self.like_map)):
             if a is not None and b is not None and a[0] != b[0]:
                 return False
@@ -93,14 +93,15 @@ class CropDerivation:
 
 
 def crop_derivations(symbol: mx.sym.Symbol, axis: int = 0) -> List[CropDerivation]:
-    """Every Crop of one layer like another, in order, with three derivations of its offset.
+    """Every Crop of one layer to another's size, in order, with three derivations of its offset.
 
     >>> from fcnxs.symbols import get_fcn16s_symbol
     >>> [(crop.name, crop.offset, int(crop.from_maps)) for crop in crop_derivations(get_fcn16s_symbol())]
     [('score_pool4c', 5, 5), ('upscore', 27, 27)]
 
     Args:
-        symbol: any Symbol; crops to a given size and from the centre have no offset to derive.
+        symbol: any Symbol. Crops to a given size or from the centre are left out: their offset follows from
+            no layer.
         axis: 0 for rows, 1 for columns.
     """
     graph = Graph.of(symbol)
@@ -130,7 +131,7 @@ def _affine_sizes(graph: Graph, axis: int) -> List[Affine | None]:
         if fixed or not inputs or inputs[0] is None:
             continue
         (scale, shift), op, (kernel, stride, pad) = inputs[0], node["op"], window(node, axis)
-        if op in JOIN or (op in SAME and op != "slice_like"):  # that one cuts at the end alone
+        if op in JOIN or (op in SAME and op != "slice_like"):  # slice_like cuts at the end alone
             sizes[i] = inputs[0]
         elif op in ("Convolution", "Pooling"):
             sizes[i] = (scale / stride, (shift + 2 * pad - kernel) / stride + 1)
@@ -144,7 +145,7 @@ def _affine_sizes(graph: Graph, axis: int) -> List[Affine | None]:
 
 
 def _path(graph: Graph, i: int, axis: int) -> Path | None:
-    """Strides and terms from the image to node i, along the first inputs."""
+    """Strides and terms of the layers from the image to node i, along first inputs; None if one is unknown."""
     nodes, way = graph.nodes, []
     while nodes[i]["op"] != "null":
         way.append(nodes[i])

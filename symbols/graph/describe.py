@@ -1,4 +1,4 @@
-"""What a net is: a row for each layer, with its parameters, sizes and maps."""
+"""Describes a net: a row for each layer with its parameters, sizes and coordinate maps."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ Shape = Tuple[int, ...]
 
 
 class Row(NamedTuple):
-    """A layer. What it does not have, or what is not known, is None."""
+    """One layer. A field is None where the layer has no such thing, or it is not known."""
 
     name: str
     op: str  # MXNet's operator
-    parameters: int  # weights and biases; those of several layers count for the first
-    formula: str | None  # its rows, in those of the image, H; its columns in W
-    shape: Shape | None  # for one image, (1, channels, rows, columns) while it is an image
-    kernel: int | None  # as a dilated one spans
+    parameters: int  # weights and biases; shared ones are counted at the first layer
+    formula: str | None  # its rows as a formula in the image's, H; its columns in W
+    shape: Shape | None  # for one image: (1, channels, rows, columns), or fewer axes
+    kernel: int | None  # of a dilated one, the cells from first to last
     stride: int | None
     pad: int | None
     own_map: Map | None  # (S, P') to its input; P' = (K - S)/2 - P, inverted by a deconvolution
     map: Map | None  # (stride, offset) to the image, composed
     receptive_field: int | None  # rows of the image that one cell sees, from the first to the last
-    adj: int | None  # of a deconvolution: rows or columns that it adds at the end
-    group: int | None  # of a convolution or deconvolution: parts of the channels that it keeps apart
+    adj: int | None  # of a deconvolution: rows or columns added at the end
+    group: int | None  # of a convolution or deconvolution: number of groups of channels
 
 
 def describe(symbol: mx.sym.Symbol, size: Tuple[int, int], axis: int = 0) -> List[Row]:
-    """Row of every layer of a graph, in order. Names may occur twice.
+    """A row for every layer of a graph, in order. Names may occur twice.
 
     >>> from fcnxs.symbols import get_fcn32s_symbol
     >>> score = next(row for row in describe(get_fcn32s_symbol(), (375, 500)) if row.name == "score")
@@ -43,8 +43,8 @@ def describe(symbol: mx.sym.Symbol, size: Tuple[int, int], axis: int = 0) -> Lis
     ('floor((H + 6)/32)', (1, 21, 11, 15), 404)
 
     Args:
-        symbol: any Symbol. Its image is the variable `data`, or else the first that an operator takes first.
-            From operators on whose maps are not known, such as Flatten, the maps are None.
+        symbol: any Symbol. Its image is the variable `data`, or else the first variable that is an operator's
+            first input. Maps are None from an operator on whose map is not known, such as Flatten.
         size: rows and columns of the image, which has three channels.
         axis: 0 for formulas, kernels and maps of rows, 1 for those of columns.
 
@@ -115,7 +115,7 @@ def _check_fit(graph: Graph, size: Tuple[int, int]) -> None:
 
 
 def _parameters(symbol: mx.sym.Symbol, graph: Graph, shapes: List[Shape | None]) -> List[int]:
-    """How many weights enter each node first: variables other than image, labels and statistics."""
+    """Weights that each node is the first to take: variables other than image, labels and statistics."""
     nodes = graph.nodes
     others = {nodes[graph.image]["name"], *symbol.list_auxiliary_states()}
     counts, counted = [0] * len(nodes), set()

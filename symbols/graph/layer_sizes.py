@@ -1,7 +1,7 @@
-"""Sizes of a graph's layers, and the smallest image that they leave something of. Rows are axis 0, columns 1.
+"""Sizes of a graph's layers as formulas, and the smallest image that leaves every layer a cell.
 
-The formulas are those of MXNet's shape inference (src/operator/nn/{convolution,pooling,deconvolution}.cc and
-src/operator/crop-inl.h at 1.9.1).
+Axis 0 is rows, axis 1 columns. The formulas are those of MXNet's shape inference
+(src/operator/nn/{convolution,pooling,deconvolution}.cc and src/operator/crop-inl.h at 1.9.1).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def layer_sizes(graph: Graph, axis: int) -> List[Size | None]:
 
 
 def misfit(graph: Graph, axis: int, height: int, sizes: List[Size | None] | None = None) -> str | None:
-    """What does not fit where the image has `height` rows or columns; None if everything does."""
+    """The first layer that an image of `height` rows (or columns) does not fit, in words; None if all fit."""
     sizes = sizes or layer_sizes(graph, axis)
     numbers = [None if size is None else size.value(height) for size in sizes]
     what = ("rows", "columns")[axis]
@@ -64,10 +64,11 @@ def nearest(graph: Graph, axis: int, height: int) -> int | None:
 
 
 def telling(graph: Graph, axis: int) -> Tuple[List[int], List[int]]:
-    """Rows or columns that fit, and such as do not, from the smallest on: enough of them to tell of all.
+    """Rows or columns that fit, and those that do not, in the first and the last period of sizes.
 
-    By how much a layer is larger than another repeats with a period, or else grows or shrinks from period to
-    period: whatever is the case at any size up to `LARGEST` is so in the first period or in the last.
+    They stand for all sizes from the smallest up to `LARGEST`. The difference of two layers' sizes is periodic
+    in the image's size, or grows or shrinks from period to period. Whatever happens at some size therefore
+    happens in the first period or in the last.
     """
     sizes, least = layer_sizes(graph, axis), smallest(graph, axis)
     if least is None:
@@ -83,15 +84,15 @@ def telling(graph: Graph, axis: int) -> Tuple[List[int], List[int]]:
 def smallest_input(symbol: mx.sym.Symbol, layers: int | None = None) -> Tuple[int | None, int | None]:
     """Rows and columns of the smallest image that a net takes; None where no size up to 4096 fits.
 
-    Found with the sizes: every layer must be left a cell, every kernel an input as large as itself, every crop
-    an input that reaches as far as it cuts. Layers without a size in H, as FullyConnected, ask for nothing.
+    Every layer must have a cell, every kernel an input as large as itself, and every crop an input that reaches
+    as far as it cuts. Layers whose size is no formula in H, such as FullyConnected, are not checked.
 
     >>> from fcnxs.symbols import get_fcn8s_symbol
     >>> smallest_input(get_fcn8s_symbol()), smallest_input(get_fcn8s_symbol(pooling_convention="full"))
     ((26, 26), (1, 1))
 
     Args:
-        layers: how many of the layers, in order, count; None for all.
+        layers: check only so many layers, in order; None for all.
     """
     graph = Graph.of(symbol)
     last = graph.layers[-1 if layers is None else layers - 1]
@@ -100,7 +101,7 @@ def smallest_input(symbol: mx.sym.Symbol, layers: int | None = None) -> Tuple[in
 
 
 def layer_formula(symbol: mx.sym.Symbol, layer: int) -> str:
-    """Rows of one layer, by its number in order, as a formula in H; '-' where there is none."""
+    """Rows of one layer, given by its place in order, as a formula in H; '-' where there is none."""
     graph = Graph.of(symbol)
     size = layer_sizes(graph, 0)[graph.layers[layer]]
     return "-" if size is None else str(size)
@@ -142,7 +143,7 @@ def _joins_equals(node: Node) -> bool:
 
 
 def _pooled(node: Node, rest: Size, stride: int) -> Size | None:
-    """Size of a pooling whose first window leaves `rest` cells of its padded input."""
+    """Size of a pooling; `rest` is the size of its padded input minus its kernel."""
     convention = node["attrs"].get("pooling_convention", "valid")
     if flag(node, "global_pool"):
         return Size.constant(1)

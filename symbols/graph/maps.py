@@ -1,4 +1,4 @@
-"""Read coordinate maps off a graph: the one place that knows what each operator does to them."""
+"""Reads coordinate maps off a graph. Only this module knows each operator's map."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def coordinate_maps(symbol: mx.sym.Symbol, axis: int = 0) -> Dict[str, Map]:
     {'data': '(1, 0)', 'pool': '(2, -1/2)'}
 
     Args:
-        symbol: any Symbol, one output or several; variables that enter as images have the identity.
+        symbol: any Symbol, with one output or several. Variables that enter as images have the identity.
         axis: 0 for rows, 1 for columns. They are equal unless a kernel, stride or pad is not square.
 
     Returns:
@@ -84,10 +84,10 @@ class Walk(NamedTuple):
 
 
 def walk(graph: Graph, axis: int, strict: bool = True) -> Walk:
-    """Maps of all nodes of a graph, by number: names may occur twice.
+    """Maps of all nodes of a graph, by number, since names may occur twice.
 
     Args:
-        strict: raise what is refused. Else it is recorded, and the nodes from there on have no map.
+        strict: raise an error. Otherwise it is recorded, and the nodes that follow have no map.
 
     Raises:
         FCNXSError: as `coordinate_maps`.

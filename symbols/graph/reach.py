@@ -1,4 +1,4 @@
-"""What reaches a cell: the pixels that it sees, and whether any score does. Rows are axis 0, columns 1.
+"""What a cell sees of the image, and which pixels no score reaches. Axis 0 is rows, axis 1 columns.
 
 An extent is a pair (first, last) of cells, both included; it may reach into the padding.
 """
@@ -18,10 +18,10 @@ Window = Tuple[int, int, int]  # kernel, stride, pad
 
 
 def receptive_fields(graph: Graph, maps: List[Map | None], axis: int) -> List[int | None]:
-    """Rows of the image, or columns, from the first to the last that a cell of each node sees.
+    """Rows (or columns) of the image that one cell of each node sees, from the first to the last.
 
-    Above a deconvolution the cells of one layer see different numbers of pixels, in turns: the largest counts.
-    None where a layer on the way has no map, or sees everything.
+    Behind a deconvolution the cells of a layer see different numbers of rows, periodically; the largest counts.
+    None where a layer on the way has no map, or sees the whole image.
     """
     windows = [window(node, axis) for node in graph.nodes]
     fields: List[int | None] = [None] * len(graph.nodes)
@@ -37,7 +37,7 @@ def receptive_fields(graph: Graph, maps: List[Map | None], axis: int) -> List[in
 
 
 def unscored_border(symbol: mx.sym.Symbol, size: Tuple[int, int]) -> Tuple[Extent, Extent] | None:
-    """Rows and columns of a net's first output without a score: no cell before a deconvolution reaches them.
+    """Rows and columns at the edges of a net's first output that no score reaches through a deconvolution.
 
     >>> from fcnxs.symbols import get_fcn32s_symbol
     >>> unscored_border(get_fcn32s_symbol(), size=(57, 58))
@@ -55,7 +55,7 @@ def unscored_border(symbol: mx.sym.Symbol, size: Tuple[int, int]) -> Tuple[Exten
 
 
 def most_unscored(symbol: mx.sym.Symbol) -> int | None:
-    """Most rows or columns without a score, of all sizes that fit; None as `unscored_border`."""
+    """Most rows or columns without a score at any size that fits; None where `unscored_border` is."""
     graph = Graph.of(symbol)
     ends = [each for axis in (0, 1) for each in _unscored(graph, axis, telling(graph, axis)[0])]
     return None if None in ends else max(map(sum, ends), default=None)
@@ -102,7 +102,7 @@ def _seen(graph: Graph, windows: List[Window], before: List[int], cell: int, axi
         back = inputs_of(nodes[k], windows[k], extents[k], axis)
         if back is None:
             return None
-        if back[0] > back[1]:  # a cell between those that a deconvolution with a small kernel reaches
+        if back[0] > back[1]:  # a deconvolution whose kernel is smaller than its stride leaves cells out
             continue
         for j in image_inputs(nodes[k]):
             extents[j] = _hull([extents[j], back]) if j in extents else back

@@ -1,8 +1,8 @@
-"""Sizes of layers as formulas in the size H of the image. Exact, and free of MXNet.
+"""Sizes of layers as exact formulas in the size H of the image, without MXNet.
 
-A size is `scale * base + shift`, where the base is H or a quotient that is rounded down or up. Sizes are kept
-simple: what divides exactly is divided, nested quotients of one rounding are one quotient, and what is added to
-a quotient is added inside it.
+A size is `scale * base + shift`. The base is H, or a quotient that is rounded down or up. Formulas are kept
+simple: exact divisions are carried out, nested quotients with one rounding become one quotient, and a number
+added to a quotient is added inside it.
 
     >>> pool1 = (Size() + 198).divided(2)
     >>> print((pool1 + 2).divided(2))
@@ -26,7 +26,7 @@ class Quotient:
     up: bool
 
     def value(self, height: int) -> int:
-        """Its number where H is `height`."""
+        """The size for an image of size H = `height`."""
         return _divided(self.size.value(height), self.divisor, self.up)
 
     def text(self, variable: str) -> str:
@@ -80,11 +80,11 @@ class Size:
 
     @property
     def period(self) -> int:
-        """Each time that H grows by it, the size grows by the same number."""
+        """Growth of H after which the size has always grown by the same number."""
         return 1 if self.base is None else self.base.divisor * self.base.size.period
 
     def value(self, height: int) -> int:
-        """Its number where H is `height`."""
+        """The size for an image of size H = `height`."""
         return self.scale * (height if self.base is None else self.base.value(height)) + self.shift
 
     def text(self, variable: str = "H") -> str:
