@@ -14,7 +14,7 @@ from fcnxs.compat import mxnet as mx
 
 KILLS, DAMAGE = (20, 300) if LONG else (4, 12)
 STAGES = ("fcn32s", "fcn16s", "fcn8s")
-AUGMENTED = ("--random-mirror", "--random-scale", "0.8,1.2", "--color-jitter", "0.2", "--crop-size", "64")
+AUGMENTED = ("--random-flip", "--random-scale", "0.8,1.2", "--color-jitter", "0.2", "--crop-size", "64")
 EPOCHS = (8, 6, 6) if LONG else (2, 1, 1)
 RUN = (
     *("--val-split", "val", "--epochs", ",".join(map(str, EPOCHS)), "--seed", "7"),

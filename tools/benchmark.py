@@ -12,7 +12,7 @@ infer: an image through FCN-8s at each of --sizes and --precision: on this proje
 train: a step of FCN-8s by this project's solver, by MXNet's bare forward, backward and update, and by PyTorch
     if it is installed, after a check at a small size that it trains the same net. Three processes, of
     3.5 to 6 GB each. Medians, peaks, and their ratios.
-mirror: a step of the solver that recomputes activations instead of keeping them, against one that keeps them.
+recompute: a step of the solver that recomputes activations, against one that keeps them.
 trim: a step of the solver on the part of the canvas that depends on the image, against one on the whole.
 loader: the time that training steps wait for their images, from files, whole and augmented (at most 2%).
 sizes: training on --images images of different sizes, up to --size; memory after each epoch, against that of
@@ -48,7 +48,7 @@ from .shared import options
 PARTS = {
     "infer": ("infer.measure", "infer"),
     "train": ("train", "train"),
-    "mirror": ("train", "mirror"),
+    "recompute": ("train", "recompute"),
     "trim": ("train", "trim"),
     "loader": ("loader", "loader"),
     "sizes": ("sizes", "sizes"),
@@ -59,12 +59,13 @@ PARTS = {
     "convert": ("convert", "convert"),
     "parity": ("parity", "run"),
 }
+FORMER = {"mirror": "recompute"}  # names of earlier versions
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `fcnxs benchmark`."""
     add = parser.add_argument
-    add("what", choices=PARTS, help="the measurement")
+    add("what", type=lambda name: FORMER.get(name, name), choices=PARTS, help="the measurement")
     size = "width x height of the image (default: %(default)s); `all` for parity: 36 small sizes"
     add("--size", default="500x375", metavar="WxH", help=size)
     add("--width", type=float, default=1.0, help="width of the net, relative to VGG-16 (default: 1)")

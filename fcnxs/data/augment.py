@@ -16,13 +16,13 @@ Pair = Tuple[np.ndarray, np.ndarray]
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Scale, mirror, colour jitter and crop, in this order; by default none of them.
+    """Scale, flip, colour jitter and crop, in this order; by default none of them.
 
     Args:
         crop_size: side of the square that is cut out at a random place. What an image lacks is added at
             its right and bottom: the mean there (the net's input is 0), 255 in the label. None: no crop.
         scale: smallest and largest factor of the size; uniform between them.
-        mirror: left and right change places, for half of the images.
+        flip: exchange left and right of half of the images.
         jitter: brightness, contrast and saturation are multiplied by factors from 1 - jitter to 1 + jitter.
 
     Raises:
@@ -31,7 +31,7 @@ class Augmentation:
 
     crop_size: int | None = None
     scale: Tuple[float, float] = (1.0, 1.0)
-    mirror: bool = False
+    flip: bool = False
     jitter: float = 0.0
 
     def __post_init__(self) -> None:
@@ -58,7 +58,7 @@ class Augmentation:
         low, high = self.scale
         if (low, high) != (1, 1):
             image, label = resize(image, label, rng.uniform(low, high))
-        if self.mirror and rng.random() < 0.5:
+        if self.flip and rng.random() < 0.5:
             image, label = image[:, ::-1], label[:, ::-1]
         if self.jitter:
             image = _jitter(image, rng.uniform(1 - self.jitter, 1 + self.jitter, 3))

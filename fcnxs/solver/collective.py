@@ -11,18 +11,19 @@ import numpy as np
 from ..compat import mxnet as mx
 from ..errors import FCNXSError
 
-# Those that leave the update to the worker; dist_async does not.
+# Key-value stores that leave the update to the worker, as dist_async does not.
 KVSTORES = ("local", "device", "nccl", "dist_sync", "dist_device_sync")
 
 
 class Exchange:
-    """A key-value store that sums; it is told no optimizer, which would travel as a pickle.
+    """Sums of arrays through a key-value store; each worker then updates its parameters itself.
 
     Args:
         kvstore: one of `KVSTORES`, or a store made already.
 
     Raises:
-        FCNXSError: it is unknown, this MXNet has it not, or (dist_...) this process is not part of a job.
+        FCNXSError: the name is unknown, this MXNet was built without the store, or this process is not part
+            of a job, which the stores dist_... need.
     """
 
     def __init__(self, kvstore: str | mx.kv.KVStore) -> None:
@@ -42,14 +43,14 @@ class Exchange:
         return self.kv.num_workers
 
     def sum(self, names: List[str], arrays: List[List[mx.nd.NDArray]]) -> None:
-        """Replace each array by its sum over devices and machines; all machines call it alike.
+        """Replace each array by its sum over devices and machines. All machines must call this alike.
 
         Args:
-            names: of the arrays.
-            arrays: for each device, its arrays in the order of `names`; those of a name have one shape.
+            names: names of the arrays.
+            arrays: for each device, its arrays in the order of `names`; arrays of one name have the same shape.
         """
         for i, (name, of_devices) in enumerate(zip(names, map(list, zip(*arrays)))):
-            key = f"{name} {of_devices[0].shape}"  # a later stage's net may have another shape of it
+            key = f"{name} {of_devices[0].shape}"  # in a later stage's net its shape may be another
             if key not in self._known:
                 self.kv.init(key, mx.nd.zeros(of_devices[0].shape))
                 self._known.add(key)
@@ -59,14 +60,14 @@ class Exchange:
             mx.nd.waitall()  # a push that overtakes the last pull mixes the steps, silently
 
     def same(self, text: str) -> bool:
-        """Whether all machines say the same; all of them ask."""
+        """Whether all machines call this with the same text."""
         own = np.frombuffer(hashlib.sha256(text.encode()).digest(), np.uint16).astype(np.float32)
         total = mx.nd.array(own)
         self.sum(["same"], [[total]])
         return bool((total.asnumpy() == own * self.workers).all())
 
     def any(self, flag: bool) -> bool:
-        """Whether any machine says so; all machines ask alike."""
+        """Whether any machine calls this with True; all machines must call it."""
         if self.workers == 1:
             return flag
         votes = mx.nd.array([flag])
@@ -75,7 +76,7 @@ class Exchange:
 
 
 def exchange_for(kvstore: str | mx.kv.KVStore | Exchange, devices: int) -> Exchange | None:
-    """Exchange for so many devices, or None: one device of one machine needs none."""
+    """Exchange for a number of devices; None for one device of one machine, which needs no sums."""
     if isinstance(kvstore, Exchange):
         return kvstore
     if isinstance(kvstore, str) and kvstore in KVSTORES and devices == 1 and "dist" not in kvstore:

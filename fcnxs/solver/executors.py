@@ -17,11 +17,8 @@ from ..symbols.trimming.trimmed import Trimmer, fixed_params
 class Executors:
     """Executors of one symbol with one set of parameters, one for each input size.
 
-    Binding costs time and each size needs its own graph, but not its own memory: all of them work in
-    the arrays of one donor, its inputs too, bound at the largest height and width seen so far and never run.
-    What no executor uses of them is never touched. Beyond `bound` sizes the least recently used is dropped.
-
-    Inputs and outputs are valid until the next pass of any of the executors.
+    All of them work in the same memory (`SharedMemory`), their inputs too, so that inputs and outputs are valid
+    until the next pass of any of them. Beyond `bound` sizes, the least recently used executor is dropped.
     """
 
     def __init__(
@@ -31,20 +28,17 @@ class Executors:
         arg_params: Dict[str, mx.nd.NDArray],
         aux_params: Dict[str, mx.nd.NDArray],
         grads: Dict[str, mx.nd.NDArray] | None = None,
-        bound: int | None = None,
         trim: bool = False,
     ) -> None:
-        """Keep what is needed to bind.
+        """Keep the parameters; executors are bound when images come.
 
         Args:
-            arg_params, aux_params: parameters on `ctx`, used in place: updates are seen at once.
-            grads: gradient arrays of the parameters to train, in their shapes, on `ctx`; the others have
-                grad_req null. None builds executors for inference only.
-            bound: None: 8, or where they are trimmed, 1: with each that has run, MXNet keeps copies of what it
-                has padded, and to bind anew takes little of a step.
-            trim: compute what depends on the image alone, where that can be told (`symbols/trimmed.py`).
+            arg_params, aux_params: parameters on `ctx`, used in place: the executors see updates.
+            grads: gradient arrays of the parameters to train, in their shapes, on `ctx`; None: inference only.
+            trim: compute only what depends on the image, if the net allows it (`symbols/trimming`).
         """
-        self.symbol, self.ctx, self.bound = symbol, ctx, bound or (1 if trim else 8)
+        # For each trimmed executor, MXNet keeps copies of padded arrays; binding anew takes little of a step.
+        self.symbol, self.ctx, self.bound = symbol, ctx, 1 if trim else 8
         self.arg_params, self.aux_params = arg_params, aux_params
         self.grads = unfused(symbol, arg_params) if grads is None else grads
         self._trimmer = Trimmer(Graph.of(symbol)) if trim else None
@@ -84,7 +78,7 @@ class Executors:
         return self._memory.bind(symbol, args, self.grads, {**auxs, **self.aux_params})
 
     def _input(self, name: str, shape: Shape) -> mx.nd.NDArray:
-        """Array of an input: the beginning of the donor's."""
+        """Array of an input: the beginning of the one that the donor has."""
         if name not in self._inputs:
             self._inputs[name] = mx.nd.zeros(shape, self.ctx)
         return self._inputs[name].reshape(-1)[: prod(shape)].reshape(shape)

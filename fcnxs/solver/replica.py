@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Iterable, List, Tuple
+import copy
+from itertools import islice
+from typing import Any, Dict, Iterable, Iterator, List, Tuple
 
 import numpy as np
 
@@ -20,11 +22,11 @@ class Replica:
     """A net on one device.
 
     Args:
-        arg_params, aux_params: parameters of the net, on `ctx`, trained in place.
+        arg_params, aux_params: parameters of the net; those on `ctx` are trained in place, others are copied.
         fixed: parameters that are not trained.
-        optimizer: of this device alone.
-        mirror: train in `Segments`.
-        trim: compute what depends on the images alone.
+        optimizer: used by this replica only.
+        recompute: train in `Segments`, with less memory.
+        trim: compute only what depends on the image.
     """
 
     def __init__(
@@ -35,30 +37,32 @@ class Replica:
         aux_params: Params,
         fixed: Iterable[str],
         optimizer: mx.optimizer.Optimizer,
-        mirror: bool = False,
+        recompute: bool = False,
         trim: bool = True,
     ) -> None:
-        self.symbol, self.ctx, self.optimizer, self.mirror, self.trim = symbol, ctx, optimizer, mirror, trim
-        self.arg_params, self.aux_params = arg_params, aux_params
+        self.symbol, self.ctx, self.optimizer = symbol, ctx, optimizer
+        self.recompute, self.trim = recompute, trim
+        self.arg_params, self.aux_params = (
+            {name: array.as_in_context(ctx) for name, array in params.items()}
+            for params in (arg_params, aux_params)
+        )
         arguments = symbol.list_arguments()
         self.trained = [name for name in arg_params if name in arguments and name not in fixed]
         if ctx.device_type == "cpu":  # where MXNet is slower at several parameters at once
             optimizer.aggregate_num = 0
         self.updater = mx.optimizer.get_updater(optimizer)
         self.executors: Executors | Segments | None = None
-        self.totals: Params = {}  # gradients of a step that has more than one image on this device
+        self.totals: Params = {}  # sums of gradients in steps with several batches on this device
 
     def bind(self) -> None:
-        """Allocate gradients; executors come with the first image of each size."""
+        """Allocate gradients; executors are bound at the first image of each size."""
         grads = {name: mx.nd.zeros(self.arg_params[name].shape, self.ctx) for name in self.trained}
-        kind = Segments if self.mirror else Executors
+        kind = Segments if self.recompute else Executors
         self.executors = kind(self.symbol, self.ctx, self.arg_params, self.aux_params, grads, trim=self.trim)
 
-    def forward(
-        self, batch: Batch, names: Tuple[str, str], where: object, is_train: bool
-    ) -> mx.executor.Executor | Pass:
-        """Start a forward pass of a batch; `names` are those of image and label, `where` is for errors."""
-        data_name, label_name = names
+    def forward(self, batch: Batch, data: mx.io.DataIter, is_train: bool) -> mx.executor.Executor | Pass:
+        """Start the forward pass of a batch of `data`, and return the executor, whose outputs come later."""
+        data_name, label_name, where = data.data_name, data.label_name, files_of(batch, data)
         image, label = batch[data_name], batch[label_name]
         executor = self.executors.get(data_name, image.shape, where)
         check_label(np.asarray(label), executor.outputs[0].shape[1], f"{where}: {label_name}")
@@ -66,15 +70,16 @@ class Replica:
         label_array = executor.arg_dict[label_name]
         label_array[:] = np.reshape(label, label_array.shape)
         if is_train and getattr(batch, "seed", None) is not None:
-            mx.random.seed(batch.seed, self.ctx)  # dropout depends on the image, not on what came before
+            mx.random.seed(batch.seed, self.ctx)  # dropout depends on the image alone
         executor.forward(is_train=is_train)
         return executor
 
     def backward(self, executor: mx.executor.Executor | Pass, weight: float, first: bool, only: bool) -> None:
-        """Start a backward pass, and add its gradients, times `weight`, to those of this step.
+        """Start a backward pass, and add its gradients, times `weight`, to the step's sums.
 
         Args:
-            first: of this step on this device; `only`: and there will be no other.
+            first: this is the step's first batch on this device.
+            only: this is also its last.
         """
         executor.backward()
         for name, grad in self.executors.grads.items():
@@ -88,10 +93,11 @@ class Replica:
                 self.totals[name] += grad
 
     def gradients(self, used: bool, only: bool) -> List[mx.nd.NDArray]:
-        """Sums of this step's gradients, of `trained` in its order and shapes; zero if there was no image.
+        """Sums of the step's gradients, in order and shapes of `trained`; zeros if this device had no batch.
 
         Args:
-            used: this device had an image in this step; `only`: and there was no other on it.
+            used: this device had a batch in this step.
+            only: it had just one.
         """
         sums = self.executors.grads if only or not used else self.totals
         if not used:
@@ -103,8 +109,8 @@ class Replica:
         """Start the update of all trained parameters.
 
         Args:
-            gradients: of `trained`, in its order and shapes.
-            rescale_grad: what the optimizer multiplies them by.
+            gradients: in the order and shapes of `trained`.
+            rescale_grad: factor of the gradients.
         """
         self.optimizer.rescale_grad = rescale_grad
         if isinstance(self.optimizer, mx.optimizer.SGLD):
@@ -112,7 +118,7 @@ class Replica:
         self.updater(list(self.trained), gradients, [self.arg_params[name] for name in self.trained])
 
     def optimizer_state(self) -> Tuple[Params, Dict[str, Any]]:
-        """What the optimizer keeps: arrays by `PARAMETER:i`, and numbers as JSON has them."""
+        """State of the optimizer: arrays by `PARAMETER:i`, and numbers that JSON can hold."""
         arrays = {
             f"{name}:{i}": leaf
             for name, state in self.updater.states.items()
@@ -124,10 +130,10 @@ class Replica:
         return arrays, numbers
 
     def restore_optimizer(self, arrays: Params, numbers: Dict[str, Any]) -> None:
-        """Go on from what `optimizer_state` gave.
+        """Restore what `optimizer_state` returned.
 
         Raises:
-            FCNXSError: it is another optimizer's, or another net's.
+            FCNXSError: the state is another optimizer's, or another net's.
         """
         optimizer = self.optimizer
         optimizer.num_update = numbers["num_update"]
@@ -151,8 +157,40 @@ class Replica:
             raise FCNXSError(f"{len(arrays)} arrays of the optimizer's state, but {used} are needed")
 
 
+def make_optimizer(
+    optimizer: str | mx.optimizer.Optimizer,
+    settings: Dict[str, Any],
+    lr_mult: Dict[str, float] | None,
+    wd_mult: Dict[str, float] | None,
+    copied: bool,
+) -> mx.optimizer.Optimizer:
+    """Optimizer of one device: one of a name with its settings, or the one given, or a copy of it."""
+    if isinstance(optimizer, str):
+        optimizer = mx.optimizer.create(optimizer, **settings)
+    elif copied:
+        optimizer = copy.deepcopy(optimizer)
+    if lr_mult:
+        optimizer.set_lr_mult(lr_mult)
+    if wd_mult:
+        optimizer.set_wd_mult(wd_mult)
+    return optimizer
+
+
 def _leaves(state: mx.nd.NDArray | tuple | list | None) -> List[mx.nd.NDArray]:
     """Arrays of one parameter's state, which MXNet nests in tuples."""
     if isinstance(state, (tuple, list)):
         return [leaf for part in state for leaf in _leaves(part)]
     return [] if state is None else [state]
+
+
+def groups(data: Iterable[Batch], size: int) -> Iterator[List[Batch]]:
+    """Lists of `size` batches; the last may have fewer."""
+    batches = iter(data)
+    while group := list(islice(batches, size)):
+        yield group
+
+
+def files_of(batch: Batch, data: mx.io.DataIter) -> object:
+    """Image files of a batch, for messages."""
+    files = getattr(batch, "files", None)
+    return ", ".join(files) if files else getattr(data, "current", "an image")

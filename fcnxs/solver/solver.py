@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import logging
-from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Sequence
+import math
+from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Sequence
 
 import numpy as np
 
@@ -14,11 +14,11 @@ from ..errors import FCNXSError
 from ..metric import count_batch
 from ..net import ANY_SIZE, Params, check_params, check_size, is_input
 from .collective import Exchange, exchange_for
-from .replica import Batch, Replica
+from .replica import Batch, Replica, files_of, groups, make_optimizer
 
 
 class BatchEndParam(NamedTuple):
-    """What a batch_end_callback is told."""
+    """Argument of a batch_end_callback: epoch, batches so far in it, and the metric."""
 
     epoch: int
     nbatch: int
@@ -28,8 +28,8 @@ class BatchEndParam(NamedTuple):
 class Solver:
     """Train and evaluate one net; each device takes its own images, of their own sizes.
 
-    A step's gradients are summed over its batches, devices and machines and divided by the number of
-    images; each device updates its own copy of the parameters, so that all copies stay the same.
+    A step's gradients are summed over its batches, devices and machines and divided by the number of images.
+    Each device then makes the same update of its own copy of the parameters.
 
     Args:
         symbol: net whose output is a SoftmaxOutput with multi_output, as `fcnxs.symbols` builds it.
@@ -39,21 +39,22 @@ class Solver:
         optimizer: name of an MXNet optimizer, or one made already.
         fixed: parameters that are not trained.
         lr_mult, wd_mult: factors of single parameters' learning rate and weight decay.
-        unnormalised: multiply each image's gradient by its H*W, by which SoftmaxOutput divides: the
-            loss is then summed over pixels, as Caffe's.
-        kvstore: one of `exchange.KVSTORES`, or one made already, that sums gradients over devices and
-            machines. One device of one machine needs none.
-        mirror: compute VGG-16's widest layers again instead of keeping them: less memory, the same result.
-        trim: leave out what no image changes of the canvas that conv1_1 pads: the same to rounding, in less
-            time (`symbols/trimmed.py`). What cannot be trimmed runs whole.
-        **kwargs: of the optimizer (learning_rate, momentum, wd, ...).
+        unnormalised: sum the loss over an image's pixels, as Caffe does, instead of averaging it: multiply the
+            gradient by H*W, by which SoftmaxOutput divides.
+        kvstore: one of `collective.KVSTORES`, or one made already, to sum gradients over devices and machines.
+            One device of one machine needs none.
+        recompute: keep the activations of VGG-16's widest layers out of memory, and compute them again in the
+            backward pass: less memory, the same result. `mirror` is the former name.
+        trim: compute only the part of the padded canvas that the image can influence (`symbols/trimming`): less
+            time, the same result to rounding. A net that cannot be trimmed is computed whole.
+        **kwargs: arguments of the optimizer (learning_rate, momentum, wd, ...).
 
-    Source: the arguments but `fixed` to `trim`, and those of `fit`, are those of apache/mxnet
-    1.4.1 example/fcn-xs/solver.py.
+    Source: apache/mxnet 1.4.1 example/fcn-xs/solver.py has the same arguments, here and of `fit`, except for
+    `fixed` to `trim`.
 
     Raises:
-        FCNXSError: a device is given twice; or, when training begins, a parameter is missing or has another
-            shape than the net's.
+        FCNXSError: a device is given twice; or, when training begins, a parameter is missing or has a shape
+            that the net does not take.
     """
 
     def __init__(
@@ -71,27 +72,25 @@ class Solver:
         wd_mult: Dict[str, float] | None = None,
         unnormalised: bool = False,
         kvstore: str | mx.kv.KVStore | Exchange = "local",
-        mirror: bool = False,
+        recompute: bool = False,
         trim: bool = True,
         **kwargs: Any,  # noqa: ANN401  (an optimizer's arguments are of any type)
     ) -> None:
-        self.symbol = symbol
-        self.devices = devices_of(ctx)
+        self.symbol, self.devices = symbol, devices_of(ctx)
         if not self.devices or len(set(self.devices)) < len(self.devices):
             raise FCNXSError(f"devices {', '.join(map(str, self.devices))}: want some, each once")
         self.begin_epoch, self.num_epoch = begin_epoch, num_epoch
-        self.optimizer, self.kwargs = optimizer, kwargs
-        self.fixed, self.unnormalised, self.kvstore = frozenset(fixed), unnormalised, kvstore
+        recompute = kwargs.pop("mirror", recompute)
+        self.optimizer, self.kwargs, self.kvstore = optimizer, kwargs, kvstore
+        self.fixed, self.unnormalised = frozenset(fixed), unnormalised
         self.lr_mult, self.wd_mult = lr_mult or {}, wd_mult or {}
-        arguments, args, auxs = symbol.list_arguments(), arg_params or {}, aux_params or {}
-        args = {name: array for name, array in args.items() if name in arguments and not is_input(name)}
-        self.replicas = [
-            Replica(
-                *(symbol, ctx, _on(ctx, args), _on(ctx, auxs), self.fixed, self._make_optimizer()),
-                *(mirror, trim),
-            )
-            for ctx in self.devices
-        ]
+        arguments = symbol.list_arguments()
+        args = {name: a for name, a in (arg_params or {}).items() if name in arguments and not is_input(name)}
+        self.replicas = []
+        for device in self.devices:
+            own = make_optimizer(optimizer, kwargs, self.lr_mult, self.wd_mult, copied=len(self.devices) > 1)
+            how = (self.fixed, own, recompute, trim)
+            self.replicas.append(Replica(symbol, device, args, aux_params or {}, *how))
         self._exchange: Exchange | None = None
 
     @property
@@ -115,21 +114,21 @@ class Solver:
         kvstore: str | mx.kv.KVStore | None = None,
         logger: logging.Logger | None = None,
     ) -> None:
-        """Train for the epochs given at construction, and evaluate after each.
+        """Train from `begin_epoch` to `num_epoch`, and evaluate after each epoch.
 
         Args:
-            train_data, eval_data: give dicts of arrays by `data_name` and `label_name`, as `FileIter`.
-                A step takes one for each device.
-            eval_metric: a `SegmentationMetric`, or any metric of MXNet's; the latter is given the
-                pixels that count, as labels (M,) and probabilities (M, C).
-            grad_req: "write"; or "null" to train nothing.
+            train_data, eval_data: iterators over dicts of arrays by `data_name` and `label_name`, as
+                `FileIter`. A step takes one dict for each device.
+            eval_metric: a `SegmentationMetric`, or any metric of MXNet's, which gets labels (M,) and
+                probabilities (M, C) of the pixels that are not ignored.
+            grad_req: "write", or "null" to train nothing.
             epoch_end_callback: called with (epoch, symbol, arg_params, aux_params).
             batch_end_callback: called with a `BatchEndParam`; nbatch counts from 1.
-            kvstore: instead of the one given at construction.
-            logger: default is that of this module.
+            kvstore: replaces the one given at construction.
+            logger: None: this module's.
 
         Raises:
-            FCNXSError: `num_epoch` was not given, `grad_req` is another, or as the class and `train_data` say.
+            FCNXSError: `num_epoch` was not given, `grad_req` is neither, or as the class and `train_data`.
         """
         logger = logger or logging.getLogger(__name__)
         if self.num_epoch is None:
@@ -142,7 +141,7 @@ class Solver:
         for epoch in range(self.begin_epoch, self.num_epoch):
             train_data.reset()
             metric.reset()
-            for nbatch, batches in enumerate(_groups(train_data, len(self.devices)), 1):
+            for nbatch, batches in enumerate(groups(train_data, len(self.devices)), 1):
                 self.step(batches, train_data, metric, update=grad_req == "write")
                 for callback in _callbacks(batch_end_callback):
                     callback(BatchEndParam(epoch, nbatch, metric))
@@ -161,7 +160,7 @@ class Solver:
         update: bool = True,
         images: int | None = None,
     ) -> float:
-        """One step on one batch of `train_data`, or on several: forward, backward, one update.
+        """Train on one batch of `train_data` or several: forward and backward of each, then one update.
 
         Args:
             batches: the first goes to the first device, and so on; more batches than devices accumulate.
@@ -169,23 +168,22 @@ class Solver:
             images: number of images of this step on all machines; None: each has as many as this one.
 
         Returns:
-            mean over the batches of what `metric.update` returned: of a `SegmentationMetric` its mean loss
-            per pixel, before the update. NaN if no pixel counted, or the metric returns nothing.
+            mean over the batches of the values of `metric.update`, which for a `SegmentationMetric` are losses
+            per pixel before the update. NaN if no pixel counted, or the metric returns nothing.
         """
         batches = [batches] if isinstance(batches, dict) else list(batches)
         self._begin(train_data, batches)
         names, count = (train_data.data_name, train_data.label_name), len(self.replicas)
         if images is None:
-            images = sum(len(batch[names[0]]) for batch in batches) * (
-                self._exchange.workers if self._exchange else 1
-            )
-        weights = [_pixels(batch[names[0]]) if self.unnormalised else 1 for batch in batches]
+            machines = self._exchange.workers if self._exchange else 1
+            images = machines * sum(len(batch[names[0]]) for batch in batches)
+        weights = [math.prod(batch[names[0]].shape[2:]) if self.unnormalised else 1 for batch in batches]
         alone = len(batches) == 1 and self._exchange is None  # its weight is then a factor of the update
         values: List[float | None] = []
         for first in range(0, max(len(batches), 1), count):
             running = []
             for replica, batch, weight in zip(self.replicas, batches[first:], weights[first:]):
-                executor = replica.forward(batch, names, _where(batch, train_data), is_train=True)
+                executor = replica.forward(batch, train_data, is_train=True)
                 if update:
                     replica.backward(executor, 1 if alone else weight, first == 0, len(batches) <= count)
                 running.append((batch, executor))
@@ -201,27 +199,26 @@ class Solver:
         metric: mx.metric.EvalMetric,
         on_batch: Callable[[Batch, mx.nd.NDArray], None] | None = None,
     ) -> None:
-        """Count all of `eval_data` with the current parameters into `metric`, which is reset before.
+        """Reset `metric`, and count all of `eval_data` into it, with the current parameters.
 
         Args:
-            on_batch: told each batch and its probabilities (N, C, H, W), in order.
+            on_batch: called with each batch and its probabilities (N, C, H, W), in order.
         """
         eval_data.reset()
         metric.reset()
-        names = (eval_data.data_name, eval_data.label_name)
-        for batches in _groups(eval_data, len(self.replicas)):
+        for batches in groups(eval_data, len(self.replicas)):
             self._begin(eval_data, batches)
             executors = [
-                replica.forward(batch, names, _where(batch, eval_data), is_train=False)
+                replica.forward(batch, eval_data, is_train=False)
                 for replica, batch in zip(self.replicas, batches)
             ]
             for batch, executor in zip(batches, executors):
-                count_batch(metric, batch[names[1]], executor.outputs[0])
+                count_batch(metric, batch[eval_data.label_name], executor.outputs[0])
                 if on_batch is not None:
                     on_batch(batch, executor.outputs[0])
 
     def _begin(self, data: mx.io.DataIter, batches: Sequence[Batch]) -> None:
-        """Before the first pass: check the parameters against the net, allocate, connect."""
+        """Before the first pass: check the parameters, allocate gradients, connect to the other devices."""
         if self.replicas[0].executors is not None:
             return
         arguments, inputs = self.symbol.list_arguments(), (data.data_name, data.label_name)
@@ -229,7 +226,7 @@ class Solver:
             if name not in arguments:
                 raise FCNXSError(f"the net has no input {name!r}; its arguments are {', '.join(arguments)}")
         shape = batches[0][data.data_name].shape if batches else ANY_SIZE
-        check_size(self.symbol, data.data_name, shape, _where(batches[0], data) if batches else "an image")
+        check_size(self.symbol, data.data_name, shape, files_of(batches[0], data) if batches else "an image")
         check_params(self.symbol, self.arg_params, self.aux_params, "Solver", inputs, shape)
         self._exchange = exchange_for(self.kvstore, len(self.devices))
         for replica in self.replicas:
@@ -244,49 +241,9 @@ class Solver:
         for replica, grads in zip(self.replicas, gradients):
             replica.update(grads, rescale_grad)
 
-    def _make_optimizer(self) -> mx.optimizer.Optimizer:
-        """Optimizer of one device."""
-        if isinstance(self.optimizer, str):
-            optimizer = mx.optimizer.create(self.optimizer, **self.kwargs)
-        else:
-            optimizer = self.optimizer if len(self.devices) == 1 else copy.deepcopy(self.optimizer)
-        if self.lr_mult:
-            optimizer.set_lr_mult(self.lr_mult)
-        if self.wd_mult:
-            optimizer.set_wd_mult(self.wd_mult)
-        return optimizer
-
-
-def _on(ctx: mx.Context, params: Params) -> Params:
-    return {name: array.as_in_context(ctx) for name, array in params.items()}
-
-
-def _groups(data: Iterable[Batch], size: int) -> Iterator[List[Batch]]:
-    """Batches, so many at a time; the last may be fewer."""
-    group: List[Batch] = []
-    for batch in data:
-        group.append(batch)
-        if len(group) == size:
-            yield group
-            group = []
-    if group:
-        yield group
-
-
-def _where(batch: Batch, data: mx.io.DataIter) -> object:
-    """Image files of a batch, for messages."""
-    files = getattr(batch, "files", None)
-    return ", ".join(files) if files else getattr(data, "current", "an image")
-
-
-def _pixels(image: np.ndarray) -> int:
-    return image.shape[2] * image.shape[3]
-
 
 def _callbacks(callback: Callable | List[Callable] | None) -> List[Callable]:
-    if callback is None:
-        return []
-    return callback if isinstance(callback, list) else [callback]
+    return callback if isinstance(callback, list) else [callback] if callback else []
 
 
 def _text(metric: mx.metric.EvalMetric) -> str:

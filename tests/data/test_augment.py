@@ -41,8 +41,8 @@ def test_resizing_takes_pixels_by_their_centres(factor):
         assert np.abs(found.astype(float) - wanted)[inner].max() <= 0.5 + 0.02  # rounded
 
 
-def test_mirror_scale_crop_and_padding_are_alike():
-    augmentation = Augmentation(crop_size=100, scale=(0.4, 1.6), mirror=True)
+def test_flip_scale_crop_and_padding_are_alike():
+    augmentation = Augmentation(crop_size=100, scale=(0.4, 1.6), flip=True)
     mirrored, padded, corners, sizes = set(), 0, set(), []
     for seed in range(60):
         image, rows, columns = both(augmentation, seed)

@@ -16,7 +16,7 @@ from fcnxs.data.augment import Augmentation
 from fcnxs.data.loader import Loader
 from fcnxs.data.samples import open_samples
 
-AUGMENTATION = Augmentation(crop_size=12, scale=(0.7, 1.5), mirror=True, jitter=0.3)
+AUGMENTATION = Augmentation(crop_size=12, scale=(0.7, 1.5), flip=True, jitter=0.3)
 
 
 class Memory:

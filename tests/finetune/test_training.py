@@ -102,7 +102,7 @@ def test_batches_of_cuts(run_folder, voc, tmp_path, capsys):
     arguments = [*finetune(voc, run_folder, *ONE, "--batch-size", "4"), "--output", str(tmp_path / "run")]
     assert main(arguments) == 2
     assert "--data: batches of 4 images want one size" in capsys.readouterr().err
-    assert main([*arguments, "--crop-size", "48", "--random-mirror", "--random-scale", "0.7,1.4"]) == 0
+    assert main([*arguments, "--crop-size", "48", "--random-flip", "--random-scale", "0.7,1.4"]) == 0
     assert (tmp_path / "run" / "fcn32s-0001.params").is_file()
     assert main([*arguments, "--crop-size", "48", "--cut-off-size", "64"]) == 2
 

@@ -15,7 +15,8 @@ NARROW = {"width": WIDTH, "fc": FC}
 def test_executors_are_kept_within_their_bound_and_give_the_same(ctx):
     symbol = get_fcn32s_symbol(3, **NARROW)
     params = random_params(symbol, 1, ctx)
-    executors = Executors(symbol, ctx, params, {}, {}, bound=2)
+    executors = Executors(symbol, ctx, params, {}, {})
+    executors.bound = 2
     sizes = [(40, 50), (50, 40), (30, 30), (60, 45), (40, 50), (30, 30)]
     for batch in Images(sizes).batches:
         shape = batch["data"].shape

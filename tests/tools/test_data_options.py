@@ -26,9 +26,10 @@ def test_defaults_are_whole_images_one_at_a_time_unchanged():
 
 
 def test_options_make_the_augmentation():
-    options = ("--crop-size", "96", "--random-scale", "0.5,2", "--random-mirror", "--color-jitter", "0.3")
+    options = ("--crop-size", "96", "--random-scale", "0.5,2", "--random-flip", "--color-jitter", "0.3")
     assert data_options.augmentation_of(parsed(*options)) == Augmentation(96, (0.5, 2.0), True, 0.3)
-    assert data_options.augmentation_of(parsed("--random-mirror")) == Augmentation(mirror=True)
+    for flip in ("--random-flip", "--random-mirror"):  # the name of earlier versions
+        assert data_options.augmentation_of(parsed(flip)) == Augmentation(flip=True)
 
 
 @pytest.mark.parametrize(

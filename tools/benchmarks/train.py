@@ -1,4 +1,4 @@
-"""`fcnxs benchmark train`, `mirror` and `trim`: time and memory of a step of training FCN-8s."""
+"""`fcnxs benchmark train`, `recompute` and `trim`: time and memory of a step of training FCN-8s."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ def train(args: argparse.Namespace) -> int:
     return compare(args, parts, args.steps)
 
 
-def mirror(args: argparse.Namespace) -> int:
+def recompute(args: argparse.Namespace) -> int:
     """Compare a step that keeps its activations with one that recomputes them."""
-    return compare(args, ("keeps", "mirrors"), args.steps)
+    return compare(args, ("keeps", "recomputes"), args.steps)
 
 
 def trim(args: argparse.Namespace) -> int:
@@ -56,7 +56,7 @@ def part(args: argparse.Namespace) -> int:
         **{"bare": _bare, "torch": _torch, "check": _check},
         **dict.fromkeys(("solver", "keeps", "trimmed"), _solver),
         "whole": partial(_solver, trim=False),
-        "mirrors": partial(_solver, mirror=True),
+        "recomputes": partial(_solver, recompute=True),
     }
     return serve(makers[args.part](args))
 

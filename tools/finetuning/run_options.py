@@ -1,4 +1,4 @@
-"""Options of a run of finetuning that is gone on with: those that it began with."""
+"""Options of a resumed run: those that it began with, from run.json, and the few that may change."""
 
 from __future__ import annotations
 
@@ -12,23 +12,25 @@ from ...errors import FCNXSError
 
 PATHS = ("data", "val", "root", "classes", "prefix", "output")
 REQUIRED = ("data", "prefix", "epoch", "output")
-# What may be another each time: where and how it runs, not what is computed.
+# Options that earlier versions wrote to run.json by other names.
+RENAMED = {"mirror": "recompute", "random_mirror": "random_flip"}
+# Options that may differ when a run resumes: where and how it runs, but not its result.
 FREE = (
-    *("gpus", "cpus", "kv_store", "workers", "mirror", "quiet", "tensorboard", "resume"),
+    *("gpus", "cpus", "kv_store", "workers", "recompute", "quiet", "tensorboard", "resume"),
     *("checkpoint_every", "keep"),
 )
 
 
 def restored(args: argparse.Namespace) -> Tuple[argparse.Namespace, Dict[str, Any] | None]:
-    """Options of the run that --resume names, with what is given now; and what its run.json keeps, or None.
+    """Options of the run that --resume names, with those given now; and its run.json, or None.
 
     Raises:
-        FCNXSError: an option does not agree with what the run began with, or one that is needed is missing.
+        FCNXSError: an option differs from the run's, or a required one is missing.
     """
     given, before = _given(args), None
     defaults = {name: args.parser.get_default(name) for name in vars(args)}
     if args.resume is not None:
-        from ...finetune.state import read_plan
+        from ...finetune.run_folder import read_plan
 
         if _path(args.output or args.resume) != _path(args.resume):
             raise FCNXSError(
@@ -41,7 +43,8 @@ def restored(args: argparse.Namespace) -> Tuple[argparse.Namespace, Dict[str, An
             f"{args.resume}: this run was begun from Python, not by this command; go on with it there"
         )
     if before is not None:
-        began = {**defaults, **before["options"]}
+        options = {RENAMED.get(name, name): value for name, value in before["options"].items()}
+        began = {**defaults, **options}
         for name, value in storable(argparse.Namespace(given=given)).items():
             if name not in (*FREE, "output") and value != began.get(name):
                 has = f"with {began[name]}" if began.get(name) else "without"
@@ -52,9 +55,9 @@ def restored(args: argparse.Namespace) -> Tuple[argparse.Namespace, Dict[str, An
                 )
         free = {name: value for name, value in given.items() if name in (*FREE, "output")}
         # A job of several processes may go on as one process, and the other way round.
-        store, job = before["options"].get("kv_store", "local"), os.environ.get("DMLC_ROLE") == "worker"
+        store, job = options.get("kv_store", "local"), os.environ.get("DMLC_ROLE") == "worker"
         store = store if ("dist" in store) == job else "dist_sync" if job else "local"
-        began_with = dict(before["options"], kv_store=store)
+        began_with = dict(options, kv_store=store)
         if "gpus" in given or "cpus" in given:
             began_with.update(gpus=None, cpus=None)
         given = {**began_with, **free}
@@ -66,7 +69,7 @@ def restored(args: argparse.Namespace) -> Tuple[argparse.Namespace, Dict[str, An
 
 
 def _given(args: argparse.Namespace) -> Dict[str, Any]:
-    """Options that were not left out."""
+    """Options that the command line has."""
     left_out = object()
     probe = argparse.Namespace(**dict.fromkeys(vars(args), left_out))
     args.parser.parse_args(args.arguments, probe)
@@ -74,7 +77,7 @@ def _given(args: argparse.Namespace) -> Dict[str, Any]:
 
 
 def storable(args: argparse.Namespace) -> Dict[str, Any]:
-    """Options that were given, as JSON has them, with absolute paths: they hold from any folder."""
+    """Options that were given, in types that JSON can hold; paths are absolute, valid from any folder."""
     return {
         name: _path(value) if name in PATHS and value not in NAMED else value
         for name, value in args.given.items()

@@ -36,7 +36,7 @@ def add_root_and_split(parser: argparse.ArgumentParser, default: str) -> None:
 
 
 def add_augmentation(parser: argparse.ArgumentParser) -> None:
-    """--batch-size, --crop-size, --random-scale, --random-mirror, --color-jitter, --workers."""
+    """--batch-size, --crop-size, --random-scale, --random-flip, --color-jitter, --workers."""
     add = parser.add_argument
     add("--batch-size", type=int, default=1, metavar="N", help="images of a step, of one size (default: 1)")
     add("--crop-size", type=int, metavar="N", help="train on NxN pixels from a random place (default: all)")
@@ -45,7 +45,8 @@ def add_augmentation(parser: argparse.ArgumentParser) -> None:
         metavar="LO,HI",
         help="resize each image by a random factor from LO to HI, before the crop (default: 1,1)",
     )
-    add("--random-mirror", action="store_true", help="exchange left and right of half of the images")
+    add("--random-flip", action="store_true", help="exchange left and right of half of the images")
+    add("--random-mirror", dest="random_flip", action="store_true", help=argparse.SUPPRESS)  # its former name
     add(
         "--color-jitter",
         type=float,
@@ -102,7 +103,7 @@ def validation_samples(args: argparse.Namespace) -> Samples | None:
 
 
 def augmentation_of(args: argparse.Namespace) -> Augmentation | None:
-    """What --crop-size, --random-scale, --random-mirror and --color-jitter say; None: nothing changes.
+    """Augmentation by --crop-size, --random-scale, --random-flip and --color-jitter; None if none is given.
 
     Raises:
         FCNXSError: one of them, --batch-size or --workers makes no sense.
@@ -119,9 +120,9 @@ def augmentation_of(args: argparse.Namespace) -> Augmentation | None:
     if not 0 <= args.color_jitter <= 1:
         raise FCNXSError(f"--color-jitter {args.color_jitter:g}: want a number from 0 to 1")
     scale = _scale(args.random_scale)
-    if args.crop_size is None and scale == (1, 1) and not args.random_mirror and not args.color_jitter:
+    if args.crop_size is None and scale == (1, 1) and not args.random_flip and not args.color_jitter:
         return None
-    return Augmentation(args.crop_size, scale, args.random_mirror, args.color_jitter)
+    return Augmentation(args.crop_size, scale, args.random_flip, args.color_jitter)
 
 
 def _scale(text: str | None) -> Tuple[float, float]:

@@ -150,15 +150,15 @@ def test_a_net_that_cannot_be_trimmed_is_given_back():
         assert trim(net, (1, 3, 224, 224)) is net
 
 
-@pytest.mark.parametrize("mirror", [False, True])
-def test_training_is_the_same_and_new_weights_meet_no_old_plateau(mirror, ctx):
+@pytest.mark.parametrize("recompute", [False, True])
+def test_training_is_the_same_and_new_weights_meet_no_old_plateau(recompute, ctx):
     """Steps of the solver at several sizes, and an evaluation with the weights that they leave."""
     data, results = Images([(60, 70), (41, 50), (60, 70), (33, 90)]), []
     for trimmed in (False, True):
         symbol = NETS["fcn8s"](3, width=WIDTH, fc=FC)
         params, metric = random_params(symbol, 2, ctx), SegmentationMetric(3)
         before = {name: array.asnumpy() for name, array in params.items()}
-        solver = Solver(symbol, ctx, arg_params=params, mirror=mirror, trim=trimmed, learning_rate=0.02)
+        solver = Solver(symbol, ctx, arg_params=params, recompute=recompute, trim=trimmed, learning_rate=0.02)
         mx.random.seed(3, ctx)
         losses = [solver.step(batch, data, metric) for batch in data.batches]
         probabilities = []

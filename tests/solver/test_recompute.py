@@ -60,11 +60,11 @@ def test_segments_give_what_the_whole_net_gives(name, ctx):
 def test_training_and_evaluation_are_the_same(trim, rounding, ctx):
     symbol = get_fcn8s_symbol(3, **NARROW)
     data, results = Images(SIZES), []
-    for mirror in (False, True):
+    for recompute in (False, True):
         params, metric = random_params(symbol, 2, ctx), SegmentationMetric(3)
         before = params["conv1_1_weight"].copy()
         rates = {"learning_rate": 1e-6, "momentum": 0.9, "unnormalised": True}
-        solver = Solver(symbol, ctx, arg_params=params, mirror=mirror, trim=trim, **rates)
+        solver = Solver(symbol, ctx, arg_params=params, recompute=recompute, trim=trim, **rates)
         mx.random.seed(3, ctx)
         losses = [solver.step(batches, data, metric) for batches in (*data.batches, data.batches)]
         assert np.isfinite(losses).all() and (params["conv1_1_weight"] - before).abs().max().asscalar() > 1e-4
@@ -81,11 +81,11 @@ def test_the_command_writes_the_same_parameters(options, run_folder, voc, tmp_pa
     one that is nearly zero as large as a step.
     """
     one_epoch = ("--stages", "fcn32s", "--epochs", "1", "--seed", "4", "--quiet", *options)
-    for output, more in (("keeps", ()), ("mirrors", ("--mirror",))):
+    for output, more in (("keeps", ()), ("recomputes", ("--recompute",))):
         arguments = [*finetune(voc, run_folder, *one_epoch), *more, "--output", str(tmp_path / output)]
         assert main(arguments) == 0
-    keeps, mirrors = (params_of(tmp_path / name, "fcn32s", 1) for name in ("keeps", "mirrors"))
-    differences = {name: mirrors[name] - keeps[name] for name in keeps}
+    keeps, recomputes = (params_of(tmp_path / name, "fcn32s", 1) for name in ("keeps", "recomputes"))
+    differences = {name: recomputes[name] - keeps[name] for name in keeps}
     if options == ("--no-trim",):
         assert not any(difference.any() for difference in differences.values())
     parent = params_of(run_folder, "vgg", 0)
@@ -103,7 +103,7 @@ def test_what_cannot_be_cut_or_is_too_small_is_refused(ctx):
     ):
         Segments(symbol, ctx, params, {}, {}).get("data", (1, 3, 8, 9), "x.png")
     small = mx.sym.SoftmaxOutput(mx.sym.Convolution(mx.sym.Variable("data"), kernel=(1, 1), num_filter=3))
-    with pytest.raises(FCNXSError, match="mirror: the net has no layer 'pool1'"):
+    with pytest.raises(FCNXSError, match="recompute: the net has no layer 'pool1'"):
         Segments(small, ctx, {}, {}, {})
 
 
@@ -119,24 +119,25 @@ from fcnxs.symbols import get_fcn8s_symbol
 from conftest import Images, random_params
 
 symbol = get_fcn8s_symbol(3, width=1 / 8, fc=16)
-solver = Solver(symbol, arg_params=random_params(symbol), mirror=sys.argv[1] == "mirror", learning_rate=1e-6)
+recompute = sys.argv[1] == "recompute"
+solver = Solver(symbol, arg_params=random_params(symbol), recompute=recompute, learning_rate=1e-6)
 batches = Images([(375, 500)]).batches
 for _ in range(2):
     solver.step(batches, Images)
     mx.nd.waitall()
 print(int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) / 1024)
-if sys.argv[1] != "mirror":
+if not recompute:
     text = solver.replicas[0].executors.get("data", (1, 3, 375, 500)).debug_str()
     print(re.search(r"Total (\\d+) MB allocated", text)[1])
 """
 
 
 def test_a_quarter_of_the_activations_is_saved():
-    """Peaks of resident memory, in MiB, of a process that mirrors and one that does not; 30% were seen."""
+    """Peaks of resident memory, in MiB, of a process that recomputes and one that does not; 30% were seen."""
     tests, results = str(Path(__file__).parent.parent), []
-    for kind in ("keep", "mirror"):
+    for kind in ("keep", "recompute"):
         command = [sys.executable, "-c", MEMORY, kind]
         done = subprocess.run(command, cwd=tests, capture_output=True, text=True, check=True)
         results.append([float(value) for value in done.stdout.split()])
-    (keeps, activations), (mirrors,) = results
-    assert keeps - mirrors > 0.25 * activations, results
+    (keeps, activations), (recomputes,) = results
+    assert keeps - recomputes > 0.25 * activations, results
