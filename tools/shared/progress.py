@@ -1,4 +1,4 @@
-"""What is seen while nets train: bars on a terminal, a line now and then elsewhere, a line for each epoch."""
+"""Progress of training: bars on a terminal, elsewhere a line now and then, and a line for each epoch."""
 
 from __future__ import annotations
 
@@ -9,47 +9,44 @@ from datetime import timedelta
 from typing import Any, Callable, Dict, Sequence
 
 from tqdm import tqdm
+from tqdm.std import EMA
 
 from ...finetune.listener import Listener
 from ...score import Scores
 from ...stages import Stage
 
-# Where there is no bar, a line comes this many seconds after the one before, at the earliest and at the
-# latest (if a step does not take longer); between the two, with each tenth of an epoch.
+# Without a bar, a line is printed for each tenth of an epoch, but no sooner than EARLIEST seconds and no later
+# than LATEST seconds after the line before.
 EARLIEST, LATEST = 30, 600
 BAR = "{desc} |{bar}| {n_fmt}/{total_fmt}{postfix}"
 
 
 class Running:
-    """Mean in which the last fifty calls or so count most."""
-
-    KEEP = 0.98
+    """Moving mean, in which the last fifty calls or so count most; smoothed as tqdm smooths its rate."""
 
     def __init__(self) -> None:
-        self.total = self.count = 0.0
+        self._total, self._count = EMA(1 / 50), EMA(1 / 50)
 
     def add(self, total: float, count: float) -> None:
-        """Count in so many things with this total."""
-        self.total = self.KEEP * self.total + total
-        self.count = self.KEEP * self.count + count
+        """Count in `count` things whose sum is `total`."""
+        self._total(total), self._count(count)
 
     @property
     def mean(self) -> float:
-        """Of what was counted; NaN if nothing was."""
-        return self.total / self.count if self.count else math.nan
+        """Mean of one thing; NaN if there was none."""
+        return self._total() / self._count() if self._count() else math.nan
 
 
 class Progress(Listener):
-    """Show a run: what is going on, how fast, and how long it will take.
+    """Show what a run does, how fast, and how long it will take.
 
-    On a terminal there is a bar on stderr for each epoch and each evaluation. Elsewhere, lines on stdout
-    take its place. The time left is that of the epoch and of the run: all epochs still to come, with their
-    evaluations. Until there has been one, an image to evaluate is taken for a third of one to train on.
+    On a terminal, each epoch and each evaluation has a bar on stderr. Elsewhere, lines on stdout take its
+    place. Both show the time left of the epoch, and of the run with all epochs and evaluations to come. Before
+    the first evaluation, evaluating an image is assumed to take a third of the time of training on it.
 
     Args:
-        quiet: no bars, no lines while it trains and no lines of epochs. Warnings come in any case, on
-            stderr: what is likely to be wrong is no news of progress.
-        clock: seconds, from anywhere.
+        quiet: show neither bars nor lines. Warnings are printed on stderr in any case.
+        clock: returns seconds.
     """
 
     def __init__(self, quiet: bool = False, clock: Callable[[], float] = time.monotonic) -> None:
@@ -61,12 +58,12 @@ class Progress(Listener):
         self.begin((), 0, 0)
 
     def begin(self, stages: Sequence[Stage], images: int, evaluated: int) -> None:
-        """Remember what there is to do."""
+        """Remember the stages and the numbers of images."""
         self._stages, self._images, self._to_evaluate = stages, images, evaluated
         self._last = self._told_at = self._clock()
 
     def goes_on(self, stage: str, epoch: int, batches: int) -> None:
-        """Print where."""
+        """Print where the run resumes."""
         if not self.quiet:
             begun = batches or epoch == 1
             where = (
@@ -77,7 +74,7 @@ class Progress(Listener):
             print(f"goes on with {where}", flush=True)
 
     def step(self, stage: Stage, epoch: int, done: int, images: int, loss: float) -> None:
-        """Show a step, the speed, the running mean of the loss, and the time left."""
+        """Show the images done, the speed, the moving mean of the loss, and the time left."""
         if stage.name != self._stage:
             self._stage, self._loss = stage.name, Running()
         self._training.add(self._passed(), images)
@@ -91,7 +88,7 @@ class Progress(Listener):
         self._show(title, done - images, done, self._images, text, in_epoch, left)
 
     def evaluated(self, stage: Stage, epoch: int, done: int) -> None:
-        """Show how far an evaluation is."""
+        """Show how many images are evaluated, and the time left."""
         title = f"{stage.name} epoch {epoch}/{stage.epochs}, evaluation"
         before = self._shown if title == self._title else 0
         self._evaluation.add(self._passed(), done - before)
@@ -101,7 +98,7 @@ class Progress(Listener):
         self._show(title, before, done, self._to_evaluate, text, in_epoch, left)
 
     def epoch(self, record: Dict[str, Any], result: Scores | None) -> None:
-        """Print what an epoch came to."""
+        """Print the losses and scores of an epoch."""
         self.close()
         self._passed()
         line = f"{record['stage']} epoch {record['epoch']}: train loss {record['train_loss']:.4f}"
@@ -120,7 +117,7 @@ class Progress(Listener):
             print(f"fcnxs: warning: {text}", file=sys.stderr, flush=True)
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         if self._bar is not None:
             self._bar.close()
         self._bar, self._title = None, ""
@@ -131,7 +128,7 @@ class Progress(Listener):
         return self._last - before
 
     def _evaluating(self, images: int) -> float:
-        """Seconds that so many images will take."""
+        """Seconds that the evaluation of so many images will take."""
         pace = self._evaluation.mean
         return images * (self._training.mean / 3 if math.isnan(pace) else pace) if images else 0.0
 
@@ -143,7 +140,7 @@ class Progress(Listener):
         if not epochs:
             return 0.0
         pace = self._training.mean
-        if math.isnan(pace):  # the run goes on with an evaluation
+        if math.isnan(pace):  # the run was resumed in an evaluation
             pace = 3 * self._evaluation.mean
         return epochs * (self._images * pace + self._evaluating(self._to_evaluate))
 
