@@ -15,15 +15,15 @@ Examples:
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, List, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Sequence, Tuple
 
 from ..compat import use_the_machine
 from ..errors import FCNXSError
+from .finetuning.data_report import keep_good, make_loaders, make_meta, same_data, same_stages, samples_of
 from .finetuning.run_options import restored, storable
 from .finetuning.stage_options import add_stages, describe, plan
 from .shared import data_options, options
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from ..checkpoint.checkpoint import Checkpoint
     from ..checkpoint.meta import Meta
     from ..compat import mxnet as mx
-    from ..data.loader import Loader
     from ..data.samples import Samples
+    from ..finetune import Data, Output, Settings
     from ..finetune.listener import Listener
     from ..stages import Stage
 
@@ -46,11 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     data_options.add_root_and_split(parser, "train")
     add("--val", metavar="DIR|LST|NAME", help="data set to evaluate on after each epoch")
     add("--val-split", metavar="SPLIT", help="split of --val, or of --data, to evaluate on, e.g. val")
-    add(
-        "--classes",
-        metavar="FILE",
-        help="names of classes (default: the data set's, the parent's, or VOC's)",
-    )
+    add("--classes", metavar="FILE", help="names of classes (default: the data set's, the parent's, or VOC's)")
     add("--num-classes", type=int, metavar="N", help="number of classes, where they have no names")
     add("--prefix", help="of the checkpoint to start from: VGG-16 or an FCN")
     add("--epoch", type=int, help="of that checkpoint; 0 after `fcnxs convert`")
@@ -62,12 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--skip-bad", action="store_true", help="leave out pairs of image and label that cannot be used")
     add("--seed", type=int, default=0, metavar="N", help="of order, augmentation and dropout (default: 0)")
     add("--checkpoint-every", type=int, metavar="N", help="save the state every N steps, not at epochs alone")
-    add(
-        "--keep",
-        type=int,
-        metavar="K",
-        help="keep a stage's last K epochs, and its best (default: all)",
-    )
+    add("--keep", type=int, metavar="K", help="keep a stage's last K epochs, and its best (default: all)")
     add("--accumulate", type=int, default=1, metavar="N", help="batches of each device in a step (default: 1)")
     add("--gpus", metavar="N[,N...]", help="numbers of the GPUs to use, from 0 (default: the CPU)")
     add("--cpus", type=int, metavar="N", help="devices mx.cpu(0) to mx.cpu(N-1), which share the processors")
@@ -78,30 +69,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="how gradients are summed over devices (local, device, nccl) or machines (dist_sync, "
         "dist_device_sync, with `fcnxs launch`; default: local)",
     )
-    add(
-        "--mirror",
-        action=argparse.BooleanOptionalAction,
-        default=False,
-        help="keep less and compute it again: less memory, same result",
+
+    def switch(option: str, default: bool, text: str) -> None:
+        add(option, action=argparse.BooleanOptionalAction, default=default, help=text)
+
+    switch("--recompute", False, "compute the widest layers twice: less memory, more time, same result")
+    add(  # the name of earlier versions
+        "--mirror", dest="recompute", action=argparse.BooleanOptionalAction, help=argparse.SUPPRESS
     )
-    add(
-        "--trim",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="leave out what no image changes of the padded canvas: less time, same result to rounding",
-    )
-    add(
-        "--tensorboard",
-        action=argparse.BooleanOptionalAction,
-        default=False,
-        help="write curves and pictures to RUN/tensorboard",
-    )
-    add(
-        "--quiet",
-        action=argparse.BooleanOptionalAction,
-        default=False,
-        help="no progress and no line of each epoch",
-    )
+    switch("--trim", True, "compute only what depends on the image: less time, same result to rounding")
+    switch("--tensorboard", False, "write curves and pictures to RUN/tensorboard")
+    switch("--quiet", False, "no progress and no line of each epoch")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -112,79 +90,83 @@ def run(args: argparse.Namespace) -> int:
     _check(args)
     if "OMP_NUM_THREADS" not in environment:
         os.environ.pop("OMP_NUM_THREADS", None)
-        use_the_machine(args.cpus or 1)  # which share the processors
-    samples = _samples(args)
+        use_the_machine(args.cpus or 1)  # the devices share the processors
+    samples = samples_of(args)
 
     from .. import checkpoint
-    from ..finetune.context import StoppedError
-    from ..finetune.staged import finetune, refuse_to_overwrite
+    from ..finetune import Data, Output, Settings
+    from ..finetune.run_folder import refuse_to_overwrite
     from ..solver.collective import exchange_for
-    from .shared.text import best_epochs, summary_table
 
-    output, devices = Path(args.output), options.devices(args.gpus, args.cpus)
-    options.refuse_unwritable("--output", output)
+    folder, devices = Path(args.output), options.devices(args.gpus, args.cpus)
+    options.refuse_unwritable("--output", folder)
     exchange = exchange_for(args.kv_store, len(devices))
-    rank, workers = (exchange.rank, exchange.workers) if exchange else (0, 1)
-    first = rank == 0
-    parent = None
+    first, parent = exchange is None or exchange.rank == 0, None
     if before is None:
-        refuse_to_overwrite(output, stages)
+        refuse_to_overwrite(folder, stages)
         parent = checkpoint.load(args.prefix, args.epoch)
-        samples, meta, kept = _begin(args, stages, samples, parent, output, quiet=args.quiet or not first)
+        samples, meta, kept = _begin(args, stages, samples, parent, folder, quiet=args.quiet or not first)
     else:
         samples, meta, kept = *_go_on(args, stages, samples, before), before
-    loaders = _loaders(args, samples, meta)
+    data = Data(**make_loaders(args, samples, meta))
+    output = Output(folder, meta, args.checkpoint_every, args.keep, args.resume is not None, kept)
+    how = (args.pooling_convention, args.recompute, args.trim, args.accumulate)
+    settings = Settings(devices, exchange or args.kv_store, *how)
+
+    def load() -> Checkpoint:
+        return parent or checkpoint.load(args.prefix, args.epoch)
+
+    rows = _train(args, load, stages, data, output, settings)
+    if first:
+        _print_end(folder, stages, rows, bool(before and before.get("finished")))
+    return 0
+
+
+def _train(
+    args: argparse.Namespace,
+    parent: Callable[[], Checkpoint],
+    stages: Sequence[Stage],
+    data: Data,
+    output: Output,
+    settings: Settings,
+) -> List[Dict[str, Any]]:
+    """Train until the end or a signal; the process of rank 0 shows progress and writes logs."""
+    from ..finetune import StoppedError, finetune
+    from ..solver.collective import Exchange
+
+    exchange = settings.kvstore if isinstance(settings.kvstore, Exchange) else None
+    first, workers = exchange is None or exchange.rank == 0, exchange.workers if exchange else 1
     with Stopping() as stopping:
-        listeners = _listeners(args, output, devices, meta, kept, stages, workers) if first else []
+        listeners = _listeners(args, output, settings.devices, stages, workers) if first else []
         try:
-            rows = finetune(
-                lambda: parent or checkpoint.load(args.prefix, args.epoch),
-                stages,
-                loaders["train"],
-                loaders.get("val"),
-                output,
-                meta,
-                devices,
-                pooling_convention=args.pooling_convention,
-                kvstore=exchange or args.kv_store,
-                mirror=args.mirror,
-                trim=args.trim,
-                accumulate=args.accumulate,
-                checkpoint_every=args.checkpoint_every,
-                keep=args.keep,
-                resume=args.resume is not None,
-                plan=kept,
-                listeners=listeners,
-                should_stop=stopping.asked,
-            )
+            return finetune(parent, stages, data, output, settings, listeners, stopping.asked)
         except StoppedError as stopped:
             alone = " (with `fcnxs launch`, or alone)" if workers > 1 else ""
-            way_out = f"`fcnxs finetune --resume {output}` goes on{alone}"
+            way_out = f"`fcnxs finetune --resume {output.folder}` goes on{alone}"
             stopping.end(f"; the state is saved in {stopped.file}; {way_out}" if first else "")
         finally:
             for listener in listeners:
                 listener.close()
-    if first:
-        if before and before.get("finished"):
-            print(f"the run in {output} has ended already; nothing is left to do")
-        print(summary_table(rows))
-        records = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
-        if best_epochs(records):
-            print(f"best by mean IU, with --prefix {output}/STAGE-best --epoch 0: {best_epochs(records)}")
-        wrote = "there are" if before and before.get("finished") else "wrote"
-        print(
-            f"{wrote} {output}/summary.json, metrics.jsonl and checkpoints, the last with --prefix "
-            f"{output / stages[-1].name} --epoch {stages[-1].epochs}"
-        )
-        print(f"`fcnxs report {output}` makes one page of it")
-    return 0
 
 
-def _samples(args: argparse.Namespace) -> Dict[str, Samples]:
-    """Data to train on and, if it is asked for, to evaluate on; files may be missing yet."""
-    samples = {"train": data_options.samples_of(args.data, args.split, args.root, "train", need=0)}
-    val = data_options.validation_samples(args)
-    return {**samples, "val": val} if val else samples
+def _print_end(
+    folder: Path, stages: Sequence[Stage], rows: Sequence[Dict[str, Any]], ended_before: bool
+) -> None:
+    """Print the table of stages, the best epochs, and where the checkpoints are."""
+    from ..finetune.run_folder import METRICS, SUMMARY, best_prefix, read_records
+    from .shared.text import best_epochs, summary_table
+
+    if ended_before:
+        print(f"the run in {folder} has ended already; nothing is left to do")
+    print(summary_table(rows))
+    best = best_epochs(read_records(folder))
+    if best:
+        print(f"best by mean IU, with --prefix {best_prefix(folder, 'STAGE')} --epoch 0: {best}")
+    print(
+        f"{'there are' if ended_before else 'wrote'} {folder / SUMMARY}, {METRICS} and checkpoints, the last "
+        f"with --prefix {folder / stages[-1].name} --epoch {stages[-1].epochs}"
+    )
+    print(f"`fcnxs report {folder}` makes one page of it")
 
 
 def _begin(
@@ -196,8 +178,7 @@ def _begin(
     quiet: bool,
 ) -> Tuple[Dict[str, Samples], Meta, Dict[str, Any]]:
     """Data that can be trained on, the meta of the checkpoints to come, and what run.json keeps."""
-    from ..finetune.state import locked
-    from .finetuning.data_report import keep_good, make_meta
+    from ..finetune.run_folder import locked
 
     if not quiet and output.is_dir():
         with locked(output):
@@ -216,7 +197,6 @@ def _go_on(
 ) -> Tuple[Dict[str, Samples], Meta]:
     """The data and the meta of a run that goes on."""
     from ..checkpoint.meta import Meta
-    from .finetuning.data_report import same_data, same_stages
 
     same_stages(args, stages, before)
     meta = Meta(**{**before["meta"], "mean": tuple(before["meta"]["mean"])})
@@ -243,36 +223,19 @@ def _check(args: argparse.Namespace) -> None:
     data_options.augmentation_of(args)
 
 
-def _loaders(args: argparse.Namespace, samples: Dict[str, Samples], meta: Meta) -> Dict[str, Loader]:
-    """Batches to train on and, if there is such data, to evaluate on: whole images, one at a time."""
-    from ..data.loader import Loader
-
-    settings = {"mean": meta.mean, "num_classes": len(meta.classes), "workers": args.workers}
-    changes = {
-        "batch_size": args.batch_size,
-        "augmentation": data_options.augmentation_of(args),
-        "cut_off_size": args.cut_off_size,
-        "shuffle": True,
-        "seed": args.seed,
-    }
-    return {
-        name: Loader(part, **settings, **(changes if name == "train" else {})) for name, part in samples.items()
-    }
-
-
 def _listeners(
     args: argparse.Namespace,
-    output: Path,
+    output: Output,
     devices: Sequence[mx.Context],
-    meta: Meta,
-    kept: Dict[str, Any],
     stages: Sequence[Stage],
     processes: int,
 ) -> List[Listener]:
-    """Progress on the terminal, run.log, and TensorBoard if it is asked for; says what will be done."""
+    """Print what will be done; make the progress bars, run.log, and TensorBoard's files if asked for."""
+    from ..finetune.run_folder import LOG, TENSORBOARD
     from ..finetune.run_log import RunLog, facts
     from .shared.progress import Progress
 
+    folder, meta, kept = output.folder, output.meta, output.plan
     if not args.quiet:
         named = args.classes or args.num_classes is not None
         origin = "" if named else ", by default (--classes or --num-classes give others)"
@@ -281,10 +244,10 @@ def _listeners(
             print(describe(stage), flush=True)
     more = {"options": storable(args), "skipped": kept["skipped"], "processes": processes}
     command = ["fcnxs", *sys.argv[1:]]
-    log = RunLog(output / "run.log", facts(command, devices, args.seed, meta, kept["data"], **more))
+    log = RunLog(folder / LOG, facts(command, devices, args.seed, meta, kept["data"], **more))
     listeners: List[Listener] = [Progress(args.quiet), log]
     if args.tensorboard:
         from ..finetune.tensorboard import TensorBoard
 
-        listeners.append(TensorBoard(output / "tensorboard", meta.classes, meta.palette, meta.mean))
+        listeners.append(TensorBoard(folder / TENSORBOARD, meta.classes, meta.palette, meta.mean))
     return listeners

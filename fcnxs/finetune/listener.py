@@ -1,4 +1,4 @@
-"""What is told while nets train: progress, log files and TensorBoard are listeners."""
+"""Events of a run: progress bars, log files and TensorBoard are listeners to them."""
 
 from __future__ import annotations
 
@@ -12,46 +12,46 @@ from ..stages import Stage
 
 
 class Listener:
-    """Told what happens; here, each method does nothing."""
+    """Base class of listeners: `finetune` calls a method for each event; here, they do nothing."""
 
     def begin(self, stages: Sequence[Stage], images: int, evaluated: int) -> None:
-        """The run begins, or goes on: so many images to train on and to evaluate on (0: none)."""
+        """The run begins or resumes, with so many images to train and to evaluate on (0: none)."""
 
     def goes_on(self, stage: str, epoch: int, batches: int) -> None:
-        """Tell where a run goes on: after so many batches of an epoch, from 1, of a stage."""
+        """The run resumes after so many batches of a stage's epoch, counted from 1."""
 
     def step(self, stage: Stage, epoch: int, done: int, images: int, loss: float) -> None:
-        """Tell a step.
+        """A step is done.
 
         Args:
-            epoch: from 1.
-            done: images of this epoch so far, this step's with them.
-            images: those of this step, of all devices and machines.
-            loss: mean over this process's pixels that count, before the update; NaN if none counts.
+            epoch: epoch of the stage, from 1.
+            done: images of this epoch so far, including this step's.
+            images: images of this step, on all devices and machines.
+            loss: mean over this process's pixels that are not ignored, before the update; NaN if all are.
         """
 
     def evaluated(self, stage: Stage, epoch: int, done: int) -> None:
-        """So many images are evaluated."""
+        """So many images of the evaluation are done."""
 
     def prediction(
         self, stage: Stage, epoch: int, number: int, data: np.ndarray, truth: np.ndarray, class_map: np.ndarray
     ) -> None:
-        """Tell one of the first few predictions of an evaluation.
+        """One of the first few images of an evaluation is predicted.
 
         Args:
-            number: of the image, from 0, in the order of evaluation.
+            number: number of the image, from 0, in the order of evaluation.
             data: the net's input, float32 (3, H, W), RGB minus the mean.
-            truth, class_map: uint8 (H, W); 255 in the truth does not count.
+            truth, class_map: classes, uint8 (H, W); 255 in the truth is ignored.
         """
 
     def epoch(self, record: Dict[str, Any], result: Scores | None) -> None:
-        """Tell what an epoch came to: a line of metrics.jsonl, and the scores with those of the classes."""
+        """An epoch is done: its line of metrics.jsonl, and its scores with those of each class."""
 
     def saved(self, file: Path) -> None:
-        """A checkpoint is written."""
+        """A checkpoint or a state is written."""
 
     def warning(self, text: str) -> None:
-        """Something that does not stop the run is likely to be wrong."""
+        """Something is likely to be wrong, but the run continues."""
 
     def close(self) -> None:
-        """The run has ended, well or not."""
+        """The run has ended, with or without an error."""

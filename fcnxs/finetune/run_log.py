@@ -1,4 +1,4 @@
-"""run.log: everything that is needed to repeat a run, and what happened in it."""
+"""run.log: the facts that are needed to repeat a run, and its events."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ def facts(
     data: Mapping[str, str],
     **more: object,
 ) -> Dict[str, object]:
-    """What `RunLog` says first: what a run was started with, and in.
+    """Facts at the head of a log: command, versions, machine, data.
 
     Args:
-        command: as a user typed it, in words.
-        meta: of the checkpoints to come; its source is the parent's file and sha256.
+        command: words of the command line.
+        meta: metadata of the checkpoints; its source is the parent's file and sha256.
         data: fingerprint of each data set, by name.
         **more: further facts.
     """
@@ -69,14 +69,18 @@ def installed() -> Dict[str, str]:
 
 
 class RunLog(Listener):
-    """Append to a log file, line by line: a block of facts, then what happens, each with its time (UTC).
+    """Append to a log file: a block of facts, then a line for each event, with its time (UTC).
 
-    A fact is a line `  name: value`; what is not a line of text is JSON. The last line says how the run
-    ended; it is missing if the process was killed.
+        2024-05-01T10:00:00Z run begins: 1464 images to train on, 1449 to evaluate on
+          seed: 0
+        2024-05-01T11:30:00Z epoch: {"stage": "fcn32s", "epoch": 1, ...}
+
+    A fact that is not one line of text is written as JSON. The last line says how the run ended; it is missing
+    if the process was killed.
 
     Args:
-        file: its folder is there when the run begins.
-        facts: by name, as `facts` gives them.
+        file: the log; its folder exists when the run begins.
+        facts: by name, as the function `facts` returns them.
 
     Raises:
         FCNXSError: the file cannot be written.
@@ -87,7 +91,7 @@ class RunLog(Listener):
         self._lines: TextIO | None = None
 
     def begin(self, stages: Sequence[Stage], images: int, evaluated: int) -> None:
-        """Write the facts, those of the stages and the numbers of images among them."""
+        """Write the numbers of images, the facts and the stages."""
         self._write(f"run begins: {images} images to train on, {evaluated} to evaluate on")
         for name, value in self.facts.items():
             self._write(f"  {name}: {_text(value)}", timed=False)
@@ -95,7 +99,7 @@ class RunLog(Listener):
             self._write(f"  stage: {json.dumps(asdict(stage))}", timed=False)
 
     def goes_on(self, stage: str, epoch: int, batches: int) -> None:
-        """Write where."""
+        """Write where the run resumes."""
         self._write(f"goes on with {stage}, epoch {epoch}, after {batches} batches")
 
     def epoch(self, record: Dict[str, Any], result: Scores | None) -> None:
@@ -111,12 +115,12 @@ class RunLog(Listener):
         self._write(f"warning: {text}")
 
     def close(self) -> None:
-        """Write how the run ended: well, unless this is called while an error is on its way."""
+        """Write how the run ended: with the error that is being handled, or well."""
         if self._lines is None:
             return
         error = sys.exc_info()[1]
         end = "done" if error is None else f"{type(error).__name__}: {error}".rstrip(": ")
-        with suppress(FCNXSError):  # the error on its way says more
+        with suppress(FCNXSError):  # the error that ends the run says more
             self._write(f"run ends: {end}")
         with suppress(OSError):
             self._lines.close()

@@ -13,7 +13,7 @@ from ..checkpoint.meta import Meta
 from ..compat import mxnet as mx
 from ..data.loader import Loader
 from ..errors import FCNXSError
-from ..finetune.staged import refuse_to_overwrite
+from ..finetune.run_folder import refuse_to_overwrite
 from ..stages import Stage
 from .block import FCNxs
 from .zoo import get_fcnxs

@@ -10,8 +10,7 @@ from typing import Any, Dict, List, Tuple
 
 from ..checkpoint.meta import read_meta
 from ..errors import FCNXSError, reason
-from ..finetune.epochs import METRICS
-from ..finetune.state import LOCK, PLAN, read_plan
+from ..finetune.run_folder import LOG, METRICS, PLAN, read_plan
 from ..score import NAMES
 from ..vis import full_palette
 
@@ -80,11 +79,11 @@ def read_run(folder: Path) -> Run:
     """
     plan = _plan(folder)
     records = _records(folder / METRICS)
-    log, notes = _log(folder / LOCK), []
+    log, notes = _log(folder / LOG), []
     if not records:
         notes.append(f"No epoch has ended yet: {METRICS} has no scores.")
     if not log.facts:
-        notes.append(f"{LOCK} does not tell the command, the versions and the machine.")
+        notes.append(f"{LOG} does not tell the command, the versions and the machine.")
     classes, palette = _classes(folder, plan, list(records))
     return Run(folder, plan, records, log, classes, full_palette(palette), tuple(notes))
 

@@ -17,7 +17,7 @@ import pytest
 from conftest import finetune
 from runs import KILLS, RUN, assert_same_run, params_of, start, wait_for
 
-from fcnxs.finetune.state import locked, write_plan
+from fcnxs.finetune.run_folder import locked, write_plan
 from fcnxs.tools.main import main
 
 
@@ -125,6 +125,17 @@ def test_other_settings_than_the_run_began_with_are_refused(stopped, capsys):
     write_plan(stopped, plan)
     assert main(["finetune", "--resume", str(stopped)]) == 2
     assert "the recipe adam of this version has other settings" in capsys.readouterr().err
+
+
+def test_a_run_of_an_earlier_version_resumes(stopped, whole):
+    """Its run.json has options by their former names, which the command still takes."""
+    plan = json.loads((stopped / "run.json").read_text())
+    plan["options"].update(random_mirror=plan["options"].pop("random_flip"), mirror=False)
+    write_plan(stopped, plan)
+    assert main(["finetune", "--resume", str(stopped), "--random-mirror"]) == 0
+    last = (stopped / "run.log").read_text().rpartition("  options: ")[2].splitlines()[0]
+    assert json.loads(last)["random_flip"] is True and json.loads(last)["recompute"] is False
+    assert_same_run(stopped, whole)
 
 
 def test_states_of_another_run_are_neither_used_nor_in_the_way(stopped, whole, run_folder, voc):

@@ -8,7 +8,7 @@ from fcnxs import FCNXSError, checkpoint, gluon
 from fcnxs.compat import mxnet as mx
 from fcnxs.data.loader import Loader
 from fcnxs.data.samples import open_samples
-from fcnxs.finetune import finetune, make_solver
+from fcnxs.finetune import Data, Output, Settings, finetune, make_solver
 from fcnxs.stages import RECIPES
 from fcnxs.symbols import NETS
 
@@ -156,11 +156,9 @@ def test_three_stages_write_the_checkpoints_that_fcnxs_finetune_writes(run_folde
     finetune(
         lambda: checkpoint.load(run_folder / "vgg", 0),
         STAGES,
-        small(),
-        None,
-        tmp_path / "ours",
-        meta,
-        trim=False,
+        Data(small()),
+        Output(tmp_path / "ours", meta),
+        Settings(trim=False),
     )
     assert [(row["stage"], row["epoch"]) for row in history] == [
         ("fcn32s", 1), ("fcn32s", 2), ("fcn16s", 1), ("fcn8s", 1)

@@ -9,7 +9,7 @@ from pages import Parts
 from PIL import Image
 
 from fcnxs.data.generated import CLASSES
-from fcnxs.finetune.state import read_plan, write_plan
+from fcnxs.finetune.run_folder import read_plan, write_plan
 from fcnxs.tools.main import main
 
 

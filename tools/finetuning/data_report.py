@@ -1,4 +1,4 @@
-"""What a run is made of: data gone through before it begins, and the same, with its stages, when it goes on."""
+"""Data and classes of a run: checked before it begins, and compared with the first time when it resumes."""
 
 from __future__ import annotations
 
@@ -17,15 +17,23 @@ from ..shared import data_options, options
 if TYPE_CHECKING:
     from ...checkpoint.checkpoint import Checkpoint
     from ...checkpoint.meta import Meta
+    from ...data.loader import Loader
+
+
+def samples_of(args: argparse.Namespace) -> Dict[str, Samples]:
+    """Data sets to train on and, if asked for, to evaluate on; their files are not looked at yet."""
+    samples = {"train": data_options.samples_of(args.data, args.split, args.root, "train", need=0)}
+    val = data_options.validation_samples(args)
+    return {**samples, "val": val} if val else samples
 
 
 def keep_good(
     args: argparse.Namespace, samples: Dict[str, Samples], numclass: int, quiet: bool
 ) -> Tuple[Dict[str, Samples], Dict[str, List[list]]]:
-    """Read every pair, so that none stops the run after hours; with --skip-bad bad ones are left out.
+    """Read every image and label, so that none stops the run after hours; --skip-bad leaves bad ones out.
 
     Returns:
-        the data sets to use, and numbers and names of the images that are left out.
+        the data sets to use, and the numbers and names of the images that are left out.
 
     Raises:
         FCNXSError: training would fail.
@@ -70,10 +78,10 @@ def keep_good(
 def same_data(
     args: argparse.Namespace, samples: Dict[str, Samples], before: Dict[str, Any]
 ) -> Dict[str, Samples]:
-    """Data sets of a run that goes on, without what it left out when it began.
+    """Data sets of a resumed run, without the pairs that it left out when it began.
 
     Raises:
-        FCNXSError: they name other images than then.
+        FCNXSError: they have other images than when the run began.
     """
     for name, part in samples.items():
         if part.fingerprint() != before["data"].get(name):
@@ -90,10 +98,10 @@ def same_data(
 
 
 def same_stages(args: argparse.Namespace, stages: Sequence[Stage], before: Dict[str, Any]) -> None:
-    """Refuse to go on with other settings, as another version's recipes may have.
+    """Refuse to resume with other settings, which the recipes of another version may have.
 
     Raises:
-        FCNXSError: they are others than the run began with.
+        FCNXSError: the settings differ from those that the run began with.
     """
     now = json.loads(json.dumps([asdict(stage) for stage in stages]))
     if now != before["stages"]:
@@ -104,7 +112,7 @@ def same_stages(args: argparse.Namespace, stages: Sequence[Stage], before: Dict[
 
 
 def make_meta(args: argparse.Namespace, parent: Checkpoint, samples: Samples) -> Meta:
-    """Meta of the checkpoints to come: the parent's mean, and classes by option, data set, parent, or VOC's."""
+    """Metadata of the checkpoints: the parent's mean; classes of the options, data set, parent, or VOC."""
     from ...checkpoint.meta import source_of
     from ...net import net_of
     from ...vis import voc_palette
@@ -131,3 +139,20 @@ def make_meta(args: argparse.Namespace, parent: Checkpoint, samples: Samples) ->
     palette = samples.palette if classes == samples.classes else parent.meta.palette if same else None
     palette = palette or voc_palette(len(classes))
     return replace(parent.meta, classes=classes, palette=palette, source=source_of(parent.params_file))
+
+
+def make_loaders(args: argparse.Namespace, samples: Dict[str, Samples], meta: Meta) -> Dict[str, Loader]:
+    """Loaders to train on and, if there is such data, to evaluate on: whole images, one at a time."""
+    from ...data.loader import Loader
+
+    settings = {"mean": meta.mean, "num_classes": len(meta.classes), "workers": args.workers}
+    changes = {
+        "batch_size": args.batch_size,
+        "augmentation": data_options.augmentation_of(args),
+        "cut_off_size": args.cut_off_size,
+        "shuffle": True,
+        "seed": args.seed,
+    }
+    return {
+        name: Loader(part, **settings, **(changes if name == "train" else {})) for name, part in samples.items()
+    }

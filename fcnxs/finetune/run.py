@@ -1,0 +1,221 @@
+"""A run of finetuning: its data, folder and settings, the stage it is in, and how far it has come."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterator, List, Sequence
+
+import numpy as np
+
+from .. import checkpoint
+from ..checkpoint.meta import Meta
+from ..compat import mxnet as mx
+from ..data.loader import Loader
+from ..errors import FCNXSError
+from ..metric import SegmentationMetric
+from ..score import NAMES
+from ..solver.collective import Exchange
+from ..solver.solver import Solver
+from ..stages import Stage
+from .listener import Listener
+from .run_folder import best_prefix, params_file, write_scores
+from .state import State, save_state
+
+
+class StoppedError(Exception):
+    """The run was asked to stop, and has saved its state to `file`."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__(str(file))
+        self.file = file
+
+
+@dataclass(frozen=True)
+class Data:
+    """Images and labels.
+
+    Args:
+        train: to train on; its seed is the run's, of order, augmentation and dropout.
+        val: to evaluate on after each epoch; None: no evaluation.
+    """
+
+    train: Loader
+    val: Loader | None = None
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where a run writes, and how much.
+
+    Args:
+        folder: folder of the run.
+        meta: metadata of the checkpoints; its classes are those of the data.
+        checkpoint_every: steps between states; None: a state at each epoch only.
+        keep: number of a stage's epochs whose parameters are kept; None: all.
+        resume: continue from the state in `folder`; without one, begin.
+        plan: JSON that run.json keeps for the caller.
+    """
+
+    folder: Path
+    meta: Meta
+    checkpoint_every: int | None = None
+    keep: int | None = None
+    resume: bool = False
+    plan: Dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a run trains, apart from its stages.
+
+    Args:
+        devices: device, or devices, each of which takes its own images; None is the CPU.
+        kvstore, recompute, trim: see `Solver`.
+        pooling_convention: of the nets, 'valid' or 'full'; None takes the parent's.
+        accumulate: batches of each device in a step.
+    """
+
+    devices: mx.Context | Sequence[mx.Context] | None = None
+    kvstore: str | mx.kv.KVStore | Exchange = "local"
+    pooling_convention: str | None = None
+    recompute: bool = False
+    trim: bool = True
+    accumulate: int = 1
+
+
+@dataclass
+class Run:
+    """One process's view of a run.
+
+    Args:
+        stages: all stages, in order.
+        exchange: sums over devices and processes; the process of rank 0 evaluates and writes.
+        should_stop: asked before every step and evaluated batch.
+        state: where the run stands; kept up to date while it trains.
+        stage, solver: those of the stage in training.
+        metric: loss and scores that this process counted in this epoch.
+        last_good: the last parameters known to be finite, for messages.
+        last_state: the state that was saved last, or that the run resumed from.
+    """
+
+    stages: Sequence[Stage]
+    data: Data
+    output: Output
+    settings: Settings
+    exchange: Exchange | None
+    listeners: Sequence[Listener]
+    should_stop: Callable[[], bool]
+    state: State | None = None
+    stage: Stage | None = None
+    solver: Solver | None = None
+    metric: SegmentationMetric | None = None
+    last_good: str = ""
+    last_state: Path | None = None
+
+    @property
+    def rank(self) -> int:
+        """Number of this process, from 0."""
+        return self.exchange.rank if self.exchange else 0
+
+    @property
+    def workers(self) -> int:
+        """Number of processes."""
+        return self.exchange.workers if self.exchange else 1
+
+    def agree(self, stop: bool) -> bool:
+        """Whether any process wants to stop. All processes must call this at the same points."""
+        return self.exchange.any(stop) if self.exchange else stop
+
+    def counted(self) -> SegmentationMetric:
+        """Sum of all processes' metrics. All processes must call this at the same points."""
+        if self.workers == 1:
+            return self.metric
+        counted = mx.nd.array([self.metric.loss_sum, *self.metric.matrix.flat])
+        self.exchange.sum(["counted"], [[counted]])
+        loss_sum, *matrix = counted.asnumpy().astype(np.float64)
+        result = SegmentationMetric(self.metric.numclass)
+        result.restore({"loss_sum": loss_sum, "matrix": np.rint(matrix)})
+        return result
+
+    def tell(self, what: str, *args: Any) -> None:  # noqa: ANN401  (as the listeners' methods)
+        """Call a method of every listener."""
+        for listener in self.listeners:
+            getattr(listener, what)(*args)
+
+    def save(self, counted: SegmentationMetric | None = None) -> Path:
+        """Save the state (on rank 0), and return its file.
+
+        Args:
+            counted: metric of the epoch so far, over all processes; None between epochs.
+        """
+        folder, state = self.output.folder, self.state
+        if self.rank != 0 or self.last_state == state.file(folder):
+            return self.last_state or folder
+        self._check_finite()
+        state.metric = counted.state() if counted else {}
+        state.arg_params, state.aux_params = self.solver.arg_params, self.solver.aux_params
+        state.arrays, state.optimizer = self.solver.replicas[0].optimizer_state()
+        with self._last_state_offered():
+            self.last_state = save_state(folder, state)
+        self.tell("saved", self.last_state)
+        return self.last_state
+
+    def save_epoch(self, record: Dict[str, Any], seconds: float) -> None:
+        """Write the files of an epoch. Its state comes last: until then, a resumed run does the epoch again.
+
+        Args:
+            record: line of metrics.jsonl.
+            seconds: time that the epoch took.
+        """
+        stage, state, folder = self.stage, self.state, self.output.folder
+        net = (self.solver.symbol, self.solver.arg_params, self.solver.aux_params, self.output.meta)
+        epoch, mean_iu = record["epoch"], record["mean_iu"]
+        self._check_finite()
+        with self._last_state_offered():
+            params = checkpoint.save(folder / stage.name, epoch, *net)
+            if mean_iu is not None and (state.best is None or mean_iu > state.best):
+                checkpoint.save(best_prefix(folder, stage.name), 0, *net)
+                state.best = mean_iu
+        state.records.append(record)
+        state.stage_seconds += seconds
+        state.epoch, state.position, state.seconds = epoch + 1, 0, 0.0
+        if epoch == stage.epochs:
+            row = {"name": stage.name, "epoch": epoch, **{name: record[name] for name in NAMES}}
+            state.rows.append({**row, "seconds": round(state.stage_seconds, 1)})
+        self.save()
+        if self.output.keep is not None:
+            for old in range(1, epoch - self.output.keep + 1):
+                params_file(folder, stage.name, old).unlink(missing_ok=True)
+        write_scores(folder, state.records, state.rows)
+        self.tell("saved", params)
+
+    def diverged(self, what: str) -> FCNXSError:
+        """Error for a loss or parameters that are not finite; `what` says which, and where."""
+        return FCNXSError(
+            f"{self.stage.name}, {what}; the last good checkpoint is {self.last_good}; from there, or from the "
+            f"start, try a smaller --lr than {self.stage.learning_rate:g}"
+        )
+
+    def _check_finite(self) -> None:
+        if not all_finite(list(self.solver.arg_params.values())):
+            where = f"epoch {self.state.epoch}, after batch {self.state.position}"
+            raise self.diverged(f"{where}: the parameters are not finite any more")
+
+    @contextmanager
+    def _last_state_offered(self) -> Iterator[None]:
+        """Add the last good state to the error if a file cannot be written."""
+        try:
+            yield
+        except FCNXSError as error:
+            way_out = (
+                f"; the last good state is {self.last_state}: with room for more, --resume "
+                f"{self.output.folder} goes on"
+            )
+            raise FCNXSError(f"{error}{way_out if self.last_state else ''}") from None
+
+
+def all_finite(arrays: List[mx.nd.NDArray]) -> bool:
+    """Whether no value of the arrays, of any shapes, is infinite or NaN."""
+    return bool(mx.nd.multi_all_finite(*arrays, num_arrays=len(arrays)).asscalar()) if arrays else True

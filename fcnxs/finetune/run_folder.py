@@ -1,0 +1,170 @@
+"""The folder of a run: the names of its files, its plan, its scores, and the lock of the process at work there.
+
+run.json                      the plan: identity, options, stages; written when the run begins
+run.log                       what happened; a process at work holds a lock on it
+STAGE-NNNN.params             the net after epoch NNNN, with STAGE-symbol.json and STAGE-meta.json
+STAGE-best-0000.params        the net of the best mean IU, with its -symbol.json and -meta.json
+STAGE-last.EEEE-PPPPPP.json   a state to resume from, in epoch EEEE after PPPPPP batches; arrays in .state
+metrics.jsonl                 one line for each epoch
+summary.json                  one row for each stage that has ended
+tensorboard/STAGE/            TensorBoard's events
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import shutil
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Sequence
+
+from ..errors import FCNXSError
+from ..score import NAMES
+from ..stages import Stage
+from ..system.files import BESIDE, write_json, written_whole
+
+PLAN, LOG, METRICS, SUMMARY = "run.json", "run.log", "metrics.jsonl", "summary.json"
+TENSORBOARD = "tensorboard"
+DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)  # of what is not our JSON
+
+
+def best_prefix(folder: Path, stage: str) -> Path:
+    """Prefix of a stage's best checkpoint, whose epoch is 0."""
+    return folder / f"{stage}-best"
+
+
+def params_file(folder: Path, stage: str, epoch: int) -> Path:
+    """Parameters of a stage after an epoch, counted from 1."""
+    return folder / f"{stage}-{epoch:04d}.params"
+
+
+def params_files(folder: Path, stages: Sequence[Stage]) -> List[Path]:
+    """Parameters of all epochs of these stages, oldest first."""
+    pattern = "-[0-9][0-9][0-9][0-9].params"
+    return [file for stage in stages for file in sorted(folder.glob(f"{stage.name}{pattern}"))]
+
+
+def state_files(folder: Path, stages: Sequence[str] = ("*",)) -> List[Path]:
+    """JSON of all states of these stages, oldest first."""
+    return [file for stage in stages for file in sorted(folder.glob(f"{stage}-last.*.json"))]
+
+
+def write_sealed(file: Path, content: Dict[str, Any]) -> None:
+    """Write JSON with a checksum of its content."""
+    content = json.loads(json.dumps(content))
+    write_json(file, {**content, "sha256": _digest(content)})
+
+
+def read_sealed(file: Path) -> Dict[str, Any]:
+    """Content that `write_sealed` wrote; raises one of `DAMAGED` if it cannot be read or was changed."""
+    content = json.loads(file.read_text(encoding="utf-8"))
+    if content.pop("sha256") != _digest(content):
+        raise ValueError("its checksum is another")
+    return content
+
+
+def _digest(content: Dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def write_plan(folder: Path, plan: Dict[str, Any]) -> None:
+    """Write run.json.
+
+    Raises:
+        FCNXSError: it cannot be written.
+    """
+    with written_whole(folder / PLAN) as (part,):
+        write_sealed(part, {key: value for key, value in plan.items() if key != "sha256"})
+
+
+def read_plan(folder: Path) -> Dict[str, Any] | None:
+    """Content of run.json; None if there is no such file.
+
+    Raises:
+        FCNXSError: it is damaged.
+    """
+    try:
+        return read_sealed(folder / PLAN)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except DAMAGED as error:
+        raise FCNXSError(
+            f"{folder / PLAN}: not the plan of a run, or damaged: {error}; choose another --output"
+        ) from None
+
+
+def refuse_to_overwrite(folder: Path, stages: Sequence[Stage]) -> None:
+    """Raise FCNXSError if the folder has a checkpoint of these stages, or a run that can be resumed."""
+    plan = read_plan(folder)
+    if plan is not None and not plan.get("finished") and state_files(folder):
+        raise FCNXSError(
+            f"{folder / PLAN}: a run here has not ended; --resume {folder} goes on with it; for a new one "
+            "choose another --output"
+        )
+    for file in params_files(folder, stages):
+        raise FCNXSError(f"{file} is there already; choose another --output, or remove the old run")
+
+
+def write_scores(folder: Path, records: List[Dict[str, Any]], rows: List[Dict[str, Any]]) -> None:
+    """Write the lines of metrics.jsonl, and the rows of summary.json if there are any."""
+    with written_whole(folder / METRICS) as (part,):
+        part.write_text("".join(json.dumps(record) + "\n" for record in records))
+    if rows:
+        with written_whole(folder / SUMMARY) as (part,):
+            write_json(part, {"stages": rows})
+
+
+def read_records(folder: Path) -> List[Dict[str, Any]]:
+    """Lines of metrics.jsonl; raises FCNXSError if it is damaged."""
+    file = folder / METRICS
+    try:
+        return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError) as error:
+        raise FCNXSError(f"{file}: not the scores of finetuning ({error}); choose another --output") from None
+
+
+def read_rows(folder: Path) -> List[Dict[str, Any]]:
+    """Rows of summary.json; raises FCNXSError if it is damaged."""
+    file = folder / SUMMARY
+    try:
+        rows = json.loads(file.read_text(encoding="utf-8"))["stages"]
+        for row in rows:
+            str(row["name"]), float(row["seconds"]), int(row["epoch"]), [row[name] for name in NAMES]
+        return rows
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise FCNXSError(f"{file}: not a summary of finetuning ({error}); choose another --output") from None
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a folder for one run, and remove the half-written files that a killed run left there.
+
+    Raises:
+        FCNXSError: another process holds it, or it cannot be written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        log = open(folder / LOG, "a")  # noqa: SIM115  (closed below)
+    except OSError as error:
+        raise FCNXSError(f"{folder / LOG}: cannot write: {error.strerror}") from None
+    with log:
+        try:
+            fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise FCNXSError(
+                f"{folder}: another run is at work there; wait for it, or choose another folder"
+            ) from None
+        except OSError:
+            pass  # a file system without locks
+        for part in folder.glob(f"{BESIDE}*"):
+            shutil.rmtree(part, ignore_errors=True)
+        for arrays_file in folder.glob("*-last.*.state"):
+            if not arrays_file.with_suffix(".json").exists():
+                arrays_file.unlink()
+        yield
