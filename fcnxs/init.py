@@ -1,4 +1,4 @@
-"""First values of a net's parameters: from VGG-16, or from an FCN of an earlier stage."""
+"""Initial parameters of a net: from VGG-16, or from the FCN of an earlier stage."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def init_from_vgg16(
     """Parameters of an FCN from those of VGG-16: scores zero, deconvolutions bilinear, the rest copied.
 
     Returns:
-        (arg_params, aux_params) on `ctx`: all that `fcnxs_symbol` needs, and nothing else.
+        (arg_params, aux_params) on `ctx`: exactly those of `fcnxs_symbol`.
 
     Raises:
         FCNXSError: a parameter is missing, or its shape is not the net's.
@@ -29,7 +29,7 @@ def init_from_vgg16(
 def init_from_fcnxs(
     ctx: mx.Context, fcnxs_symbol: mx.sym.Symbol, fcnxs_args_from: Params, fcnxs_auxs_from: Params
 ) -> Tuple[Params, Params]:
-    """Parameters of an FCN from those of another: what is new is zero or bilinear, the rest copied.
+    """Parameters of an FCN from those of another: new layers zero or bilinear, the rest copied.
 
     `bigscore_weight` is always new: its size differs from net to net. Returns and raises as
     `init_from_vgg16`.

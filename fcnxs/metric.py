@@ -1,4 +1,4 @@
-"""The loss and the scores of a net, counted batch by batch, as a metric of MXNet's."""
+"""Loss and scores of a net, counted batch by batch, as an MXNet metric."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ class SegmentationMetric(mx.metric.EvalMetric):
         super().__init__("segmentation")
 
     def reset(self) -> None:
-        """Forget all that was counted."""
+        """Set all counts to zero."""
         self.matrix = np.zeros((self.numclass, self.numclass), np.int64)
         self.loss_sum = 0.0
 
     def update(self, labels: List[mx.nd.NDArray], preds: List[mx.nd.NDArray]) -> float:
-        """Count one batch, and return its mean loss per pixel, in nats; NaN if no pixel counts.
+        """Count one batch, and return its mean loss per pixel, in nats; NaN if all pixels are ignored.
 
         Args:
             labels: one array (N, H, W) or (N, H*W), classes or 255.
@@ -56,11 +56,11 @@ class SegmentationMetric(mx.metric.EvalMetric):
         return ["loss", *NAMES], [loss, *(getattr(result, name) for name in NAMES)]
 
     def state(self) -> Dict[str, Any]:
-        """What was counted, as JSON has it, exactly."""
+        """The counts, exactly, in types that JSON can hold."""
         return {"loss_sum": self.loss_sum, "matrix": self.matrix.tolist()}
 
     def restore(self, state: Dict[str, Any]) -> None:
-        """Go on from what `state` gave."""
+        """Set the counts to those that `state` returned."""
         self.loss_sum = float(state["loss_sum"])
         self.matrix = np.array(state["matrix"]).astype(np.int64).reshape(self.numclass, self.numclass)
 
@@ -68,7 +68,9 @@ class SegmentationMetric(mx.metric.EvalMetric):
 def count_batch(
     metric: mx.metric.EvalMetric | None, label: np.ndarray, probabilities: mx.nd.NDArray
 ) -> float | None:
-    """Update a metric with a batch, one of MXNet's with the pixels that count alone; what it returned.
+    """Update a metric with a batch, and return the value of its `update`.
+
+    A metric of MXNet's gets only the pixels that are not ignored.
 
     Args:
         label: (N, H, W) or (N, H*W), classes or 255.

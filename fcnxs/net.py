@@ -1,4 +1,4 @@
-"""A net: its graph with its parameters; what the parameters' shapes say it is; whether they fit; its scores."""
+"""A net: its graph and parameters, how to identify it by them, checks that they fit, and its scores."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from .symbols.graph.nodes import Graph
 Params = Dict[str, mx.nd.NDArray]
 Shape = Tuple[int, ...]
 
-ANY_SIZE = (1, 3, 500, 500)  # of an image: weights have the same shapes at any
+ANY_SIZE = (1, 3, 500, 500)  # of an image; the weights' shapes do not depend on it
 
-BFLOAT16 = "12"  # MXNet's number of it
+BFLOAT16 = "12"  # MXNet's number of this type
 
-# Layers that a net has beyond those of the one before it: scores of a finer layer, upsampling to it.
+# Layers that a net adds to the net before it: the scores of a finer layer, and the upsampling to it.
 SKIPS = {f"fcn{stride}s": (f"score_{pool}", up) for stride, (pool, up, _) in symbol_fcnxs.SKIPS.items()}
 SCORES = ("score", *(score for score, _ in SKIPS.values()))
 DECONVOLUTIONS = ("bigscore", *(up for _, up in SKIPS.values()))
@@ -41,7 +41,7 @@ def is_input(name: str) -> bool:
 
 @dataclass(frozen=True)
 class Variant:
-    """What a set of parameters is, read off its shapes."""
+    """The net that a set of parameters belongs to."""
 
     name: str  # vgg16, fcn32s, ..., fcn2s, or fcn8s_atonce
     width: float  # channels, relative to VGG-16's
@@ -51,17 +51,17 @@ class Variant:
 
 
 def net_of(arg_params: Params, where: str, symbol: mx.sym.Symbol | None = None) -> Variant:
-    """Tell the net, its width and its classes by its parameters; `where` names them in the error.
+    """Identify the net, its width and its classes from the parameters' shapes; errors name `where`.
 
     >>> shapes = {"conv1_1_weight": (8, 3, 3, 3), "fc6_weight": (256, 64, 7, 7)}
     >>> net_of({name: mx.nd.zeros(shape) for name, shape in shapes.items()}, "these")
     Variant(name='vgg16', width=0.125, fc=256, numclass=None, pooling_convention='valid')
 
     Args:
-        symbol: tells what parameters do not: FCN-8s at-once from FCN-8s, and the rounding of pooled sizes.
+        symbol: tells FCN-8s at-once from FCN-8s, and the rounding of pooled sizes; parameters do not.
 
     Raises:
-        FCNXSError: it is neither VGG-16 nor an FCN on it.
+        FCNXSError: the net is neither VGG-16 nor an FCN on it.
     """
     if "conv1_weight" in arg_params:
         raise FCNXSError(f"{where}: the parameters of an AlexNet; want those of VGG-16 or an FCN on it")
@@ -94,11 +94,11 @@ def check_params(
 ) -> None:
     """Raise an error that names `where` unless every parameter of a net is there, float32, in its shape.
 
-    Parameters that the symbol declares so are bfloat16.
+    Parameters that the symbol declares as bfloat16 may be bfloat16.
 
     Args:
         inputs: names of image and label.
-        image_shape: of the image; it matters to nets with fully connected layers alone.
+        image_shape: shape of the image; only nets with fully connected layers depend on it.
     """
     fixed = fixed_size(symbol, inputs[0])
     image_shape = image_shape if fixed is None else (1, 3, *fixed)
@@ -125,7 +125,7 @@ def check_param(name: str, shape: Tuple[int, ...], params: Params, where: str, b
 
 
 def check_size(symbol: mx.sym.Symbol, name: str, shape: Shape, where: object) -> None:
-    """Refuse an input (N, 3, H, W) that the net does not take, naming the smallest that it does."""
+    """Raise an error if the net cannot take an input (N, 3, H, W); it names the smallest possible size."""
     fixed = fixed_size(symbol, name)
     if fixed is not None and shape[-2:] != fixed:
         raise FCNXSError(
@@ -143,7 +143,7 @@ def check_size(symbol: mx.sym.Symbol, name: str, shape: Shape, where: object) ->
 
 
 def fixed_size(symbol: mx.sym.Symbol, name: str = "data") -> Tuple[int, int] | None:
-    """(H, W) of the only images that a net takes, which its input says; None: any."""
+    """(H, W) of the only size of images that a net takes, declared by its input; None: any size."""
     shape = symbol.attr_dict().get(name, {}).get("__shape__")
     height, width = ast.literal_eval(shape)[-2:] if shape else (0, 0)
     return (height, width) if height and width else None

@@ -32,7 +32,7 @@ def confusion_matrix(
 
 @dataclass(frozen=True)
 class Scores:
-    """Scores in [0, 1]; NaN where nothing was there to be scored.
+    """Scores in [0, 1]; NaN if there was no pixel to score.
 
     Mean accuracy is over the classes that occur in the truth, mean IU over those that occur in the
     truth or in the prediction.
@@ -77,7 +77,7 @@ def scores(matrix: np.ndarray) -> Scores:
 
 
 def or_none(value: float) -> float | None:
-    """Number as JSON has it: None for NaN."""
+    """The number, or None, which JSON can hold, for NaN."""
     return None if np.isnan(value) else float(value)
 
 

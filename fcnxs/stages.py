@@ -14,10 +14,10 @@ class Stage:
     """How one net is trained.
 
     Args:
-        name: of the net: fcn32s, fcn16s or fcn8s.
-        parent: net that its parameters come from.
-        optimizer: MXNet's name of it.
-        learning_rate, momentum, wd: of the optimizer; momentum None where it has none.
+        name: the net: fcn32s, fcn16s or fcn8s.
+        parent: net that its initial parameters come from.
+        optimizer: MXNet's name of the optimizer.
+        learning_rate, momentum, wd: of the optimizer; momentum is None if it has none.
         epochs: passes over the training images.
         fixed: parameters that are not trained.
         caffe_biases: biases have twice the rate and no weight decay.
@@ -46,7 +46,7 @@ class Stage:
 
 
 def lineage(name: str) -> Tuple[str, ...]:
-    """Nets that a stage can start from: itself, its parent, and that one's, down to VGG-16.
+    """Nets that a stage can start from: itself, its parent, the parent's parent, down to VGG-16.
 
     >>> lineage("fcn16s")
     ('fcn16s', 'fcn32s', 'vgg16')
@@ -60,7 +60,7 @@ def _recipe(*stages: Stage) -> Dict[str, Stage]:
 
 
 RECIPES: Dict[str, Dict[str, Stage]] = {
-    # Rates and epochs of the README of apache/mxnet 1.4.1 example/fcn-xs, the rest of its fcn_xs.py.
+    # Rates and epochs: README of apache/mxnet 1.4.1 example/fcn-xs. The rest: its fcn_xs.py.
     "mxnet": _recipe(
         Stage("fcn32s", "vgg16", "sgd", 1e-4, 0.99, 5e-4, 31),
         Stage("fcn16s", "fcn32s", "sgd", 1e-5, 0.99, 5e-4, 27),

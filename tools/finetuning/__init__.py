@@ -1,7 +1,7 @@
-"""What `fcnxs finetune` does before and around the training itself.
+"""The parts of `fcnxs finetune` that prepare the training: stages, options and data.
 
-Begin with `stage_options.py`, which turns options into stages. `run_options.py` keeps options for a resumed
-run, `data_report.py` goes through the data before a run begins.
+Begin with `stage_options.py`, which turns options into stages. `run_options.py` restores the options of
+a resumed run, `data_report.py` checks the data and makes the loaders.
 
 This room may import all of the library and `shared/`, but no command.
 """

@@ -1,4 +1,4 @@
-"""Options of `fcnxs finetune` that say which nets are trained, and how: the stages of a run."""
+"""Options of `fcnxs finetune` for the stages of a run: which nets are trained, and how."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OPTIMIZERS = (
 
 
 def add_stages(parser: argparse.ArgumentParser) -> None:
-    """--stages, --recipe, --epochs and what overrides a recipe."""
+    """--stages, --recipe, --epochs and the options that override a recipe."""
     add = parser.add_argument
     add("--stages", default=STAGES, help="nets to train, in this order (default: %(default)s)")
     add("--recipe", default="mxnet", choices=RECIPES, help="settings of the stages (default: %(default)s)")
@@ -40,10 +40,10 @@ def add_stages(parser: argparse.ArgumentParser) -> None:
 
 
 def plan(args: argparse.Namespace) -> List[Stage]:
-    """Stages of a run: those of the recipe, with what the options change.
+    """Stages of a run: those of the recipe, changed by the options.
 
     Raises:
-        FCNXSError: an option has a wrong number of values, or one that makes no sense.
+        FCNXSError: an option has a wrong number of values, or a value out of range.
     """
     recipe, names = RECIPES[args.recipe], args.stages.split(",")
     unknown = [name for name in names if name not in recipe]
@@ -71,7 +71,7 @@ def plan(args: argparse.Namespace) -> List[Stage]:
 
 
 def describe(stage: Stage) -> str:
-    """One line that says how a stage is trained."""
+    """One line on how a stage is trained."""
     momentum = "" if stage.momentum is None else f", momentum {stage.momentum:g}"
     epochs = "1 epoch" if stage.epochs == 1 else f"{stage.epochs} epochs"
     return (

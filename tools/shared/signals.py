@@ -1,4 +1,4 @@
-"""Signals that ask a run to end, kept until it can end well."""
+"""Signals that ask a run to end, remembered until it has saved its state."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
 
 class Ended(BaseException):
-    """A signal that asks the process to end; clean-up runs on its way out."""
+    """A signal asked the process to end. Raised, so that clean-up runs."""
 
     def __init__(self, number: int, more: str = "") -> None:
         self.number, self.more = number, more
@@ -21,7 +21,7 @@ class Ended(BaseException):
 
 
 class Stopping:
-    """While this is entered, a first signal is remembered, and a second ends the process at once."""
+    """Context in which a first signal is remembered, and a second ends the process at once."""
 
     def __init__(self) -> None:
         self.number: int | None = None
@@ -44,9 +44,9 @@ class Stopping:
         return self.number is not None
 
     def end(self, more: str) -> NoReturn:
-        """End as the signal wants it; `more` goes on with the word about it.
+        """Raise `Ended`, with `more` at the end of its message.
 
-        In a job of several processes it may be another one that was asked.
+        In a job of several processes, the signal may have come to another process; then SIGTERM is assumed.
         """
         raise Ended(self.number or signal.SIGTERM, more)
 
