@@ -1,4 +1,4 @@
-"""A data set gone through before it is trained on: what is in it, and what would make training fail."""
+"""Inspect a data set before training: sizes, classes, and everything that would make training fail."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from ..system.threads import default_workers, in_order
 from .images import check_label
 from .samples import Samples
 
-SMALLEST = (26, 26)  # height and width that the nets take as they are by default
+SMALLEST = (26, 26)  # smallest (height, width) that the nets take by default
 Size = Tuple[int, int]
 
 
 class _Seen(NamedTuple):
-    """What one pair came to. `pixels` (256,) counts each value of the label."""
+    """Findings of one pair. `pixels` (256,) counts each value of the label."""
 
     error: str | None
     size: Size | None = None
@@ -32,18 +32,18 @@ class _Seen(NamedTuple):
 
 @dataclass
 class Inspection:
-    """What `check` found; images are named by their numbers in the data set.
+    """Findings of `check`. Images are given by their numbers in the data set.
 
     Attributes:
-        files: of the images.
+        files: names of the images.
         sizes: number of images by (height, width).
-        bad: pairs that cannot be trained on, each with its reason, which names the file.
+        bad: (number, reason) of the pairs that cannot be trained on; the reason names the file.
         pixels: labelled pixels of each class, int64 (num_classes,).
         ignored: pixels labelled 255.
         empty: images whose label is 255 everywhere.
-        faults: what is wrong with the data set as a whole, so that training would fail.
-        fingerprint: SHA-256 over all decoded images and labels in their order.
-        hashes: SHA-256 of each decoded image, shape and all; b"" of an unreadable one.
+        faults: errors of the data set as a whole that would make training fail.
+        fingerprint: SHA-256 of all decoded images and labels in their order.
+        hashes: SHA-256 of the shape and pixels of each image; b"" for an unreadable one.
     """
 
     files: List[str]
@@ -63,7 +63,7 @@ class Inspection:
 
     @property
     def ignored_share(self) -> float:
-        """Part of the pixels that is labelled 255; NaN without any pixel."""
+        """Share of the pixels that is labelled 255; NaN if there are no pixels."""
         total = self.ignored + int(self.pixels.sum())
         return self.ignored / total if total else float("nan")
 
@@ -88,16 +88,16 @@ def check(
     workers: int | None = None,
     on_progress: Callable[[], None] | None = None,
 ) -> Inspection:
-    """Read every pair of a data set, and say what was found.
+    """Read every pair of a data set and return the findings.
 
     Args:
-        batch_size, crop_size: of the training to come; larger batches want images of one size.
-        smallest: height and width that the net needs. Cut images have `crop_size`, however small they were.
+        batch_size, crop_size: of the training to come. A batch of several images needs images of one size.
+        smallest: (height, width) that the net needs. With `crop_size` smaller images are padded.
         workers: threads that read; None: as many as a `Loader` takes.
         on_progress: called after each pair.
 
     Raises:
-        FCNXSError: `crop_size` is smaller than the net takes.
+        FCNXSError: `crop_size` is smaller than the net needs.
     """
     if crop_size is not None and crop_size < max(smallest):
         raise FCNXSError(f"crop size {crop_size}: the net needs at least {smallest[1]}x{smallest[0]} pixels")
@@ -155,7 +155,7 @@ def _hash(array: np.ndarray) -> bytes:
 
 
 def _faults(found: Inspection, values: np.ndarray, batch_size: int, crop_size: int | None) -> List[str]:
-    """What is wrong with all of it together; `values` (256,) counts the labels' values."""
+    """Errors of the data set as a whole; `values` (256,) counts the labels' values."""
     faults = []
     if batch_size > 1 and crop_size is None and len(found.sizes) > 1:
         faults.append(size_fault(batch_size, list(found.sizes)))
@@ -170,7 +170,7 @@ def _faults(found: Inspection, values: np.ndarray, batch_size: int, crop_size: i
 
 
 def size_fault(batch_size: int, sizes: Sequence[Size]) -> str:
-    """Why images of these sizes (height, width) do not go into batches, and the way out."""
+    """Message: images of these sizes (height, width) cannot form batches, and how to change that."""
     (height, width), (other_height, other_width) = sizes[:2]
     return (
         f"batches of {batch_size} images want one size, but there are {width}x{height}, "
@@ -180,7 +180,7 @@ def size_fault(batch_size: int, sizes: Sequence[Size]) -> str:
 
 
 def overlap(a: Inspection, b: Inspection) -> List[Tuple[int, int]]:
-    """Numbers (of `a`, of `b`) of images that are in both: one file but for its suffix, or the same pixels."""
+    """Pairs (number in `a`, number in `b`) of the same image: same file without suffix, or same pixels."""
     numbers: Dict[object, List[int]] = defaultdict(list)
     for number, keys in enumerate(_keys(b)):
         for key in keys:
@@ -190,6 +190,6 @@ def overlap(a: Inspection, b: Inspection) -> List[Tuple[int, int]]:
 
 
 def _keys(found: Inspection) -> Iterator[set]:
-    """For each image what makes it the same as another."""
+    """For each image its path without suffix and the hash of its pixels."""
     for file, digest in zip(found.files, found.hashes):
         yield {Path(file).resolve().with_suffix(""), digest} - {b""}

@@ -1,9 +1,9 @@
 """Public data sets by name, in the layouts that GluonCV uses, with its class names and palettes.
 
-Images and labels come as they are stored, in a fixed order; what GluonCV marks -1 is 255. The lists are
-made here, since GluonCV's are not what the splits' names say: its `train` of VOC and of SBD holds `val` as
-well, those of ADE20K, Cityscapes and MHP are in the file system's order and leave out silently what lacks
-a label, and COCO's are kept as a pickle.
+Images and labels are read as they are stored, in a fixed order; pixels that GluonCV labels -1 are 255. The
+lists are made here and not taken from GluonCV: its `train` of VOC and of SBD includes `val`, its lists of
+ADE20K, Cityscapes and MHP are in the file system's order and silently omit images without a label, and its list
+of COCO is a pickle.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .samples import Samples
 
 
 class Kind(NamedTuple):
-    """A data set: GluonCV's folder for it, splits, what has to be there and its source, who opens it."""
+    """A data set: its folder in GluonCV, splits, files that must exist, where to get them, its reader."""
 
     home: str
     splits: Tuple[str, ...]
@@ -28,13 +28,13 @@ class Kind(NamedTuple):
 
 
 def named(name: str, root: PathLike | None = None, split: str = "train", need: int = 2) -> Samples:
-    """Split of a data set of `NAMED`, under its folder `root` (None: ~/.mxnet/datasets/..., as GluonCV).
+    """Split of a data set of `NAMED` in the folder `root` (None: ~/.mxnet/datasets/..., as in GluonCV).
 
     Args:
-        need: files of a pair that have to be there: 2, 1 (the image; VOC's test has no labels) or 0.
+        need: number of files of a pair that must exist: 2, 1 (the image; VOC's test has no labels) or 0.
 
     Raises:
-        FCNXSError: there is no such data set or split, or not the files of it.
+        FCNXSError: there is no such data set or split, or files are missing.
     """
     if name not in NAMED:
         raise FCNXSError(f"{name}: no data set of this name; there are {', '.join(NAMED)}")

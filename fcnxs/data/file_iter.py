@@ -17,7 +17,7 @@ class FileIter(Loader):
     minus `rgb_mean`. Every image of the list comes once between two calls of `reset`.
 
     Args:
-        root_dir: folder that the paths of the list start from.
+        root_dir: folder that the paths of the list are relative to.
         flist_name: list file in `root_dir`, as `read_list` takes it.
         rgb_mean: subtracted from every pixel (R, G, B).
         cut_off_size, data_name, label_name, shuffle, seed, num_classes: as of `Loader`.
@@ -25,8 +25,8 @@ class FileIter(Loader):
     Source: the arguments before `shuffle` are those of apache/mxnet 1.4.1 example/fcn-xs/data.py.
 
     Raises:
-        FCNXSError: as `read_list`; at once for the first image and while iterating for the others, an
-            unreadable image, a label of another size, of another kind or with other values.
+        FCNXSError: as `read_list`; or an image cannot be read, or its label has a wrong size, kind or value (at
+            once for the first image, while iterating for the others).
     """
 
     def __init__(

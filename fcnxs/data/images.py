@@ -19,13 +19,13 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
 def read_image(path: PathLike) -> np.ndarray:
-    """Image as RGB, uint8, (H, W, 3), upright as its EXIF data says, and as a viewer shows it.
+    """Image as RGB, uint8, (H, W, 3), as a viewer shows it: turned upright by its EXIF data.
 
-    Grey becomes three equal channels. What is transparent has white behind it, whatever colour the file hides
-    there. Of 16 bits a channel the upper 8 stay. Of a picture that moves it is the first.
+    Grey becomes three equal channels. Transparent pixels are composited on white. Of 16 bits a channel the
+    upper 8 are kept. Of an animation the first frame is read.
 
     Raises:
-        FCNXSError: there is no such file, it is not a whole image, or not one of 8 or 16 bits a channel.
+        FCNXSError: there is no such file, it is damaged, or does not have 8 or 16 bits a channel.
     """
     with _named(path):
         image = _upright(_open(path))
@@ -45,7 +45,7 @@ def read_label(path: PathLike, numclass: int | None = None) -> np.ndarray:
     """Label as uint8, (H, W): the indices of a palette image, or the values of a grey one.
 
     Raises:
-        FCNXSError: unreadable, a colour image, or (with `numclass`) a value neither class nor 255.
+        FCNXSError: it cannot be read, is a colour image, or has a value neither 255 nor below `numclass`.
     """
     with _named(path):
         image = _open(path)
@@ -60,7 +60,7 @@ def read_label(path: PathLike, numclass: int | None = None) -> np.ndarray:
 
 
 def check_label(label: np.ndarray, numclass: int, where: object) -> None:
-    """Raise an error that names `where` and the value, unless all values are classes or 255.
+    """Raise an error that names `where` and the value, unless all values are below `numclass` or 255.
 
     Args:
         label: integers of any shape.
@@ -85,7 +85,7 @@ def preprocess(image: np.ndarray, mean: Sequence[float] = VGG_MEAN) -> np.ndarra
 
 @contextmanager
 def _named(path: PathLike) -> Iterator[None]:
-    """Make an error that names the file of whatever Pillow raises: decoders that meet damage raise a lot."""
+    """Turn any error of Pillow into an FCNXSError with the file's name; damaged files raise many types."""
     try:
         yield
     except UnidentifiedImageError:
@@ -121,9 +121,9 @@ def _upright(image: Image.Image) -> Image.Image:
 
 
 def _from_16_bits(values: np.ndarray, clear: int | None) -> np.ndarray:
-    """RGB uint8 (H, W, 3) of grey values (H, W) up to 65535, of which `clear` is transparent.
+    """RGB uint8 (H, W, 3) of grey values (H, W) up to 65535; the value `clear` is transparent.
 
-    The upper eight bits, which are what Pillow takes of 16 bits a channel in colours.
+    The upper eight bits are kept, as Pillow does for colour images of 16 bits a channel.
     """
     grey = (values >> 8).astype(np.uint8)
     if clear is not None:
@@ -132,7 +132,7 @@ def _from_16_bits(values: np.ndarray, clear: int | None) -> np.ndarray:
 
 
 def _on_white(image: Image.Image) -> Image.Image:
-    """RGB of an RGBA image in front of white, which is the mean of no net: one picture of a file for all."""
+    """Composite an RGBA image on white, so that a file looks the same to nets of any mean."""
     ground = Image.new("RGB", image.size, "white")
     ground.paste(image, mask=image.getchannel("A"))
     return ground

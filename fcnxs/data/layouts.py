@@ -1,4 +1,4 @@
-"""Layouts of public data sets on disk: which files belong together, and what their labels' values mean."""
+"""Layouts of public data sets on disk: which files form a pair, and how label values map to classes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..conventions import VOC_CLASSES, Palette
 from ..errors import FCNXSError, reason
 from ..vis import voc_palette
 from .images import check_label, read_label
-from .samples import Samples, find_list, from_pairs, read_list
+from .samples import Samples, find_list, read_list
 
 # Numbers of the 19 classes among Cityscapes' 34 (cityscapesScripts, labels.py), in their order; and of
 # VOC's 21 among COCO's categories, 0 for the background.
@@ -27,9 +27,8 @@ MHP_TRAIN = 3000  # lines of train_list.txt that are for training, as in GluonCV
 def voc(root: Path, split: str, need: int) -> Samples:
     """PASCAL VOC 2012; its test has no labels (`need` 1)."""
     folder, flist = find_list(root / "VOC2012", split)
-    samples = from_pairs(read_list(folder, flist, need), folder)
-    samples.classes, samples.palette = list(VOC_CLASSES), voc_palette(len(VOC_CLASSES))
-    return samples
+    pairs = read_list(folder, flist, need)
+    return Samples(*zip(*pairs), folder, VOC_CLASSES, voc_palette(len(VOC_CLASSES)))
 
 
 class _Sbd(Samples):
@@ -59,7 +58,7 @@ def sbd(root: Path, split: str, need: int) -> Samples:
 
 class _Ade20k(Samples):
     def _read_label(self, number: int) -> np.ndarray:
-        return read_label(self.labels[number]) - np.uint8(1)  # 0, what is no class, becomes 255
+        return read_label(self.labels[number]) - np.uint8(1)  # 0, no class, becomes 255
 
 
 def ade20k(root: Path, split: str, need: int) -> Samples:
@@ -101,7 +100,7 @@ class _Coco(Samples):
         return True
 
     def _read_label(self, number: int) -> np.ndarray:
-        """VOC's classes of COCO's instances; where some overlap the first one's."""
+        """VOC's classes of COCO's instances; the first instance wins where several overlap."""
         image = self.annotations.imgs[self.labels[number]]
         label = np.zeros((image["height"], image["width"]), np.uint8)
         for instance in self.annotations.imgToAnns[image["id"]]:
@@ -112,7 +111,7 @@ class _Coco(Samples):
 
 
 def coco(root: Path, split: str, need: int) -> Samples:
-    """COCO 2017 with VOC's classes: images whose instances of them have more than `COCO_LEAST` pixels.
+    """COCO 2017 with VOC's classes: images with more than `COCO_LEAST` pixels of these classes.
 
     Raises:
         FCNXSError: pycocotools is not installed, the annotations cannot be read, or an image is missing.
@@ -145,7 +144,7 @@ class _Mhp(Samples):
         return str(self.labels[number][0])
 
     def _read_label(self, number: int) -> np.ndarray:
-        """Labels of an image's persons in one; where some overlap the first one's."""
+        """Labels of all persons of an image in one; the first person wins where several overlap."""
         first, *others = (read_label(file) for file in self.labels[number])
         for file, other in zip(self.labels[number][1:], others):
             if other.shape != first.shape:
@@ -175,7 +174,7 @@ def _lines(file: Path) -> List[str]:
 
 
 def _checked(pairs: Sequence[Tuple[Path, Path]], need: int) -> Tuple[List[Path], List[Path]]:
-    """Images and labels of pairs, of which `need` files have to be there."""
+    """Images and labels of pairs, of which `need` files must exist."""
     for file in (file for pair in pairs for file in pair[:need]):
         if not file.is_file():
             raise FCNXSError(f"{file}: no such file")
@@ -183,7 +182,7 @@ def _checked(pairs: Sequence[Tuple[Path, Path]], need: int) -> Tuple[List[Path],
 
 
 def _of_gluoncv(name: str, palette: str, skip: int = 0) -> Tuple[List[str], Palette]:
-    """Class names and colours (R, G, B) of a data set, of GluonCV; `skip` leaves out its first colours."""
+    """GluonCV's class names and colours (R, G, B) of a data set, without the first `skip` colours."""
     from ..compat import gluoncv
 
     classes = gluoncv.data.datasets[name].CLASSES

@@ -1,4 +1,4 @@
-"""Labelled images as batches, decoded ahead by threads; the same bits whatever came before."""
+"""Batches of labelled images, decoded in advance by threads, reproducible bit for bit."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from .augment import Augmentation, cut
 from .images import check_label, preprocess
 from .samples import Samples
 
-_AUGMENTATION, _DROPOUT = 1, 2  # which random numbers of an image
+_AUGMENTATION, _DROPOUT = 1, 2  # separate the streams of random numbers of an image
 
 
 class Batch(Dict[str, np.ndarray]):
     """Arrays by name: images, float32 (N, 3, H, W), and labels, float32 (N, H, W).
 
     Attributes:
-        numbers: of the images, in the data set.
+        numbers: numbers of the images in the data set.
         files: names of the images, for messages.
-        seed: for what is random in this step beyond the augmentation, dropout: 31 bits from the
-            loader's seed, the epoch and the first image's number.
+        seed: 31 bits for the dropout of this step, from the loader's seed, the epoch and the first image's
+            number.
     """
 
     def __init__(
@@ -37,27 +37,27 @@ class Batch(Dict[str, np.ndarray]):
 
 
 class Loader(mx.io.DataIter):
-    """Batches of a data set's images, read and augmented ahead by threads.
+    """Batches of a data set's images, read and augmented in advance by threads.
 
-    An epoch's order comes from `seed` and its number alone, what is random in an image from these two
-    and the image's number: the batch at a position of an epoch is always the same, bit for bit.
-    A new loader is at epoch 0, `reset` goes to the next one.
+    The order of an epoch depends on `seed` and the epoch alone, the augmentation of an image on these two and
+    the image's number. So the batch at a position of an epoch is always the same, bit for bit.
+    A new loader is at epoch 0; `reset` moves to the next epoch.
 
     Args:
         samples: the data set.
         mean: subtracted from every pixel (R, G, B).
-        batch_size: images of a batch; the last one of an epoch may have fewer.
-        augmentation: None: images as they are.
-        cut_off_size: images with a side larger than this are cut, at a random place, to a square whose
-            side is the smallest of height, width and `cut_off_size`. None: never.
-        shuffle: a new order for each epoch.
-        num_classes: labels with other values than these and 255 are refused. None: up to 254 is fine.
-        workers: threads that read; None: `ahead.default_workers`.
-        data_name, label_name: of the symbol's inputs.
+        batch_size: images of a batch; the last batch of an epoch may have fewer.
+        augmentation: random changes of the images; None: none.
+        cut_off_size: images with a longer side are cut, at a random place, to a square whose side is the
+            smallest of height, width and `cut_off_size`. None: never.
+        shuffle: whether each epoch has a new random order.
+        num_classes: labels must be below this, or 255. None: not checked.
+        workers: threads that read; None: `default_workers()` of `system/threads.py`.
+        data_name, label_name: names of the symbol's inputs.
 
     Raises:
-        FCNXSError: a value makes no sense; at its batch, what `Samples.read` raises, a label with
-            another value, or images of different sizes in one batch. The message names the file.
+        FCNXSError: at once, if an argument is out of range. When its batch is due, if a file cannot be read, a
+            label has a wrong value, or images of one batch differ in size; the message names the file.
     """
 
     def __init__(
@@ -113,14 +113,14 @@ class Loader(mx.io.DataIter):
         return numbers
 
     def reset(self) -> None:
-        """Begin the next epoch: all images once more, in the next order if they are shuffled."""
+        """Begin the next epoch, in a new order if the images are shuffled."""
         self.seek(self.epoch + 1)
 
     def seek(self, epoch: int, positions: Sequence[int] | None = None) -> None:
-        """Go to an epoch, and give the batches at these positions of its order, in this order.
+        """Go to an epoch and give the batches at these positions, in this order.
 
         Args:
-            positions: from 0 to `batches` - 1; None: all. Images of others are not read.
+            positions: numbers from 0 to `batches` - 1; None: all. Other batches' images are not read.
 
         Raises:
             FCNXSError: there is no such position, or the epoch is below 0.
@@ -152,7 +152,7 @@ class Loader(mx.io.DataIter):
 
         Raises:
             StopIteration: there is none in this epoch.
-            FCNXSError: one of its files is at fault; the batch after it can be asked for.
+            FCNXSError: one of its files is wrong; the next call gives the batch after it.
         """
         if not self.iter_next():
             raise StopIteration
@@ -170,12 +170,12 @@ class Loader(mx.io.DataIter):
 
     @property
     def data(self) -> np.ndarray:
-        """Images of the batch given last, float32 (N, 3, H, W); before the first, those that will come."""
+        """Images of the last batch, float32 (N, 3, H, W); before the first batch, that batch's images."""
         return self._last()[self.data_name]
 
     @property
     def label(self) -> np.ndarray:
-        """Labels of the batch given last, float32 (N, H, W); before the first, those that will come."""
+        """Labels of the last batch, float32 (N, H, W); before the first batch, that batch's labels."""
         return self._last()[self.label_name]
 
     @property
@@ -193,7 +193,7 @@ class Loader(mx.io.DataIter):
         return self.batch_size
 
     def close(self) -> None:
-        """End the threads; what was not given yet does not come any more, until `reset` or `seek`."""
+        """End the threads. There are no more batches until `reset` or `seek`."""
         self._rest: List[Tuple[int, ...]] = []
         if self._images is not None:
             self._images.close()
@@ -224,7 +224,7 @@ class Loader(mx.io.DataIter):
 
 @dataclass(frozen=True)
 class _Reader:
-    """What the threads do. It does not know the loader, which can so be garbage while they run."""
+    """Read and augment an image; it holds no reference to the loader, which can be freed while threads run."""
 
     samples: Samples
     mean: Tuple[float, ...]

@@ -1,4 +1,4 @@
-"""Data sets: numbered images with their labels, read from files one by one; and the lists that name them."""
+"""Data sets: numbered images with labels, read from files one by one, and the lists that name the files."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from ..conventions import Palette, PathLike
 from ..errors import FCNXSError, reason
 from .images import IMAGE_SUFFIXES, read_image, read_label
 
-LABEL_SUFFIXES = (".png", ".bmp", ".gif", ".tif", ".tiff")  # those that keep values as they are
+LABEL_SUFFIXES = (".png", ".bmp", ".gif", ".tif", ".tiff")  # lossless formats
 SPLITS = ("train", "training", "val", "valid", "validation", "test", "testing")
 
 
 class Samples:
-    """Numbered images with labels. `_read_label` is what kinds of data sets differ in.
+    """Numbered images with labels. Subclasses override `_read_label` for other kinds of labels.
 
     Args:
         images: files of the images.
-        labels: what `_read_label` makes a label of, for each image: by default its file.
-        root: folder of them all; `fingerprint` sees names relative to it.
-        classes: names, or None where they are unknown; `palette`: their colours.
+        labels: for each image the source of its label that `_read_label` reads: by default a file.
+        root: folder of all files; `fingerprint` uses names relative to it.
+        classes: names of the classes, or None if unknown; `palette`: their colours (R, G, B).
     """
 
     def __init__(
@@ -48,18 +48,18 @@ class Samples:
         return str(self.images[number])
 
     def label_name(self, number: int) -> str:
-        """File of a label, or what else tells a user which one it is."""
+        """File of a label, or another description of it, for messages."""
         return str(self.labels[number])
 
     def has_label(self, number: int) -> bool:
-        """Whether there is a label of that number at all."""
+        """Whether the image of this number has a label."""
         return Path(self.label_name(number)).is_file()
 
     def read(self, number: int) -> Tuple[np.ndarray, np.ndarray]:
         """Image, RGB uint8 (H, W, 3), and label, uint8 (H, W): classes, or 255 to leave out.
 
         Raises:
-            FCNXSError: one of them is unreadable or of another kind, or their sizes differ; with its name.
+            FCNXSError: one of them cannot be read or is of another kind, or their sizes differ.
         """
         image, label = read_image(self.images[number]), self._read_label(number)
         if image.shape[:2] != label.shape:
@@ -74,12 +74,12 @@ class Samples:
         return read_label(self.labels[number])
 
     def fingerprint(self) -> str:
-        """SHA-256 of the images' names in their order, relative to the root: cheap, and no file is opened."""
+        """SHA-256 of the images' names in their order, relative to the root; no file is opened."""
         names = [Path(os.path.relpath(image, self.root)).as_posix() for image in self.images]
         return hashlib.sha256("\n".join(names).encode("utf-8", "surrogateescape")).hexdigest()
 
     def subset(self, numbers: Sequence[int]) -> Samples:
-        """Those of these numbers, in this order, numbered anew from 0."""
+        """Data set of the images with these numbers, in this order, renumbered from 0."""
         result = object.__new__(type(self))
         result.__dict__.update(self.__dict__)
         result.images = [self.images[number] for number in numbers]
@@ -96,11 +96,11 @@ def open_samples(data: PathLike, split: str | None = None, default: str = "train
     """Data set that is a `.lst` file, a folder in VOC layout, or a folder with images/ and labels/.
 
     Args:
-        split: of a folder; None: its split `default`, or all of a folder pair that has no splits.
-        need: files of a pair that have to be there: 2, 1 (the image) or 0.
+        split: of a folder; None: its split `default`, or everything if images/ and labels/ have no splits.
+        need: number of files of a pair that must exist: 2, 1 (the image) or 0.
 
     Raises:
-        FCNXSError: it is none of these, has not this split, or a file is missing.
+        FCNXSError: `data` is none of these or lacks the split, or a file is missing.
     """
     path = Path(data)
     if _is_folder_pair(path):
@@ -116,7 +116,7 @@ def read_list(root_dir: PathLike, flist_name: PathLike, need: int = 2) -> List[T
 
     A `.lst` file has lines `index \t image \t label`, with paths relative to `root_dir`. A split file
     of the VOC layout has lines `name`, for JPEGImages/name.jpg and SegmentationClass/name.png.
-    `need` says how many files of a pair have to be there: 2, 1 (the image) or 0.
+    `need` is the number of files of a pair that must exist: 2, 1 (the image) or 0.
 
     Raises:
         FCNXSError: the list or a file is missing, a line has another form, or there is no line.
@@ -147,7 +147,7 @@ def read_list(root_dir: PathLike, flist_name: PathLike, need: int = 2) -> List[T
 
 
 def find_list(data: PathLike, split: str) -> Tuple[Path, Path]:
-    """`root_dir` and `flist_name` for a `.lst` file, or for a split of a folder in VOC layout.
+    """Arguments `root_dir` and `flist_name` of `read_list` for a `.lst` file or a split of a VOC folder.
 
     Raises:
         FCNXSError: the folder has no list of that split.
@@ -171,7 +171,7 @@ def _voc_pair(root: Path, name: str) -> Tuple[Path, Path]:
 
 
 def splits_of(data: PathLike) -> List[str]:
-    """Names of the splits that a folder has, sorted; none of a list, or of a folder without splits."""
+    """Sorted names of a folder's splits; empty for a list, or a folder without splits."""
     path = Path(data)
     if _is_folder_pair(path):
         return sorted(folder.name for folder in (path / "images").iterdir() if folder.name in SPLITS)
@@ -183,7 +183,7 @@ def _is_folder_pair(path: Path) -> bool:
 
 
 def _folder_pair(path: Path, split: str | None, default: str, need: int) -> Samples:
-    """images/ and labels/ or images/SPLIT/ and labels/SPLIT/: a pair has the same name but for its suffix."""
+    """Pairs of images/ and labels/, or of images/SPLIT/ and labels/SPLIT/, that share a name without suffix."""
     part = split or default
     if not (path / "images" / part).is_dir():
         found = splits_of(path)
@@ -217,7 +217,7 @@ def _folder_pair(path: Path, split: str | None, default: str, need: int) -> Samp
 
 
 def _by_stem(folder: Path, suffixes: Sequence[str]) -> Dict[str, Path]:
-    """Files below a folder with one of these suffixes, sorted, by their path without it."""
+    """Sorted files below a folder with one of these suffixes, by their path without the suffix."""
     result: Dict[str, Path] = {}
     for file in sorted(folder.rglob("*")):
         if file.suffix.lower() in suffixes and not file.name.startswith(".") and file.is_file():

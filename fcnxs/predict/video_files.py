@@ -24,22 +24,22 @@ from ..vis import overlay, save_mask
 from .segmenter import Segmenter
 
 CODEC = "mp4v"  # MPEG-4 part 2, which every OpenCV writes; the encoders of H.264 are in none of its wheels
-RATE = 25.0  # frames a second of what does not say it
-AHEAD = 2  # frames read before their turn, and frames still being written
+RATE = 25.0  # frames a second if a video has no rate
+AHEAD = 2  # frames read in advance, and frames still being written
 
 
 def segment_video(
     segmenter: Segmenter, video: VideoReader, targets: Tuple[Path, Path], palette: Palette, on_frame: Callable
 ) -> np.ndarray:
-    """Write a video's class maps, and the video with their overlay; how many pixels each class has (256,).
+    """Write a video's class maps and its overlay; return the number of pixels of each class, int64 (256,).
 
     Args:
-        targets: a ZIP file of palette PNGs, 000001.png and so on, and an .mp4 file.
+        targets: files to write: a ZIP of palette PNGs (000001.png and so on), and an .mp4 video.
         on_frame: called after each frame.
 
     Raises:
         FCNXSError: the video cannot be read to its end, its frames are too small for the net, or the results
-            cannot be written. Nothing is then.
+            cannot be written. Neither file is then written.
     """
 
     def read(_: int) -> Tuple[np.ndarray, np.ndarray] | None:
@@ -68,10 +68,9 @@ def segment_video(
 
 
 class _Results:
-    """What is written of a video; within `with`, whose end lets go of the files, whole or not."""
+    """Both files of a video's results; a context manager that closes them, complete or not."""
 
     def __init__(self, parts: List[Path], rate: float, palette: Palette) -> None:
-
         self._maps, self._overlay = zipfile.ZipFile(parts[0], "w"), VideoWriter(parts[1], rate)
         self._palette = palette
 
@@ -86,7 +85,7 @@ class _Results:
         self._overlay.write(overlay(frame, mask, self._palette))
 
     def finish(self) -> None:
-        """Write the ends of the files, and see that the video has all frames."""
+        """End the overlay and check that it has all frames."""
         self._overlay.close()
 
     def __exit__(self, *_: object) -> None:
@@ -95,15 +94,15 @@ class _Results:
 
 
 class VideoReader:
-    """Frames of a video, in their order, upright as its metadata says.
+    """Frames of a video in order, turned upright by its metadata.
 
     Attributes:
-        rate: frames a second; of a video whose rate varies the mean.
-        count: frames that it says it has; None if it does not.
-        frames: how many have been read.
+        rate: frames a second; the mean if the rate varies.
+        count: number of frames by the video's header; None if the header has none.
+        frames: number of frames read so far.
 
     Raises:
-        FCNXSError: there is no such file, or not one that OpenCV can read.
+        FCNXSError: there is no such file, or OpenCV cannot read it.
     """
 
     def __init__(self, file: Path) -> None:
@@ -127,7 +126,7 @@ class VideoReader:
         """The next frame, RGB uint8 (H, W, 3); None after the last.
 
         Raises:
-            FCNXSError: it has no frame, or ends before its time.
+            FCNXSError: the video has no frame, or is cut off.
         """
         there, frame = self._capture.read()
         if there:
@@ -141,7 +140,7 @@ class VideoReader:
         return None
 
     def _ends_early(self) -> bool:
-        """By frames and by time: where the rate varies, some formats only estimate the first."""
+        """Too few frames both by count and by time: some formats only estimate the count if the rate varies."""
         if self.count is None:
             return False
         most = 0.99 * self.count - 1
@@ -151,7 +150,7 @@ class VideoReader:
 class VideoWriter:
     """Writes frames to an .mp4 file.
 
-    Videos have an even width and height: a last odd column or row is there twice.
+    The codec needs an even width and height, so the last column or row of an odd size is written twice.
 
     Args:
         rate: frames a second.
@@ -182,7 +181,7 @@ class VideoWriter:
         """End the file.
 
         Raises:
-            OSError: it does not have all frames: OpenCV does not tell of a disk that gets full.
+            OSError: it lacks frames; OpenCV does not report a full disk.
         """
         self.release()
         there = cv2.VideoCapture(_name(self._file), cv2.CAP_FFMPEG).get(cv2.CAP_PROP_FRAME_COUNT)
@@ -190,16 +189,16 @@ class VideoWriter:
             raise OSError("it was not written to its end; is the disk full?")
 
     def release(self) -> None:
-        """Let go of the file, whole or not."""
+        """Close the file, complete or not."""
         if self._writer is not None:
             self._writer.release()
 
 
 def _name(file: Path) -> str:
-    """A path as OpenCV takes it, which could mean nothing but a file.
+    """Absolute path for OpenCV, which would take some relative names for URLs or patterns.
 
     Raises:
-        FCNXSError: it is not UTF-8.
+        FCNXSError: the path is not UTF-8.
     """
     path = os.path.abspath(file)
     try:
