@@ -1,6 +1,6 @@
 """Convert weights of Caffe, Gluon, torchvision or timm to a checkpoint.
 
-What SOURCE holds is told by its content:
+The content of SOURCE decides the net:
   Caffe       VGG-16 (V1 and new format); FCN-32s, 16s, 8s, 8s-atonce and AlexNet, of any number of classes
   Gluon       VGG-16 of Gluon's and GluonCV's model zoo (.params)
   PyTorch     VGG-16 of torchvision (.pth, which needs PyTorch; .safetensors) and timm (.safetensors)
@@ -32,12 +32,12 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `fcnxs convert`."""
     parser.add_argument("source", metavar="SOURCE", help="file of weights")
-    parser.add_argument("prefix", metavar="PREFIX", help="of the files to write")
+    parser.add_argument("prefix", metavar="PREFIX", help="prefix of the files to write")
     parser.add_argument(
         "--verify",
         metavar="IMAGE",
-        help="run SOURCE on this image in OpenCV, Gluon or PyTorch, and compare; not equal is exit code 1, "
-        "and nothing is written",
+        help="run SOURCE on this image in OpenCV, Gluon or PyTorch, and compare; if the scores differ, "
+        "the exit code is 1 and nothing is written",
     )
     parser.add_argument(
         "--trunk", action="store_true", help="of an FCN take VGG-16 alone, to finetune for other classes"
@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Convert, then print what became of every array of the file."""
+    """Convert, compare if asked to, and print the fate of every array of the file."""
     from .. import checkpoint
     from ..convert.conversion import read
     from ..convert.verify import verify
@@ -100,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _print(converted: Converted) -> None:
-    """Print what became of every array, and what net they make."""
+    """Print the fate of every array, and the net."""
     from ..convert.conversion import TITLES
     from .shared.text import table
 
@@ -114,7 +114,7 @@ def _print(converted: Converted) -> None:
 
 
 class _NotEqual(Exception):
-    """The converted net and its source do not give the same."""
+    """The converted net and its source give different scores."""
 
 
 def _text(comparison: Comparison, trunk: bool) -> str:

@@ -1,11 +1,12 @@
 """Write a checkpoint for deployment, and compare what was written with the checkpoint.
 
-json: PREFIX-symbol.json, PREFIX-0000.params, PREFIX-meta.json, which plain MXNet loads. onnx: PREFIX.onnx
-and PREFIX.json. mar: PREFIX.mar, for multi-model-server. The meta file has classes, palette, mean, the
-source's hash, what goes in and comes out, and how well it agrees with the checkpoint.
+The format json is PREFIX-symbol.json, PREFIX-0000.params and PREFIX-meta.json, which plain MXNet loads; onnx
+is PREFIX.onnx and PREFIX.json; mar is PREFIX.mar, for multi-model-server. The meta file has classes, palette,
+mean, the source's hash, a description of input and output, and the comparison with the checkpoint.
 
-The files are read again by their own runtime in a new process, and run on pictures of several sizes, or on
-the images of --calibrate. If they differ from the checkpoint, nothing is written and the exit code is 1.
+The files' own runtime loads them in a new process, and runs them on generated pictures of several sizes, or on
+the images of --calibrate. If the outputs differ from the checkpoint's, nothing is written, and the exit code
+is 1.
 
 Examples:
     fcnxs export --prefix run/fcn8s --epoch 19 --output deploy/fcn8s
@@ -41,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `fcnxs export`."""
     add = parser.add_argument
     options.add_checkpoint(parser)
-    add("--output", required=True, metavar="PREFIX", help="of the files to write")
+    add("--output", required=True, metavar="PREFIX", help="prefix of the files to write")
     add("--format", choices=("json", "onnx", "mar"), default="json", help="default: json")
     add(
         "--head",
@@ -95,7 +96,7 @@ def _add_precision(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Export and compare; a difference is exit code 1."""
+    """Export and compare; return 1 if the outputs differ."""
     size = _size(args.size)
     _refuse_alone(args)
     samples = _samples(args)
@@ -150,7 +151,7 @@ def _size(text: str) -> Tuple[int, int] | None:
 
 
 def _refuse_alone(args: argparse.Namespace) -> None:
-    """Refuse options that would do nothing, and shares that are none."""
+    """Refuse options without effect, and parts of the pixels that are not from 0 to 1."""
     lower, int8 = args.precision != "fp32", args.precision == "int8"
     for option, value, counts, need in (
         ("--calibration-mode", args.calibration_mode, int8, "--precision int8"),
@@ -164,8 +165,6 @@ def _refuse_alone(args: argparse.Namespace) -> None:
     for option, value in (("--layer-loss", args.layer_loss), ("--min-agreement", args.min_agreement)):
         if value is not None and not 0 <= value <= 1:
             raise FCNXSError(f"{option} {value:g}: want a part of the pixels, from 0 to 1")
-    if int8 and not args.calibrate:
-        raise FCNXSError("--precision int8: the ranges come from images; give --calibrate IMAGE ...")
 
 
 def _samples(args: argparse.Namespace) -> Samples | None:
@@ -173,7 +172,7 @@ def _samples(args: argparse.Namespace) -> Samples | None:
 
 
 def _image_files(paths: List[Path]) -> List[Path]:
-    """Images of --calibrate; of a folder all that are below it, by name."""
+    """Images of --calibrate; a folder stands for all images below it, sorted by name."""
     files: List[Path] = []
     for path in paths:
         if not path.exists():

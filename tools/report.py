@@ -1,9 +1,9 @@
 """Write the report of a run of `fcnxs finetune`: one HTML page that needs nothing else.
 
-It has the curves and scores of the stages, and, computed anew with the last epoch of each stage on the run's
-validation data: the IU of each class, the confusion matrices, the best and the worst images beside their
-truth and what each stage makes of them; then settings and versions. A run without validation data, or one
-that has not ended, gets a page with what there is.
+The page has the curves and scores of the stages, settings and versions. With the last epoch of each stage the
+command segments the run's validation data again, for the IU of each class, the confusion matrices, and the best
+and the worst images beside their truth. A run without validation data, or one that has not ended, gets a page
+without these parts.
 
 Examples:
     fcnxs report run
@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _samples(args: argparse.Namespace, told: Run) -> Tuple[Samples | None, bool, List[str]]:
-    """Data to score on, whether it is what the run was evaluated on, and notes on it."""
+    """Data to score on, whether the run was evaluated on the same data, and notes on it."""
     fingerprint = told.plan.get("data", {}).get("val")
     if args.data is not None:
         samples = data_options.samples_of(args.data, args.split, args.root, "val")
@@ -101,7 +101,7 @@ def _samples(args: argparse.Namespace, told: Run) -> Tuple[Samples | None, bool,
 
 
 def _without_skipped(samples: Samples, told: Run) -> Samples:
-    """Validation data without what the run left out (--skip-bad)."""
+    """Validation data without the images that the run skipped (--skip-bad)."""
     left_out = {number for number, _ in told.plan.get("skipped", {}).get("val", ())}
     return samples.subset([i for i in range(len(samples)) if i not in left_out])
 

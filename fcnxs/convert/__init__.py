@@ -1,6 +1,6 @@
-"""Weights of other frameworks to checkpoints, compared with the framework that they come from.
+"""Convert weights of Caffe, Gluon, torchvision and timm to checkpoints, and compare both by their scores.
 
-Begin with `conversion.py`: every array of a file is copied, reshaped or dropped with a reason.
+Begin with `conversion.py`, which copies, reshapes or drops (with a reason) every array of a file.
 `layer_names.py` maps names, `caffemodel.py` and `weight_files.py` read files. `verify.py` compares scores with
 the runtimes of `other_runtimes.py`; for OpenCV, `caffe_prototxt.py` writes the nets as Caffe describes them.
 

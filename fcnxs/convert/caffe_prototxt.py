@@ -1,7 +1,7 @@
-"""The nets as Caffe describes them, for running a caffemodel in OpenCV.
+"""The nets as Caffe's prototxt files, with which OpenCV runs a caffemodel.
 
-They are written from the published files (shelhamer/fcn.berkeleyvision.org voc-fcn*/val.prototxt), crop
-offsets included, and share nothing with `fcnxs.symbols`: what they check is that the two agree.
+They follow the published files (shelhamer/fcn.berkeleyvision.org voc-fcn*/val.prototxt), crop offsets included.
+They share no code with `fcnxs.symbols`, because `verify.py` checks the one against the other.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from typing import Dict
 
 VGG16_GROUPS = {"pool1": 2, "pool2": 2, "pool3": 3, "pool4": 3, "pool5": 3}  # convolutions before each
 
-# Of each FCN on VGG-16: its upsamplings (name, kernel, stride), skips (pool, offset), and last offset.
+# Each FCN on VGG-16: its skips (upsampling, pool, crop offset, sum), its last upsampling (name, kernel,
+# stride), and the offset of the last crop.
 SKIP16 = ("pool4", 5, "fuse_pool4")
 SKIP8 = ("pool3", 9, "fuse_pool3")
 UPSAMPLING = {
@@ -22,13 +23,13 @@ UPSAMPLING = {
 
 
 def prototxt(net: str, outputs: Dict[str, int], height: int, width: int, groups: int = 1) -> str:
-    """Text of a net for one input of 3 x `height` x `width`, BGR minus the mean; it ends in its scores.
+    """Prototxt of a net for one image (1, 3, height, width), BGR minus the mean; its output is the scores.
 
     Args:
         net: vgg16 (the classifier), vgg16fc, or the name of an FCN of `fcnxs.symbols.NETS`.
-        outputs: channels of every layer that has weights, by Caffe's names. A classifier without fc8
+        outputs: output channels of every layer that has weights, by Caffe's names. A classifier without fc8
             ends in relu7.
-        groups: of the deconvolutions.
+        groups: groups of the deconvolutions.
     """
     text = _Text(outputs, height, width, groups)
     if net == "fcn_alexnet":
@@ -53,7 +54,7 @@ def prototxt(net: str, outputs: Dict[str, int], height: int, width: int, groups:
 
 
 class _Text:
-    """A prototxt that grows by a layer at a time; `last` is the name of the newest output."""
+    """A prototxt to which each method adds a layer; `last` is the name of the newest output."""
 
     def __init__(self, outputs: Dict[str, int], height: int, width: int, groups: int) -> None:
         sizes = "".join(f"input_dim: {size}\n" for size in (1, 3, height, width))
@@ -61,7 +62,7 @@ class _Text:
         self.outputs, self.groups = outputs, groups
 
     def layer(self, name: str, kind: str, settings: str, *bottoms: str, in_place: bool = False) -> str:
-        """Layer on `bottoms`, or on the last one. In place, the name of its output is that of its input."""
+        """Add a layer on `bottoms`, by default the last output; in place, it keeps its input's name."""
         bottoms = bottoms or (self.last,)
         self.last = bottoms[0] if in_place else name
         inputs = " ".join(f'bottom: "{bottom}"' for bottom in bottoms)
@@ -92,7 +93,7 @@ class _Text:
 
 
 def _vgg16(text: _Text, net: str) -> None:
-    """Layers of VGG-16 up to relu7; of the classifier up to fc8, if there are weights for it."""
+    """Add VGG-16 up to relu7; the classifier up to fc8, if there are weights for it."""
     for stage, (pool, count) in enumerate(VGG16_GROUPS.items(), 1):
         for i in range(1, count + 1):
             first = stage == i == 1 and net != "vgg16"
@@ -109,7 +110,7 @@ def _vgg16(text: _Text, net: str) -> None:
 
 
 def _alexnet(text: _Text) -> None:
-    """Layers of FCN-AlexNet up to its scores."""
+    """Add FCN-AlexNet up to its coarse scores."""
     norm = "lrn_param { local_size: 5 alpha: 0.0001 beta: 0.75 }"
     text.convolution_relu("conv1", 11, 100, 4)
     text.pool("pool1", 3)

@@ -1,9 +1,9 @@
-"""Reading and writing `.caffemodel` files.
+"""Read and write `.caffemodel` files.
 
-A `.caffemodel` is a protobuf message NetParameter. The schema here has just the fields that weights
-need (BVLC/caffe src/caffe/proto/caffe.proto at 1.0), for old files (V1 layers, shapes as num, channels,
-height, width) and new ones. `data` is declared as bytes, which is the same on the wire as packed
-floats and reads without a Python object for each number.
+A `.caffemodel` is a protobuf message NetParameter. The schema below has only the fields that hold weights
+(BVLC/caffe src/caffe/proto/caffe.proto at 1.0), of old files (V1 layers, shapes as num, channels, height,
+width) and of new ones. It declares `data` as bytes: packed floats have the same encoding, and bytes are read
+without a Python object for each number.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Blobs = Dict[str, List[np.ndarray]]
 
 
 def _schema() -> Dict[str, Any]:
-    """Message classes by name, from a table of name, number, type and whether repeated."""
+    """Message classes by name, made from a table of fields: name, number, type, and whether it repeats."""
     field = descriptor_pb2.FieldDescriptorProto
     text, whole, binary = field.TYPE_STRING, field.TYPE_INT64, field.TYPE_BYTES
     messages = {
@@ -72,10 +72,10 @@ _MESSAGES = _schema()
 
 
 def iterate_layers(path: str | Path) -> Iterator[Tuple[str, List[np.ndarray]]]:
-    """Layers of a `.caffemodel` that have blobs, one at a time: name and arrays, float32, of any shape.
+    """Yield each layer of a `.caffemodel` that has blobs: its name and its arrays, float32, of any shape.
 
     Raises:
-        FCNXSError: it is not a caffemodel, is cut off, or a blob's values and shape do not agree.
+        FCNXSError: the file is no caffemodel, is cut off, or has a blob whose values do not fit its shape.
     """
     try:
         with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
@@ -98,7 +98,7 @@ def iterate_layers(path: str | Path) -> Iterator[Tuple[str, List[np.ndarray]]]:
 
 
 def write_caffemodel(path: str | Path, blobs: Blobs, v1: bool = False) -> None:
-    """Write layers as a `.caffemodel`; `v1` writes the old kind, with shapes of four numbers."""
+    """Write layers as a `.caffemodel`; with `v1` in the old format, whose shapes have four numbers."""
     net = _MESSAGES["NetParameter"](name="fcnxs")
     for name, arrays in blobs.items():
         layer = (net.layers if v1 else net.layer).add(name=name)
@@ -127,7 +127,7 @@ def _array(blob: Any, layer: str, path: str | Path) -> np.ndarray:  # noqa: ANN4
 
 
 def _top_fields(content: mmap.mmap, path: str | Path) -> Iterable[Tuple[int, int, int]]:
-    """Fields of the outermost message: number, start and end of the value. Layers are read one by one."""
+    """Yield the fields of the outermost message: number, start and end, so that layers are read one by one."""
     position = 0
     while position < len(content):
         tag, position = _varint(content, position, path)
@@ -148,7 +148,7 @@ def _top_fields(content: mmap.mmap, path: str | Path) -> Iterable[Tuple[int, int
 
 
 def _varint(content: mmap.mmap, position: int, path: str | Path) -> Tuple[int, int]:
-    """Number in protobuf's variable length, and the position behind it."""
+    """Decode a number of protobuf's variable length; also return the position behind it."""
     number = 0
     for shift in range(0, 70, 7):
         if position >= len(content):

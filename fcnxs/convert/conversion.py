@@ -1,7 +1,10 @@
-"""Weights of other frameworks as nets of this package. What a file holds is told by its content.
+"""Read a file of weights of another framework as a net of this package.
 
-Caffe: VGG-16 and the FCNs of shelhamer/fcn.berkeleyvision.org, of any width and number of classes. Gluon,
-GluonCV, torchvision and timm: VGG-16. Every array of a file is accounted for.
+    read("fcn8s-heavy-pascal.caffemodel").net  # 'fcn8s'
+
+The file's content decides the net. A file of Caffe holds VGG-16 or an FCN of
+shelhamer/fcn.berkeleyvision.org, of any width and number of classes; a file of Gluon, GluonCV, torchvision or
+timm holds VGG-16. Every array gets a `Fate`: it becomes a parameter, or is dropped for a stated reason.
 """
 
 from __future__ import annotations
@@ -40,7 +43,7 @@ TITLES = {
 
 
 class Fate(NamedTuple):
-    """What became of one array of the file, and the parameter made from it; None where there is none."""
+    """An array of the file (`blob`), the parameter made of it (None if dropped), and how (`what`)."""
 
     blob: str
     parameter: str | None
@@ -52,12 +55,13 @@ class Converted:
     """A net with the weights of a file.
 
     Args:
-        framework: caffe, gluon or torchvision: whose file it is.
+        framework: the file's framework: caffe, gluon, or torchvision (timm's too).
         net: name in `fcnxs.symbols.NETS`.
-        width, fc: scale of the channels, and channels of fc6 and fc7.
-        numclass: of an FCN; None for VGG-16.
-        mean: of the input, RGB, subtracted from images of 0 to 255.
-        classifier: fc8's parameters, which the net itself does not have.
+        mean: RGB mean to subtract from images of 0 to 255.
+        fates: one for each array of the file.
+        width, fc: channels relative to VGG-16's, and channels of fc6 and fc7.
+        numclass: number of classes of an FCN; None for VGG-16.
+        classifier: parameters of fc8, which `symbol` does not have; empty if the file has none.
     """
 
     framework: str
@@ -76,13 +80,13 @@ def read(path: str | Path, trunk: bool = False, pooling_convention: str | None =
     """Read a net from a file of weights.
 
     Args:
-        trunk: of an FCN, take VGG-16 alone, as the parent of nets with other classes.
-        pooling_convention: 'valid' or 'full'; None takes Caffe's own, 'full', for Caffe's FCNs and their
-            trunks, and for VGG-16 the original example's, 'valid'.
+        trunk: take only VGG-16 out of an FCN, to start nets for other classes from.
+        pooling_convention: 'valid' or 'full'. None: 'full', as in Caffe, for Caffe's FCNs and their trunks;
+            'valid', as in the original example, for VGG-16.
 
     Raises:
-        FCNXSError: the file cannot be read or is damaged, holds none of these nets, lacks a layer, or an
-            array has a wrong shape or is not finite.
+        FCNXSError: the file cannot be read or is damaged, holds none of these nets, or lacks a layer; or an
+            array has a wrong shape or a value that is not finite.
     """
     kind = kind_of_file(path)
     if kind == "caffe":
@@ -97,7 +101,7 @@ def read(path: str | Path, trunk: bool = False, pooling_convention: str | None =
 
 
 class _File(NamedTuple):
-    """What a file has: arrays by parameter, fates of those that no net has, names of the layers in order."""
+    """Content of a file: arrays by parameter, fates of arrays that no net has, names of the layers in order."""
 
     path: str | Path
     framework: str
@@ -107,7 +111,7 @@ class _File(NamedTuple):
 
 
 def _collect(path: str | Path, framework: str, arrays: Iterator[NamedArray]) -> _File:
-    """Sort the arrays of a file, which are finite, each parameter's there once."""
+    """Sort the arrays of a file; refuse values that are not finite, and layers that occur twice."""
     known = _known_parameters()
     file = _File(path, framework, {}, [], [])
     for array in arrays:
@@ -137,7 +141,7 @@ def _parameters_of(net: str) -> Tuple[str, ...]:
 
 
 def _net_of(file: _File, trunk: bool) -> str:
-    """Tell the net by the names of its layers."""
+    """Identify the net by the names of its layers."""
     layers = set(file.layers)
     if "conv1_1" in layers:
         if trunk:
@@ -169,7 +173,7 @@ def _mean(file: _File) -> Tuple[float, ...]:
 
 
 def _names_of(file: _File) -> Dict[str, str]:
-    """What the framework calls our layers, where it is another name."""
+    """The framework's names of our layers, where they differ."""
     if file.framework == "caffe":
         return {ours: theirs for theirs, ours in CAFFE_NAMES.items() if ours != "bigscore"}
     scheme = GLUON if file.framework == "gluon" else TORCHVISION
@@ -177,7 +181,7 @@ def _names_of(file: _File) -> Dict[str, str]:
 
 
 def _converted(file: _File, net: str, pooling_convention: str) -> Converted:
-    """The net in the width of its arrays, each of which has the shape that it needs."""
+    """Build the net in the width of the file's arrays, and fit each array to its parameter."""
     path, _, taken, fates, layers = file
     missing = [name.rpartition("_")[0] for name in _parameters_of(net) if name not in taken]
     missing += [layer for layer in SCALES if net == "fcn8s_atonce" and layer not in layers]
@@ -212,7 +216,7 @@ def _converted(file: _File, net: str, pooling_convention: str) -> Converted:
 
 
 def _classifier(path: str | Path, taken: Dict[str, NamedArray], fc: int) -> Params:
-    """Parameters of fc8, if both are there."""
+    """Parameters of fc8, if the file has both."""
     if not {"fc8_weight", "fc8_bias"} <= taken.keys():
         return {}
     classes = taken["fc8_bias"].values.size
@@ -225,7 +229,7 @@ def _classifier(path: str | Path, taken: Dict[str, NamedArray], fc: int) -> Para
 def _fitted(
     path: str | Path, array: NamedArray, shape: Tuple[int, ...], title: str
 ) -> Tuple[mx.nd.NDArray, str]:
-    """Array in the shape that its parameter needs, and how it came to it."""
+    """The array in its parameter's shape, and how it was fitted: copied, reshaped, made dense."""
     values, given = array.values, array.values.shape
     if given == shape:
         done = "copied"

@@ -1,4 +1,4 @@
-"""What the arrays of a file of weights are called, by framework, and what is done to them on the way in."""
+"""Names of layers in each framework's files, and changes that arrays need: BGR to RGB, the input's scale."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ VGG16_CONVOLUTIONS = (
     *("conv4_1", "conv4_2", "conv4_3", "conv5_1", "conv5_2", "conv5_3"),
 )
 VGG16_LAYERS = (*VGG16_CONVOLUTIONS, "fc6", "fc7", "fc8")
-# Layers of Caffe's FCNs that have another name here.
+# Layers of Caffe's FCNs that this package names otherwise.
 CAFFE_NAMES = {
     **{"score_fr": "score", "upscore2": "score2", "upscore_pool4": "score4"},
     **dict.fromkeys(("upscore", "upscore16", "upscore8"), "bigscore"),
 }
-# Constants of FCN-8s at-once, which its file has as layers.
+# Constants of FCN-8s at-once; its files hold them as layers.
 SCALES = {"scale_pool4": 0.01, "scale_pool3": 0.0001}
 
 # Channels of the first convolution and its name, at full width.
@@ -31,7 +31,7 @@ FIRST = {"conv1_1": 64, "conv1": 96}
 
 KINDS = ("weight", "bias")
 
-# Layers of VGG-16 in the order of ours, conv1_1 to fc8; `features` counts activations and poolings too.
+# Layers of VGG-16, conv1_1 to fc8, in each framework; the numbers of `features` count relus and poolings too.
 FEATURES = tuple(f"features.{place}" for place in (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28))
 GLUON = (*FEATURES, "features.31", "features.33", "output")  # of save_parameters
 TORCHVISION = (*FEATURES, "classifier.0", "classifier.3", "classifier.6")
@@ -39,7 +39,7 @@ TIMM = (*FEATURES, "pre_logits.fc1", "pre_logits.fc2", "head.fc")
 
 
 class NamedArray(NamedTuple):
-    """An array of a file: its title there, the layer and parameter it is for, and what was done to it."""
+    """An array of a file: title for messages, layer and parameter here, and the change made (`done`)."""
 
     title: str
     layer: str
@@ -49,10 +49,10 @@ class NamedArray(NamedTuple):
 
 
 def arrays_of_caffe(path: str | Path) -> Iterator[NamedArray]:
-    """Arrays of a caffemodel; conv1 takes RGB instead of BGR.
+    """Yield the arrays of a caffemodel; the first convolution is changed from BGR to RGB.
 
     Raises:
-        FCNXSError: as `iterate_layers`; or a layer that scales has another constant than the net's.
+        FCNXSError: as `iterate_layers`; or a scale layer has another constant than the net.
     """
     for layer, blobs in iterate_layers(path):
         name = CAFFE_NAMES.get(layer, layer)
@@ -71,14 +71,16 @@ def arrays_of_caffe(path: str | Path) -> Iterator[NamedArray]:
 
 
 def arrays_of_sequential(path: str | Path, tensors: Dict[str, np.ndarray]) -> Iterator[NamedArray]:
-    """Arrays of VGG-16 as Gluon, torchvision and timm name them; conv1_1 takes images of 0 to 255.
+    """Yield the arrays of a VGG-16 by Gluon's, torchvision's or timm's names.
+
+    conv1_1 is divided by the frameworks' scale of the input, so that it takes images of 0 to 255.
 
     Args:
-        path: of their file, for messages.
-        tensors: float32 arrays by name, in the shapes that the file has; emptied, to save memory.
+        path: the file, for messages.
+        tensors: float32 arrays by name, of any shape; emptied on the way, to save memory.
 
     Raises:
-        FCNXSError: it is VGG-16 with batch normalisation.
+        FCNXSError: the net has batch normalisation.
     """
     if any("running_mean" in key for key in tensors):
         raise FCNXSError(f"{path}: has batch normalisation; the FCNs are built on VGG-16 without it")
@@ -94,7 +96,7 @@ def arrays_of_sequential(path: str | Path, tensors: Dict[str, np.ndarray]) -> It
 
 
 def sequential_names(keys: Iterable[str]) -> Dict[str, Tuple[str, str]]:
-    """Layer and kind, weight or bias, of every key that one of the naming schemes has."""
+    """Layer and kind (weight or bias) of every key that a framework's names include."""
     by_order = [*(f"conv{i}" for i in range(13)), *(f"dense{i}" for i in range(3))]
     schemes = {}
     for scheme in (GLUON, TORCHVISION, TIMM):

@@ -1,10 +1,15 @@
-"""Files of weights in runtimes that are not ours: OpenCV, Gluon, PyTorch. They find the arrays themselves."""
+"""Run a file of weights in its own framework's runtime: OpenCV for Caffe, Gluon, or PyTorch.
+
+These runtimes read the file again and look up the arrays by their own names, so that a mistake of
+`conversion.py` cannot repeat itself here.
+"""
 
 from __future__ import annotations
 
 import tempfile
+from collections import OrderedDict
 from pathlib import Path
-from typing import TYPE_CHECKING, Dict
+from typing import TYPE_CHECKING, Dict, Iterator, Tuple
 
 import cv2
 import numpy as np
@@ -21,6 +26,9 @@ if TYPE_CHECKING:
     from .conversion import Converted
 
 STAGES = (2, 2, 3, 3, 3)  # convolutions of VGG-16 before each pooling
+# Layers of timm, as torchvision names them; layers of torchvision, as Gluon does.
+TIMM_NAMES = {"pre_logits.fc1": "classifier.0", "pre_logits.fc2": "classifier.3", "head.fc": "classifier.6"}
+GLUON_NAMES = {"classifier.0": "features.31", "classifier.3": "features.33", "classifier.6": "output"}
 
 Tensors = Dict[str, np.ndarray]
 
@@ -55,46 +63,28 @@ def run_torch(source: str | Path, converted: Converted, data: np.ndarray) -> np.
     """Scores of torchvision's or timm's VGG-16 for `data` (1, 3, 224, 224), normalised, in PyTorch."""
     import torch
 
-    tensors = dict(iterate_tensors(source, kind_of_file(source)))
-    net = _torch_vgg16(converted, timm="pre_logits.fc1.weight" in tensors)
+    tensors = _as_torchvision(dict(iterate_tensors(source, kind_of_file(source))))
+    net = _torch_vgg16(converted)
     net.load_state_dict(
         {name: torch.from_numpy(np.array(values)) for name, values in tensors.items()}, strict=False
     )
-    x = torch.from_numpy(data)
     with torch.no_grad():
-        for layers in net.values():
-            x = layers(x)
-    return x.numpy().reshape(1, -1, 1, 1)
+        return net(torch.from_numpy(data)).numpy().reshape(1, -1, 1, 1)
 
 
-def _torch_vgg16(converted: Converted, timm: bool) -> torch.nn.ModuleDict:
-    """VGG-16 in modules that are named as torchvision's, or timm's, with the widths of a conversion."""
+def _torch_vgg16(converted: Converted) -> torch.nn.Sequential:
+    """VGG-16 in modules that are named as torchvision's, with the widths of a conversion."""
     from torch import nn
 
-    features, inputs = nn.Sequential(), 3
-    for stage, count in enumerate(STAGES, 1):
-        for i in range(1, count + 1):
-            outputs = converted.arg_params[f"conv{stage}_{i}_bias"].size
-            features.extend([nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU()])
-            inputs = outputs
-        features.append(nn.MaxPool2d(2))
+    features = nn.Sequential()
+    for inputs, outputs, pooled in _convolutions(converted):
+        features.extend([nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU()])
+        features.extend([nn.MaxPool2d(2)] if pooled else [])
     fc, relu, drop = converted.fc, nn.ReLU(), nn.Dropout()
-    classes = converted.classifier["fc8_bias"].size if converted.classifier else None
-    if timm:
-        pre_logits = nn.Sequential()
-        for name, layer in (("fc1", nn.Conv2d(inputs, fc, 7)), ("relu1", relu), ("fc2", nn.Conv2d(fc, fc, 1))):
-            pre_logits.add_module(name, layer)
-        pre_logits.add_module("relu2", relu)
-        head = nn.Sequential()
-        head.add_module("flatten", nn.Flatten())
-        if classes:
-            head.add_module("fc", nn.Linear(fc, classes))
-        return nn.ModuleDict({"features": features, "pre_logits": pre_logits, "head": head}).eval()
-    classifier = [nn.Linear(49 * inputs, fc), relu, drop, nn.Linear(fc, fc), relu, drop]
-    classifier += [nn.Linear(fc, classes)] if classes else []
-    return nn.ModuleDict(
-        {"features": features, "flatten": nn.Flatten(), "classifier": nn.Sequential(*classifier)}
-    ).eval()
+    layers = [nn.Linear(49 * outputs, fc), relu, drop, nn.Linear(fc, fc), relu, drop]
+    layers += [nn.Linear(fc, converted.classifier["fc8_bias"].size)] if converted.classifier else []
+    classifier = nn.Sequential(*layers)
+    return nn.Sequential(OrderedDict(features=features, flatten=nn.Flatten(), classifier=classifier)).eval()
 
 
 def run_gluon(source: str | Path, converted: Converted, data: np.ndarray) -> np.ndarray:
@@ -110,20 +100,15 @@ def run_gluon(source: str | Path, converted: Converted, data: np.ndarray) -> np.
         file = str(source)
         if kind != "gluon":
             file = str(Path(folder) / "vgg16.params")
-            renamed = {_gluon_name(name): mx.nd.array(values) for name, values in tensors.items()}
-            for name in ("features.31.weight", "features.33.weight"):
-                renamed[name] = renamed[name].reshape((0, -1))  # timm's are those of convolutions
-            mx.nd.save(file, renamed)
+            renamed = _renamed(_as_torchvision(tensors), GLUON_NAMES)
+            mx.nd.save(file, {name: mx.nd.array(values) for name, values in renamed.items()})
         settings = {"ignore_extra": not converted.classifier}
         if prefix:  # whole names, as exported
             net.collect_params().load(file, **settings)
         else:
             net.load_parameters(file, **settings)
-    layers = [net.features, net.output] if converted.classifier else [net.features]
-    x = mx.nd.array(data)
-    for layer in layers:
-        x = layer(x)
-    return x.asnumpy().reshape(1, -1, 1, 1)
+    x = net.features(mx.nd.array(data))
+    return (net.output(x) if converted.classifier else x).asnumpy().reshape(1, -1, 1, 1)
 
 
 def _gluon_vgg16(converted: Converted, prefix: str) -> gluon_nn.Block:
@@ -131,30 +116,39 @@ def _gluon_vgg16(converted: Converted, prefix: str) -> gluon_nn.Block:
     from mxnet.gluon import nn
 
     net = nn.Block(prefix=prefix)
-    inputs = 3
     with net.name_scope():
         net.features = nn.Sequential(prefix="")
         with net.features.name_scope():
-            for stage, count in enumerate(STAGES, 1):
-                for i in range(1, count + 1):
-                    outputs = converted.arg_params[f"conv{stage}_{i}_bias"].size
-                    net.features.add(
-                        nn.Conv2D(outputs, 3, padding=1, in_channels=inputs), nn.Activation("relu")
-                    )
-                    inputs = outputs
-                net.features.add(nn.MaxPool2D(strides=2))
-            for width in (49 * inputs, converted.fc):
+            for inputs, outputs, pooled in _convolutions(converted):
+                net.features.add(nn.Conv2D(outputs, 3, padding=1, in_channels=inputs), nn.Activation("relu"))
+                net.features.add(*([nn.MaxPool2D(strides=2)] if pooled else []))
+            for width in (49 * outputs, converted.fc):
                 net.features.add(nn.Dense(converted.fc, activation="relu", in_units=width), nn.Dropout(0.5))
         if converted.classifier:
             net.output = nn.Dense(converted.classifier["fc8_bias"].size, in_units=converted.fc)
     return net
 
 
-def _gluon_name(name: str) -> str:
-    """Name in Gluon of a parameter of torchvision's or timm's."""
-    for theirs, gluon in (
-        *(("classifier.0.", "features.31."), ("classifier.3.", "features.33."), ("classifier.6.", "output.")),
-        *(("pre_logits.fc1.", "features.31."), ("pre_logits.fc2.", "features.33."), ("head.fc.", "output.")),
-    ):
-        name = name.replace(theirs, gluon)
-    return name
+def _convolutions(converted: Converted) -> Iterator[Tuple[int, int, bool]]:
+    """Input and output channels of VGG-16's convolutions, and whether a pooling follows."""
+    inputs = 3
+    for stage, count in enumerate(STAGES, 1):
+        for i in range(1, count + 1):
+            outputs = converted.arg_params[f"conv{stage}_{i}_bias"].size
+            yield inputs, outputs, i == count
+            inputs = outputs
+
+
+def _as_torchvision(tensors: Tensors) -> Tensors:
+    """Timm's tensors by torchvision's names; its fc6 and fc7 are convolutions, which become inner products."""
+    renamed = _renamed(tensors, TIMM_NAMES)
+    return {
+        name: values.reshape(len(values), -1) if name.startswith("classifier") and values.ndim == 4 else values
+        for name, values in renamed.items()
+    }
+
+
+def _renamed(tensors: Tensors, names: Dict[str, str]) -> Tensors:
+    """Tensors with their layers renamed; other layers keep their names."""
+    parts = [(name.rpartition("."), values) for name, values in tensors.items()]
+    return {f"{names.get(layer, layer)}{dot}{kind}": values for (layer, dot, kind), values in parts}

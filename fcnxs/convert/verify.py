@@ -1,4 +1,4 @@
-"""Converted weights against the source in a runtime that is not ours: OpenCV, Gluon or PyTorch."""
+"""Compare converted weights with their source, which runs in OpenCV, Gluon or PyTorch."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ def compare(ours: np.ndarray, theirs: np.ndarray, runtime: str) -> Comparison:
 
 
 def verify(source: str | Path, converted: Converted, checkpoint: Checkpoint, image: np.ndarray) -> Comparison:
-    """Run the source of a conversion, and the checkpoint made of it, on an image.
+    """Run the source of a conversion, and the checkpoint made of it, on an image, and compare their scores.
 
-    FCNs run on the image as it is and give the scores before the softmax. VGG-16 runs as the classifier that
-    it was: on 224x224, to which the image is resized, with a pad of 1 and the source's fc8. It gives the
-    classes' scores, or relu7 where the file has no fc8.
+    An FCN runs on the image in its own size, up to the scores before the softmax. VGG-16 runs as a classifier
+    again: the image is resized to 224x224, conv1_1 has a pad of 1, and the source's fc8 gives the scores. If
+    the file has no fc8, relu7 is compared.
 
     Args:
         image: RGB uint8 (H, W, 3).
@@ -71,7 +71,7 @@ def verify(source: str | Path, converted: Converted, checkpoint: Checkpoint, ima
     ours = run_mxnet(symbol, params, data)
     if converted.framework == "caffe":
         return compare(ours, run_opencv(source, converted, np.ascontiguousarray(data[:, ::-1])), "OpenCV")
-    data = (image / 255 - IMAGENET_MEAN) / IMAGENET_STD  # as these frameworks' own preprocessing has it
+    data = (image / 255 - IMAGENET_MEAN) / IMAGENET_STD  # preprocessing of these frameworks
     data = data.transpose(2, 0, 1)[np.newaxis].astype(np.float32)
     if converted.framework == "torchvision" and importlib.util.find_spec("torch"):
         return compare(ours, run_torch(source, converted, data), "PyTorch")

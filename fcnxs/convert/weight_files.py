@@ -1,4 +1,4 @@
-"""Reading named arrays from files of MXNet's, PyTorch's and the safetensors format."""
+"""Read named arrays from files in MXNet's, PyTorch's and the safetensors format."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..errors import FCNXSError, printable, reason
 
 
 def kind_of_file(path: str | Path) -> str:
-    """Kind of a file of weights by its first bytes: gluon, torch, safetensors, or else caffe.
+    """Kind of a file of weights by its first bytes: gluon, torch, safetensors, otherwise caffe.
 
     Raises:
         FCNXSError: the file cannot be read.
@@ -33,10 +33,13 @@ def kind_of_file(path: str | Path) -> str:
 
 
 def iterate_tensors(path: str | Path, kind: str) -> Iterator[Tuple[str, np.ndarray]]:
-    """Names and arrays, float32 of any shape, of a file of a kind that `kind_of_file` gave.
+    """Yield names and arrays, float32 of any shape, of a file.
+
+    Args:
+        kind: from `kind_of_file`; not caffe.
 
     Raises:
-        FCNXSError: the file is damaged, has other things than arrays of floats, or torch is not there.
+        FCNXSError: the file is damaged, has an array that is not of floats, or PyTorch is not installed.
     """
     tensors = {"gluon": _mxnet, "torch": _torch, "safetensors": _safetensors}[kind](path)
     for name, values in tensors.items():

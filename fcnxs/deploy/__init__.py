@@ -1,8 +1,9 @@
-"""Nets for deployment, in the forms of `fcnxs export`, each compared with its checkpoint in a fresh process.
+"""Export nets for deployment, as `fcnxs export` does, and compare each export with its checkpoint.
 
-Begin with `write.py`. `form.py` says what a form is; `precision.py` and `halves.py` lower the precision,
-`onnx_file.py` and `mar.py` write ONNX files and a server's archives, `compare.py` runs the written files.
-`handler.py` answers a server's requests; the `plain_*.py` load an export without this project.
+Begin with `write.py`. `form.py` describes input, output, size and precision of an export. `precision.py` and
+`halves.py` lower the precision; `onnx_file.py` and `mar.py` write ONNX files and a server's archives.
+`compare.py` runs the written files in a fresh process, by the scripts `plain_*.py`, which do not import this
+package. `handler.py` answers a server's requests.
 
 This room may import `predict`, `data` and what is below them; not `finetune`.
 """

@@ -1,4 +1,4 @@
-"""An export against its checkpoint: read from its files and run by its own runtime, in a fresh process."""
+"""Compare an export with its checkpoint: a fresh process reads its files and runs them in their own runtime."""
 
 from __future__ import annotations
 
@@ -23,12 +23,11 @@ from .form import Form
 
 LEAST = {"bf16": 0.99, "int8": 0.97}  # part of the pixels that must have the same class, over all images
 SIZES = ((375, 500), (500, 333), (96, 128))  # (H, W) of the pictures, where no images are given
-start = subprocess.run
-AT_ONCE = 32  # labelled images in one process: their inputs lie on the disk meanwhile
+AT_ONCE = 32  # labelled images for one process, which reads its inputs from the disk
 
 
 class ExportMismatch(Exception):
-    """An export does not give what its checkpoint gives, or does not run."""
+    """An export does not run, or gives other outputs than its checkpoint."""
 
 
 class Picture(NamedTuple):
@@ -51,7 +50,7 @@ class Compared(Agreement):
 
 
 def generated(form: Form) -> List[Picture]:
-    """Pictures of shapes of several sizes, or of the form's one size."""
+    """Pictures of coloured shapes, in several sizes or in the form's one size."""
     rng = np.random.default_rng(0)
     sizes = SIZES if form.size is None else [form.size] * 2
     return [Picture(f"picture {i + 1}", picture(rng, *size, shapes=3)[0]) for i, size in enumerate(sizes)]
@@ -60,12 +59,12 @@ def generated(form: Form) -> List[Picture]:
 def compare(
     net: Net, mean: Sequence[float], form: Form, written: Path, pictures: Sequence[Picture]
 ) -> List[Compared]:
-    """Compare what was written with the checkpoint's scores.
+    """Compare the outputs of written files with the checkpoint's scores.
 
     Args:
-        net: the checkpoint's, ending in scores; takes images minus `mean`.
+        net: the checkpoint's net, which ends in scores and takes images minus `mean`.
         written: PREFIX of the json form, or the ONNX file.
-        pictures: fitted to the form.
+        pictures: images in a size that the form takes.
 
     Raises:
         ExportMismatch: the runtime cannot run it.
@@ -78,10 +77,10 @@ def compare(
 
 
 def compare_archive(net: Net, mean: Sequence[float], form: Form, archive: Path) -> List[Compared]:
-    """Compare what an archive's handler answers with the checkpoint's class maps, on pictures of shapes.
+    """Compare the answers of an archive's handler with the checkpoint's class maps, on generated pictures.
 
     Raises:
-        ExportMismatch: it does not answer.
+        ExportMismatch: the handler does not answer.
     """
     from .mar import answers_of
 
@@ -126,14 +125,14 @@ def refuse_mismatch(form: Form, result: Sequence[Compared], least: float | None 
 
 
 def mean_agreement(result: Sequence[Compared]) -> float:
-    """Mean part of the pixels whose class is the same."""
+    """Part of the pixels whose class is the same, as a mean over the images."""
     return float(np.mean([each.agreement for each in result]))
 
 
 def score_both(
     net: Net, mean: Sequence[float], form: Form, written: Path, samples: Samples, numclass: int
 ) -> Tuple[Scores, Scores]:
-    """Scores of the checkpoint and of the export over labelled images, fitted to the form.
+    """Scores of the checkpoint and of the export over labelled images, in a size that the form takes.
 
     Raises:
         FCNXSError: an image or a label cannot be read.
@@ -152,13 +151,13 @@ def score_both(
 
 
 def run_fresh(form: Form, written: Path, inputs: Sequence[np.ndarray], kind: str) -> Iterator[np.ndarray]:
-    """Outputs for inputs, in order, from a fresh process that knows the runtime alone.
+    """Yield an export's outputs for inputs (N, 3, H, W), in order; a fresh process with its runtime runs it.
 
     Args:
-        kind: `full`, the outputs, or `map`, class maps uint8 (N, H, W).
+        kind: `full` for the outputs themselves, `map` for class maps, uint8 (N, H, W).
 
     Raises:
-        ExportMismatch: the process fails; with its last line.
+        ExportMismatch: the process fails; the message has its last line.
     """
     script = Path(__file__).with_name("plain_onnx.py" if form.format == "onnx" else "plain_mxnet.py")
     with tempfile.TemporaryDirectory() as folder:
@@ -167,7 +166,7 @@ def run_fresh(form: Form, written: Path, inputs: Sequence[np.ndarray], kind: str
             np.save(file, data)
         text, file = script.read_text(encoding="utf-8"), str(Path(written).absolute())
         command = [sys.executable, "-c", text, file, folder]
-        done = start(command, cwd=folder, capture_output=True, text=True, errors="replace")
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace")
         if done.returncode:
             lines = [line for line in done.stderr.splitlines() if line.strip()] or ["no word"]
             raise ExportMismatch(

@@ -1,4 +1,4 @@
-"""What a net is exported as: its input, output, size and precision; and the graph of that."""
+"""The form of an export: input, output, size and precision; and the graph that has this form."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ MEAN = "input_mean"  # name of the parameter that a graph with a folded mean has
 
 @dataclass(frozen=True)
 class Form:
-    """A form for deployment; each value is as its option of `fcnxs export` says.
+    """The form of an export; each value is the one of the option of `fcnxs export`.
 
     Args:
         format: json, onnx or mar.
-        head: what comes out: softmax, probabilities (N, C, H, W); logits, the scores before it; argmax,
-            the class map (N, H, W).
-        size: (H, W) of the only images that it takes; None: any.
+        head: the output: `softmax`, probabilities (N, C, H, W); `logits`, the scores before the softmax;
+            `argmax`, the class map (N, H, W).
+        size: (H, W) of the only images that the net takes; None: any size.
         precision: fp32, bf16 or int8.
-        raw: type of an input of 0 to 255, uint8 or float32, from which the graph subtracts the mean;
-            None: it has been subtracted, float32.
-        bgr: the channels of a raw input are blue, green, red.
-        trimmed: without the part of the canvas that no image changes.
+        raw: type of the input, uint8 or float32, if it is an image of 0 to 255 from which the graph subtracts
+            the mean; None: float32, with the mean subtracted already.
+        bgr: whether the channels of a raw input are blue, green, red.
+        trimmed: whether the graph computes only what depends on the image.
         keep: patterns of convolutions that stay in float32.
 
     Raises:
-        FCNXSError: the options do not go together; the message says what does.
+        FCNXSError: the options exclude each other; the message names the way out.
     """
 
     format: str = "json"
@@ -64,11 +64,11 @@ class Form:
 
     @property
     def output(self) -> str:
-        """Name of the output."""
+        """Name of the graph's output."""
         return OUTPUTS[self.head]
 
     def fitted(self, image: np.ndarray) -> np.ndarray:
-        """Image (H, W, 3) as the form takes it: resized, where it takes one size."""
+        """The image (H, W, 3), resized if the form takes one size only."""
         if self.size is None or image.shape[:2] == self.size:
             return image
         return cv2.resize(image, self.size[::-1], interpolation=cv2.INTER_AREA)
@@ -86,7 +86,7 @@ class Form:
         return np.ascontiguousarray(image.transpose(2, 0, 1)[np.newaxis], self.raw or np.float32)
 
     def described(self, mean: Sequence[float], numclass: int) -> dict:
-        """What a meta file says of it: all that is needed to use it."""
+        """Description of input and output for the meta file: all that a user of the export needs."""
         height, width = self.size or ("H", "W")
         shape = ["N", height, width] if self.head == "argmax" else ["N", numclass, height, width]
         values = "0 to 255" if self.raw else "0 to 255, minus the mean"
@@ -106,12 +106,12 @@ class Form:
         }
 
     def _output_type(self) -> str:
-        # MXNet's argmax is float32, and the C API gives nothing else.
+        # MXNet's argmax is float32, and the C API returns float32 only.
         return "uint8" if self.format == "onnx" and self.head == "argmax" else "float32"
 
 
 def with_ends(net: Net, form: Form, mean: Sequence[float]) -> Net:
-    """The net from the form's input to its output; its scores go into the head.
+    """Put the form's input in front of the net and the form's head behind its scores.
 
     Args:
         net: takes images minus the mean, in the form's order of channels, and ends in scores.
@@ -121,7 +121,7 @@ def with_ends(net: Net, form: Form, mean: Sequence[float]) -> Net:
     args = dict(net.arg_params)
     if form.raw is not None:
         data = mx.sym.Cast(data, dtype="float32", name="raw")  # takes uint8 as well as float32
-        # No bias does this: conv1_1 pads with zeros, which are the mean.
+        # A bias of conv1_1 cannot do this: the zeros that conv1_1 pads with stand for the mean.
         data = mx.sym.broadcast_sub(data, mx.sym.Variable(MEAN, shape=(1, 3, 1, 1)), name="centred")
         args[MEAN] = mx.nd.array(np.reshape(form.ordered(mean), (1, 3, 1, 1)))
     scores = net.symbol(data=data)
@@ -135,7 +135,7 @@ def with_ends(net: Net, form: Form, mean: Sequence[float]) -> Net:
 
 
 def for_bgr(net: Net) -> Net:
-    """The net for images whose channels are blue, green, red: the kernels that see the image are turned."""
+    """The net for BGR images: the input channels of the convolutions on the image are reversed."""
     nodes, args = Graph.of(net.symbol).nodes, dict(net.arg_params)
     for node in nodes:
         if node["op"] == "Convolution" and nodes[node["inputs"][0][0]]["name"] == "data":
@@ -145,10 +145,10 @@ def for_bgr(net: Net) -> Net:
 
 
 def refuse_exported(symbol: mx.sym.Symbol, where: object) -> None:
-    """Refuse a net that is a finished form, of which no other can be made.
+    """Refuse an export that cannot be exported again.
 
     Raises:
-        FCNXSError: its mean is folded in, or it is in bfloat16 or int8.
+        FCNXSError: the graph subtracts the mean, or is in bfloat16 or int8.
     """
     graph = Graph.of(symbol, casts=True)
     names, ops = {node["name"] for node in graph.nodes}, graph.ops

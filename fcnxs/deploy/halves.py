@@ -1,8 +1,8 @@
-"""A net's first convolution for bfloat16, with the accuracy of float32: its numbers as sums of two halves.
+"""The first convolution in bfloat16 with the accuracy of float32: each number is a sum of two halves.
 
-What bfloat16 leaves of a number is in reach of another one: x = a + b to 2^-16, with a = bf16(x) and
-b = bf16(x - a). So x * w, with w = c + d, is what a, b, a and b give with c, c, d and d: a convolution of four
-times the channels, which are few where the image comes in.
+A float32 number is, to 2^-16, the sum of two bfloat16 numbers: x = a + b with a = bf16(x), b = bf16(x - a).
+With w = c + d the product is x * w = a*c + b*c + a*d + b*d: one convolution of the channels (a, b, a, b) with
+the weights (c, c, d, d). It has four times the input channels, which is cheap where the image has three.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from ..symbols.graph.rewrite import Writer
 
 
 def in_halves(net: Net, layer: str) -> Net:
-    """The net with one convolution, without groups, such that bfloat16 holds all that it multiplies.
+    """Rewrite one convolution, without groups, so that it multiplies halves in bfloat16.
 
-    Its weight is called LAYER_halves_weight, float32 (K, 4C, h, w) where it was (K, C, h, w); its image comes
-    in bfloat16, and the symbol has `amp_cast` nodes.
+    Its weight (K, C, h, w) becomes LAYER_halves_weight, float32 (K, 4C, h, w). Its input becomes bfloat16 by
+    `amp_cast` nodes.
     """
     graph, writer, args = Graph.of(net.symbol), Writer(), dict(net.arg_params)
 
@@ -36,13 +36,13 @@ def in_halves(net: Net, layer: str) -> Net:
 
 
 def _halves(array: mx.nd.NDArray) -> tuple[mx.nd.NDArray, mx.nd.NDArray]:
-    bfloat16 = np.dtype([("bfloat16", np.uint16)])  # as MXNet calls what NumPy does not have
+    bfloat16 = np.dtype([("bfloat16", np.uint16)])  # MXNet's stand-in for a type that NumPy lacks
     high = mx.nd.amp_cast(mx.nd.amp_cast(array, dtype=bfloat16), dtype="float32")
     return high, array - high
 
 
 def _image(writer: Writer, x: Entry, layer: str) -> Entry:
-    """High halves, low ones, and both again."""
+    """The image's channels as (high, low, high, low) halves."""
     high = writer.add("amp_cast", f"{layer}_high", [x], dtype="bfloat16")
     same = writer.add("amp_cast", f"{layer}_high_float32", [high], dtype="float32")
     rest = writer.add("elemwise_sub", f"{layer}_rest", [x, same])

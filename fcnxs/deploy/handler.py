@@ -1,7 +1,7 @@
-"""Handler of multi-model-server: a JPEG or PNG file in, its class map as a palette PNG or JSON out.
+"""Handler of multi-model-server: it answers a JPEG or PNG file with its class map, as a PNG or JSON.
 
-It goes into every archive that `mar.py` writes, with the package that it is of. On the server MXNet, NumPy
-and Pillow have to be installed; what it imports imports nothing else.
+`mar.py` packs this module into every archive, with the modules that it imports. They need MXNet, NumPy and
+Pillow on the server, and nothing else.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from ..errors import FCNXSError
 if TYPE_CHECKING:
     from ..predict.forward import Passes
 
-# The server would decode text and JSON before it calls the handler, and a worker that is sent what it
-# cannot decode dies. It looks at this with every request.
+# The server decodes bodies of text and JSON before it calls the handler, and its worker dies if it cannot. It
+# reads this variable with every request.
 os.environ["MMS_DECODE_INPUT_REQUEST"] = "false"
 
 FORMATS = ("JPEG", "PNG")
-HEADS = ("softmax", "argmax", "_copy")  # what an export puts behind the scores
-# Of an image with 100 pixels of margin on every side, which is what the nets compute on: without the
-# margin a strip of 1 x 4,000,000 would pass.
+HEADS = ("softmax", "argmax", "_copy")  # operators that an export puts behind the scores
+# Limit for an image with 100 pixels of margin on every side, since the nets pad it so: without the margin a
+# strip of 1 x 4,000,000 would pass.
 MAX_PIXELS = int(os.environ.get("FCNXS_MAX_PIXELS", 4_000_000))
 MARGIN = 100
 
 
 class Refused(Exception):
-    """A request that gets no class map: the status, 4xx, and a sentence that says why."""
+    """A request cannot be answered: an HTTP status, 4xx, and a sentence with the reason."""
 
     def __init__(self, status: int, why: str) -> None:
         super().__init__(why)
@@ -45,14 +45,14 @@ class Refused(Exception):
 
 
 class Body(io.BytesIO):
-    """A file in memory, by the name that errors give it."""
+    """A file in memory; errors call it "the image"."""
 
     def __str__(self) -> str:
         return "the image"
 
 
 class Answer(NamedTuple):
-    """What goes back: HTTP status, content type, body."""
+    """Answer to a request: HTTP status, content type, body."""
 
     status: int
     content_type: str
@@ -60,11 +60,12 @@ class Answer(NamedTuple):
 
 
 def handle(requests: List[Mapping[str, Any]] | None, context: Any) -> List[bytes] | None:  # noqa: ANN401
-    """Entry point: answer a batch of requests; None, when a worker starts, loads the net.
+    """Entry point for the server: answer a batch of requests.
 
     Args:
-        requests: of each its parameters; `body` is the file, `format` (of `/invocations`) png or json.
-        context: the server's: folder of the archive, headers, what is told about the answers.
+        requests: parameters of each request: `body`, the file, and `format`, png or json (of `/invocations`).
+            None, when a worker starts: only load the net.
+        context: the server's object for the archive's folder, the headers, and the answers' status and type.
     """
     net = _load(str(context.system_properties["model_dir"]))
     if requests is None:
@@ -77,10 +78,10 @@ def handle(requests: List[Mapping[str, Any]] | None, context: Any) -> List[bytes
 
 
 def read_body(body: bytes, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """Image of the bytes of a JPEG or PNG file: RGB, uint8, (H, W, 3), as `fcnxs segment` reads it.
+    """Decode a JPEG or PNG file to RGB uint8 (H, W, 3), as `fcnxs segment` reads it.
 
     Raises:
-        Refused: it is empty, of another kind, too large, or not whole.
+        Refused: the body is empty, of another kind, too large, or not whole.
     """
     if not body:
         raise Refused(400, "the request has no body; send the bytes of a JPEG or PNG file")
@@ -106,10 +107,10 @@ def read_body(body: bytes, max_pixels: int = MAX_PIXELS) -> np.ndarray:
 
 
 class ServedNet:
-    """The net of a folder, as the archive has it: PREFIX-symbol.json, -0000.params and -meta.json."""
+    """The net of an archive's folder: PREFIX-symbol.json, PREFIX-0000.params and PREFIX-meta.json."""
 
     def __init__(self, folder: Path) -> None:
-        # Threads that wait for work sleep: the server's front end and other workers want the processors.
+        # Threads sleep while they wait, and leave the processors to the server's front end and other workers.
         os.environ.setdefault("OMP_WAIT_POLICY", "passive")
         compat.use_the_machine()
         from ..net import Net
@@ -121,14 +122,14 @@ class ServedNet:
         self.meta: Dict[str, Any] = json.loads(meta_file.read_text(encoding="utf-8"))
         symbol, args, auxs = mx.model.load_checkpoint(str(meta_file)[: -len("-meta.json")], 0)
         if Graph.of(symbol).ops[-1] in HEADS:
-            symbol = symbol.get_children()[0]  # the scores: their largest is clear where probabilities are 1.0
+            symbol = symbol.get_children()[0]  # scores differ where probabilities are all 1.0 or 0.0
         self.palette = bytes(np.asarray(self.meta["palette"], np.uint8))
-        self.size = self.meta.get("export", {}).get("size", "dynamic")  # or [H, W] of all that it takes
-        lowered = self.meta.get("export", {}).get("precision", "fp32") != "fp32"  # trimmed or not when exported
+        self.size = self.meta.get("export", {}).get("size", "dynamic")  # or [H, W], its one size
+        lowered = self.meta.get("export", {}).get("precision", "fp32") != "fp32"  # then only export trims
         self.passes: Passes = Passes(Net(symbol, args, auxs), mx.cpu(), trim=not lowered)
 
     def answer(self, parameters: Mapping[str, Any], headers: Mapping[str, Any]) -> Answer:
-        """Answer to one request; a bad one is told why in a line of text."""
+        """Answer one request; a bad request gets the reason as a line of text."""
         try:
             as_json, body = _wishes(parameters, headers)
             class_map = self.class_map(read_body(body))
@@ -156,14 +157,14 @@ class ServedNet:
         return scores.argmax(axis=1)[0].asnumpy().astype(np.uint8)
 
     def palette_png(self, class_map: np.ndarray) -> bytes:
-        """PNG, as bytes, of a class map, uint8 (H, W): its palette indices are the classes."""
+        """Palette PNG of a class map, uint8 (H, W); the palette's indices are the classes."""
         image, file = Image.fromarray(class_map), io.BytesIO()
         image.putpalette(self.palette)
         image.save(file, format="PNG")
         return file.getvalue()
 
     def areas(self, class_map: np.ndarray) -> bytes:
-        """JSON of a class map (H, W): width and height; number, name, pixels and share of each class there."""
+        """JSON of a class map (H, W): its size, and number, name, pixels and share of each class in it."""
         names, (height, width) = self.meta["classes"], class_map.shape
         classes = [
             {"class": number, "name": names and names[number], "pixels": n, "share": n / class_map.size}
@@ -179,11 +180,13 @@ def _load(folder: str) -> ServedNet:
 
 
 def _wishes(parameters: Mapping[str, Any], headers: Mapping[str, Any]) -> Tuple[bool, bytes]:
-    """Whether JSON is asked for, by the parameter `format` or the header Accept, and the file."""
+    """Whether the request wants JSON, by its parameter `format` or its header Accept; and its file."""
     rest = dict(parameters)
     wanted = bytes(rest.pop("format", b"")).decode(errors="replace")
     if wanted not in ("", "png", "json"):
         raise Refused(400, f"format {wanted!r:.40} is neither png nor json")
     accept = next((str(value) for name, value in headers.items() if name.lower() == "accept"), "")
-    body = rest["body"] if "body" in rest else next(iter(rest.values()), b"")  # a form has names of its own
+    body = (
+        rest["body"] if "body" in rest else next(iter(rest.values()), b"")
+    )  # fields of a form may have any name
     return wanted == "json" or (not wanted and "application/json" in accept.lower()), bytes(body)

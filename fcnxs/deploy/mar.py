@@ -1,4 +1,4 @@
-"""Archives for multi-model-server: a net, its meta file, and the code that answers requests with it."""
+"""Write archives for multi-model-server: a net, its meta file, and the code that answers requests."""
 
 from __future__ import annotations
 
@@ -44,17 +44,18 @@ vmargs=-XX:+UseSerialGC -Xms64m -Xmx512m
 
 
 def write_mar(prefix: Path, target: Path) -> None:
-    """Write TARGET.mar, and TARGET.properties, settings of the server that keep it on this machine.
+    """Write TARGET.mar, and TARGET.properties, which makes the server reachable from this machine alone.
 
-    The archive is a ZIP file of the net, MAR-INF/MANIFEST.json, and this package, for `handler.py`.
-    It is the same byte for byte whenever it is written: the server unpacks what it has not yet.
+    The archive is a ZIP file of the net, MAR-INF/MANIFEST.json, and the modules of this package that
+    `handler.py` needs. The same net always gives the same bytes, since the server unpacks an archive again when
+    its bytes have changed.
 
     Args:
         prefix: of PREFIX-symbol.json, PREFIX-0000.params and PREFIX-meta.json, as an export writes them.
         target: ends in `.mar`; its name is the model's on the server.
 
     Raises:
-        FCNXSError: the name is none that a server takes, a file is missing, or they cannot be written.
+        FCNXSError: a server does not take the name, a file is missing, or the archive cannot be written.
     """
     target = Path(target)
     if target.suffix != ".mar" or not re.fullmatch(r"[A-Za-z0-9][\w.-]*", target.stem, re.ASCII):
@@ -75,13 +76,13 @@ def write_mar(prefix: Path, target: Path) -> None:
 
 
 def answers_of(archive: Path, images: Sequence[np.ndarray]) -> List[np.ndarray]:
-    """Class maps that an archive's handler answers with, in a fresh process in which this package is hidden.
+    """Class maps (H, W) with which an archive's handler answers, in a fresh process that hides this package.
 
     Args:
         images: RGB uint8, (H, W, 3); they are sent as PNGs.
 
     Raises:
-        FCNXSError: it does not answer; the message has the handler's.
+        FCNXSError: the handler does not answer; the message has the handler's message.
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -100,14 +101,14 @@ def answers_of(archive: Path, images: Sequence[np.ndarray]) -> List[np.ndarray]:
 
 
 def _entry(name: str) -> zipfile.ZipInfo:
-    """A file of an archive, of no date, that everybody may read."""
+    """Entry of an archive, without a date, that every user may read."""
     entry = zipfile.ZipInfo(name)
     entry.external_attr = 0o644 << 16
     return entry
 
 
 def _texts(meta_file: Path, model: str) -> Dict[str, str]:
-    """Files of the archive but the net, by name."""
+    """Text files of the archive, by name."""
     meta = json.loads(meta_file.read_text(encoding="utf-8"))
     meta["palette"] = [*(meta["palette"] or []), *voc_palette()[len(meta["palette"] or []) :]]
     manifest = {
@@ -130,7 +131,7 @@ def _texts(meta_file: Path, model: str) -> Dict[str, str]:
 
 
 def _code() -> Dict[str, str]:
-    """The modules of this package that the handler needs, as they are in the archive."""
+    """Texts of this package's modules that the handler needs, by their names in the archive."""
     package, nets = Path(__file__).resolve().parent.parent, Path(symbols.__file__).resolve().parent
     files = {f"{PACKAGE}/{room}{file.name}": file for room in ROOMS for file in (package / room).glob("*.py")}
     files.update({f"{PACKAGE}/symbols/{file.relative_to(nets)}": file for file in nets.rglob("*.py")})

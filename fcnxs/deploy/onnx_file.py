@@ -1,4 +1,4 @@
-"""Nets as ONNX files, by MXNet's own converter."""
+"""Write nets as ONNX files, by MXNet's own converter."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from ..symbols.graph.nodes import Entry, Graph, Node
 from ..symbols.graph.rewrite import Writer
 from .form import Form
 
-OPSET, IR_VERSION = 13, 8  # the newest that MXNet's converter knows, and the format of its time
+OPSET, IR_VERSION = 13, 8  # the newest opset of MXNet's converter, and the file format that belongs to it
 
 
 def check_installed() -> None:
-    """Refuse before any work where the packages of the extra are missing.
+    """Check that the packages of the extra `onnx` are installed.
 
     Raises:
-        FCNXSError: which says what to install.
+        FCNXSError: one is not; the message has the pip command.
     """
     for package in ("onnx", "onnxruntime"):
         if find_spec(package) is None:
@@ -30,13 +30,14 @@ def check_installed() -> None:
 
 
 def write_onnx(net: Net, form: Form, metadata: Mapping[str, str], file: Path) -> None:
-    """Write a net, as `with_ends` gives it, to an ONNX file (opset 13).
+    """Write a net to an ONNX file (opset 13).
 
     Args:
-        metadata: texts that go into the file's own metadata.
+        net: from `with_ends`.
+        metadata: texts for the file's metadata.
 
     Raises:
-        FCNXSError: the net has an operator that the converter does not know.
+        FCNXSError: the converter does not know an operator of the net.
     """
     import onnx
     from mxnet.onnx.mx2onnx._export_onnx import MXNetGraph
@@ -46,7 +47,7 @@ def write_onnx(net: Net, form: Form, metadata: Mapping[str, str], file: Path) ->
     example = (1, 3, *(form.size or (64, 64)))
     kind = onnx.TensorProto.UINT8 if form.raw == "uint8" else onnx.TensorProto.FLOAT
     params = {**net.arg_params, **net.aux_params}
-    try:  # its front end, export_model, writes the newest opset of the package onto what is opset 13
+    try:  # not by export_model, which declares the newest opset of the package though the graph has opset 13
         graph = MXNetGraph().create_onnx_graph_proto(
             _with_no_bias(net.symbol),
             {name: _StandIn(array.shape) for name, array in params.items()},
@@ -56,7 +57,7 @@ def write_onnx(net: Net, form: Form, metadata: Mapping[str, str], file: Path) ->
             dynamic=True,
             dynamic_input_shapes=[shape],
         )
-    # What it raises, by operator, where it has no translation of one or of a setting.
+    # The errors that its operators raise when they, or a setting of theirs, have no translation.
     except (AttributeError, NotImplementedError, AssertionError, KeyError) as error:
         raise FCNXSError(f"MXNet's converter to ONNX does not take this net: {error}") from None
     for tensor in graph.initializer:
@@ -71,7 +72,7 @@ def write_onnx(net: Net, form: Form, metadata: Mapping[str, str], file: Path) ->
 
 
 class _StandIn(NamedTuple):
-    """Shape of a parameter without its values: the converter makes Python numbers of these, gigabytes."""
+    """Shape of a parameter without its values, of which the converter would make Python numbers, gigabytes."""
 
     shape: Tuple[int, ...]
     dtype: type = np.float32
@@ -82,7 +83,7 @@ class _StandIn(NamedTuple):
 
 
 def _with_no_bias(symbol: mx.sym.Symbol) -> mx.sym.Symbol:
-    """Deconvolutions that say that they have no bias, which is their default: the converter looks for it."""
+    """Write `no_bias` out in deconvolutions: the converter does not know that the default is True."""
     writer = Writer()
 
     def explicit(_: int, node: Node, inputs: List[Entry]) -> Entry | None:
@@ -93,7 +94,7 @@ def _with_no_bias(symbol: mx.sym.Symbol) -> mx.sym.Symbol:
 
 
 def _tidy(graph, form: Form, shape: tuple) -> None:  # noqa: ANN001
-    """Leave the image as the one input, and name the output and its sizes; a class map becomes uint8."""
+    """Make the image the only input, name the output and its sizes, and cast a class map to uint8."""
     import onnx
 
     images = [value for value in graph.input if value.name == "data"]

@@ -1,6 +1,6 @@
-"""Answer as multi-model-server has an archive do: a folder with its content, then PNGs to be replaced.
+"""Run an archive's handler as multi-model-server does: FOLDER PNG ...; each PNG is replaced by its answer.
 
-Its text is run by itself, in a process of its own. What a server need not have installed is hidden.
+This script runs in a process of its own. It hides packages that a server need not have installed.
 """
 
 import importlib
@@ -10,31 +10,31 @@ from pathlib import Path
 
 
 class Hidden:
-    """Finder that makes the import of what is hidden fail."""
+    """Finder of modules that refuses to import the hidden packages."""
 
     def find_spec(self, name: str, *_: object) -> None:
-        """Refuse this package, OpenCV, and GluonCV."""
+        """Refuse fcnxs, OpenCV and GluonCV."""
         if name.split(".")[0] in ("fcnxs", "cv2", "gluoncv"):
             raise ModuleNotFoundError(f"{name} is hidden", name=name)
 
 
 class Context:
-    """What a handler is given along with one request, and what it says of its answer."""
+    """The server's object that a handler gets with a request, reduced to what ours uses."""
 
     def __init__(self, folder: str) -> None:
         self.system_properties = {"model_dir": folder}
         self.status = 200
 
     def get_all_request_header(self, idx: int) -> dict:
-        """None: a PNG is wanted."""
+        """Return no headers, so that the answer is a PNG."""
         return {}
 
     def set_response_status(self, code: int, phrase: str, idx: int) -> None:
-        """Note it: 200 or the kind of error."""
+        """Keep the HTTP status."""
         self.status = code
 
     def set_response_content_type(self, idx: int, value: str) -> None:
-        """It is known."""
+        """Do nothing: the answer is a PNG."""
 
 
 folder, *files = sys.argv[1:]

@@ -1,7 +1,7 @@
-"""Run an exported net as a user of plain MXNet would: PREFIX, then a folder of inputs and outputs.
+"""Run an exported net as a user of plain MXNet would: PREFIX FOLDER.
 
-Its text is run by itself, in a process of its own; nothing of this package is imported. For each
-full-*.npy of the folder the output goes to out-full-*.npy, for each map-*.npy the class map.
+This script runs in a process of its own and imports nothing of this package. For each full-*.npy of the folder
+it writes the output to out-full-*.npy, for each map-*.npy the class map to out-map-*.npy.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""Nets in bfloat16 by MXNet's AMP, and in int8 by its quantization; some layers stay in float32."""
+"""Lower the precision of a net: bfloat16 by MXNet's AMP, int8 by its quantization. Some layers stay float32."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from ..net import Net, bind, scores_of
 from ..symbols.graph.nodes import Graph
 from .halves import in_halves
 
-KEEP = ("first", "score*")  # layers that stay in float32: patterns of names, `first` the first convolution
+KEEP = ("first", "score*")  # patterns of layers that stay in float32; `first` is the first convolution
 MODES = ("minmax", "entropy")
-BACKEND = "MKLDNN_QUANTIZE"  # name of oneDNN's passes in MXNet
-FUSED = "_sg_mkldnn_conv"  # a convolution, and what oneDNN computes with it
-# Operators that may be quantized, or whose output goes into one that is.
+BACKEND = "MKLDNN_QUANTIZE"  # MXNet's name of the graph passes that fuse layers for oneDNN
+FUSED = "_sg_mkldnn_conv"  # a convolution fused with its relu or sum
+# Operators that may be quantized, or whose output goes into a quantized one.
 CALIBRATED = (FUSED, "Activation", "BatchNorm", "Concat", "Pad", "Pooling", "elemwise_add")
 
 Ranges = Dict[str, Tuple[float, float]]  # smallest and largest value of a tensor, by the tensor's name
 
 
 class Loss(NamedTuple):
-    """What one convolution alone costs in a lower precision.
+    """Loss of accuracy when one convolution alone is in a lower precision.
 
     Args:
         layer: name of the convolution.
@@ -66,15 +66,15 @@ def int8_is_exact() -> bool:
 
 
 def convolutions(symbol: mx.sym.Symbol) -> List[str]:
-    """Names of a graph's convolutions, in its order: the layers whose precision can be chosen."""
+    """Names of a graph's convolutions, in its order. Only their precision can be chosen."""
     return Graph.of(symbol).named("Convolution")
 
 
 def kept_layers(symbol: mx.sym.Symbol, keep: Sequence[str]) -> List[str]:
-    """Convolutions that patterns name, such as `score*`; `first` is the first one.
+    """Names of the convolutions that match a pattern, such as `score*`; `first` is the first convolution.
 
     Raises:
-        FCNXSError: a pattern other than those of `KEEP` names none.
+        FCNXSError: a pattern other than those of `KEEP` matches none.
     """
     layers = convolutions(symbol)
     found = {pattern: [name for name in layers if fnmatchcase(name, pattern)] for pattern in keep}
@@ -87,18 +87,19 @@ def kept_layers(symbol: mx.sym.Symbol, keep: Sequence[str]) -> List[str]:
 
 
 def to_bf16(net: Net, keep: Sequence[str] = KEEP) -> Net:
-    """The net with its convolutions and their parameters in bfloat16; input and scores are float32.
+    """Convert convolutions and their parameters to bfloat16; input and scores stay float32.
 
-    The first convolution, if it is kept and the second is not, multiplies bfloat16 numbers all the same, whose
-    sums are float32's (`halves.py`): to cast what it gives would take longer than to compute it. The symbol has
-    `amp_cast` nodes, which `tojson` and `save` leave out unless told `remove_amp_cast=False`.
+    If the first convolution is kept and the second is not, the first multiplies bfloat16 halves (`halves.py`):
+    it is as accurate as in float32, and its output, which takes longer to cast than to compute, is bfloat16
+    already. The symbol has `amp_cast` nodes, which `tojson` and `save` drop unless they are called with
+    `remove_amp_cast=False`.
 
     Args:
         net: without label and dropout, ending in scores.
         keep: patterns of convolutions that stay in float32.
 
     Raises:
-        FCNXSError: a pattern names no layer.
+        FCNXSError: a pattern matches no layer.
     """
     from mxnet.contrib import amp
 
@@ -107,35 +108,35 @@ def to_bf16(net: Net, keep: Sequence[str] = KEEP) -> Net:
         net, kept = in_halves(net, layers[0]), kept[1:]
     converted = amp.convert_model(
         net.symbol,
-        dict(net.arg_params),  # in which AMP replaces arrays
+        dict(net.arg_params),  # AMP replaces arrays in it
         dict(net.aux_params),
         target_dtype="bfloat16",
         excluded_sym_names=kept,
-        cast_optional_params=True,  # parameters are cast now, and not in every pass
+        cast_optional_params=True,  # parameters are cast now, not in every forward pass
     )
     return Net(*converted)
 
 
 def to_int8(net: Net, batches: Sequence[np.ndarray], mode: str = "minmax", keep: Sequence[str] = KEEP) -> Net:
-    """The net with convolutions and poolings in 8 bits; input and scores are float32.
+    """Convert convolutions and poolings to int8; input and scores stay float32.
 
-    The parameters stay float32: MXNet quantizes the weights, channel by channel, when an executor first
-    runs. The graph needs oneDNN, that is, a CPU.
+    The parameters stay float32 too: MXNet quantizes the weights, channel by channel, when an executor first
+    runs. The graph runs on CPUs only, since it needs oneDNN.
 
     Args:
         net: without label and dropout, ending in scores.
-        batches: images to take the ranges of activations from, each float32 (N, 3, H, W) minus the mean.
-        mode: `minmax` takes their smallest and largest values, `entropy` cuts rare large ones off.
+        batches: images to measure the ranges of activations on, each float32 (N, 3, H, W) minus the mean.
+        mode: `minmax` takes the smallest and largest values, `entropy` cuts off rare large ones.
         keep: patterns of convolutions that stay in float32.
 
     Raises:
-        FCNXSError: a pattern names no layer, or there is no such mode.
+        FCNXSError: a pattern matches no layer, there is no such mode, or there are no images.
     """
     return quantized(net, calibrate(net, batches, mode), keep)
 
 
 def calibrate(net: Net, batches: Sequence[np.ndarray], mode: str = "minmax") -> Ranges:
-    """Ranges of a net's activations over images: all that `quantized` needs, whatever layers it keeps.
+    """Measure the ranges of a net's activations over images; they serve `quantized` for any layers it keeps.
 
     Args:
         batches: images as the net takes them, float32 (N, 3, H, W).
@@ -168,12 +169,12 @@ def calibrate(net: Net, batches: Sequence[np.ndarray], mode: str = "minmax") -> 
         ranges = collector.min_max_dict
     else:
         ranges = quantization._get_optimal_thresholds(collector.hist_dict, "auto")
-    # A layer that gives nothing but zeros has no scale of its own.
+    # The range of a layer whose outputs are all zero would be empty: a small one stands for it.
     return {name: (float(low), max(float(high), 1e-6)) for name, (low, high) in ranges.items()}
 
 
 def quantized(net: Net, ranges: Ranges, keep: Sequence[str] = KEEP) -> Net:
-    """`to_int8` with ranges that `calibrate` gave."""
+    """`to_int8` with ranges from `calibrate`."""
     from mxnet.contrib import quantization
 
     names = set(kept_layers(net.symbol, keep))
@@ -196,10 +197,10 @@ def quantized(net: Net, ranges: Ranges, keep: Sequence[str] = KEEP) -> Net:
 def losses(
     net: Net, lower: Callable[[List[str]], Net], batches: Sequence[np.ndarray], keep: Sequence[str] = KEEP
 ) -> Iterator[Loss]:
-    """What each convolution costs that is not kept, when it alone is in a lower precision.
+    """Yield the loss of each convolution that is not kept, when it alone is in a lower precision.
 
     Args:
-        lower: gives the net in that precision, but for the layers that it is told.
+        lower: returns the net in that precision; the layers of its argument stay in float32.
         batches: images (N, 3, H, W) to compare the scores on.
     """
     layers, kept = convolutions(net.symbol), kept_layers(net.symbol, keep)
@@ -215,6 +216,6 @@ def losses(
 
 
 def _layers_of(node: dict) -> List[str]:
-    """Convolutions in a node of a graph that oneDNN's passes have gone over."""
+    """Convolutions in a node of a fused graph."""
     inner = [name for each in node.get("subgraphs", []) for name in Graph.read(each).named("Convolution")]
     return [node["name"], *inner] if node["op"] == "Convolution" else inner

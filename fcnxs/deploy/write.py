@@ -1,4 +1,4 @@
-"""From a checkpoint to a form for deployment, compared with the checkpoint before it counts as done."""
+"""Export a checkpoint, and compare the export with the checkpoint before its files get their names."""
 
 from __future__ import annotations
 
@@ -37,21 +37,21 @@ from .compare import (
 from .form import Form, for_bgr, refuse_exported, with_ends
 from .precision import Loss, calibrate, kept_layers, losses, quantized, runs_bf16, to_bf16
 
-MOST_LOSS = 0.01  # part of the pixels that one layer in a lower precision may change, to be in it
-LOSS_IMAGES = 2  # on which that is measured
-MOST_COMPARED = 16  # images: their outputs lie on the disk meanwhile
+MOST_LOSS = 0.01  # layers that alone change the class of a larger part of the pixels stay in float32
+LOSS_IMAGES = 2  # images on which this loss is measured
+MOST_COMPARED = 16  # images to compare on: their outputs go through the disk
 
 
 @dataclass
 class Exported:
-    """What was written, and what was found out about it.
+    """An export: its files, and the comparison with its checkpoint.
 
     Args:
-        files: what was written, with their sizes in bytes.
-        compared: a line for each image.
-        layers: what each layer alone costs in the lower precision; those that are kept by name have none.
-        kept: convolutions in float32, where the others are not.
-        trimmed: whether it is; some nets cannot be, or would not be faster.
+        files: size in bytes of each file written.
+        compared: agreement on each image.
+        layers: loss of each layer in the lower precision; layers that are kept by name are not measured.
+        kept: convolutions in float32, if others are not.
+        trimmed: whether the graph is trimmed; some nets cannot be trimmed, or would not be faster.
         scores: of the checkpoint and of the export, over labelled images, if there were any.
     """
 
@@ -90,7 +90,7 @@ class Exported:
 
 
 class _Batches(Sequence):
-    """Inputs of a net, made when they are asked for: there may be many, and they are large."""
+    """Inputs of a net, each made on access: all of them at once may not fit the memory."""
 
     def __init__(self, pictures: List[Picture], mean: Sequence[float], bgr: bool) -> None:
         self.pictures, self.mean, self.step = pictures, mean, -1 if bgr else 1
@@ -103,8 +103,8 @@ class _Batches(Sequence):
 
 
 @dataclass
-class _Job:
-    """An export on its way: what to compare it with, and what its meta file says."""
+class _Export:
+    """An export that is being written: the net to compare it with, and the content of its meta file."""
 
     prefix: Path
     form: Form
@@ -118,11 +118,11 @@ class _Job:
     exported: Exported
 
     def described(self) -> dict:
-        """The form, for the meta file."""
+        """Description of the form, for the meta file."""
         return {**self.form.described(self.mean, self.numclass), "trimmed": self.exported.trimmed}
 
     def check(self, written: Path) -> dict:
-        """Compare what was written; what the meta file tells of it."""
+        """Compare the written files with the checkpoint; the result is the meta file's part `export`."""
         against = (self.net, self.mean, self.form, written)
         self.exported.compared = compare(*against, self.pictures)
         refuse_mismatch(self.form, self.exported.compared, self.least)
@@ -141,24 +141,24 @@ def export(
     least: float | None = None,
     most_loss: float = MOST_LOSS,
 ) -> Exported:
-    """Write a form of a checkpoint, whole or not at all.
+    """Export a checkpoint to a form; write all of its files, or none.
 
-    json: PREFIX-symbol.json, PREFIX-0000.params, PREFIX-meta.json. onnx: PREFIX.onnx, PREFIX.json. mar:
-    PREFIX.mar, PREFIX.properties; its meta file is inside.
+    The files are PREFIX-symbol.json, PREFIX-0000.params and PREFIX-meta.json for the format json, PREFIX.onnx
+    and PREFIX.json for onnx, PREFIX.mar (with the meta file inside) and PREFIX.properties for mar.
 
     Args:
         form: None: json, probabilities, any size.
-        images: to take the ranges of int8 from; the first of them, or else pictures of shapes, to
-            compare on.
+        images: images for the ranges of int8; the first 16 also serve the comparison, for which generated
+            pictures stand in if there are none.
         mode: of the ranges, `minmax` or `entropy`.
         samples: labelled images to score the checkpoint and the export on.
-        least: the least agreement of the class maps in bf16 or int8.
+        least: least agreement of the class maps in bf16 or int8.
         most_loss: layers that alone change more than this part of the pixels stay in float32.
 
     Raises:
-        FCNXSError: `source` is not an FCN, lacks a parameter or is an export that cannot be changed any
-            more, an image is too small, or the files cannot be written.
-        ExportMismatch: the export gives something else than the checkpoint; nothing is then written.
+        FCNXSError: `source` is not an FCN, lacks a parameter, or is an export that cannot be exported again; an
+            image is too small; the processor cannot run bf16; or the files cannot be written.
+        ExportMismatch: the export gives other outputs than the checkpoint; nothing is written.
     """
     form = form or Form()
     net, mean = _net_of(source, prefix), source.meta.mean
@@ -177,19 +177,18 @@ def export(
     exported = Exported(trimmed=lowered is not ordered)
     batches = _Batches(pictures, mean, form.bgr)
     lowered, exported.layers, exported.kept = _lowered(lowered, form, batches, mode, most_loss)
-    # Of raw input nothing is left to subtract.
     meta = replace(source.meta, source=checkpoint.source_of(source.params_file))
-    meta = meta if form.raw is None else replace(meta, mean=(0.0, 0.0, 0.0))
+    meta = meta if form.raw is None else replace(meta, mean=(0.0, 0.0, 0.0))  # the graph subtracts it
     pictures = pictures[:MOST_COMPARED]
-    job = _Job(Path(prefix), form, net, mean, numclass, pictures, samples, least, meta, exported)
+    pending = _Export(Path(prefix), form, net, mean, numclass, pictures, samples, least, meta, exported)
     write = {"json": _write_json, "onnx": _write_onnx, "mar": _write_mar}[form.format]
-    files = write(job, with_ends(lowered, form, mean))
+    files = write(pending, with_ends(lowered, form, mean))
     exported.files = {str(file): file.stat().st_size for file in files}
     return exported
 
 
 def _net_of(source: Checkpoint, prefix: str | os.PathLike[str]) -> Net:
-    """Net of a checkpoint that can be exported to `prefix`, ending in scores."""
+    """Net of a checkpoint, ending in scores; refuse one that cannot be exported to `prefix`."""
     refuse_exported(source.symbol, source.params_file)
     symbol = scores_symbol(source.symbol)
     check_params(source.symbol, source.arg_params, source.aux_params, str(source.params_file))
@@ -203,7 +202,7 @@ def _net_of(source: Checkpoint, prefix: str | os.PathLike[str]) -> Net:
 
 
 def _classes(net: Net, form: Form) -> int:
-    """Number of classes; the form's size is looked at, too."""
+    """Number of classes of the net; refuse a size that is too small for it."""
     shape = (1, 3, *(form.size or (500, 500)))
     check_size(net.symbol, "data", shape, f"--size {shape[2]}x{shape[3]}")
     return net.symbol.infer_shape(data=shape)[1][0][1]
@@ -212,7 +211,7 @@ def _classes(net: Net, form: Form) -> int:
 def _lowered(
     net: Net, form: Form, batches: Sequence[np.ndarray], mode: str, most_loss: float
 ) -> Tuple[Net, List[Loss], List[str]]:
-    """The net in the form's precision, what its layers cost, and those that stay in float32."""
+    """The net in the form's precision, the losses of its layers, and those that stay in float32."""
     if form.precision == "fp32":
         return net, [], []
     kept_layers(net.symbol, form.keep)  # refuses a wrong name before the work
@@ -231,35 +230,35 @@ def _lowered(
     return lower(keep), found, kept_layers(net.symbol, keep)
 
 
-def _write_json(job: _Job, net: Net, prefix: Path | None = None) -> List[Path]:
-    prefix = prefix or job.prefix
-    checkpoint.save(prefix, 0, net.symbol, net.arg_params, net.aux_params, job.meta, job.check)
+def _write_json(pending: _Export, net: Net, prefix: Path | None = None) -> List[Path]:
+    prefix = prefix or pending.prefix
+    checkpoint.save(prefix, 0, net.symbol, net.arg_params, net.aux_params, pending.meta, pending.check)
     return [Path(f"{prefix}{end}") for end in ("-symbol.json", "-0000.params", "-meta.json")]
 
 
-def _write_onnx(job: _Job, net: Net) -> List[Path]:
+def _write_onnx(pending: _Export, net: Net) -> List[Path]:
     from .onnx_file import write_onnx
 
-    file, meta_file = (Path(f"{job.prefix}{end}") for end in (".onnx", ".json"))
+    file, meta_file = (Path(f"{pending.prefix}{end}") for end in (".onnx", ".json"))
     versions = {**checkpoint.versions(), "onnx": version("onnx"), "onnxruntime": version("onnxruntime")}
-    content = asdict(replace(job.meta, versions=versions))
+    content = asdict(replace(pending.meta, versions=versions))
     with written_whole(meta_file, file) as (meta_part, part):
-        texts = {**content, "export": job.described()}
-        write_onnx(net, job.form, {key: json.dumps(value) for key, value in texts.items()}, part)
+        texts = {**content, "export": pending.described()}
+        write_onnx(net, pending.form, {key: json.dumps(value) for key, value in texts.items()}, part)
         content["checksums"] = {file.name: [sha256_of(part)]}
-        write_json(meta_part, {**content, **job.check(part)})
+        write_json(meta_part, {**content, **pending.check(part)})
     return [file, meta_file]
 
 
-def _write_mar(job: _Job, net: Net) -> List[Path]:
+def _write_mar(pending: _Export, net: Net) -> List[Path]:
     from .mar import write_mar
 
-    archive, config = (Path(f"{job.prefix}{end}") for end in (".mar", ".properties"))
+    archive, config = (Path(f"{pending.prefix}{end}") for end in (".mar", ".properties"))
     with tempfile.TemporaryDirectory() as folder:
-        inner = Path(folder) / job.prefix.name
-        _write_json(job, net, inner)
+        inner = Path(folder) / pending.prefix.name
+        _write_json(pending, net, inner)
         with written_whole(config, archive) as (_, part):
             write_mar(inner, part)  # and its settings beside it
-            answers = compare_archive(job.net, job.mean, job.form, part)
-            refuse_mismatch(job.form, answers, job.least)
+            answers = compare_archive(pending.net, pending.mean, pending.form, part)
+            refuse_mismatch(pending.form, answers, pending.least)
     return [archive, config]

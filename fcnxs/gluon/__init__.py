@@ -1,12 +1,12 @@
-"""The nets as Gluon blocks, which train by `autograd` and `Trainer` and go with GluonCV.
+"""The nets as Gluon blocks: they train with `autograd` and `Trainer`, and work with GluonCV.
 
-Begin with `zoo.py`, the nets by name, and `block.py`, the block itself, whose graph, checkpoints and exports
-are those of the rest. `training.py` has losses and a short training loop, `transforms.py` prepares images.
+Begin with `zoo.py`, which builds the nets by name, and `block.py`, the block, with the same graphs, checkpoints
+and exports as elsewhere. `training.py` has the loss and a short training loop, `transforms.py` prepares images.
 
 This room may import `deploy`, `finetune` and what is below them; not `report`.
 
-GluonCV's data sets, losses, metric and evaluators take them, with `transform(net.mean)` for its own
-normalisation:
+GluonCV's data sets, losses, metric and evaluators take these blocks; `transform(net.mean)` replaces GluonCV's
+normalisation of images:
 
 >>> import tempfile
 >>> from pathlib import Path
@@ -26,11 +26,11 @@ normalisation:
 ...     with mx.autograd.record():
 ...         losses = loss(net(images), labels)
 ...     losses.backward()
-...     trainer.step(1)  # the loss is a mean over all pixels that count
+...     trainer.step(1)  # the loss is a mean over all labelled pixels
 >>> images.shape, labels.shape, losses.shape
 ((3, 3, 64, 64), (3, 64, 64), (3,))
 
-It counts classes that are absent as a mean IU of 0, which `fcnxs evaluate` leaves out:
+GluonCV's mean IU counts absent classes as 0; `fcnxs evaluate` leaves them out:
 
 >>> metric = gluoncv.utils.metrics.SegmentationMetric(21)
 >>> val = gluoncv.data.VOCSegmentation(str(devkit), "val", "testval", transform=transform(net.mean))
@@ -40,7 +40,7 @@ It counts classes that are absent as a mean IU of 0, which `fcnxs evaluate` leav
 >>> 0 < mean_iu < pixel_accuracy < 1
 True
 
-Several devices, and several scales with mirror images:
+GluonCV also spreads a batch over several devices, and evaluates at several scales with mirror images:
 
 >>> from gluoncv.model_zoo.segbase import MultiEvalModel
 >>> from gluoncv.utils.parallel import DataParallelCriterion, DataParallelModel

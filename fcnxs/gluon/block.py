@@ -1,4 +1,4 @@
-"""A net of `fcnxs.symbols` as a block of Gluon's."""
+"""A net of `fcnxs.symbols` as a Gluon block."""
 
 from __future__ import annotations
 
@@ -27,18 +27,19 @@ TYPES = ("float16", "float32", "float64")
 
 
 class FCNxs(mx.gluon.SymbolBlock):
-    """A net whose `forward` gives the class scores (N, C, H, W) of images (N, 3, H, W).
+    """A net whose `forward` returns the class scores (N, C, H, W) of images (N, 3, H, W).
 
-    It is the builder's graph up to the scores: parameters have the names that they have in checkpoints, and
-    dropout is active where `autograd` trains. Input is RGB of 0 to 255 minus `mean`, not what GluonCV's
-    transforms give: `fcnxs.gluon.transform(net.mean)` makes it.
+    The block computes the builder's graph up to the scores. Its parameters have the names that they have in
+    checkpoints; dropout is active while `autograd` trains. The input is RGB of 0 to 255 minus `mean`, as
+    `fcnxs.gluon.transform(net.mean)` makes it; GluonCV's own transforms scale images otherwise.
 
-    Only `bigscore_weight` is fixed at first (`grad_req` null), as in `Solver`; `set_stage` takes the settings
-    of a recipe. `initialize` makes scores zero and upsampling bilinear, whatever it is told of the others.
+    At first only `bigscore_weight` is fixed (`grad_req` null), as in `Solver`; `set_stage` applies the settings
+    of a recipe's stage. `initialize` always makes scores zero and upsampling bilinear; its initializer serves
+    the other weights.
 
     Attributes:
-        symbol: the whole net, with its softmax, as checkpoints have it.
-        meta: mean, classes, palette, as a checkpoint's meta file has them.
+        symbol: the whole net, with its softmax, as in a checkpoint.
+        meta: mean, classes and palette, as in a checkpoint's meta file.
         nclass: number of classes.
         base_size, crop_size: for GluonCV's `MultiEvalModel`, which scales an image's longer side to multiples
             of base_size and computes squares of crop_size.
@@ -60,13 +61,13 @@ class FCNxs(mx.gluon.SymbolBlock):
     def __init__(
         self, symbol: mx.sym.Symbol, meta: Meta | None = None, base_size: int = 520, crop_size: int = 480
     ) -> None:
-        scores_symbol(symbol)  # which refuses what has no scores
-        scores = symbol.get_children()[0]  # what the softmax takes, with the dropout
+        scores_symbol(symbol)  # refuses a net without scores
+        scores = symbol.get_children()[0]  # the softmax's input; unlike scores_symbol's, with dropout
         super().__init__(scores, mx.sym.var("data", dtype="float32"))
         self.symbol, self.meta = symbol, meta or Meta()
         self.base_size, self.crop_size = base_size, crop_size
         self._scores, self._dtype = scores, np.dtype(np.float32)
-        self._sizes = set()  # that have been checked
+        self._sizes = set()  # sizes and devices that have been checked
         self._first_pass = threading.Lock()  # MXNet builds its graph in it; GluonCV calls from several threads
         size = fixed_size(symbol)
         shapes, outputs, states = scores.infer_shape(data=ANY_SIZE if size is None else (1, 3, *size))
@@ -82,30 +83,30 @@ class FCNxs(mx.gluon.SymbolBlock):
 
     @property
     def mean(self) -> Tuple[float, float, float]:
-        """Mean of the input (R, G, B), to be subtracted from images of 0 to 255."""
+        """Mean (R, G, B) to subtract from images of 0 to 255."""
         return self.meta.mean
 
     @property
     def classes(self) -> List[str] | None:
-        """Names of the classes, where they are known."""
+        """Names of the classes; None if unknown."""
         return self.meta.classes
 
     @property
     def palette(self) -> List[List[int]] | None:
-        """Colour (R, G, B) of each class, 0 to 255, where they are known."""
+        """Colour (R, G, B) of each class, 0 to 255; None if unknown."""
         return self.meta.palette
 
     def forward(self, x: mx.nd.NDArray) -> mx.nd.NDArray:
         """Class scores (N, C, H, W) of images `x` (N, 3, H, W), RGB of 0 to 255 minus the mean.
 
         Raises:
-            FCNXSError: `x` has another shape or type, is too small, or is on a device that the parameters
-                are not on; or parameters have no values yet.
+            FCNXSError: `x` has a wrong shape or type, is too small, or is on a device without the parameters;
+                or parameters have no values yet.
         """
         if isinstance(x, mx.sym.Symbol):
             return super().forward(x)
         self._check(x)
-        if x.context.device_type in ("cpu_shared", "cpu_pinned"):  # where a DataLoader puts what it loads
+        if x.context.device_type in ("cpu_shared", "cpu_pinned"):  # as from a DataLoader
             x = x.as_in_context(mx.cpu())
         key = (x.shape[2:], x.context)
         if key in self._sizes:
@@ -120,25 +121,25 @@ class FCNxs(mx.gluon.SymbolBlock):
     def evaluate(self, x: mx.nd.NDArray) -> mx.nd.NDArray:
         """Logarithms of the classes' probabilities (N, C, H, W).
 
-        GluonCV's `MultiEvalModel` adds those of an image and its mirror image, and exponentiates.
+        GluonCV's `MultiEvalModel` calls it for an image and its mirror image, adds both and exponentiates.
         """
         return self(x).log_softmax(axis=1)
 
     def predict(self, x: mx.nd.NDArray) -> mx.nd.NDArray:
-        """Class scores (N, C, H, W), as `forward` gives them: every size is computed as it is."""
+        """Class scores (N, C, H, W), as `forward`: images are not resized."""
         return self(x)
 
     def demo(self, x: mx.nd.NDArray) -> mx.nd.NDArray:
-        """What `predict` was called before: scores (N, C, H, W); GluonCV has both."""
+        """Scores (N, C, H, W): GluonCV's older name of `predict`."""
         return self.predict(x)
 
     def cast(self, dtype: str | type) -> None:
-        """Have parameters, input and scores in float16, float32 or float64.
+        """Convert parameters, input and scores to float16, float32 or float64.
 
-        Checkpoints and exports are float32 always.
+        Checkpoints and exports stay float32.
 
         Raises:
-            FCNXSError: another type; bfloat16 and int8 are forms of an export.
+            FCNXSError: another type. For bfloat16 and int8, export the net.
         """
         try:
             known = np.dtype(dtype)
@@ -148,12 +149,12 @@ class FCNxs(mx.gluon.SymbolBlock):
             raise FCNXSError(f"cast({dtype!r}): want {', '.join(TYPES)}; for bf16 and int8 export the net")
         super().cast(known.name)
         self._dtype = known
-        # MXNet's Crop knows float32 alone
+        # MXNet's Crop takes float32 only
         scores = self._scores if known == np.float32 else without_crop(self._scores)
         self._cached_graph = (self._cached_graph[0], scores)
 
     def set_stage(self, stage: Stage) -> None:
-        """Take a stage's settings of single parameters: which are fixed, and the biases' rate and decay."""
+        """Apply a stage's settings of parameters: which are fixed, and the biases' learning rate and decay."""
         self._fix(stage.fixed)
         settings = stage.multipliers(self.params)
         for name, parameter in self.params.items():
@@ -161,10 +162,10 @@ class FCNxs(mx.gluon.SymbolBlock):
             parameter.wd_mult = settings["wd_mult"].get(name, 1.0)
 
     def checkpoint(self, params_file: Path = Path("net-0000.params")) -> Checkpoint:
-        """The net as the rest of fcnxs takes it; arrays that are float32 on `mx.cpu()` are the net's own.
+        """The net as a checkpoint in memory; it shares arrays that are float32 on `mx.cpu()`.
 
         Args:
-            params_file: what errors call it.
+            params_file: path that errors name.
         """
         values = self._values()
         states = self._scores.list_auxiliary_states()
@@ -173,22 +174,23 @@ class FCNxs(mx.gluon.SymbolBlock):
         return Checkpoint(self.symbol, args, auxs, self.meta, params_file)
 
     def save_checkpoint(self, prefix: str | Path, epoch: int) -> Path:
-        """Write PREFIX-symbol.json, PREFIX-NNNN.params and PREFIX-meta.json; the path of the parameters.
+        """Write PREFIX-symbol.json, PREFIX-NNNN.params and PREFIX-meta.json; return the path of the parameters.
 
         Raises:
-            FCNXSError: as `fcnxs.checkpoint.save`, or parameters have no values yet.
+            FCNXSError: as `fcnxs.checkpoint.save`; or parameters have no values yet.
         """
         own = self.checkpoint()
         return checkpoint.save(prefix, epoch, own.symbol, own.arg_params, own.aux_params, own.meta)
 
     def export(self, path: str | Path, epoch: int = 0, form: Form | None = None) -> Exported:
-        """Export as `fcnxs export` does: with a softmax, and compared with the net before it counts as done.
+        """Export as `fcnxs export` does: the export is compared with the net, and by default ends in a softmax.
 
-        Unlike `HybridBlock.export`, it needs no forward pass before.
+        Unlike `HybridBlock.export`, this needs no forward pass before.
 
         Args:
-            path: prefix of the files; of the default form PATH-symbol.json, PATH-0000.params, PATH-meta.json.
-            epoch: 0, which exports have.
+            path: prefix of the files; the default form writes PATH-symbol.json, PATH-0000.params and
+                PATH-meta.json.
+            epoch: 0, the epoch of every export.
             form: None: json, probabilities (N, C, H, W), images of any size; see `fcnxs.deploy.form.Form`.
 
         Raises:
@@ -221,7 +223,7 @@ class FCNxs(mx.gluon.SymbolBlock):
         }
 
     def _check(self, x: mx.nd.NDArray) -> None:
-        """Refuse what is no batch of images of this net's type."""
+        """Refuse an input that is no batch of images in this net's type."""
         if not isinstance(x, mx.nd.NDArray):
             raise FCNXSError(f"input: want an mx.nd.NDArray (N, 3, H, W), not {type(x).__name__}")
         if x.ndim != 4 or x.shape[1] != 3:
@@ -236,7 +238,7 @@ class FCNxs(mx.gluon.SymbolBlock):
             raise FCNXSError("input of type float16 on the CPU: MXNet computes float16 on GPUs alone")
 
     def _check_values(self, ctx: mx.Context | None = None) -> None:
-        """Refuse to go on where parameters have no values, or have none on `ctx`."""
+        """Refuse parameters that have no values, or none on `ctx`."""
         for name, parameter in self.params.items():
             try:
                 there = parameter.list_ctx()
@@ -255,7 +257,7 @@ class FCNxs(mx.gluon.SymbolBlock):
 
 
 def _first_values(name: str, shape: Sequence[int]) -> mx.init.Initializer | None:
-    """What a parameter begins with; None: what `initialize` is told."""
+    """Initializer of a parameter; None: the one that `initialize` gets."""
     layer = name.rpartition("_")[0]
     if layer in DECONVOLUTIONS:
         return _Bilinear()
@@ -265,7 +267,7 @@ def _first_values(name: str, shape: Sequence[int]) -> mx.init.Initializer | None
 
 
 class _Bilinear(mx.init.Initializer):
-    """Bilinear upsampling of each channel by itself; MXNet's own of that name adds up all channels."""
+    """Bilinear upsampling of each channel by itself; MXNet's initializer of that name adds up all channels."""
 
     def _init_weight(self, _: str, array: mx.nd.NDArray) -> None:
         array[:] = bilinear(array.shape)

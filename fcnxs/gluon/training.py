@@ -1,4 +1,4 @@
-"""Training by Gluon: the loss, the trainer of a stage, and the three stages in a row."""
+"""Training in Gluon: the loss, the trainer of a stage, and `finetune`, a loop over the stages."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from .zoo import get_fcnxs
 class PixelLoss(mx.gluon.HybridBlock):
     """Softmax cross-entropy of each image: its sum over the pixels, divided by H*W.
 
-    Called with scores (N, C, H, W) and labels (N, H, W), of any type, it gives (N,), float32. Pixels labelled
-    255, or -1 as GluonCV has it, have no loss, but count in H*W, by which `Solver` divides too.
+    It takes scores (N, C, H, W) and labels (N, H, W), of any type, and returns (N,), float32. Pixels labelled
+    255, or -1 as in GluonCV, have no loss, but count in H*W, by which `Solver` divides too.
 
     >>> scores = mx.nd.array([[[[9.0, 0.0]], [[0.0, 0.0]]]])  # of two classes and two pixels
     >>> float(PixelLoss()(scores, mx.nd.array([[[255, 1]]])).asscalar())  # log(2) / 2
@@ -31,12 +31,12 @@ class PixelLoss(mx.gluon.HybridBlock):
     """
 
     def hybrid_forward(self, F: ModuleType, scores: mx.nd.NDArray, label: mx.nd.NDArray) -> mx.nd.NDArray:
-        """Loss (N,), with the very gradient of `SoftmaxOutput`: that of log_softmax is rounded otherwise.
+        """Loss (N,). Its gradient is bit for bit `SoftmaxOutput`'s; log_softmax would round it otherwise.
 
         Args:
             F: mx.nd or mx.sym.
             scores: (N, C, H, W).
-            label: (N, H, W), classes, or 255 or -1.
+            label: (N, H, W), classes; 255 or -1 where there is none.
         """
         scores, label = F.cast(scores, "float32"), F.cast(label, "float32")
         counted = (label >= 0) * (label != 255)  # (N, H, W)
@@ -45,22 +45,22 @@ class PixelLoss(mx.gluon.HybridBlock):
         truth = F.broadcast_equal(F.expand_dims(label, axis=1), classes)  # (N, C, H, W)
         slope = F.BlockGrad(F.broadcast_mul(p - truth, F.expand_dims(counted, axis=1)))
         value = F.BlockGrad(-F.log(F.maximum(F.pick(p, label, axis=1), 1e-37)) * counted)
-        linear = F.sum(slope * scores, axis=1)  # whose gradient is the slope; its value is taken off again
+        linear = F.sum(slope * scores, axis=1)  # its gradient is the slope; its value is subtracted again
         return F.mean(linear - F.BlockGrad(linear) + value, axis=0, exclude=True)
 
 
 def make_trainer(net: FCNxs, stage: Stage) -> mx.gluon.Trainer:
-    """Trainer of a net with the settings of a stage, which the net's parameters take as well (`set_stage`).
+    """Make the trainer of a stage, and apply the stage's settings to the net's parameters (`set_stage`).
 
-    `PixelLoss` and `trainer.step(N / pixels)` make the step of the `Solver` on a batch of N images, with pixels
-    H*W in a stage that is `unnormalised`, and 1 in the others.
+    With `PixelLoss`, `trainer.step(N / pixels)` makes the same step as `Solver` on a batch of N images; pixels
+    is H*W in a stage that is `unnormalised`, and 1 in the others.
     """
     net.set_stage(stage)
     parameters = net.collect_params()
     settings = {} if stage.momentum is None else {"momentum": stage.momentum}
     optimizer = mx.optimizer.create(stage.optimizer, learning_rate=stage.learning_rate, wd=stage.wd, **settings)
     if all(ctx.device_type == "cpu" for ctx in parameters["bigscore_weight"].list_ctx()):
-        optimizer.aggregate_num = 0  # MXNet is slower there at several parameters at once
+        optimizer.aggregate_num = 0  # on CPUs MXNet updates parameters faster one by one
     return mx.gluon.Trainer(parameters, optimizer)
 
 
@@ -73,25 +73,25 @@ def finetune(
     meta: Meta,
     ctx: mx.Context | Sequence[mx.Context] | None = None,
 ) -> List[Dict[str, Any]]:
-    """Train the stages in a row, the first from a checkpoint, each other from the one before.
+    """Train stages one after the other, the first from a checkpoint, each further one from the stage before.
 
-    What `fcnxs finetune --no-trim` does, without its scores, states and reports: the parameters come out the
-    same. Writes OUTPUT/STAGE-symbol.json, -meta.json and -NNNN.params for every epoch from 1.
+    The parameters are the same as with `fcnxs finetune --no-trim`; there are no scores, states and reports.
+    OUTPUT gets STAGE-symbol.json, STAGE-meta.json, and STAGE-NNNN.params for every epoch from 1.
 
     Args:
-        prefix, epoch: checkpoint of VGG-16 or of an FCN that the first stage starts from.
-        stages: such as `fcnxs.stages.RECIPES["mxnet"].values()`.
-        train: images and labels; its seed is that of order, augmentation and dropout.
-        output: folder to write in.
-        meta: goes with the checkpoints; its classes are those of the labels.
-        ctx: device or devices; several share each batch. None is the CPU.
+        prefix, epoch: checkpoint of VGG-16 or of an FCN to start the first stage from.
+        stages: for example `fcnxs.stages.RECIPES["mxnet"].values()`.
+        train: images and labels; its seed determines order, augmentation and dropout.
+        output: folder for the checkpoints.
+        meta: meta data of the checkpoints; its classes are those of the labels.
+        ctx: device or devices; several share each batch. None: the CPU.
 
     Returns:
-        stage, epoch and loss, the mean of `PixelLoss` over the images, of every epoch.
+        For every epoch stage, epoch and loss, the mean of `PixelLoss` over the images.
 
     Raises:
-        FCNXSError: `output` has one of these stages already, the checkpoint does not fit, a batch has fewer
-            images than there are devices, or the loss is not finite any more.
+        FCNXSError: `output` has checkpoints of one of these stages, the checkpoint does not fit, a batch has
+            fewer images than there are devices, or the loss is no longer finite.
     """
     refuse_to_overwrite(Path(output), stages)
     devices = devices_of(ctx)

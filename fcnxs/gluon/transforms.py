@@ -1,4 +1,4 @@
-"""What images and labels of GluonCV's data sets need for these nets, and the other way round."""
+"""Convert images of GluonCV's data sets for these nets, and labels of this package for GluonCV."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from ..conventions import IGNORE_LABEL, VGG_MEAN
 
 
 class transform:  # noqa: N801  (called like a function of mxnet.gluon.data.vision.transforms)
-    """Image (H, W, 3), RGB of 0 to 255, of any type, to the nets' input (3, H, W), float32, minus the mean.
+    """Convert an image (H, W, 3), RGB of 0 to 255, to the nets' input (3, H, W), float32, minus the mean.
 
-    It is the `transform` of a GluonCV data set, in the place of `ToTensor` and `Normalize`, which scale images
-    to 0 to 1 and divide by ImageNet's deviation: nothing that these nets have been trained on.
+    Give it to a GluonCV data set as `transform`, instead of `ToTensor` and `Normalize`: these scale images to 0
+    to 1 and divide by ImageNet's deviation, and these nets were not trained so.
 
     Args:
-        mean: R, G, B; that of a net is `net.mean`.
+        mean: R, G, B; a net's is `net.mean`.
 
     >>> transform((1, 2, 3))(mx.nd.full((40, 60, 3), 9, dtype="uint8"))[:, 0, 0]
     <BLANKLINE>
@@ -29,13 +29,13 @@ class transform:  # noqa: N801  (called like a function of mxnet.gluon.data.visi
         self.mean = tuple(map(float, mean))
 
     def __call__(self, image: mx.nd.NDArray) -> mx.nd.NDArray:
-        """Input of an image; see the class."""
+        """Convert an image (H, W, 3) to (3, H, W)."""
         mean = mx.nd.array(np.float32(self.mean), image.context)
         return mx.nd.transpose(mx.nd.broadcast_sub(image.astype("float32"), mean), (2, 0, 1))
 
 
 def gluoncv_label(label: mx.nd.NDArray) -> mx.nd.NDArray:
-    """Labels with -1, which GluonCV's losses and metric ignore, for 255, which ours ignore; any shape, int32.
+    """Replace 255, the ignored label here, by -1, which GluonCV's losses and metric ignore; any shape, int32.
 
     GluonCV's own data sets give -1 already; `PixelLoss` takes both.
 

@@ -1,9 +1,14 @@
-"""The nets by name: fresh, or from a checkpoint of the same net or of one that it starts from."""
+"""The nets by name, with first values or with those of a checkpoint.
+
+>>> net = get_fcn16s(numclass=3, width=1 / 16, fc=16)  # get_fcn16s(prefix="run/fcn32s", epoch=31) loads one
+>>> net
+FCNxs(36 parameters, 3 classes)
+"""
 
 from __future__ import annotations
 
 import os
-from typing import Sequence
+from typing import Callable, Sequence
 
 from .. import checkpoint
 from ..checkpoint.checkpoint import Checkpoint
@@ -19,7 +24,7 @@ from ..symbols.graph.nodes import Graph
 from ..symbols.symbol_fcnxs import FCNXS
 from .block import FCNxs
 
-# What each net can start from, itself first.
+# Nets whose checkpoints each net can start from, itself first.
 PARENTS = {
     **{name: lineage(name) for name in FCNXS},
     "fcn8s_atonce": ("fcn8s_atonce", "vgg16"),
@@ -36,27 +41,22 @@ def get_fcnxs(
     ctx: mx.Context | Sequence[mx.Context] | None = None,
     **options: int | float | str,
 ) -> FCNxs:
-    """A net by its name, with values.
+    """Build a net by its name and give its parameters values.
 
-    Without a prefix: MSRA's (He's) normal for the trunk, zero for scores and biases, bilinear for upsampling.
-
-    With one, those of the checkpoint: of the same net all of them; of one that it starts from (VGG-16, FCN-32s
-    for FCN-16s, ...) those that both have. Width, channels of fc6, pooling and mean are then the checkpoint's.
+    Without a prefix the trunk gets MSRA's (He's) normal values, scores and biases zeros, upsampling bilinear
+    kernels. With a prefix the values are the checkpoint's: all of them from the same net; from a net that this
+    one starts from (VGG-16, FCN-32s for FCN-16s, ...) those of the layers that both have. The checkpoint then
+    also decides width, channels of fc6, pooling and mean.
 
     Args:
         name: fcn32s, fcn16s, fcn8s, fcn8s_atonce or fcn_alexnet.
-        numclass: number of classes. None: the checkpoint's, or VOC's 21.
+        numclass: number of classes; None: the checkpoint's, or VOC's 21.
         prefix, epoch: of the checkpoint.
-        ctx: device, or devices, that get the parameters; None is the CPU.
-        **options: of the builder (width, fc, pooling_convention, ...), and base_size and crop_size.
+        ctx: device or devices that get the parameters; None: the CPU.
+        **options: of the net's builder (width, fc, pooling_convention, ...), and base_size and crop_size.
 
     Raises:
         FCNXSError: there is no such net; the checkpoint is damaged, another net's or for other classes.
-
-    >>> import fcnxs
-    >>> net = get_fcnxs("fcn16s", numclass=3, width=1 / 16, fc=16)
-    >>> net
-    FCNxs(36 parameters, 3 classes)
     """
     if name not in PARENTS:
         raise FCNXSError(f"net {name!r}: want {', '.join(PARENTS)}")
@@ -85,7 +85,7 @@ def get_fcnxs(
 
 
 def _variant(loaded: Checkpoint) -> Variant:
-    """What a checkpoint is."""
+    """Net, width and classes of a checkpoint."""
     refuse_exported(loaded.symbol, loaded.params_file)
     args = loaded.arg_params
     if not {"conv1_weight", "fc6_weight", "score_weight"} <= {*args}:
@@ -96,7 +96,7 @@ def _variant(loaded: Checkpoint) -> Variant:
 
 
 def _numclass(name: str, numclass: int | None, found: Variant, loaded: Checkpoint) -> int:
-    """Number of classes of a net that starts from what was found."""
+    """Number of classes of net `name` when it starts from the checkpoint `loaded`."""
     file = loaded.params_file
     if found.name not in PARENTS[name]:
         raise FCNXSError(f"{file}: of {found.name}; {name} starts from {' or '.join(PARENTS[name])}")
@@ -110,56 +110,28 @@ def _numclass(name: str, numclass: int | None, found: Variant, loaded: Checkpoin
     return found.numclass
 
 
-def get_fcn32s(
-    numclass: int | None = None,
-    prefix: str | os.PathLike[str] | None = None,
-    epoch: int = 0,
-    ctx: mx.Context | Sequence[mx.Context] | None = None,
-    **options: int | float | str,
-) -> FCNxs:
-    """FCN-32s, fresh, or from a checkpoint of FCN-32s or VGG-16. All as `get_fcnxs`."""
-    return get_fcnxs("fcn32s", numclass, prefix, epoch, ctx, **options)
+def _getter(name: str, title: str, parents: str) -> Callable[..., FCNxs]:
+    """`get_fcnxs` of one net."""
+
+    def get(
+        numclass: int | None = None,
+        prefix: str | os.PathLike[str] | None = None,
+        epoch: int = 0,
+        ctx: mx.Context | Sequence[mx.Context] | None = None,
+        **options: int | float | str,
+    ) -> FCNxs:
+        return get_fcnxs(name, numclass, prefix, epoch, ctx, **options)
+
+    get.__name__ = get.__qualname__ = f"get_{name}"
+    get.__doc__ = f"""{title}, with first values or with those of a checkpoint of {parents}.
+
+    Arguments and errors are those of `get_fcnxs`.
+    """
+    return get
 
 
-def get_fcn16s(
-    numclass: int | None = None,
-    prefix: str | os.PathLike[str] | None = None,
-    epoch: int = 0,
-    ctx: mx.Context | Sequence[mx.Context] | None = None,
-    **options: int | float | str,
-) -> FCNxs:
-    """FCN-16s, fresh, or from a checkpoint of FCN-16s, FCN-32s or VGG-16. All as `get_fcnxs`."""
-    return get_fcnxs("fcn16s", numclass, prefix, epoch, ctx, **options)
-
-
-def get_fcn8s(
-    numclass: int | None = None,
-    prefix: str | os.PathLike[str] | None = None,
-    epoch: int = 0,
-    ctx: mx.Context | Sequence[mx.Context] | None = None,
-    **options: int | float | str,
-) -> FCNxs:
-    """FCN-8s, fresh, or from a checkpoint of FCN-8s, FCN-16s, FCN-32s or VGG-16. All as `get_fcnxs`."""
-    return get_fcnxs("fcn8s", numclass, prefix, epoch, ctx, **options)
-
-
-def get_fcn8s_atonce(
-    numclass: int | None = None,
-    prefix: str | os.PathLike[str] | None = None,
-    epoch: int = 0,
-    ctx: mx.Context | Sequence[mx.Context] | None = None,
-    **options: int | float | str,
-) -> FCNxs:
-    """FCN-8s at-once, fresh, or from a checkpoint of it or of VGG-16. All as `get_fcnxs`."""
-    return get_fcnxs("fcn8s_atonce", numclass, prefix, epoch, ctx, **options)
-
-
-def get_fcn_alexnet(
-    numclass: int | None = None,
-    prefix: str | os.PathLike[str] | None = None,
-    epoch: int = 0,
-    ctx: mx.Context | Sequence[mx.Context] | None = None,
-    **options: int | float | str,
-) -> FCNxs:
-    """FCN-AlexNet, fresh, or from a checkpoint of it. All as `get_fcnxs`."""
-    return get_fcnxs("fcn_alexnet", numclass, prefix, epoch, ctx, **options)
+get_fcn32s = _getter("fcn32s", "FCN-32s", "FCN-32s or VGG-16")
+get_fcn16s = _getter("fcn16s", "FCN-16s", "FCN-16s, FCN-32s or VGG-16")
+get_fcn8s = _getter("fcn8s", "FCN-8s", "FCN-8s, FCN-16s, FCN-32s or VGG-16")
+get_fcn8s_atonce = _getter("fcn8s_atonce", "FCN-8s at-once", "FCN-8s at-once or VGG-16")
+get_fcn_alexnet = _getter("fcn_alexnet", "FCN-AlexNet", "FCN-AlexNet")

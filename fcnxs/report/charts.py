@@ -1,4 +1,4 @@
-"""Curves of a run, by matplotlib, as SVG to stand in a page."""
+"""Curves of a run, drawn by matplotlib as SVG elements of a page."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from .run import Record, best_of
 
 SVG = "http://www.w3.org/2000/svg"
 LINK = "{http://www.w3.org/1999/xlink}href"
-INK = "#010203"  # stands for the colour of the page's text
-SIZE = (3.8, 2.8)  # inches: small, since it is to be read on a telephone
+INK = "#010203"  # placeholder, which `to_svg` replaces by the page's text colour
+SIZE = (3.8, 2.8)  # inches; small, to be readable on a telephone
 SMALL = 8  # points
 LOSSES = {"train_loss": ("training", "#d1661f"), "val_loss": ("validation", "#3a7fc4")}
 SCORES = {
@@ -30,7 +30,7 @@ SCORES = {
 
 
 def curves(records: Dict[str, List[Record]]) -> Dict[str, str]:
-    """SVG of the losses, and of the scores if there are any, over the epochs of all stages."""
+    """SVG of the losses, and of the scores if there are any, over the epochs of all stages, by chart name."""
     charts = {"losses": LOSSES, "scores": SCORES}
     every = [record for each in records.values() for record in each]
     result = {}
@@ -44,7 +44,7 @@ def curves(records: Dict[str, List[Record]]) -> Dict[str, str]:
 
 
 def _draw(axes: Axes, records: Dict[str, List[Record]], lines: Dict[str, Sequence[str]], mark: bool) -> None:
-    """Lines of one chart, broken and divided between the stages; `mark`: a ring at each stage's best epoch."""
+    """Draw the lines of one chart, with a gap between stages; `mark`: ring each stage's best epoch."""
     begins = 1
     for stage, each in records.items():
         epochs = range(begins, begins + len(each))
@@ -87,9 +87,9 @@ def _frame(axes: Axes, end: float) -> None:
 
 
 def to_svg(figure: Figure, name: str) -> str:
-    """SVG element of a figure: text stays text, in the page's colour, and ids are the chart's own.
+    """SVG element of a figure; the prefix `name` makes its ids unique in the page.
 
-    The same figure gives the same bytes.
+    Text stays text, in the page's colour. The same figure always gives the same bytes.
     """
     figure.patch.set_visible(False)
     FigureCanvasSVG(figure)

@@ -1,4 +1,4 @@
-"""What the nets of a run make of validation images: confusion matrices, and the best and worst images."""
+"""Evaluate the nets of a run on validation images: confusion matrices, and the best and worst images."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from ..system.threads import default_workers, in_order
 from .run import Run
 
 SHOWN = 4  # best images, and worst ones
-TOLERANCE = 1e-3  # of mean IU, to what training has written: more is no rounding
+TOLERANCE = 1e-3  # difference of mean IU from the one in the run's records that rounding may make
 
 
 @dataclass(frozen=True)
 class Scored:
-    """The last epoch of a stage over the validation images.
+    """Result of a stage's last epoch on the validation images.
 
     Args:
-        matrix: confusion matrix, int64 (C, C), rows are true classes.
-        image_iu: mean IU of each image (N,), NaN where nothing counts.
+        matrix: confusion matrix, int64 (C, C); rows are true classes.
+        image_iu: mean IU of each image (N,); NaN if no pixel of the image is labelled.
     """
 
     stage: str
@@ -37,18 +37,18 @@ class Scored:
 
     @property
     def scores(self) -> Scores:
-        """Of all images together."""
+        """Scores of all images together."""
         return scores(self.matrix)
 
 
 @dataclass
 class Example:
-    """An image that is shown.
+    """An image for the page.
 
     Args:
-        number: in the data set; `name`: its file.
-        image: RGB uint8 (H, W, 3); `truth`: uint8 (H, W).
-        class_maps: uint8 (H, W), by stage.
+        number, name: its number in the data set, and its file.
+        image, truth: RGB uint8 (H, W, 3); labels uint8 (H, W).
+        class_maps: class map, uint8 (H, W), of each stage's net.
     """
 
     number: int
@@ -60,13 +60,14 @@ class Example:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What `evaluate` found.
+    """Result of `evaluate`.
 
     Args:
-        images: number of them.
-        stages: in the order of training; empty if no parameters are there.
-        best, worst: images by mean IU of the last stage, the best and the worst first; no image is in both.
-        notes: sentences on what is missing or does not agree.
+        images: number of images.
+        stages: in the order of training; empty if no stage's parameters are there.
+        best, worst: images with the best and the worst mean IU in the last stage, the best and the worst first;
+            no image is in both.
+        notes: sentences on parameters that are missing, and scores that differ from the records.
     """
 
     images: int
@@ -86,8 +87,8 @@ def evaluate(
     """Score the last epoch of each stage of a run, and choose the images to show.
 
     Args:
-        on_image: told the stage and the epoch after each image of each stage.
-        same_data: scores are to be those that training wrote, or else a note says so.
+        on_image: called with stage and epoch after each image of each stage.
+        same_data: `samples` are those of the run: a note tells if the scores differ from the run's records.
 
     Raises:
         FCNXSError: a checkpoint is damaged, or an image or a label cannot be used.
@@ -96,7 +97,7 @@ def evaluate(
     stages: List[Scored] = []
     best: List[Example] = []
     worst: List[Example] = []
-    for stage, epoch in reversed(sources):  # the last one chooses
+    for stage, epoch in reversed(sources):  # the last one chooses the images to show
         source = checkpoint.load(run.folder / stage, epoch, mapped=True)
         segmenter = Segmenter(source, ctx=ctx)
         del source
@@ -113,9 +114,9 @@ def evaluate(
 
 
 def choose(image_iu: np.ndarray, shown: int = SHOWN) -> Tuple[List[int], List[int]]:
-    """Numbers of the best images, best first, and of the worst, worst first; at most `shown` of each.
+    """Choose the best images, best first, and the worst, worst first; at most `shown` of each.
 
-    Of few images the better half is the best. Of equal ones the first comes first. NaN is left out.
+    If there are few images, the better half are the best. Equal images keep their order; NaN is left out.
 
     Args:
         image_iu: mean IU of each image, (images,).
@@ -126,7 +127,7 @@ def choose(image_iu: np.ndarray, shown: int = SHOWN) -> Tuple[List[int], List[in
 
 
 def _checkpoints(run: Run) -> Tuple[List[Tuple[str, int]], List[str]]:
-    """Stage and last epoch of those whose parameters are there, and notes on the others."""
+    """Stages whose parameters are there, with their last epoch; and notes on the others."""
     sources, notes = [], []
     for stage, records in run.records.items():
         epoch = records[-1]["epoch"]
@@ -163,7 +164,7 @@ def _example(samples: Samples, number: int) -> Example:
 
 
 def _disagreement(run: Run, scored: Scored) -> Sequence[str]:
-    """A note, if training wrote another mean IU of that epoch: images or labels have changed since."""
+    """A note if the run's records have another mean IU for that epoch."""
     written, now = run.records[scored.stage][-1]["mean_iu"], scored.scores.mean_iu
     if written is None or abs(written - now) <= TOLERANCE:
         return []

@@ -1,4 +1,4 @@
-"""The page: what is known of a run, in the words and figures that the template sets."""
+"""Fill the template `report.html` with a run's records, scores and pictures."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from .evaluation import Evaluation, Scored
 from .pictures import shown
 from .run import Run, best_of
 
-MOST = 32  # classes of a matrix that is shown; of more, the largest confusions alone
-CONFUSIONS = {True: 10, False: 40}  # listed with a matrix, and without one
-DARK, WHITE = np.array((11, 61, 117)), np.array((255, 255, 255))  # of a matrix: all of a row, nothing
+MOST = 32  # with more classes the page has no matrix, only a longer list of the largest confusions
+CONFUSIONS = {True: 10, False: 40}  # length of the list beside a matrix, and without one
+DARK, WHITE = np.array((11, 61, 117)), np.array((255, 255, 255))  # cells with all of a row's pixels, and none
 SCORES = ("pixel accuracy", "mean accuracy", "mean IU", "f.w. IU")  # titles of NAMES
 
 
 def page(run: Run, evaluation: Evaluation | None, notes: Sequence[str] = ()) -> str:
-    """HTML of the report of a run. It loads nothing: pictures and styles are in it, and there is no script.
+    """HTML of the report of a run. It contains its pictures and styles, has no script, and loads nothing.
 
     Args:
-        evaluation: None: the page has what training wrote.
-        notes: sentences on what is missing, besides the run's and the evaluation's.
+        evaluation: None: the page has only the records of training.
+        notes: sentences for the page, besides the run's and the evaluation's.
     """
     environment = Environment(
         autoescape=True,
@@ -62,7 +62,7 @@ def page(run: Run, evaluation: Evaluation | None, notes: Sequence[str] = ()) -> 
 
 
 def _state(run: Run) -> str:
-    """How far the run is."""
+    """Progress of the run, in a sentence."""
     names = [stage["name"] for stage in run.plan.get("stages", ())]
     done = sum(len(run.records.get(name, ())) for name in names)
     epochs = f"{done} of {run.planned} epochs" if names else f"{run.done} epoch{'s' * (run.done != 1)}"
@@ -90,13 +90,13 @@ def _stages(run: Run) -> List[Dict[str, Any]]:
 
 
 def _names(run: Run, scored: Sequence[Scored]) -> List[str]:
-    """Names of the classes, or numbers where there are none."""
+    """Names of the classes, or `class N` if the run has no names."""
     count = len(scored[-1].matrix) if scored else len(run.classes)
     return run.classes if len(run.classes) == count else [f"class {number}" for number in range(count)]
 
 
 def _classes(run: Run, scored: Sequence[Scored]) -> List[Dict[str, Any]]:
-    """Rows of the table of classes: share of the pixels, IU of each stage, accuracy of the last."""
+    """Rows of the table of classes: share of the pixels, IU in each stage, accuracy in the last stage."""
     if not scored:
         return []
     results = [each.scores for each in scored]
@@ -114,7 +114,7 @@ def _classes(run: Run, scored: Sequence[Scored]) -> List[Dict[str, Any]]:
 
 
 def _matrix(run: Run, scored: Scored) -> Dict[str, Any]:
-    """A confusion matrix whose cells are shares of their row, in colours."""
+    """A confusion matrix; each cell is a share of its row, and coloured by it."""
     totals = scored.matrix.sum(axis=1, keepdims=True)
     shares = scored.matrix / np.maximum(totals, 1)
     names = _names(run, [scored])
@@ -130,7 +130,7 @@ def _matrix(run: Run, scored: Scored) -> Dict[str, Any]:
 
 
 def _cell(count: int, share: float) -> Dict[str, Any]:
-    """Text and colours of a cell, the text dark or light to stand out."""
+    """Text and colours of a cell; the text is dark on light cells and light on dark ones."""
     colour = _hex(np.rint(WHITE + share * (DARK - WHITE)).astype(int))
     text = "" if count == 0 else f"{100 * share:.0f}"
     ink = "#fff" if share > 0.62 else "#767676" if text == "0" else "#111"
@@ -180,7 +180,7 @@ def _examples(run: Run, evaluation: Evaluation) -> List[Dict[str, Any]]:
 
 
 def _legend(run: Run, evaluation: Evaluation) -> List[Dict[str, str]]:
-    """Names and colours of the classes in the pictures, and of what does not count, if it is there."""
+    """Names and colours of the classes in the pictures, and of unlabelled pixels if there are any."""
     examples = [*evaluation.best, *evaluation.worst]
     maps = [each for example in examples for each in (example.truth, *example.class_maps.values())]
     names = {**dict(enumerate(_names(run, evaluation.stages))), IGNORE_LABEL: f"not counted ({IGNORE_LABEL})"}
@@ -189,7 +189,7 @@ def _legend(run: Run, evaluation: Evaluation) -> List[Dict[str, str]]:
 
 
 def _facts(run: Run) -> Dict[str, Any]:
-    """What run.log and run.json tell besides options, classes and stages."""
+    """Facts of run.log and run.json besides options, classes and stages."""
     shown_elsewhere = ("options", "classes", "skipped")
     facts = {name: value for name, value in run.log.facts.items() if name not in shown_elsewhere}
     left_out = {name: len(pairs) for name, pairs in run.plan.get("skipped", {}).items() if pairs}
@@ -219,7 +219,7 @@ def _number(value: int) -> str:
 
 
 def _said(value: object) -> str:
-    """A fact in words: `name: value` of a dict, elements of a list, a text as it is."""
+    """A fact as text: `name: value` of a dict, the elements of a list, a string unchanged, otherwise JSON."""
     if isinstance(value, Mapping):
         return ", ".join(f"{key}: {_said(each)}" for key, each in value.items())
     if isinstance(value, (list, tuple)):

@@ -1,4 +1,4 @@
-"""Images and class maps as data URIs, within a bound of bytes."""
+"""Encode images and class maps as data URIs, within a limit of characters."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from ..conventions import Palette
 from ..vis import save_mask
 from .evaluation import Example
 
-LIMIT = 4_000_000  # characters of all pictures of a page, if they can be held to it
-SIDES = (480, 320, 200)  # pixels of a picture's longer side: the first that keeps the limit, or the last
+LIMIT = 4_000_000  # characters of all pictures of a page; the smallest pictures may exceed it
+SIDES = (480, 320, 200)  # longer sides of a picture in pixels; the first that keeps the limit is taken
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Shown:
 
 
 def shown(examples: Sequence[Example], palette: Palette, limit: int = LIMIT) -> List[Shown]:
-    """Examples in pictures as large as the limit allows."""
+    """Encode examples in the largest size that keeps the limit."""
     for side in SIDES:
         result = [
             Shown(
@@ -57,7 +57,7 @@ def _image(pixels: np.ndarray, side: int) -> str:
 
 
 def _class_map(class_map: np.ndarray, palette: Palette, side: int) -> str:
-    """Palette PNG of a class map, uint8 (H, W); classes are not mixed where it is made smaller."""
+    """Palette PNG of a class map, uint8 (H, W), made smaller without mixing classes."""
     image, file = Image.fromarray(class_map), io.BytesIO()
     image.thumbnail((side, side), Image.Resampling.NEAREST)
     save_mask(file, np.asarray(image), palette)

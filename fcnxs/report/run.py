@@ -1,4 +1,4 @@
-"""What the folder of a run tells: its plan, a record of each epoch, and the log."""
+"""Read the folder of a run: its plan (run.json), the records of the epochs (metrics.jsonl), and its log."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from ..finetune.run_folder import LOG, METRICS, PLAN, read_plan
 from ..score import NAMES
 from ..vis import full_palette
 
-VALUES = ("learning_rate", "train_loss", "val_loss", *NAMES, "seconds")  # numbers of a record, or None
+VALUES = ("learning_rate", "train_loss", "val_loss", *NAMES, "seconds")  # each a number or None in a record
 
 Record = Dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Log:
-    """What run.log says of a run.
+    """Content of run.log.
 
     Args:
-        facts: of the last time that it began or went on, by name: command, versions, ...; texts and JSON.
-        begun: time (UTC) of its first line; "" if there is none.
-        ends: how it ended; None: it goes on, or the process was killed.
+        facts: command, versions, machine, ..., by name, of the last start or resume; strings or JSON's values.
+        begun: time (UTC) of the first line; "" if there is none.
+        ends: how the run ended; None: it is still running, or the process was killed.
         warnings: in their order.
     """
 
@@ -41,10 +41,10 @@ class Run:
     """A run of finetuning, ended or not.
 
     Args:
-        plan: what run.json keeps.
+        plan: content of run.json.
         records: lines of metrics.jsonl by stage, in the order of training.
-        classes: names; `palette`: their colours (R, G, B), then VOC's up to 256.
-        notes: sentences on what is missing.
+        classes, palette: names; colours (R, G, B) of the classes, then VOC's up to 256.
+        notes: sentences on missing files.
     """
 
     folder: Path
@@ -62,20 +62,20 @@ class Run:
 
     @property
     def planned(self) -> int:
-        """Epochs that it is to have; 0 if the plan does not say."""
+        """Number of epochs in the plan; 0 if the plan has none."""
         return sum(stage["epochs"] for stage in self.plan.get("stages", ()))
 
     @property
     def done(self) -> int:
-        """Epochs that it has."""
+        """Number of epochs that have ended."""
         return sum(map(len, self.records.values()))
 
 
 def read_run(folder: Path) -> Run:
-    """Read the folder of a run, of which only run.json has to be there.
+    """Read the folder of a run; only run.json has to be there.
 
     Raises:
-        FCNXSError: it is no such folder, or one of its files is damaged.
+        FCNXSError: the folder is not a run's, or one of its files is damaged.
     """
     plan = _plan(folder)
     records = _records(folder / METRICS)
@@ -89,7 +89,7 @@ def read_run(folder: Path) -> Run:
 
 
 def best_of(records: List[Record]) -> Record | None:
-    """Record of the first epoch that is best by mean IU; None if none was evaluated."""
+    """Record of the epoch with the best mean IU, the first of equal ones; None if none was evaluated."""
     scored = [record for record in records if record["mean_iu"] is not None]
     return max(scored, key=lambda record: record["mean_iu"], default=None)
 
@@ -107,7 +107,7 @@ def _plan(folder: Path) -> Dict[str, Any]:
 
 
 def _records(file: Path) -> Dict[str, List[Record]]:
-    """Records by stage. A stage that was trained anew has those of the last time alone."""
+    """Records by stage; of a stage that was trained again only the last training's."""
     result: Dict[str, List[Record]] = {}
     try:
         lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
@@ -132,7 +132,7 @@ def _records(file: Path) -> Dict[str, List[Record]]:
 
 
 def _log(file: Path) -> Log:
-    """The log, as far as it is one: lines with a time, and below some of them facts `  name: value`."""
+    """Parse the log: lines with a time, and below some of them facts `  name: value`; skip other lines."""
     facts, begun, ends, warnings = {}, "", None, []
     try:
         lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -158,7 +158,7 @@ def _log(file: Path) -> Log:
 
 
 def _value(text: str) -> object:
-    """A fact: structures of JSON, and anything else as the text that it is."""
+    """Value of a fact: parsed if it is a JSON object, list or string, otherwise its text."""
     if not text.startswith(("{", "[", '"')):
         return text
     try:
@@ -168,7 +168,7 @@ def _value(text: str) -> object:
 
 
 def _classes(folder: Path, plan: Dict[str, Any], stages: List[str]) -> Tuple[List[str], List[List[int]]]:
-    """Names and colours of the classes: of the plan, or of a stage's checkpoint."""
+    """Names and colours of the classes, from the plan or from a stage's checkpoint."""
     meta = plan.get("meta")
     if meta is None:
         files = [folder / f"{stage}-meta.json" for stage in stages]

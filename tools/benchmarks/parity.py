@@ -1,4 +1,4 @@
-"""Random nets in the formats of other frameworks, run there and, converted, in MXNet: `benchmark parity`."""
+"""`fcnxs benchmark parity`: random nets in the files of other frameworks, run there and in MXNet."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import importlib.util
 import tempfile
 from pathlib import Path
-from typing import Iterator, Tuple
+from typing import Iterator, Sequence, Tuple
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from ...checkpoint.meta import Meta
 from ...compat import mxnet as mx
 from ...convert.caffemodel import write_caffemodel
 from ...convert.conversion import TITLES, read
-from ...convert.layer_names import CAFFE_NAMES, SCALES, TORCHVISION
+from ...convert.layer_names import CAFFE_NAMES, GLUON, SCALES, TORCHVISION
 from ...convert.verify import Comparison, verify
 from ...net import is_input
 from ...symbols import NETS
@@ -46,9 +46,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def random_blobs(net: str, width: float, fc: int, numclass: int, seed: int = 0) -> dict:
-    """Random layers of VGG-16, the classifier, or of an FCN, as Caffe has them.
+    """Random blobs (weight, bias) by Caffe's layers, of the classifier VGG-16 or of an FCN.
 
-    Weights keep the size of activations.
+    The scale of the weights keeps activations about equally large from layer to layer.
     """
     symbol = NETS[net](numclass=numclass, width=width, fc=fc)
     shapes, _, _ = symbol.infer_shape(data=(1, 3, 224, 224))
@@ -76,9 +76,9 @@ def random_blobs(net: str, width: float, fc: int, numclass: int, seed: int = 0) 
 def comparisons(
     net: str, sizes: Tuple[Tuple[int, int], ...], width: float, fc: int, numclass: int = 21
 ) -> Iterator[Tuple[Tuple[int, int], Comparison]]:
-    """Compare a random net with its conversion, on a random image of each size (H, W); VGG-16 of one.
+    """Yield each size (H, W) and the comparison of a random net with its conversion on an image of that size.
 
-    VGG-16 is compared in OpenCV, in Gluon and, where it is installed, in PyTorch.
+    VGG-16 is compared at the first size alone, in OpenCV, in Gluon and, where it is installed, in PyTorch.
     """
     rng = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as folder:
@@ -92,20 +92,19 @@ def comparisons(
 
 
 def _write(net: str, folder: Path, blobs: dict) -> Iterator[Path]:
-    """Write a net in each format that has it."""
+    """Write a net to a caffemodel, and VGG-16 to a file of every other framework; yield each file."""
     write_caffemodel(folder / "net.caffemodel", blobs, v1=True)
     yield folder / "net.caffemodel"
     if net == "vgg16":
-        names = [f"{name}.{kind}" for name in TORCHVISION for kind in ("weight", "bias")]
-        tensors = dict(zip(names, (array for arrays in blobs.values() for array in arrays)))
+        arrays = [array for layer in blobs.values() for array in layer]
         if importlib.util.find_spec("torch"):
             from safetensors.numpy import save_file
 
-            save_file(tensors, folder / "torchvision.safetensors")
+            save_file(dict(zip(_names(TORCHVISION), arrays)), folder / "torchvision.safetensors")
             yield folder / "torchvision.safetensors"
-        gluon = {"classifier.0": "features.31", "classifier.3": "features.33", "classifier.6": "output"}
-        for name in list(tensors):
-            layer, _, kind = name.rpartition(".")
-            tensors[f"{gluon.get(layer, layer)}.{kind}"] = mx.nd.array(tensors.pop(name))
-        mx.nd.save(str(folder / "gluon.params"), tensors)
+        mx.nd.save(str(folder / "gluon.params"), dict(zip(_names(GLUON), map(mx.nd.array, arrays))))
         yield folder / "gluon.params"
+
+
+def _names(layers: Sequence[str]) -> Iterator[str]:
+    return (f"{layer}.{kind}" for layer in layers for kind in ("weight", "bias"))
