@@ -23,6 +23,7 @@ from .form import Form
 
 LEAST = {"bf16": 0.99, "int8": 0.97}  # part of the pixels that must have the same class, over all images
 SIZES = ((375, 500), (500, 333), (96, 128))  # (H, W) of the pictures, where no images are given
+start = subprocess.run
 AT_ONCE = 32  # labelled images for one process, which reads its inputs from the disk
 
 
@@ -166,7 +167,7 @@ def run_fresh(form: Form, written: Path, inputs: Sequence[np.ndarray], kind: str
             np.save(file, data)
         text, file = script.read_text(encoding="utf-8"), str(Path(written).absolute())
         command = [sys.executable, "-c", text, file, folder]
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace")
+        done = start(command, cwd=folder, capture_output=True, text=True, errors="replace")
         if done.returncode:
             lines = [line for line in done.stderr.splitlines() if line.strip()] or ["no word"]
             raise ExportMismatch(

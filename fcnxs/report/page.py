@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from importlib.resources import files
-from pathlib import Path
 from typing import Any, Dict, List, Mapping, Sequence
 
 import numpy as np
@@ -15,12 +14,13 @@ from ..finetune.run_log import installed
 from ..score import NAMES
 from .charts import curves
 from .evaluation import Evaluation, Scored
-from .pictures import shown
+from .pictures import Shown, shown
 from .run import Run, best_of
 
 MOST = 32  # with more classes the page has no matrix, only a longer list of the largest confusions
 CONFUSIONS = {True: 10, False: 40}  # length of the list beside a matrix, and without one
 DARK, WHITE = np.array((11, 61, 117)), np.array((255, 255, 255))  # cells with all of a row's pixels, and none
+WARNING = "Warning of the run: {}"
 SCORES = ("pixel accuracy", "mean accuracy", "mean IU", "f.w. IU")  # titles of NAMES
 
 
@@ -38,22 +38,29 @@ def page(run: Run, evaluation: Evaluation | None, notes: Sequence[str] = ()) -> 
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters.update(score=_score, number=_number, percent=_percent, said=_said)
+    environment.filters.update(
+        score=_score, number="{:,}".format, percent=_percent, said=_said, colour=_hex, best=best_of
+    )
     template = environment.from_string(files(__package__).joinpath("report.html").read_text(encoding="utf-8"))
     scored = evaluation.stages if evaluation else []
     return template.render(
         name="/".join(run.folder.resolve().parts[-2:]),  # many are called `run`
         state=_state(run),
-        notes=[*run.notes, *notes, *(evaluation.notes if evaluation else ()), *map(_warning, run.log.warnings)],
+        notes=[
+            *run.notes,
+            *notes,
+            *(evaluation.notes if evaluation else ()),
+            *map(WARNING.format, run.log.warnings),
+        ],
         score_names=list(zip(NAMES, SCORES)),
-        stages=_stages(run),
+        records=run.records,
         charts=curves(run.records),
         images=evaluation.images if evaluation else 0,
         scored=scored,
         classes=_classes(run, scored),
         matrices=[_matrix(run, each) for each in reversed(scored)] if len(_names(run, scored)) <= MOST else [],
         confusions=_confusions(run, scored[-1]) if scored else [],
-        examples=_examples(run, evaluation) if evaluation else [],
+        examples=_examples(run, evaluation) if evaluation else {},
         legend=_legend(run, evaluation) if evaluation else [],
         settings=run.plan.get("stages", []),
         options={f"--{key.replace('_', '-')}": value for key, value in run.plan.get("options", {}).items()},
@@ -72,23 +79,6 @@ def _state(run: Run) -> str:
     return f"Not finished: {epochs}; {how}. fcnxs finetune --resume {run.folder} goes on where it is."
 
 
-def _warning(text: str) -> str:
-    return f"Warning of the run: {text}"
-
-
-def _stages(run: Run) -> List[Dict[str, Any]]:
-    """Rows of the table of stages."""
-    return [
-        {
-            "name": stage,
-            "last": records[-1],
-            "best": best_of(records),
-            "seconds": sum(record["seconds"] or 0 for record in records),
-        }
-        for stage, records in run.records.items()
-    ]
-
-
 def _names(run: Run, scored: Sequence[Scored]) -> List[str]:
     """Names of the classes, or `class N` if the run has no names."""
     count = len(scored[-1].matrix) if scored else len(run.classes)
@@ -104,7 +94,7 @@ def _classes(run: Run, scored: Sequence[Scored]) -> List[Dict[str, Any]]:
     return [
         {
             "name": name,
-            "colour": _hex(run.palette[i]),
+            "colour": run.palette[i],
             "share": pixels[i] / max(pixels.sum(), 1),
             "iu": [result.class_iu[i] for result in results],
             "accuracy": results[-1].class_accuracy[i],
@@ -156,50 +146,29 @@ def _confusions(run: Run, scored: Scored) -> List[Dict[str, Any]]:
     ]
 
 
-def _examples(run: Run, evaluation: Evaluation) -> List[Dict[str, Any]]:
-    """The best images and the worst, with the mean IU of each stage."""
+def _examples(run: Run, evaluation: Evaluation) -> Dict[str, List[Shown]]:
+    """Pictures of the best images and the worst, by title."""
     pictures = shown([*evaluation.best, *evaluation.worst], run.palette)
-    groups = (("Best first", evaluation.best), ("Worst first", evaluation.worst))
-    result = []
-    for title, examples in groups:
-        rows = []
-        for _ in examples:
-            picture = pictures.pop(0)
-            number = picture.example.number
-            stages = [
-                {
-                    "name": each.stage,
-                    "mean_iu": each.image_iu[number],
-                    "picture": picture.class_maps[each.stage],
-                }
-                for each in evaluation.stages
-            ]
-            rows.append({"file": Path(picture.example.name).name, "picture": picture, "stages": stages})
-        result.append({"title": title, "rows": rows})
-    return result
+    split = len(evaluation.best)
+    return {"Best first": pictures[:split], "Worst first": pictures[split:]}
 
 
-def _legend(run: Run, evaluation: Evaluation) -> List[Dict[str, str]]:
+def _legend(run: Run, evaluation: Evaluation) -> List[Dict[str, Any]]:
     """Names and colours of the classes in the pictures, and of unlabelled pixels if there are any."""
     examples = [*evaluation.best, *evaluation.worst]
     maps = [each for example in examples for each in (example.truth, *example.class_maps.values())]
     names = {**dict(enumerate(_names(run, evaluation.stages))), IGNORE_LABEL: f"not counted ({IGNORE_LABEL})"}
     found = sorted({int(value) for each in maps for value in np.unique(each)})
-    return [{"name": names[i], "colour": _hex(run.palette[i])} for i in found]
+    return [{"name": names[i], "colour": run.palette[i]} for i in found]
 
 
 def _facts(run: Run) -> Dict[str, Any]:
     """Facts of run.log and run.json besides options, classes and stages."""
-    shown_elsewhere = ("options", "classes", "skipped")
-    facts = {name: value for name, value in run.log.facts.items() if name not in shown_elsewhere}
+    begun = {"begun": run.log.begun} if run.log.begun else {}
+    facts = {key: fact for key, fact in run.log.facts.items() if key not in ("options", "classes", "skipped")}
     left_out = {name: len(pairs) for name, pairs in run.plan.get("skipped", {}).items() if pairs}
-    more = {"images left out": left_out} if left_out else {}
-    return {
-        **({"begun": run.log.begun} if run.log.begun else {}),
-        **facts,
-        **more,
-        "this page is by": installed(),
-    }
+    left_out = {"images left out": left_out} if left_out else {}
+    return {**begun, **facts, **left_out, "this page is by": installed()}
 
 
 def _hex(colour: Sequence[int]) -> str:
@@ -212,10 +181,6 @@ def _score(value: float | None) -> str:
 
 def _percent(value: float | None) -> str:
     return "-" if value is None or np.isnan(value) else f"{100 * value:.1f}%"
-
-
-def _number(value: int) -> str:
-    return f"{value:,}"
 
 
 def _said(value: object) -> str:

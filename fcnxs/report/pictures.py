@@ -27,6 +27,11 @@ class Shown:
     truth: str
     class_maps: Dict[str, str]
 
+    @property
+    def size(self) -> int:
+        """Characters of all its pictures."""
+        return sum(map(len, (self.image, self.truth, *self.class_maps.values())))
+
 
 def shown(examples: Sequence[Example], palette: Palette, limit: int = LIMIT) -> List[Shown]:
     """Encode examples in the largest size that keeps the limit."""
@@ -40,10 +45,7 @@ def shown(examples: Sequence[Example], palette: Palette, limit: int = LIMIT) -> 
             )
             for each in examples
         ]
-        if (
-            sum(len(each.image) + len(each.truth) + sum(map(len, each.class_maps.values())) for each in result)
-            <= limit
-        ):
+        if sum(each.size for each in result) <= limit:
             break
     return result
 
