@@ -1,4 +1,4 @@
-"""VGG-16 as it was before FCNs: the classifier, the trunk that the FCNs share, and regression of masks."""
+"""VGG-16 without upsampling: the classifier, the trunk that the FCNs share, and regression of masks."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
-"""Explain a net: its layers and sizes, its maps, its crop offsets derived three ways, and answers to questions.
+"""Explain a net: its layers, sizes and maps, its crop offsets derived in three ways, and answers to questions.
 
 The net is one of this package's by name, a saved symbol JSON or the prefix of a checkpoint: any graph of
-convolutions, poolings, deconvolutions and crops. What is not known of an operator is printed as '-'. The exit
-code is 1 where an offset is not what the layers give, or layers are joined that do not lie on each other.
+convolutions, poolings, deconvolutions and crops. Unknown values of other operators are printed as '-'. The
+exit code is 1 where the layers give another offset than the graph has, or layers are joined whose cells do not
+lie on each other.
 
 Example:
     fcnxs explain fcn8s --size 500x375

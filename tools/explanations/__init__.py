@@ -1,7 +1,7 @@
-"""What `fcnxs explain` says of a net.
+"""The texts, tables and pictures of `fcnxs explain`.
 
-Begin with `answers.py`, questions that a net's user has, with the numbers that answer them; `reasons.py` says
-why. `layer_tables.py` prints the layers, `derivations.py` the crop offsets, and `draw.py` draws the net.
+Begin with `answers.py`, which answers questions about a net with numbers; `reasons.py` explains its design.
+`layer_tables.py` prints the layers, `derivations.py` the crop offsets, and `draw.py` draws the net.
 
 This room may import `symbols` and `shared/`, but no command.
 """

@@ -1,4 +1,4 @@
-"""The three derivations of a crop's offset, in words."""
+"""Prints a crop's offset with its three derivations."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def crop_text(crop: CropDerivation, variable: str, what: str) -> str:
-    """A crop and its derivations, in lines. `variable` is H or W, `what` is rows or columns, or nothing."""
+    """A crop and its derivations, in lines. `variable` is H or W; `what` is "rows", "columns" or empty."""
     verdict = f"the graph has {crop.offset}{': they agree' if crop.agrees else ', WHICH THEY DO NOT GIVE'}"
     head = f"Crop {crop.name}: {crop.x} cut like {crop.like}{f', {what}' if what else ''}"
     return "\n  ".join([head, *_lines(crop, variable), verdict])

@@ -50,17 +50,17 @@ def draw_net(symbol: mx.sym.Symbol, size: Tuple[int, int], file: Path) -> None:
 
 
 def _with_names_of_their_own(symbol: mx.sym.Symbol) -> Tuple[mx.sym.Symbol, List[str]]:
-    """The same graph for `plot_network`, which goes by names, and the new names of its layers in order.
+    """The graph with unique names for `plot_network`, and the new names of its layers in order.
 
-    Names may occur twice, and graphviz reads a colon as the port of a node.
+    `plot_network` identifies nodes by their names, which may occur twice; graphviz reads a colon as a port.
     """
     graph, writer = Graph.of(symbol), Writer()
 
     def named(i: int, node: Node, inputs: List[Entry]) -> Entry:
-        if node["op"] == "null":  # plot_network tells weights by the ends of their names, and leaves them out
+        if node["op"] == "null":  # plot_network leaves out weights, which it knows by the ends of their names
             return writer.copy(node, inputs, node["name"].replace(":", "_"))
-        default = {"pool_type": "max"} if node["op"] == "Pooling" else {}  # which plot_network asks for
-        return writer.copy(node, inputs, f"layer {i}", **{**default, **node["attrs"]})
+        needed = {"pool_type": "max"} if node["op"] == "Pooling" else {}  # plot_network fails without it
+        return writer.copy({**node, "attrs": {**needed, **node["attrs"]}}, inputs, f"layer {i}")
 
     return writer.symbol(writer.write(graph, named)), [f"layer {i}" for i in graph.layers]
 

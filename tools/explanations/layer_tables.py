@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def layers_text(name: str, size: Tuple[int, int], rows: Sequence[Row]) -> str:
-    """A line for each layer that says something new."""
+    """The table of layers, without those that have no parameters and the size of the layer above."""
     total = sum(row.parameters for row in rows)
     head = f"{name}: {len(rows)} layers, {total:,} parameters. Image {size[1]}x{size[0]}: H = {size[0]} rows."
     shown = [row for before, row in zip([None, *rows], rows) if not _says_nothing_new(row, before)]
@@ -35,7 +35,7 @@ def _says_nothing_new(row: Row, before: Row | None) -> bool:
 
 
 def maps_text(rows: Sequence[Row]) -> str:
-    """Table of the layers that move cells; the others leave them where they are.
+    """Table of the layers that move cells, that is, whose map is not (1, 0).
 
     The columns adj and group are there where a layer has any.
     """
@@ -64,7 +64,7 @@ def _pair(fp: tuple | None) -> str | None:
 
 
 def legend(rows: Sequence[Row]) -> List[str]:
-    """What the columns of the table of maps mean, as far as the net has such layers."""
+    """Explanation of the columns of the table of maps, for the kinds of layers that the net has."""
     operators = {row.op for row in rows}
     sizes = {
         "Convolution": "a convolution makes floor((n + 2 P - K)/S) + 1",

@@ -1,4 +1,4 @@
-"""Why a net is built as it is: fc6, the skips, the constants of at-once. Numbers are read off its graph."""
+"""Explains the design of a net: fc6, the skips, the constants of at-once. Numbers are read off its graph."""
 
 from __future__ import annotations
 
