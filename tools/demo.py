@@ -1,9 +1,8 @@
-"""The main job from end to end, on generated pictures of shapes, with nothing but this package.
+"""Convert, train, evaluate, report and export in a few minutes, on generated pictures of shapes.
 
-Makes labelled pictures in VOC layout; converts the narrow VGG-16 that the package carries in Caffe's
-format; finetunes FCN-32s, FCN-16s and FCN-8s; evaluates on pictures that were not trained on; reports; exports;
-and draws comparison.png. Every step is a command of its own, shown as it is run. It takes three to
-four minutes on two cores.
+Makes labelled pictures in VOC layout; converts the narrow VGG-16 in Caffe's format that the package contains;
+finetunes FCN-32s, FCN-16s and FCN-8s; evaluates FCN-8s on other pictures; writes a report; exports; and draws
+comparison.png. Each step is a command of this package, which is printed. Three to four minutes on two cores.
 
 Example:
     fcnxs demo --output shapes
@@ -35,12 +34,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the demo; print the table of the stages and what was made."""
+    """Run the demo; print the scores of the stages and the files."""
     return demo(args.output, TRAIN, VAL, EPOCHS)
 
 
 def demo(output: Path, train: int, val: int, epochs: tuple) -> int:
-    """The demo with so many pictures to train and to evaluate on, and so many epochs for each stage."""
+    """Run the demo with `train` and `val` pictures, and `epochs` for each stage."""
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise FCNXSError(f"--output {output}: is there already and not empty; choose a new folder")
 
@@ -82,7 +81,7 @@ def demo(output: Path, train: int, val: int, epochs: tuple) -> int:
 
 
 def _command(*arguments: str) -> None:
-    """Show a command of this package, and run it."""
+    """Print a command of this package, and run it."""
     from .main import parse
 
     print(f"\n$ fcnxs {shlex.join(arguments)}", flush=True)
@@ -93,7 +92,7 @@ def _command(*arguments: str) -> None:
 
 
 def _draw(file: Path, data: Path, runs: Path, epochs: tuple) -> None:
-    """Four pictures with their truth and what each stage makes of them."""
+    """Draw four pictures, their labels, and the class maps of each stage."""
     from PIL import Image
 
     from .. import checkpoint

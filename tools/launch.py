@@ -1,8 +1,8 @@
 """Run a command as a job of several processes, with MXNet's parameter server: on this machine, or on many.
 
-Starts the workers, the servers and the scheduler, all with the same command, through the dmlc_tracker that
-MXNet's wheel carries. If one of them dies, the job ends everywhere. Signals go to the workers, which save and
-end. Exit code: that of the first process that failed.
+Starts the workers, the servers and the scheduler, all with the same command, through the dmlc_tracker of
+MXNet's wheel. If one of them dies, the job ends everywhere. A signal is passed on to the workers, which write
+a checkpoint and end. Exit code: that of the first process that failed.
 
 Examples:
     fcnxs launch -n 2 -s 1 -- fcnxs finetune --kv-store dist_sync --data VOC2012 ...
@@ -21,7 +21,7 @@ from typing import Dict, List, Mapping
 from ..errors import FCNXSError
 from ..launch.dmlc import CLUSTERS
 
-# dmlc_tracker's own, passed on: name -> settings of argparse
+# Options that are passed on to dmlc_tracker: name -> settings of argparse.
 TRACKER: Dict[str, dict] = {
     "host-file": {"metavar": "FILE", "help": "ssh, mpi: machines, a line each"},
     "host-ip": {"metavar": "IP", "help": "address of this machine for the others (default: found)"},
@@ -53,7 +53,7 @@ TRACKER: Dict[str, dict] = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `fcnxs launch`."""
     add = parser.add_argument
-    add("-n", "--num-workers", type=int, required=True, metavar="WORKERS", help="processes that train")
+    add("-n", "--num-workers", type=int, required=True, metavar="WORKERS", help="number of training processes")
     add("-s", "--num-servers", type=int, default=1, metavar="SERVERS", help="that sum gradients (default: 1)")
     add("--cluster", choices=CLUSTERS, default="local", help="how processes are started (default: local)")
     add(
@@ -61,12 +61,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME[=VALUE]",
-        help="for the processes; a name alone takes the value it has here (a local job has all variables)",
+        help="variable for the processes; without VALUE its value here (a local job gets all variables)",
     )
     group = parser.add_argument_group("options of dmlc_tracker")
     for name, settings in TRACKER.items():
         group.add_argument(f"--{name}", **settings)
-    add("command", nargs="+", metavar="-- COMMAND", help="what each process runs")
+    add("command", nargs="+", metavar="-- COMMAND", help="command of each process")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -89,19 +89,21 @@ def run(args: argparse.Namespace) -> int:
 
 
 def environment(given: List[str], cluster: str, workers: int, here: Mapping[str, str]) -> Dict[str, str]:
-    """Variables that the processes get on top of what dmlc_tracker gives them.
+    """Variables that the processes get besides dmlc_tracker's.
 
     Args:
-        given: NAME=VALUE, or NAME of one in `here`.
-        here: the environment of this process as it was started.
+        given: NAME=VALUE, or the NAME of a variable in `here`.
+        cluster: how the processes are started.
+        workers: number of workers, which share the processors in a local job.
+        here: variables that this process was started with.
 
     Raises:
-        FCNXSError: one has no value or is no name.
+        FCNXSError: a name is not valid, or has no value.
     """
     from ..launch.dmlc import quoted
 
     variables = {}
-    if cluster == "local":  # workers share the processors, and nobody else needs to reach them
+    if cluster == "local":  # the workers share the processors, and the loopback is enough
         processors = max(1, len(os.sched_getaffinity(0)) // workers)
         variables = {
             "DMLC_NODE_HOST": "127.0.0.1",

@@ -1,6 +1,6 @@
 """The command `fcnxs`: sub-commands, one-line errors, exit codes.
 
-0: done. 1: a negative finding, or a part that failed. 2: wrong usage or input. 128 + n: ended by signal n.
+Exit codes: 0 success; 1 a negative result, or a part that failed; 2 wrong usage or input; 128 + n signal n.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from ..launch import lifeline
 from .shared.signals import Ended
 
 COMMANDS = {
-    "convert": "weights of Caffe, Gluon, torchvision to a checkpoint",
-    "check-data": "what is in a data set, and whether training on it would fail",
+    "convert": "weights of Caffe, Gluon or torchvision to a checkpoint",
+    "check-data": "describe a data set, and find errors that would stop training on it",
     "finetune": "train FCN-32s, FCN-16s, FCN-8s in a row",
     "evaluate": "score a checkpoint on labelled images",
     "report": "one page on a run: curves, scores, best and worst images",
     "segment": "write masks and overlays of images and videos",
     "export": "write a checkpoint for deployment",
-    "explain": "what a net is: layers, sizes, offsets, and why",
-    "demo": "all of it, on generated pictures",
+    "explain": "show a net: layers, sizes, offsets, and the reasons",
+    "demo": "convert, train, evaluate and export, on generated pictures",
     "benchmark": "measure speed, memory and fidelity at full size",
     "launch": "run a command as a job of several processes or machines",
-    "doctor": "what this machine has, what is wrong, and the cure",
+    "doctor": "show what this machine has, each error, and its cure",
 }
 
 
 def main(argv: List[str] | None = None) -> int:
-    """Run one sub-command; returns the exit code, of which a launcher is told too."""
+    """Run one sub-command; returns its exit code, and announces it to the launcher of a job."""
     code = 1
     try:
         code = _guarded(sys.argv[1:] if argv is None else argv)
@@ -50,11 +50,11 @@ def main(argv: List[str] | None = None) -> int:
 
 
 def _guarded(arguments: List[str]) -> int:
-    """Run one sub-command, and make a line and an exit code of what it raises."""
+    """Run one sub-command; an error becomes one line and an exit code."""
     try:
         code = _run(arguments)
         sys.stdout.flush()
-    except BrokenPipeError:  # whoever read our output has gone
+    except BrokenPipeError:  # the reader of our output has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
     except (FCNXSError, ImportError, MemoryError, OSError) as error:
@@ -79,19 +79,19 @@ def _run(arguments: List[str]) -> int:
     if os.environ.get("DMLC_ROLE") in ("server", "scheduler") and arguments[:1] not in (["launch"], ["doctor"]):
         _serve(joined)
     args = parse(arguments)
-    args.environment = environment  # as it was given
+    args.environment = environment  # before `use_the_machine` changes it
     use_the_machine()
     for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores SIGHUP
             signal.signal(number, _end)
     return args.run(args)
 
 
 def _serve(joined: bool) -> NoReturn:
-    """Be a server or the scheduler of a job, as DMLC_ROLE says: MXNet serves while it is imported, and exits.
+    """Be the server or scheduler that DMLC_ROLE names: MXNet serves during its import, then exits.
 
-    In a launched job signals are left to the workers, which need the servers to the last step. Pickles, as
-    optimizers would come to a server, are not read: they could run anything.
+    A launched job ignores signals here, since the workers need the servers until their last step. Servers
+    read no pickles, in which optimizers would arrive, since a pickle can run any code.
     """
     if joined:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -100,7 +100,7 @@ def _serve(joined: bool) -> NoReturn:
     pickle.loads = _refuse_pickle
     from ..compat import mxnet  # noqa: F401
 
-    raise FCNXSError("this MXNet has no parameter server; `fcnxs doctor` says what it has")
+    raise FCNXSError("this MXNet has no parameter server; `fcnxs doctor` shows its features")
 
 
 def _refuse_pickle(*_: object) -> NoReturn:
@@ -108,17 +108,17 @@ def _refuse_pickle(*_: object) -> NoReturn:
 
 
 class Parser(argparse.ArgumentParser):
-    """Parser whose errors are one line."""
+    """Parser that reports an error in one line."""
 
     def error(self, message: str) -> NoReturn:
-        """Say what is wrong, and where the options are explained; exit code 2."""
+        """Print the error and the command for help; exit code 2."""
         self.exit(2, f"fcnxs: {message}; see {self.prog} --help\n")
 
 
 def parse(arguments: List[str]) -> argparse.Namespace:
-    """Options of the sub-command that is called, with its `run`, `parser` and `arguments`.
+    """Parse the arguments of a sub-command; its `run`, `parser` and `arguments` are added to its options.
 
-    The other sub-commands are not imported.
+    Only the module of this sub-command is imported.
     """
     parser = Parser(
         prog="fcnxs",
@@ -149,7 +149,7 @@ def _end(number: int, frame: FrameType | None) -> None:
 
 
 def _say(message: str, code: int) -> int:
-    lifeline.leave(code)  # before the error lets go of a KVStore, which waits for the other processes
+    lifeline.leave(code)  # before a KVStore is freed with the error, which waits for the other processes
     line = " ".join(message.split())
     print(f"fcnxs: {line}", file=sys.stderr)
     return code

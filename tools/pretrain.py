@@ -1,4 +1,4 @@
-"""Make the demo's VGG-16: train a narrow one to tell generated shapes, and write it as Caffe would.
+"""Make the demo's VGG-16: train a narrow one to classify generated shapes, and write it as a caffemodel.
 
 Example:
     python -m fcnxs.tools.pretrain vgg16_shapes.caffemodel
@@ -30,10 +30,12 @@ WIDTH, FC, SIZE, BATCH = 1 / 8, 256, 224, 8
 
 
 def main(argv: List[str] | None = None) -> int:
-    """Train, print the share of shapes told rightly, write the file."""
+    """Train, print the accuracy, write the file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("output", type=Path, metavar="OUTPUT.caffemodel")
-    parser.add_argument("--steps", type=int, default=2000, help=f"of {BATCH} pictures (default: %(default)s)")
+    parser.add_argument(
+        "--steps", type=int, default=2000, help=f"steps of {BATCH} pictures (default: %(default)s)"
+    )
     parser.add_argument("--rate", type=float, default=1e-3, help="Adam's learning rate (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(argv)
@@ -45,7 +47,7 @@ def main(argv: List[str] | None = None) -> int:
         if layer == "conv1_1":
             weight = weight[:, ::-1]  # Caffe's nets take BGR
         if layer.startswith("fc"):
-            weight = weight.reshape(len(bias), -1)  # Caffe's are inner products
+            weight = weight.reshape(len(bias), -1)  # (out, in): an inner product in Caffe
         blobs[layer] = [weight, bias]
     write_caffemodel(args.output, blobs)
     print(f"{args.output}: {args.output.stat().st_size / 1e6:.1f} MB")
@@ -53,10 +55,10 @@ def main(argv: List[str] | None = None) -> int:
 
 
 def pretrain(steps: int, rate: float, seed: int) -> Dict[str, mx.nd.NDArray]:
-    """Parameters of a narrow VGG-16 that tells shapes.
+    """Parameters of a narrow VGG-16 that classifies shapes.
 
-    A net this deep learns nothing from hard pictures and dropout at once: it begins with large shapes in
-    the middle, and dropout comes when it tells them anywhere and of any size.
+    A net of this depth learns nothing if it begins with hard pictures and dropout. So it begins with large
+    shapes in the middle; dropout follows when it classifies shapes of any size and place.
     """
     rng = np.random.default_rng(seed)
     np.random.seed(seed)  # MXNet's initialisers draw from it
@@ -89,14 +91,17 @@ def _module(symbol: mx.sym.Symbol, params: Dict[str, mx.nd.NDArray] | None, rate
     module.init_params(mx.init.Xavier(rnd_type="gaussian", factor_type="in", magnitude=2), arg_params=params)
     if params is None:
         params, _ = module.get_params()
-        params["conv1_1_weight"] /= 60  # the spread of the input: layers then begin with values around 1
+        params["conv1_1_weight"] /= 60  # the input's standard deviation, so that activations begin around 1
         module.set_params(params, {})
     module.init_optimizer(optimizer="adam", optimizer_params={"learning_rate": rate})
     return module
 
 
 def _batch(rng: np.random.Generator, progress: float) -> Tuple[np.ndarray, np.ndarray]:
-    """Pictures of one shape each, (N, 3, SIZE, SIZE), and their kinds; harder from 0.16 to 0.56 of the way."""
+    """Pictures (N, 3, SIZE, SIZE) of one shape each, and their kinds (N,).
+
+    They get harder between 16% and 56% of the training's progress.
+    """
     kinds = rng.integers(1, len(CLASSES), BATCH)
     hard = min(max(2.5 * progress - 0.4, 0), 1)
     look = {"radii": (0.3 - 0.14 * hard, 0.5 - 0.1 * hard), "spread": hard}

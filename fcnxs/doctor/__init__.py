@@ -1,7 +1,7 @@
-"""What is wrong with a machine or its Python, and the cure.
+"""Errors of a machine or its Python, and their cures.
 
-Begin with `rules.py`: each rule goes over the facts that `facts.py` gathers, even where MXNet, NumPy or OpenCV
-cannot be imported.
+Begin with `rules.py`: each rule reads the facts that `facts.py` gathers, even if MXNet, NumPy or OpenCV cannot
+be imported.
 
 This room may import `compat`, `errors`, `conventions`, `symbols` and `system` alone.
 """

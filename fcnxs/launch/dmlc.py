@@ -1,12 +1,12 @@
-"""The `dmlc_tracker` package that MXNet's wheel carries, made to work as it is: nothing in it is edited.
+"""The `dmlc_tracker` package of MXNet's wheel, made to work without editing a file of it.
 
-What it lacks, and what its modules get from here instead, once, in the process that launches a job:
+A process that launches a job replaces some names in dmlc_tracker's modules, once:
 
-- `Thread.isAlive`, which Python 3.9 removed;
-- processes that can be ended, with their exit codes: it starts them and loses them;
-- a port that two jobs started at the same time do not both choose;
-- the loopback for jobs on one machine: it takes the machine's address in the network;
-- arguments with spaces: it joins them for a shell.
+- `Thread` gets the method `isAlive`, which Python 3.9 removed;
+- `subprocess` becomes `Processes`, which keeps the processes and their exit codes;
+- the port of the scheduler is reserved, so that two jobs started at the same time get two;
+- a local job uses the loopback, not the machine's address in the network;
+- arguments with spaces are quoted, since dmlc_tracker joins them for a shell.
 """
 
 from __future__ import annotations
@@ -29,31 +29,31 @@ from typing import Any, Callable, Dict, List, Sequence, Tuple
 from ..errors import FCNXSError
 
 CLUSTERS = ("local", "ssh", "mpi", "slurm", "sge", "yarn", "mesos", "kubernetes")
-PORTS = range(10_000, 32_000)  # below those that Linux gives out
+PORTS = range(10_000, 32_000)  # below the range from which Linux assigns ports
 
 
 @dataclass
 class Process:
-    """A process that dmlc_tracker has started here, first of a session of its own.
+    """A process that dmlc_tracker has started on this machine; it leads a session.
 
-    Of a local job it is a process of the job, else what starts one elsewhere, as ssh does.
+    In a local job it is a process of the job, else a program such as ssh, which starts one elsewhere.
     """
 
     handle: subprocess.Popen
     role: str
-    code: int | None = None  # its exit code once it has ended, 128 + n after signal n
+    code: int | None = None  # exit code, 128 + n after signal n; None while the process runs
 
     def __str__(self) -> str:
         return f"a {self.role}"
 
     def kill(self, number: int) -> None:
-        """Send a signal to the process and to what it has started."""
+        """Send a signal to the process and those that it has started."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.handle.pid, number)
 
 
 class Processes:
-    """Stands for the module `subprocess` in dmlc_tracker's modules, and remembers what they start.
+    """Replaces the module `subprocess` in dmlc_tracker's modules, and keeps the processes that they start.
 
     Args:
         ended: called with each process that has ended, in the thread that waited for it.
@@ -65,7 +65,7 @@ class Processes:
         self.closed = False
         self.lock = threading.Lock()
 
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401  (what is not replaced: Popen, PIPE)
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401  (Popen, PIPE and the rest of subprocess)
         return getattr(subprocess, name)
 
     def call(self, command: str, env: Dict[str, str] | None = None, **settings: Any) -> int:  # noqa: ANN401
@@ -77,33 +77,33 @@ class Processes:
             process = Process(handle, (env or {}).get("DMLC_ROLE", "process of the job"))
             self.all.append(process)
         os.waitid(os.P_PID, handle.pid, os.WEXITED | os.WNOWAIT)
-        process.kill(signal.SIGKILL)  # what it has left behind, while its number is still its own
+        process.kill(signal.SIGKILL)  # ends its children; `wait` below frees its number for others
         code = handle.wait()
         process.code = 128 - code if code < 0 else code
         self.ended(process)
         return process.code
 
-    check_call = call  # a failure has been told to `ended`: no exception is needed in a thread
+    check_call = call  # without an exception: `ended` has the failure
 
     def end(self) -> None:
-        """Kill what still runs, and start nothing more."""
+        """Kill all running processes, and start no more."""
         with self.lock:
             self.closed = True
         for process in self.running():
             process.kill(signal.SIGKILL)
 
     def running(self) -> List[Process]:
-        """Processes that have not ended."""
+        """Processes that still run."""
         return [process for process in self.all if process.code is None]
 
 
 class _Thread(threading.Thread):
-    """Thread as dmlc_tracker knows it."""
+    """Thread with the method that dmlc_tracker calls."""
 
     isAlive = threading.Thread.is_alive  # noqa: N815
 
     def run(self) -> None:
-        """Run; that a process has failed is known to `Processes`, and the exception is only its echo."""
+        """Run without dmlc_tracker's exception about a failed process, which `Processes` knows already."""
         with contextlib.suppress(RuntimeError):
             super().run()
 
@@ -123,10 +123,10 @@ def host_of(cluster: str, host_ip: str | None) -> str:
 
 
 def parse(options: Sequence[str]) -> types.SimpleNamespace:
-    """Options of dmlc_tracker, as it reads them, without a command.
+    """Parse dmlc_tracker's options, without a command.
 
     Raises:
-        FCNXSError: MXNet's wheel, which carries dmlc_tracker, is not installed, or a value makes no sense.
+        FCNXSError: MXNet's wheel, which contains dmlc_tracker, is not installed, or an option is not valid.
     """
     try:
         opts = importlib.import_module("dmlc_tracker.opts")
@@ -142,13 +142,13 @@ def parse(options: Sequence[str]) -> types.SimpleNamespace:
 
 
 def quoted(command: Sequence[str], cluster: str) -> List[str]:
-    """Words of a command such that dmlc_tracker's shells give them back.
+    """Words of a command, quoted for dmlc_tracker's shells.
 
-    A local command is found here, since dmlc_tracker prefers a file of that name in the current folder.
-    Elsewhere no single quotes can be used: dmlc_tracker sets them around the whole.
+    A local command gets its path, since dmlc_tracker prefers a file of that name in the current folder. For
+    other clusters dmlc_tracker sets single quotes around the command, so that it may contain none.
 
     Raises:
-        FCNXSError: there is no such command here, or a word cannot be passed on.
+        FCNXSError: the command does not exist here, or a word cannot be quoted.
     """
     if cluster == "local":
         program = shutil.which(command[0])
@@ -166,13 +166,13 @@ def quoted(command: Sequence[str], cluster: str) -> List[str]:
 def submit(
     args: types.SimpleNamespace, host: str, variables: Dict[str, str], processes: Processes
 ) -> Callable[[], None]:
-    """Function that starts a job through dmlc_tracker, and returns when its scheduler has ended.
+    """Function that starts a job through dmlc_tracker, and returns when the job's scheduler has ended.
 
     Args:
-        args: what `parse` gave, with `command` as `quoted` gave it.
+        args: options from `parse`, with the words from `quoted` as `command`.
         host: address of this machine for the processes.
-        variables: environment of every process.
-        processes: gets what is started.
+        variables: variables that every process gets.
+        processes: keeps the processes that are started.
     """
     tracker = importlib.import_module("dmlc_tracker.tracker")
     cluster = importlib.import_module(f"dmlc_tracker.{args.cluster}")
@@ -183,7 +183,7 @@ def submit(
     tracker.get_host_ip = lambda *_: host
 
     class PSTracker(tracker.PSTracker):
-        """Scheduler on a port of its own; the other processes get `envs` too, with what is added here."""
+        """Scheduler on a reserved port; `envs` is also passed to the other processes."""
 
         def __init__(self, hostIP: str, cmd: str, envs: Dict[str, Any]) -> None:  # noqa: N803
             self.reserved, port = _reserve_port()
@@ -195,10 +195,10 @@ def submit(
 
 
 def _reserve_port() -> Tuple[socket.socket, int]:
-    """A free port, and what keeps other launchers of this machine from it until the scheduler binds it.
+    """A free port, and a socket that reserves it against other launchers until the scheduler binds it.
 
-    That is seconds later. The reservation is a name in Linux's abstract namespace of sockets, which ends
-    with its process; other programs are avoided by chance, where dmlc_tracker takes the first port from 9091.
+    The scheduler binds it seconds later. The reservation is a name in Linux's abstract namespace of sockets,
+    which ends with this process. The port is random, so that other programs hardly take it meanwhile.
     """
     for port in random.sample(PORTS, 100):
         reserved = socket.socket(socket.AF_UNIX)

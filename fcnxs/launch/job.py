@@ -1,7 +1,7 @@
 """A job of several processes: workers, servers and the scheduler of MXNet's parameter server.
 
-dmlc_tracker starts them (dmlc.py); here they are watched, through their exit codes where they run on
-this machine and through their lifelines (lifeline.py) everywhere. The first that fails ends the job.
+dmlc_tracker starts the processes (dmlc.py). `Job` watches them by their lifelines (lifeline.py), and on this
+machine also by their exit codes. The first process that fails ends the job.
 """
 
 from __future__ import annotations
@@ -19,40 +19,40 @@ from typing import Any, Callable, Dict, List, Tuple
 from . import dmlc, lifeline
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-GRACE = 300  # seconds from a signal to the end: for a step, and a checkpoint
-LINGER = 10  # seconds in which the servers and the scheduler end after the last worker
-CRASH = 0.5  # seconds in which the lifeline and the exit code of one death may come, in any order
+GRACE = 300  # seconds for the workers to finish a step and write a checkpoint after a signal
+LINGER = 10  # seconds for the servers and the scheduler to end after the last worker
+CRASH = 0.5  # seconds between the two signs of one failure, the closed lifeline and the exit code
 RESUME = "; `fcnxs finetune --resume RUN` goes on from the last checkpoint"
 
 
 @dataclass
 class Member:
-    """A process that takes part, at the other end of its lifeline."""
+    """A process of the job, seen through its lifeline."""
 
     writer: asyncio.StreamWriter
     role: str
     host: str
     pid: int
     session: int
-    done: int | None = None  # the exit code that it has announced
+    done: int | None = None  # exit code that the process has announced
     closed: bool = False
 
     def __str__(self) -> str:
         return f"{self.role} on {self.host} (pid {self.pid})"
 
     def tell(self, message: dict) -> None:
-        """Send a message, if the process is still there."""
+        """Send a message, unless the lifeline is closed."""
         if not self.closed:
             self.writer.write(json.dumps(message).encode() + b"\n")
 
 
 class Job:
-    """One job, from the start of its processes to the end of the last.
+    """A job, from the start of its first process to the end of its last.
 
     Args:
-        args: options of dmlc_tracker, as `dmlc.parse` gave them, with `num_workers` and `command`.
-        variables: environment of every process.
-        say: called with a line about what happens, where something goes wrong.
+        args: dmlc_tracker's options from `dmlc.parse`, with the command from `dmlc.quoted` as `command`.
+        variables: variables that every process gets.
+        say: called with a line of text when the job is stopped, or fails.
     """
 
     def __init__(self, args: Any, variables: Dict[str, str], say: Callable[[str], None]) -> None:  # noqa: ANN401
@@ -64,11 +64,11 @@ class Job:
         self.resume = RESUME if "finetune" in args.command else ""
         self.members: List[Member] = []
         self.failures: List[Tuple[Member | dmlc.Process, int | None]] = []
-        self.stopping: int | None = None  # the signal that asked for the end
+        self.stopping: int | None = None  # number of the signal that asked for the end
         self.submitted = False
 
     async def run(self) -> int:
-        """Run the job; returns the exit code of the first process that failed, 0, or 128 + n after signal n."""
+        """Run the job; returns 0, the exit code of the first process that failed, or 128 + n after signal n."""
         self.loop = asyncio.get_running_loop()
         self.over: asyncio.Future = self.loop.create_future()
         self.processes = dmlc.Processes(lambda process: self._soon(self._ended, process))
@@ -76,7 +76,7 @@ class Job:
         port = server.sockets[0].getsockname()[1]
         self.variables[lifeline.VARIABLE] = f"{self.host},{port},{self.token}"
         for number in SIGNALS:
-            if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
+            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores SIGHUP
                 self.loop.add_signal_handler(number, self._stop, number)
         threading.Thread(target=self._submit, daemon=True).start()
         try:
@@ -90,11 +90,11 @@ class Job:
         return code
 
     def _submit(self) -> None:
-        """Let dmlc_tracker start the processes, in a thread of its own."""
+        """Let dmlc_tracker start the processes; runs in a thread."""
         failure = None
         try:
             dmlc.submit(self.args, self.host, self.variables, self.processes)()
-        except Exception as error:  # whatever it is, dmlc_tracker or what it calls has failed
+        except Exception as error:  # dmlc_tracker, and the programs that it calls, fail with any type
             failure = f"dmlc_tracker, --cluster {self.args.cluster}: {error or type(error).__name__}"
         self._soon(self._submission_over, failure)
 
@@ -109,7 +109,7 @@ class Job:
             self.loop.call_soon_threadsafe(function, *values)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One lifeline, from its first line to its end; who does not know the token is not heard."""
+        """Read one lifeline to its end; a connection without the job's token is closed."""
         lifeline.keep_alive(writer.get_extra_info("socket"))
         member = None
         try:
@@ -125,7 +125,7 @@ class Job:
                 if member.done:
                     self._fail(member, member.done)
         except (OSError, ValueError, LookupError, TypeError, AttributeError, asyncio.TimeoutError):
-            pass  # broken, or no lifeline at all
+            pass  # a broken connection, or another program's
         finally:
             writer.close()
             if member is not None:
@@ -138,14 +138,14 @@ class Job:
         self._check()
 
     def _ended(self, process: dmlc.Process) -> None:
-        """A process on this machine has ended."""
+        """Handle the end of a process on this machine."""
         if process.code:
             same = [member for member in self.members if self.local and member.session == process.handle.pid]
             self._fail(same[0] if same else process, process.code)
         self._check()
 
     def _check(self) -> None:
-        """See whether the job is over: all have ended, or all workers have, and the others do not follow."""
+        """End the job if all processes have ended, or soon after all workers have."""
         running = [*self.processes.running(), *(member for member in self.members if not member.closed)]
         if self.submitted and not running:
             self._finish_unless_failed()
@@ -153,7 +153,7 @@ class Job:
             self.loop.call_later(LINGER, self._finish_unless_failed)
 
     def _finish_unless_failed(self) -> None:
-        if not self.failures:  # else `_settle` ends it: all may have failed, and ended, before it comes
+        if not self.failures:  # after a failure `_settle` ends the job, even if all processes end before
             self._finish(128 + self.stopping if self.stopping else 0)
 
     def _workers_over(self) -> int:
@@ -162,17 +162,17 @@ class Job:
         return max(by_lifeline, by_code)
 
     def _fail(self, who: Member | dmlc.Process, code: int | None) -> None:
-        """Hear of a failure: from a lifeline, which may know no exit code, or from a process of ours."""
-        if not (self.stopping and code == 128 + self.stopping):  # as all do that are asked to stop
+        """Note a failure that a lifeline (perhaps without exit code) or a process of this machine shows."""
+        if not (self.stopping and code == 128 + self.stopping):  # exit code of a process that was asked to stop
             self.failures.append((who, code))
             if len(self.failures) == 1:
                 self.loop.call_later(CRASH, self._settle)
 
     def _settle(self) -> None:
-        """End the job by the first failure that has been heard of, with what is known of it by now."""
+        """End the job because of the first failure; by now its exit code may be known."""
         codes = [code for _, code in self.failures if code]
         if self.stopping and not codes and any(p.code == 128 + self.stopping for p in self.processes.all):
-            self.failures.clear()  # it was the signal that ended a process without a word
+            self.failures.clear()  # the signal ended a process before it could announce its exit code
             self._check()
             return
         members = [who for who, _ in self.failures if isinstance(who, Member)]
@@ -186,7 +186,7 @@ class Job:
             self.over.set_result((code, why))
 
     def _stop(self, number: int) -> None:
-        """A signal to the launcher: passed on to the workers; the second one ends everything."""
+        """Handle a signal to the launcher: pass the first on to the workers, end the job at the second."""
         name = signal.Signals(number).name
         if self.stopping:
             self._finish(128 + number, f"{name} again: the job ends{self.resume}")
@@ -207,7 +207,7 @@ class Job:
             member.tell({"signal": self.stopping})
 
     async def _end_all(self, why: str) -> None:
-        """Tell everyone to end, and give them two seconds; processes of a local job share our terminal."""
+        """Tell all processes to end, and wait two seconds; local ones print no reason on our own terminal."""
         for member in self.members:
             member.tell({"end": "" if self.local else why})
         for _ in range(20):

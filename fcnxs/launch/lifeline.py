@@ -1,18 +1,20 @@
-"""Lifeline of a process in a job of several: if one of them dies, none stays behind and waits for ever.
+"""Lifeline of a process in a job of several: if one process dies, all others end, too.
 
-MXNet's parameter server does not tell a worker that another one has died: it hangs inside C++, where no
-Python runs. So every process of a job holds a connection to `fcnxs launch` (launch.py), watched by a thread.
-A connection that closes before its process has said that it is done is a death, and the launcher tells the
-others; a launcher that dies closes them all. Either way the thread ends its process at once: what counts is
-the last checkpoint on disk, whose writing is atomic.
+MXNet's parameter server does not tell a worker that another one has died: it waits in C++ for ever, where no
+Python runs. So every process of a job keeps a connection to `fcnxs launch`, which a thread watches. A
+connection that closes before its process has announced its end means a death, and the launcher tells the other
+processes. If the launcher dies, all connections close. In both cases the thread ends its process at once; the
+last checkpoint on disk is whole, since it was written atomically.
 
-Commands of `fcnxs` take part; a script does with two lines, before it imports MXNet:
+Commands of `fcnxs` join by themselves. A script joins with two lines, before it imports MXNet:
 
     from fcnxs import lifeline
     lifeline.join()
 
-Messages are JSON, a line each. From a process: `{"token", "role", "host", "pid", "session"}` first,
-`{"done": CODE}` before its end. From the launcher: `{"signal": NUMBER}`, `{"end": WHY}`.
+Messages are JSON, one a line:
+
+    process to launcher    {"token", "role", "host", "pid", "session"} first, {"done": CODE} before its end
+    launcher to process    {"signal": NUMBER}, {"end": REASON}
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ from typing import Iterator, NoReturn
 
 from ..errors import FCNXSError
 
-VARIABLE = "FCNXS_LIFELINE"  # HOST PORT TOKEN of the launcher, with a comma between
+VARIABLE = "FCNXS_LIFELINE"  # the launcher's HOST,PORT,TOKEN
 KEEPALIVE = {"SO_KEEPALIVE": 1, "TCP_KEEPIDLE": 15, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}  # seconds: 45 in all
 
 _socket: socket.socket | None = None
@@ -40,13 +42,13 @@ _done = False
 
 
 def join() -> bool:
-    """Connect to the launcher that the environment names; False if there is none, or if it was done before.
+    """Connect to the launcher that FCNXS_LIFELINE names; False without the variable, or if connected before.
 
-    The process is done when it ends without an uncaught exception, or calls `leave`. Processes that it
-    starts do not take part: the variable is taken out of the environment.
+    The end of the process is announced by `leave`, or when the interpreter exits. The variable is removed
+    from the environment, so that processes started by this one do not join.
 
     Raises:
-        FCNXSError: the launcher cannot be reached, since it has ended.
+        FCNXSError: the launcher cannot be reached.
     """
     global _socket
     if VARIABLE not in os.environ:
@@ -68,10 +70,10 @@ def join() -> bool:
 
 
 def leave(code: int = 0) -> None:
-    """Say that this process ends of itself, with this exit code; the first word counts.
+    """Announce that this process ends by itself, with this exit code; only the first call counts.
 
-    MXNet may still wait for the other processes while the interpreter shuts down, where threads no longer
-    run: from here on the kernel ends this process, by SIGIO, when the launcher writes or goes.
+    While the interpreter shuts down, MXNet may still wait for other processes, and threads no longer run. So
+    from now on the kernel ends this process by SIGIO when the launcher writes to it or ends.
     """
     global _done
     if _socket is None or _done:
@@ -83,15 +85,16 @@ def leave(code: int = 0) -> None:
 
 
 def keep_alive(connection: socket.socket) -> None:
-    """Make the kernel notice within 60 s that the machine at the other end has vanished."""
+    """Make the kernel notice within 60 s that the machine at the other end is gone."""
     for name, value in KEEPALIVE.items():
         level = socket.SOL_SOCKET if name.startswith("SO_") else socket.IPPROTO_TCP
         connection.setsockopt(level, getattr(socket, name), value)
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 45_000)  # ms, for what is unacknowledged
+    # Sent data must be acknowledged within so many ms.
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 45_000)
 
 
 def _send(message: dict) -> None:
-    with contextlib.suppress(OSError):  # a launcher that has gone: the thread sees it
+    with contextlib.suppress(OSError):  # the thread notices that the launcher has ended
         _socket.sendall(json.dumps(message).encode() + b"\n")
 
 
@@ -103,7 +106,7 @@ def _close() -> None:
 
 
 def _watch(connection: socket.socket, role: str) -> None:
-    """Do what the launcher says; end the process when it says so or has gone."""
+    """Obey the launcher's messages; end the process if one says so, or if the launcher has ended."""
     why = "the launcher has gone; the job ends"
     with contextlib.suppress(OSError):
         for message in map(json.loads, _lines(connection)):
@@ -115,9 +118,9 @@ def _watch(connection: socket.socket, role: str) -> None:
 
 
 def _lines(connection: socket.socket) -> Iterator[bytes]:
-    """Lines that arrive, until the other end closes.
+    """Yield lines as they arrive, until the other end closes.
 
-    They are waited for in poll(2): to a socket that a thread reads from, Linux sends no SIGIO (see `leave`).
+    poll(2) waits for them: Linux sends no SIGIO (see `leave`) for a socket that a thread is reading from.
     """
     arrival = select.poll()
     arrival.register(connection, select.POLLIN)
@@ -131,7 +134,7 @@ def _lines(connection: socket.socket) -> Iterator[bytes]:
 
 
 def _end(why: str) -> NoReturn:
-    """End this process, whatever its main thread does, and the processes that Python has started for it."""
+    """End this process at once, and the children that `multiprocessing` has started for it."""
     if why:
         os.write(2, f"fcnxs: {why}\n".encode())
     for child in multiprocessing.active_children():
