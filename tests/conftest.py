@@ -236,7 +236,7 @@ def fresh_probabilities(symbol, params, data, ctx):
 
 @pytest.fixture
 def in_process(monkeypatch):
-    """Exports are run for their comparison in this process, by the same script: a new one takes seconds."""
+    """Exports are compared in this process on small pictures, by the same script: a new one takes seconds."""
     from fcnxs.deploy import compare
 
     def run(command, **_):
@@ -245,3 +245,4 @@ def in_process(monkeypatch):
         return subprocess.CompletedProcess(command, 0, "", "")
 
     monkeypatch.setattr(compare, "start", run)
+    monkeypatch.setattr(compare, "SIZES", ((40, 56), (61, 33)))

@@ -57,6 +57,7 @@ def test_vgg_16_equals_opencv_s_caffe_runtime(v1, tmp_path):
     assert result.equal and result.shape == (1, FC, 1, 1) and result.largest > 0.1
 
 
+@pytest.mark.usefixtures("in_process")
 @pytest.mark.parametrize("net", FCNS)
 def test_an_fcn_of_caffe_is_told_by_its_layers_and_used_at_once(net, fcn, tmp_path, voc, capsys):
     """For 5 classes: convert, evaluate, segment and export, with nothing between them."""

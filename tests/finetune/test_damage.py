@@ -1,6 +1,6 @@
 """Runs and checkpoints that are damaged, and disks that are full or read-only.
 
-The long form, 300 damaged files of each kind: FCNXS_LONG=1 pytest -s tests/test_damage.py
+The long form, 300 damaged files of each kind: FCNXS_LONG=1 pytest -s tests/finetune/test_damage.py
 """
 
 import json

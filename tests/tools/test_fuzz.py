@@ -125,7 +125,7 @@ def test_hostile_caffemodels(corpus, tmp_path, monkeypatch):
         seed, changes = mutation
         content = mutated(*corpus[seed], changes)
         file.write_bytes(content)
-        began = time.monotonic()
+        began = time.process_time()
         try:
             with memory_bounded():
                 converted = read(file)
@@ -137,7 +137,7 @@ def test_hostile_caffemodels(corpus, tmp_path, monkeypatch):
             check_sound(converted)
             assert converted.net == net_of_seed[seed], mutation
             seen["unchanged" if content == corpus[seed][0] else "a sound net"] += 1
-        slowest = max(slowest, time.monotonic() - began)
+        slowest = max(slowest, time.process_time() - began)
 
     check()
     assert sum(seen.values()) >= FILES and seen["an error"] > 0.5 * FILES and slowest < 10
