@@ -1,4 +1,4 @@
-"""Class probabilities averaged over scales of an image, and over its mirror images.
+"""Class probabilities averaged over scales of an image, and over its mirror image at each scale.
 
 Images and probabilities are resized bilinearly, as OpenCV's `cv2.resize` does: their edges stay where they are,
 so that pixel x of an image of W pixels lies at (x + 1/2) w/W - 1/2 of one of w. (GluonCV keeps the centres of
@@ -28,7 +28,7 @@ def check_scales(scales: Iterable[float | str], where: str | None = None) -> Tup
     (0.5, 1.0)
 
     Raises:
-        FCNXSError: there is none, or one is no number, given twice, not above 0 or above 10.
+        FCNXSError: there is none, or one is not a number, is given twice, or is not in (0, 10].
     """
     try:
         numbers = tuple(map(float, scales))
@@ -56,8 +56,8 @@ def average(
 
     Args:
         data: the net's input, float32 (1, 3, H, W).
-        probabilities: of a net: those, float32 (C, h, w), of an input (1, 3, h, w); and its name, for errors.
-        where: names the image.
+        probabilities: computes float32 (C, h, w) of an input (1, 3, h, w) and the image's name, for errors.
+        where: name of the image.
     """
     size, total = data.shape[2:], None
     for scale in sorted(scales, reverse=True):  # executors of the smaller work in the memory of the largest
@@ -73,7 +73,7 @@ def average(
 
 
 def resized(planes: np.ndarray, size: Sequence[int]) -> np.ndarray:
-    """Planes, float32 (K, H, W), at another size, bilinearly; those of that size as they are."""
+    """Planes, float32 (K, H, W), resized bilinearly; returned unchanged if they have the size already."""
     if planes.shape[1:] == tuple(size):
         return planes
     planes = (np.ascontiguousarray(plane) for plane in planes)
@@ -82,10 +82,10 @@ def resized(planes: np.ndarray, size: Sequence[int]) -> np.ndarray:
 
 @contextmanager
 def naming(scale: float, where: object) -> Iterator[object]:
-    """Name of an image at a scale.
+    """Give the name of an image at a scale.
 
     Raises:
-        FCNXSError: that which is raised within, with the way out: to leave this scale out, unless it is 1.
+        FCNXSError: an FCNXSError of the block; unless the scale is 1, with the advice to leave it out.
     """
     if scale == 1:
         yield where

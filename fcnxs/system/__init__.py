@@ -1,4 +1,4 @@
-"""The system under the project: files that are written whole or not at all, threads that work ahead, memory.
+"""Files, threads and memory: atomic writes, work done in advance by threads, available memory.
 
 Begin with `files.py`; `threads.py` and `memory.py` stand alone. Nothing here knows of nets or imports MXNet.
 

@@ -1,4 +1,4 @@
-"""Files that are whole or absent, and their checksums.
+"""Files written completely or not at all, and their checksums.
 
 This module imports no MXNet, so that a thread can begin with a large file while MXNet loads.
 """
@@ -15,16 +15,16 @@ from typing import Any, Iterator, List
 
 from ..errors import FCNXSError, last_line
 
-BESIDE = ".fcnxs-"  # how folders of files that are being written are called
+BESIDE = ".fcnxs-"  # prefix of the temporary folders of files that are being written
 
 
 @contextmanager
 def written_whole(*files: Path) -> Iterator[List[Path]]:
     """Give a temporary path for each file, all of one folder; when the block succeeds, they move there.
 
-    When the block fails, or is interrupted, nothing has changed. The temporary paths have the files'
-    names, in a folder beside them; they are flushed to disk, and take their places in the order given, by
-    one rename for each: who finds the last one finds all.
+    If the block fails or is interrupted, no file changes. The temporary paths have the files' names, in a
+    folder beside them. They are flushed to disk and then renamed one after the other in the given order, so
+    that once the last file is there, all are.
 
     Raises:
         FCNXSError: a file cannot be written.

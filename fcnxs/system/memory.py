@@ -8,7 +8,7 @@ from typing import List, Tuple
 
 
 def memory(root: Path = Path("/")) -> Tuple[int, int]:
-    """Bytes in all and available, within the limit of the control group."""
+    """Total and available bytes, within the limits of the control groups."""
     lines = (line.split() for line in (root / "proc/meminfo").read_text().splitlines())
     kilobytes = {line[0].rstrip(":"): int(line[1]) for line in lines}
     total, available = kilobytes["MemTotal"] * 1024, kilobytes["MemAvailable"] * 1024
@@ -28,7 +28,7 @@ def available_memory() -> int:
 
 
 def processor_quota(root: Path = Path("/")) -> float | None:
-    """Processors' worth of time that the control group may use."""
+    """Number of processors whose time the control group may use; None if there is no quota."""
     quotas = []
     for folder in _groups("cpu", root):
         with contextlib.suppress(OSError, ValueError):

@@ -1,4 +1,4 @@
-"""Work done ahead by threads, its results in order."""
+"""Work done in advance by threads, with its results in order."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ Item = TypeVar("Item")
 
 
 def default_workers() -> int:
-    """Threads that read images, where nobody says how many: one for each processor, at most 8."""
+    """Default number of threads that read images: one for each processor, at most 8."""
     return min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
 def in_order(
     function: Callable[[Item], Any], items: Iterable[Item], workers: int, ahead: int
 ) -> Generator[Future, None, None]:
-    """Futures of `function(item)` in the order of the items, begun by threads before they are asked for.
+    """Yield Futures of `function(item)` in the order of the items; threads start them in advance.
 
-    At most `ahead` wait to be asked for. The threads start with the first future that is asked for, and
-    end after the last, or when the iterator is closed or garbage: what has not begun then never does.
+    At most `ahead` futures wait to be taken. The threads start when the first future is asked for. They end
+    after the last item, or when the generator is closed or garbage-collected, which cancels pending calls.
     """
     pool = ThreadPoolExecutor(workers, thread_name_prefix="fcnxs-read")
     pending: Deque[Future] = deque()

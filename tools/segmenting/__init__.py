@@ -1,4 +1,4 @@
-"""What `fcnxs segment` reads, and what it shows while it works.
+"""Input files and progress display of `fcnxs segment`.
 
 Begin with `inputs.py`, which finds the files that arguments name; `progress.py` is the bar and the summary.
 
