@@ -1,10 +1,12 @@
 import logging
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import numpy_reference
 import pytest
 from conftest import FC, WIDTH, Images, fresh_probabilities, random_params, random_vgg16
+from PIL import Image
 
 from fcnxs import FCNXSError
 from fcnxs.compat import mxnet as mx
@@ -158,15 +160,19 @@ def test_the_loss_of_a_step_is_that_before_its_update(ctx):
 
 
 def test_one_image_can_be_learnt_by_heart(voc, ctx, tmp_path):
+    """On the trimmed canvas, as `fcnxs finetune` trains, at half the size."""
     name = (voc / "ImageSets/Segmentation/train.txt").read_text().split()[0]
-    (tmp_path / "one.lst").write_text(f"0\t{voc}/JPEGImages/{name}.jpg\t{voc}/SegmentationClass/{name}.png\n")
+    for folder, end in (("JPEGImages", "jpg"), ("SegmentationClass", "png")):
+        with Image.open(voc / folder / f"{name}.{end}") as image:
+            image.resize((image.width // 2, image.height // 2), Image.NEAREST).save(tmp_path / f"{folder}.png")
+    (tmp_path / "one.lst").write_text("0\tJPEGImages.png\tSegmentationClass.png\n")
     data = FileIter(tmp_path, "one.lst", num_classes=5)
     write_caffemodel(tmp_path / "vgg", random_vgg16(3, width=1 / 8, fc=64))
     parent = read(tmp_path / "vgg").arg_params
     parent["conv1_1_weight"] /= 60  # of a net for inputs of about 1
     symbol = without_dropout(get_fcn8s_symbol(5, width=1 / 8, fc=64))
     args, auxs = init_from_vgg16(ctx, symbol, parent, {})
-    solver = Solver(symbol, ctx, num_epoch=150, arg_params=args, optimizer="adam", learning_rate=2e-3)
+    solver = Solver(symbol, ctx, num_epoch=90, arg_params=args, optimizer="adam", learning_rate=2e-3, trim=True)
     metric = SegmentationMetric(5)
     solver.fit(data, eval_metric=metric)
     solver.evaluate(data, metric)
@@ -176,6 +182,7 @@ def test_one_image_can_be_learnt_by_heart(voc, ctx, tmp_path):
 
 def test_the_flow_of_the_original_s_fcn_xs_py(voc, ctx, tmp_path, caplog):
     """What apache/mxnet 1.4.1 example/fcn-xs/fcn_xs.py does, with its arguments and callbacks."""
+    voc = shutil.copytree(voc, tmp_path / "voc")  # to write lists into
     caplog.set_level(logging.INFO)
     write_caffemodel(tmp_path / "vgg", random_vgg16())
     vgg16 = read(tmp_path / "vgg")
