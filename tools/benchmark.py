@@ -101,10 +101,7 @@ def run(args: argparse.Namespace) -> int:
     """Run one measurement and print it."""
     if not (args.what == "parity" and args.size == "all"):
         sides("--size", args.size, least=1 if args.what == "parity" else 26)
-    for option in ("steps", "fc", "epochs", "images"):
-        value = getattr(args, option)
-        if value is not None and value < 1:
-            raise FCNXSError(f"--{option} {value}: want 1 or more")
+    options.refuse_below(1, args, "steps", "fc", "epochs", "images")
     if not (args.width > 0 and (args.width * 16).is_integer()):
         raise FCNXSError(f"--width {args.width}: want a multiple of 1/16")
     module, function = PARTS[args.what]

@@ -14,15 +14,17 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Dict, List
+from typing import Dict, List
 
+from tqdm import tqdm
+
+from ..data.check import Inspection, check, overlap
 from ..data.datasets import NAMED
 from ..data.samples import Samples, splits_of
 from ..errors import FCNXSError
+from ..system.files import written_whole
 from .shared import data_options, options
-
-if TYPE_CHECKING:
-    from ..data.check import Inspection
+from .shared.text import table
 
 SHOWN = 20  # lines of a list, at most
 LONG = 40  # letters of a class's name
@@ -41,10 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SPLIT|LST",
         help="further splits, or lists, to look at (default: val with train, train with val)",
     )
-    add(
-        "--classes", metavar="FILE", help="names of classes, a line each (default: the data set's, or VOC's 21)"
-    )
-    add("--num-classes", type=int, metavar="N", help="number of classes, where they have no names")
+    options.add_classes(parser, "the data set's, or VOC's 21")
     add("--batch-size", type=int, default=1, metavar="N", help="images of a step in training (default: 1)")
     add("--crop-size", type=int, metavar="N", help="of training: NxN pixels of each image (default: all)")
     add("--bad", type=Path, metavar="FILE", help="write all bad pairs there, a line each")
@@ -53,14 +52,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Check each split, and print what it comes to."""
-    for option in ("batch_size", "crop_size", "workers"):
-        value = getattr(args, option)
-        if value is not None and value < 1:
-            raise FCNXSError(f"--{option.replace('_', '-')} {value}: want 1 or more")
+    options.refuse_below(1, args, "batch_size", "crop_size", "workers")
     if args.bad and args.bad.is_dir():
         raise FCNXSError(f"--bad {args.bad}: is a folder; want the name of a file")
     parts = _parts(args)
-    classes = _classes(args, next(iter(parts.values())))
+    classes = options.class_names(args) or next(iter(parts.values())).classes
+    if not classes:
+        print("21 classes, by default VOC's (--classes or --num-classes give others)")
+        classes = options.default_classes(None)
     inspections: Dict[str, Inspection] = {}
     for name, samples in parts.items():
         batch_size = args.batch_size if not inspections else 1  # the others are evaluated on, one at a time
@@ -96,35 +95,13 @@ def _parts(args: argparse.Namespace) -> Dict[str, Samples]:
     }
 
 
-def _classes(args: argparse.Namespace, samples: Samples) -> List[str]:
-    """Names of the classes: by option, of the data set, or VOC's."""
-    if args.classes and args.num_classes is not None:
-        raise FCNXSError("--classes and --num-classes: give one of them")
-    if args.classes:
-        return options.read_classes(args.classes)
-    if args.num_classes is not None:
-        if not 2 <= args.num_classes <= 255:
-            raise FCNXSError(f"--num-classes {args.num_classes}: want 2 to 255")
-        return [f"class {number}" for number in range(args.num_classes)]
-    if samples.classes:
-        return samples.classes
-    print("21 classes, by default VOC's (--classes or --num-classes give others)")
-    return options.default_classes(None)
-
-
 def _check(args: argparse.Namespace, name: str, samples: Samples, classes: int, batch_size: int) -> Inspection:
-    from tqdm import tqdm
-
-    from ..data.check import check
-
     with tqdm(total=len(samples), desc=name, unit="image", leave=False, disable=not sys.stderr.isatty()) as bar:
         return check(samples, classes, batch_size, args.crop_size, workers=args.workers, on_progress=bar.update)
 
 
 def _tell(name: str, found: Inspection, classes: List[str]) -> None:
     """Print one split's sizes, classes, and what is wrong."""
-    from .shared.text import table
-
     print(f"{name}: {_count(len(found.files), 'image')}")
     if found.sizes:
         print(_sizes(found))
@@ -151,8 +128,6 @@ def _tell(name: str, found: Inspection, classes: List[str]) -> None:
 
 def _sizes(found: Inspection) -> str:
     """The sizes of images: the one there is, or a table of the most common ones."""
-    from .shared.text import table
-
     common = found.sizes.most_common(SHOWN // 2)
     rows = [(f"{width}x{height}", count) for (height, width), count in common]
     if len(rows) == 1:
@@ -165,8 +140,6 @@ def _sizes(found: Inspection) -> str:
 
 
 def _tell_overlaps(inspections: Dict[str, Inspection]) -> None:
-    from ..data.check import overlap
-
     names = list(inspections)
     for i, one in enumerate(names):
         for other in names[i + 1 :]:
@@ -193,8 +166,6 @@ def _count(number: int, what: str) -> str:
 
 
 def _write_bad(file: Path, inspections: Dict[str, Inspection]) -> None:
-    from ..system.files import written_whole
-
     lines = [
         f"{name}\t{found.files[i]}\t{text}\n" for name, found in inspections.items() for i, text in found.bad
     ]

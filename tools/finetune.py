@@ -22,21 +22,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Sequence, Tuple
 
 from ..compat import use_the_machine
+from ..data.samples import Samples
 from ..errors import FCNXSError
+from ..stages import Stage
 from .finetuning.data_report import keep_good, make_loaders, make_meta, same_data, same_stages, samples_of
 from .finetuning.run_options import restored, storable
 from .finetuning.stage_options import add_stages, describe, plan
 from .shared import data_options, options
 from .shared.signals import Stopping
+from .shared.text import best_epochs, summary_table
 
 if TYPE_CHECKING:
     from ..checkpoint.checkpoint import Checkpoint
     from ..checkpoint.meta import Meta
     from ..compat import mxnet as mx
-    from ..data.samples import Samples
     from ..finetune import Data, Output, Settings
     from ..finetune.listener import Listener
-    from ..stages import Stage
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,8 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     data_options.add_root_and_split(parser, "train")
     add("--val", metavar="DIR|LST|NAME", help="data set to evaluate on after each epoch")
     add("--val-split", metavar="SPLIT", help="split of --val, or of --data, to evaluate on, e.g. val")
-    add("--classes", metavar="FILE", help="names of classes (default: the data set's, the parent's, or VOC's)")
-    add("--num-classes", type=int, metavar="N", help="number of classes, where they have no names")
+    options.add_classes(parser, "the data set's, the parent's, or VOC's")
     add("--prefix", help="of the checkpoint to start from: VGG-16 or an FCN")
     add("--epoch", type=int, help="of that checkpoint; 0 after `fcnxs convert`")
     add("--output", metavar="RUN", help="folder for what is made")
@@ -94,6 +94,7 @@ def run(args: argparse.Namespace) -> int:
     samples = samples_of(args)
 
     from .. import checkpoint
+    from ..checkpoint.meta import Meta
     from ..finetune import Data, Output, Settings
     from ..finetune.run_folder import refuse_to_overwrite
     from ..solver.collective import exchange_for
@@ -107,16 +108,17 @@ def run(args: argparse.Namespace) -> int:
         parent = checkpoint.load(args.prefix, args.epoch)
         samples, meta, kept = _begin(args, stages, samples, parent, folder, quiet=args.quiet or not first)
     else:
-        samples, meta, kept = *_go_on(args, stages, samples, before), before
+        same_stages(args, stages, before)
+        meta = Meta(**{**before["meta"], "mean": tuple(before["meta"]["mean"])})
+        samples, kept = same_data(args, samples, before), before
     data = Data(**make_loaders(args, samples, meta))
     output = Output(folder, meta, args.checkpoint_every, args.keep, args.resume is not None, kept)
     how = (args.pooling_convention, args.recompute, args.trim, args.accumulate)
     settings = Settings(devices, exchange or args.kv_store, *how)
 
-    def load() -> Checkpoint:
-        return parent or checkpoint.load(args.prefix, args.epoch)
-
-    rows = _train(args, load, stages, data, output, settings)
+    rows = _train(
+        args, lambda: parent or checkpoint.load(args.prefix, args.epoch), stages, data, output, settings
+    )
     if first:
         _print_end(folder, stages, rows, bool(before and before.get("finished")))
     return 0
@@ -154,7 +156,6 @@ def _print_end(
 ) -> None:
     """Print the table of stages, the best epochs, and where the checkpoints are."""
     from ..finetune.run_folder import METRICS, SUMMARY, best_prefix, read_records
-    from .shared.text import best_epochs, summary_table
 
     if ended_before:
         print(f"the run in {folder} has ended already; nothing is left to do")
@@ -192,26 +193,10 @@ def _begin(
     return samples, meta, {**kept, "stages": [asdict(stage) for stage in stages]}
 
 
-def _go_on(
-    args: argparse.Namespace, stages: Sequence[Stage], samples: Dict[str, Samples], before: Dict[str, Any]
-) -> Tuple[Dict[str, Samples], Meta]:
-    """The data and the meta of a run that goes on."""
-    from ..checkpoint.meta import Meta
-
-    same_stages(args, stages, before)
-    meta = Meta(**{**before["meta"], "mean": tuple(before["meta"]["mean"])})
-    return same_data(args, samples, before), meta
-
-
 def _check(args: argparse.Namespace) -> None:
     """Refuse values that make no sense."""
-    if args.num_classes is not None and args.classes:
-        raise FCNXSError("--classes and --num-classes: give one of them")
-    at_least_1 = ("cut_off_size", "checkpoint_every", "keep", "accumulate")
-    for option, least in (("seed", 0), *((option, 1) for option in at_least_1)):
-        value = getattr(args, option)
-        if value is not None and value < least:
-            raise FCNXSError(f"--{option.replace('_', '-')} {value}: want {least} or more")
+    options.refuse_below(0, args, "seed")
+    options.refuse_below(1, args, "cut_off_size", "checkpoint_every", "keep", "accumulate")
     if os.environ.get("DMLC_ROLE") == "worker" and "dist" not in args.kv_store:
         raise FCNXSError(
             f"--kv-store {args.kv_store}: of a job of several processes; want --kv-store dist_sync"

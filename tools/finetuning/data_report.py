@@ -9,6 +9,9 @@ import sys
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, Dict, List, Sequence, Tuple
 
+from tqdm import tqdm
+
+from ...data.check import SMALLEST, check
 from ...data.samples import Samples
 from ...errors import FCNXSError
 from ...stages import Stage
@@ -38,10 +41,6 @@ def keep_good(
     Raises:
         FCNXSError: training would fail.
     """
-    from tqdm import tqdm
-
-    from ...data.check import SMALLEST, check
-
     augmentation = data_options.augmentation_of(args)
     low = augmentation.scale[0] if augmentation else 1
     smallest = (1, 1) if args.pooling_convention == "full" else SMALLEST
@@ -118,18 +117,8 @@ def make_meta(args: argparse.Namespace, parent: Checkpoint, samples: Samples) ->
     from ...vis import voc_palette
 
     net = net_of(parent.arg_params, str(parent.params_file))
-    if args.classes:
-        classes = options.read_classes(args.classes)
-    elif args.num_classes is not None:
-        if not 2 <= args.num_classes <= 255:
-            raise FCNXSError(f"--num-classes {args.num_classes}: want 2 to 255")
-        classes = [f"class {number}" for number in range(args.num_classes)]
-    elif samples.classes:
-        classes = samples.classes
-    elif parent.meta.classes:
-        classes = parent.meta.classes
-    else:
-        classes = options.default_classes(net.numclass)
+    classes = options.class_names(args) or samples.classes or parent.meta.classes
+    classes = classes or options.default_classes(net.numclass)
     if net.numclass not in (None, len(classes)):
         raise FCNXSError(
             f"{parent.params_file} is an {net.name} for {net.numclass} classes, not {len(classes)}; "

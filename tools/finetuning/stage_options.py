@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import inspect
 from dataclasses import replace
-from typing import Any, Dict, List
+from typing import Dict, List
 
 from ...errors import FCNXSError
 from ...stages import RECIPES, Stage
@@ -50,24 +50,23 @@ def plan(args: argparse.Namespace) -> List[Stage]:
     if unknown or len(set(names)) < len(names):
         raise FCNXSError(f"--stages {args.stages}: want some of {','.join(recipe)}, each once")
     stages = [recipe[name] for name in names]
-    changes: List[Dict[str, Any]] = [{} for _ in stages]
+    changes: Dict[str, list] = {}
     if args.lr:
         rates = _numbers("--lr", args.lr, float, len(stages))
         if len(rates) == 1:
             rates = [rates[0] * stage.learning_rate / stages[0].learning_rate for stage in stages]
-        changes = [{**change, "learning_rate": rate} for change, rate in zip(changes, rates)]
+        changes["learning_rate"] = rates
     if args.epochs:
         counts = _numbers("--epochs", args.epochs, int, len(stages))
-        counts = counts * len(stages) if len(counts) == 1 else counts
-        changes = [{**change, "epochs": count} for change, count in zip(changes, counts)]
-    for option, key in (("--momentum", "momentum"), ("--wd", "wd"), ("--optimizer", "optimizer")):
+        changes["epochs"] = counts * len(stages) if len(counts) == 1 else counts
+    for key in ("momentum", "wd", "optimizer"):
         value = getattr(args, key)
         if isinstance(value, float) and not 0 <= value < 1:
-            raise FCNXSError(f"{option} {value}: want a number from 0 to below 1")
+            raise FCNXSError(f"--{key} {value}: want a number from 0 to below 1")
         if value is not None:
-            changes = [{**change, key: value} for change in changes]
-    stages = [replace(stage, **change) for stage, change in zip(stages, changes)]
-    return [_with_momentum_if_any(stage, args) for stage in stages]
+            changes[key] = [value] * len(stages)
+    changed = ({key: values[i] for key, values in changes.items()} for i in range(len(stages)))
+    return [_with_momentum_if_any(replace(stage, **each), args) for stage, each in zip(stages, changed)]
 
 
 def describe(stage: Stage) -> str:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Tuple
 
+from ...data.augment import Augmentation
 from ...data.datasets import NAMED, named
 from ...data.samples import Samples, open_samples
 from ...errors import FCNXSError
-
-if TYPE_CHECKING:
-    from ...data.augment import Augmentation
+from .options import refuse_below
 
 DATA_HELP = (
     "folder in VOC layout; folder with images/ and labels/, or images/SPLIT/ and labels/SPLIT/; list (.lst); "
@@ -108,30 +106,14 @@ def augmentation_of(args: argparse.Namespace) -> Augmentation | None:
     Raises:
         FCNXSError: one of them, --batch-size or --workers makes no sense.
     """
-    from ...data.augment import Augmentation
-
-    for option, value in (
-        ("--batch-size", args.batch_size),
-        ("--crop-size", args.crop_size),
-        ("--workers", args.workers),
-    ):
-        if value is not None and value < 1:
-            raise FCNXSError(f"{option} {value}: want 1 or more")
+    refuse_below(1, args, "batch_size", "crop_size", "workers")
     if not 0 <= args.color_jitter <= 1:
         raise FCNXSError(f"--color-jitter {args.color_jitter:g}: want a number from 0 to 1")
-    scale = _scale(args.random_scale)
-    if args.crop_size is None and scale == (1, 1) and not args.random_flip and not args.color_jitter:
-        return None
-    return Augmentation(args.crop_size, scale, args.random_flip, args.color_jitter)
-
-
-def _scale(text: str | None) -> Tuple[float, float]:
-    if text is None:
-        return 1.0, 1.0
     try:
-        low, high = (float(part) for part in text.split(","))
-        if not 0 < low <= high < float("inf"):
-            raise ValueError
-    except ValueError:
-        raise FCNXSError(f"--random-scale {text}: want LO,HI: two factors above 0, LO not above HI") from None
-    return low, high
+        low, high = map(float, ("1,1" if args.random_scale is None else args.random_scale).split(","))
+        augmentation = Augmentation(args.crop_size, (low, high), args.random_flip, args.color_jitter)
+    except (ValueError, FCNXSError):  # the scale's: crop size and jitter are valid here
+        raise FCNXSError(
+            f"--random-scale {args.random_scale}: want LO,HI: two factors above 0, LO not above HI"
+        ) from None
+    return None if augmentation == Augmentation() else augmentation

@@ -25,6 +25,25 @@ def add_gpus(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--gpus", metavar="N", help="number of the GPU to use, from 0 (default: the CPU)")
 
 
+def add_classes(parser: argparse.ArgumentParser, default: str) -> None:
+    """--classes and --num-classes; `default` says whose classes are taken without them."""
+    parser.add_argument("--classes", metavar="FILE", help=f"names of classes, a line each (default: {default})")
+    number = "number of classes, where they have no names"
+    parser.add_argument("--num-classes", type=int, metavar="N", help=number)
+
+
+def refuse_below(least: int, args: argparse.Namespace, *names: str) -> None:
+    """Refuse options whose numbers are too small; one that was not given is None.
+
+    Raises:
+        FCNXSError: a number is below `least`.
+    """
+    for name in names:
+        value = getattr(args, name)
+        if value is not None and value < least:
+            raise FCNXSError(f"--{name.replace('_', '-')} {value}: want {least} or more")
+
+
 def device(gpus: str | None) -> mx.Context:
     """Device that --gpus names; GPU 0 is a GPU.
 
@@ -64,6 +83,21 @@ def devices(gpus: str | None, cpus: int | None) -> List[mx.Context]:
     if len(set(numbers)) < len(numbers):
         raise FCNXSError(f"--gpus {gpus}: want each GPU once")
     return [device(number) for number in numbers]
+
+
+def class_names(args: argparse.Namespace) -> List[str] | None:
+    """Names of the classes by --classes or --num-classes; None if neither is given.
+
+    Raises:
+        FCNXSError: both are given, or the value is not valid.
+    """
+    if args.num_classes is None:
+        return read_classes(args.classes) if args.classes else None
+    if args.classes:
+        raise FCNXSError("--classes and --num-classes: give one of them")
+    if not 2 <= args.num_classes <= 255:
+        raise FCNXSError(f"--num-classes {args.num_classes}: want 2 to 255")
+    return [f"class {number}" for number in range(args.num_classes)]
 
 
 def read_classes(file: str) -> List[str]:
