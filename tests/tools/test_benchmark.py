@@ -9,9 +9,8 @@ import pytest
 
 from fcnxs import FCNXSError
 from fcnxs.data.file_iter import FileIter
-from fcnxs.tools.benchmarks.material import Inputs, net_and_weights, random_image, write_images
+from fcnxs.tools.benchmarks.material import Inputs, random_image, write_images
 from fcnxs.tools.benchmarks.sizes import different_sizes
-from fcnxs.tools.benchmarks.torch_fcn8s import fcn8s_shapes
 from fcnxs.tools.benchmarks.worker import Worker, memory
 from fcnxs.tools.main import main
 
@@ -33,13 +32,6 @@ def test_memory_has_what_is_resident_and_the_peak():
     after, peak_after = memory()
     assert during - before == pytest.approx(0.2, abs=0.02) and peak >= during - 0.01
     assert during - after == pytest.approx(0.2, abs=0.02) and peak_after >= during - 0.01
-
-
-def test_pytorch_s_net_has_the_parameters_of_ours():
-    args = argparse.Namespace(size="50x40", width=1 / 8, fc=32)
-    _, weights = net_and_weights(args)
-    expected = {name: array.shape for name, array in weights.items()}
-    assert list(fcn8s_shapes(21, 1 / 8, 32).items()) == list(expected.items())
 
 
 def test_images_of_the_evaluation_are_what_the_commands_read(tmp_path):

@@ -5,16 +5,19 @@ from __future__ import annotations
 import argparse
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Callable
+from typing import Callable
 
+from ...checkpoint.checkpoint import Checkpoint
+from ...compat import mxnet as mx
+from ...data.file_iter import FileIter
+from ...metric import SegmentationMetric
+from ...predict.segmenter import Segmenter
+from ...predict.segmenter import evaluate as evaluate_with
+from ...solver.executors import Executors
+from ...solver.solver import Solver
 from ..shared import options
 from .material import CLASSES, image_shape, random_checkpoint, write_images
 from .worker import compare, serve
-
-if TYPE_CHECKING:
-    from ...checkpoint.checkpoint import Checkpoint
-    from ...compat import mxnet as mx
-    from ...data.file_iter import FileIter
 
 IMAGES, CHUNK = 100, 10  # evaluated in all, and in a turn
 
@@ -35,8 +38,6 @@ def pooling(args: argparse.Namespace) -> int:
 
 def part(args: argparse.Namespace) -> int:
     """Be one of the processes: --images images in each turn."""
-    from ...data.file_iter import FileIter
-
     checkpoint = random_checkpoint(args, pooling_convention="full" if args.part == "full" else "valid")
     make = {"finetune": _finetune, "evaluate": _evaluate}.get(args.part, _bare)
     with tempfile.TemporaryDirectory() as folder:
@@ -47,9 +48,6 @@ def part(args: argparse.Namespace) -> int:
 
 def _bare(checkpoint: Checkpoint, data: FileIter, ctx: mx.Context) -> Callable[[], None]:
     """Forward passes alone: the images are on the device from the beginning."""
-    from ...compat import mxnet as mx
-    from ...solver.executors import Executors
-
     batches = [mx.nd.array(batch["data"], ctx) for batch in data]
     params = {name: array.as_in_context(ctx) for name, array in checkpoint.arg_params.items()}
     executor = Executors(checkpoint.symbol, ctx, params, {}).get("data", batches[0].shape)
@@ -63,16 +61,10 @@ def _bare(checkpoint: Checkpoint, data: FileIter, ctx: mx.Context) -> Callable[[
 
 
 def _finetune(checkpoint: Checkpoint, data: FileIter, ctx: mx.Context) -> Callable[[], object]:
-    from ...metric import SegmentationMetric
-    from ...solver.solver import Solver
-
     solver = Solver(checkpoint.symbol, ctx, arg_params=checkpoint.arg_params)
     return lambda: solver.evaluate(data, SegmentationMetric(CLASSES))
 
 
 def _evaluate(checkpoint: Checkpoint, data: FileIter, ctx: mx.Context) -> Callable[[], object]:
-    from ...predict.segmenter import Segmenter
-    from ...predict.segmenter import evaluate as evaluate_with
-
     segmenter = Segmenter(checkpoint, ctx=ctx)
     return lambda: evaluate_with(segmenter, data)

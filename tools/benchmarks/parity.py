@@ -20,6 +20,7 @@ from ...convert.verify import Comparison, verify
 from ...net import is_input
 from ...symbols import NETS
 from ..shared.text import table
+from .material import random_weights
 
 FCNS = tuple(net for net in TITLES if net != "vgg16fc")
 # Heights and widths (H, W) of all remainders of 32, landscape and portrait; then the smallest, and squares.
@@ -56,19 +57,16 @@ def random_blobs(net: str, width: float, fc: int, numclass: int, seed: int = 0) 
     names["bigscore"] = {"fcn16s": "upscore16", "fcn8s": "upscore8", "fcn8s_atonce": "upscore8"}.get(
         net, "upscore"
     )
-    rng, blobs = np.random.default_rng(seed), {}
-    for parameter, shape in zip(symbol.list_arguments(), shapes):
+    named = {name: shape for name, shape in zip(symbol.list_arguments(), shapes) if not is_input(name)}
+    blobs: dict = {}
+    for parameter, values in random_weights(named, seed).items():
         layer, _, kind = parameter.rpartition("_")
-        if is_input(parameter):
-            continue
-        scale = 0.1 if kind == "bias" else (2 / np.prod(shape[1:])) ** 0.5
-        values = rng.standard_normal(shape, np.float32) * np.float32(scale)
         if net == "vgg16" and layer.startswith("fc") and kind == "weight":
-            values = values.reshape(shape[0], -1)  # inner products
+            values = values.reshape(len(values), -1)  # inner products
         scale_layer = layer.replace("score", "scale")
         if net == "fcn8s_atonce" and scale_layer in SCALES and kind == "weight":
             values /= SCALES[scale_layer]  # so that the skip counts
-            blobs[scale_layer] = [np.full(shape[1], SCALES[scale_layer], np.float32)]
+            blobs[scale_layer] = [np.full(values.shape[1], SCALES[scale_layer], np.float32)]
         blobs.setdefault(names.get(layer, layer), []).append(values)
     return blobs
 

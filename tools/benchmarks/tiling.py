@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import argparse
 import time
-from typing import TYPE_CHECKING, Tuple
+from typing import Tuple
 
 import numpy as np
 
+from ...predict.segmenter import Segmenter
 from ..shared import options
 from ..shared.text import table
 from .material import photo, random_checkpoint
 from .worker import forget_peak, memory
-
-if TYPE_CHECKING:
-    from ...predict.segmenter import Segmenter
 
 LIMIT = 2e9  # bytes beyond the weights and the image
 SIDES = (1024, 2048, 4096, 8192)
@@ -22,8 +20,6 @@ SIDES = (1024, 2048, 4096, 8192)
 
 def tiling(args: argparse.Namespace) -> int:
     """Print time and memory of squares of several sides, a row each; 1 if one takes more than the limit."""
-    from ...predict.segmenter import Segmenter
-
     segmenter = Segmenter(random_checkpoint(args), ctx=options.device(args.gpus), memory_limit=LIMIT)
     rng = np.random.default_rng(0)
     segmenter(photo(rng, 64, 64))  # MXNet brings the weights into its own order

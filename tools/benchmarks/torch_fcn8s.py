@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Callable, Dict, Iterator
+from typing import TYPE_CHECKING, Callable, Dict
 
 import numpy as np
 
@@ -12,32 +12,8 @@ if TYPE_CHECKING:
 
 # Of the net of pad 100 and pooling that rounds down; `fcnxs benchmark train` checks the whole against ours.
 CONVOLUTIONS = (2, 2, 3, 3, 3)  # of each group, before its pooling
-CHANNELS = (64, 128, 256, 512, 512)
 SKIPS = (("score2", "score_pool4", 3, 5), ("score4", "score_pool3", 2, 9))  # upsampling, score, pool, offset
 UPSCORE_OFFSET = 31
-
-
-def fcn8s_shapes(numclass: int, width: float, fc: int) -> Dict[str, tuple]:
-    """Shapes of the parameters by name, in the order of the Symbol's arguments."""
-
-    def conv(name: str, *shape: int) -> Iterator[tuple]:
-        yield f"{name}_weight", shape
-        yield f"{name}_bias", shape[:1]
-
-    channels = [int(count * width) for count in CHANNELS]
-    shapes, before = [], 3
-    for group, (layers, count) in enumerate(zip(CONVOLUTIONS, channels), 1):
-        for layer in range(1, layers + 1):
-            shapes += conv(f"conv{group}_{layer}", count, before, 3, 3)
-            before = count
-    shapes += conv("fc6", fc, before, 7, 7)
-    shapes += conv("fc7", fc, fc, 1, 1)
-    shapes += conv("score", numclass, fc, 1, 1)
-    for up, score, pool, _ in SKIPS:
-        shapes.append((f"{up}_weight", (numclass, numclass, 4, 4)))
-        shapes += conv(score, numclass, channels[pool], 1, 1)
-    shapes.append(("bigscore_weight", (numclass, numclass, 16, 16)))
-    return dict(shapes)
 
 
 def make_step(

@@ -6,6 +6,7 @@ All have a fixed size, all processors and one stream. Their processes do not imp
 from __future__ import annotations
 
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Callable
 
@@ -89,18 +90,39 @@ def openvino(folder: Path, precision: str) -> Run:
     return lambda: request.infer([image], share_inputs=True, share_outputs=True)[0]
 
 
-def torch(folder: Path, precision: str) -> Run:
-    """PyTorch with its default memory format."""
-    return _torch(folder, precision, channels_last=False)
+def torch_channels_last(
+    folder: Path, precision: str, change: Callable = lambda net: net, order: str = "channels_last"
+) -> Run:
+    """PyTorch with channels last, the memory format in which its convolutions are fastest.
+
+    Args:
+        folder: folder with the files of one size.
+        precision: fp32 or bf16.
+        change: takes the net and returns the one to run.
+        order: PyTorch's name of a memory format.
+    """
+    import torch
+
+    from ..torch_fcn8s import load_fcn8s
+
+    torch.set_num_threads(threads())
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    form = {"dtype": dtype, "memory_format": getattr(torch, order)}
+    net = change(load_fcn8s(folder.parent / "weights.safetensors").to(**form))
+    image = torch.from_numpy(np.load(folder / "image.npy")).to(**form)
+
+    @torch.inference_mode()
+    def run() -> np.ndarray:
+        return net(image).float().numpy()
+
+    return run
 
 
-def torch_channels_last(folder: Path, precision: str) -> Run:
-    """PyTorch with channels last, the memory format in which its convolutions are fastest."""
-    return _torch(folder, precision)
+torch = partial(torch_channels_last, order="contiguous_format")  # PyTorch's default memory format
 
 
 def torch_compiled(folder: Path, precision: str) -> Run:
-    """The same, compiled by PyTorch's inductor with frozen weights.
+    """PyTorch with channels last, compiled by PyTorch's inductor with frozen weights.
 
     Raises:
         FCNXSError: there is no C++ compiler, which inductor needs.
@@ -110,22 +132,4 @@ def torch_compiled(folder: Path, precision: str) -> Run:
     if shutil.which("g++") is None and shutil.which("clang++") is None:
         raise FCNXSError("torch.compile needs a C++ compiler (on Debian: apt-get install g++)")
     torch._inductor.config.freezing = True
-    return _torch(folder, precision, torch.compile)
-
-
-def _torch(folder: Path, precision: str, change: Callable = lambda net: net, channels_last: bool = True) -> Run:
-    import torch
-
-    from ..torch_fcn8s import load_fcn8s
-
-    torch.set_num_threads(threads())
-    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-    order = torch.channels_last if channels_last else torch.contiguous_format
-    net = change(load_fcn8s(folder.parent / "weights.safetensors").to(dtype=dtype, memory_format=order))
-    image = torch.from_numpy(np.load(folder / "image.npy")).to(dtype=dtype, memory_format=order)
-
-    @torch.inference_mode()
-    def run() -> np.ndarray:
-        return net(image).float().numpy()
-
-    return run
+    return torch_channels_last(folder, precision, torch.compile)
