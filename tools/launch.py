@@ -75,9 +75,8 @@ def run(args: argparse.Namespace) -> int:
 
     if args.num_workers < 1 or args.num_servers < 1:
         raise FCNXSError(f"-n {args.num_workers} -s {args.num_servers}: want 1 or more of both")
-    options = ["--cluster", args.cluster, "--num-workers", str(args.num_workers)]
-    options += ["--num-servers", str(args.num_servers)]
-    for name in TRACKER:
+    options: List[str] = []
+    for name in ("cluster", "num-workers", "num-servers", *TRACKER):
         value = getattr(args, name.replace("-", "_"))
         for one in value if isinstance(value, list) else [value]:
             options += [] if one is None else [f"--{name}={one}"]

@@ -129,13 +129,10 @@ class Job:
         finally:
             writer.close()
             if member is not None:
-                self._closed(member)
-
-    def _closed(self, member: Member) -> None:
-        member.closed = True
-        if member.done is None:
-            self._fail(member, None)
-        self._check()
+                member.closed = True
+                if member.done is None:
+                    self._fail(member, None)
+                self._check()
 
     def _ended(self, process: dmlc.Process) -> None:
         """Handle the end of a process on this machine."""
@@ -149,17 +146,15 @@ class Job:
         running = [*self.processes.running(), *(member for member in self.members if not member.closed)]
         if self.submitted and not running:
             self._finish_unless_failed()
-        elif self._workers_over() >= self.args.num_workers:
+            return
+        by_lifeline = sum(member.role == "worker" and member.closed for member in self.members)
+        by_code = sum(p.role == "worker" and p.code is not None for p in self.processes.all)
+        if max(by_lifeline, by_code) >= self.args.num_workers:
             self.loop.call_later(LINGER, self._finish_unless_failed)
 
     def _finish_unless_failed(self) -> None:
         if not self.failures:  # after a failure `_settle` ends the job, even if all processes end before
             self._finish(128 + self.stopping if self.stopping else 0)
-
-    def _workers_over(self) -> int:
-        by_lifeline = sum(member.role == "worker" and member.closed for member in self.members)
-        by_code = sum(p.role == "worker" and p.code is not None for p in self.processes.all)
-        return max(by_lifeline, by_code)
 
     def _fail(self, who: Member | dmlc.Process, code: int | None) -> None:
         """Note a failure that a lifeline (perhaps without exit code) or a process of this machine shows."""
