@@ -22,18 +22,20 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable, List, Sequence
 
+import numpy as np
+from PIL import Image
+
+from ..data.samples import Samples
 from ..errors import FCNXSError
 from ..predict.multiscale import check_scales
 from ..score import NAMES, Scores, or_none, scores
-from ..system.files import written_whole
+from ..system.files import write_json, written_whole
 from ..vis import save_mask, voc_palette
 from .shared import data_options, options
+from .shared.text import scores_table
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from ..checkpoint.checkpoint import Checkpoint
-    from ..data.samples import Samples
     from ..predict.segmenter import Segmenter
 
 
@@ -100,8 +102,6 @@ def run(args: argparse.Namespace) -> int:
 
 def _refuse_sizes(samples: Samples, segmenter: Segmenter) -> None:
     """Refuse, before the work begins, images that are too small for the net at a scale, or too large."""
-    from PIL import Image
-
     sizes = {}
     for file in samples.images:
         with (
@@ -159,9 +159,6 @@ def _report(
     args: argparse.Namespace, result: Scores, classes: List[str], images: int, scales: Sequence[float]
 ) -> None:
     """Print the scores, and write them to --json."""
-    from ..system.files import write_json
-    from .shared.text import scores_table
-
     print(scores_table(result, classes))
     for name in NAMES:
         title = name.replace("_", " ").replace("iu", "IU")
@@ -169,15 +166,11 @@ def _report(
     if args.json:
         content = {"prefix": args.prefix, "epoch": args.epoch, "images": images}
         content.update({"scales": scales, "flip": args.flip, **result.as_json()})
+        columns = zip(classes, result.class_pixels, result.class_accuracy, result.class_iu)
+        per_class = [
+            {"class": name, "pixels": int(pixels), "accuracy": or_none(accuracy), "iu": or_none(iu)}
+            for name, pixels, accuracy, iu in columns
+        ]
         with written_whole(args.json) as (part,):
-            write_json(part, {**content, "per_class": _per_class(result, classes)})
+            write_json(part, {**content, "per_class": per_class})
         print(f"wrote {args.json}")
-
-
-def _per_class(result: Scores, classes: List[str]) -> List[dict]:
-    """Scores of each class, as JSON has them."""
-    columns = zip(classes, result.class_pixels, result.class_accuracy, result.class_iu)
-    return [
-        {"class": name, "pixels": int(pixels), "accuracy": or_none(accuracy), "iu": or_none(iu)}
-        for name, pixels, accuracy, iu in columns
-    ]

@@ -27,17 +27,17 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Iterator, List, NamedTuple, Tuple
+from typing import TYPE_CHECKING, Iterator, List, Tuple
 
+import numpy as np
+
+from ..conventions import Palette
 from ..errors import FCNXSError
 from ..system.files import sha256_of
 from .segmenting.inputs import Input, found
 from .shared import options
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    from ..conventions import Palette
     from ..predict.segmenter import Segmenter
     from .segmenting.progress import SegmentProgress
 
@@ -89,10 +89,9 @@ def run(args: argparse.Namespace) -> int:
             if isinstance(result, FCNXSError):
                 progress.failed(each.file, result)
                 continue
-            what = _shares(result.pixels, segmenter.classes)
-            if result.frames is not None:
-                what = [f"{result.frames} frames", *what]
-            progress.done(f"{each.targets(args.output)[0]}: {', '.join(what)}", result.frames)
+            pixels, frames = result
+            what = [f"{frames} frames"] * (frames is not None) + _shares(pixels, segmenter.classes)
+            progress.done(f"{each.targets(args.output)[0]}: {', '.join(what)}", frames)
         return 0 if progress.summary() else 1
 
 
@@ -110,24 +109,28 @@ def memory_limit(text: str | None) -> float | None:
     return float(match[1]) * {"MB": 1e6, "GB": 1e9}[match[2].upper()]
 
 
-class _Result(NamedTuple):
-    """How many pixels each class has (256,), and how many frames a video has."""
-
-    pixels: np.ndarray
-    frames: int | None = None
-
-
 def _results(
     segmenter: Segmenter, inputs: List[Input], output: Path, palette: Palette, progress: SegmentProgress
-) -> Iterator[Tuple[Input, _Result | FCNXSError]]:
-    """For each input in order, written now: what came of it."""
+) -> Iterator[Tuple[Input, Tuple[np.ndarray, int | None] | FCNXSError]]:
+    """Write the results of each input in order; yield the input with its error, or two numbers.
+
+    These are the number of pixels of each class (256,), and of the frames of a video.
+    """
     from ..predict.image_files import segmented
+    from ..predict.video_files import VideoReader, segment_video
 
     for are_videos, group in groupby(inputs, key=lambda each: each.is_video):
         some = list(group)
         if are_videos:
             for each in some:
-                yield each, _video(segmenter, each, output, palette, progress)
+                try:
+                    video = VideoReader(each.file)
+                    progress.video(each.file, video.count)
+                    pixels = segment_video(segmenter, video, each.targets(output), palette, progress.frame)
+                    result = pixels, video.frames
+                except FCNXSError as error:
+                    result = error
+                yield each, result
             continue
         files = [(each.file, each.targets(output)) for each in some]
         with closing(segmented(segmenter, files, palette)) as futures:
@@ -135,21 +138,7 @@ def _results(
                 error = future.exception()
                 if error is not None and not isinstance(error, FCNXSError):
                     raise error
-                yield each, error or _Result(future.result())
-
-
-def _video(
-    segmenter: Segmenter, each: Input, output: Path, palette: Palette, progress: SegmentProgress
-) -> _Result | FCNXSError:
-    from ..predict.video_files import VideoReader, segment_video
-
-    try:
-        video = VideoReader(each.file)
-        progress.video(each.file, video.count)
-        pixels = segment_video(segmenter, video, each.targets(output), palette, progress.frame)
-        return _Result(pixels, video.frames)
-    except FCNXSError as error:
-        return error
+                yield each, error or (future.result(), None)
 
 
 def _shares(counts: np.ndarray, classes: List[str]) -> List[str]:
