@@ -18,6 +18,7 @@ import argparse
 import os
 import sys
 from dataclasses import asdict
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Sequence, Tuple
 
@@ -35,8 +36,7 @@ from .shared.text import best_epochs, summary_table
 if TYPE_CHECKING:
     from ..checkpoint.checkpoint import Checkpoint
     from ..checkpoint.meta import Meta
-    from ..compat import mxnet as mx
-    from ..finetune import Data, Output, Settings
+    from ..finetune import Output
     from ..finetune.listener import Listener
 
 
@@ -95,18 +95,18 @@ def run(args: argparse.Namespace) -> int:
 
     from .. import checkpoint
     from ..checkpoint.meta import Meta
-    from ..finetune import Data, Output, Settings
+    from ..finetune import Data, Output, Settings, finetune
     from ..finetune.run_folder import refuse_to_overwrite
     from ..solver.collective import exchange_for
 
     folder, devices = Path(args.output), options.devices(args.gpus, args.cpus)
     options.refuse_unwritable("--output", folder)
     exchange = exchange_for(args.kv_store, len(devices))
-    first, parent = exchange is None or exchange.rank == 0, None
+    first, workers = (exchange.rank == 0, exchange.workers) if exchange else (True, 1)
+    load = cache(partial(checkpoint.load, args.prefix, args.epoch))
     if before is None:
         refuse_to_overwrite(folder, stages)
-        parent = checkpoint.load(args.prefix, args.epoch)
-        samples, meta, kept = _begin(args, stages, samples, parent, folder, quiet=args.quiet or not first)
+        samples, meta, kept = _begin(args, stages, samples, load(), quiet=args.quiet or not first)
     else:
         same_stages(args, stages, before)
         meta = Meta(**{**before["meta"], "mean": tuple(before["meta"]["mean"])})
@@ -115,37 +115,25 @@ def run(args: argparse.Namespace) -> int:
     output = Output(folder, meta, args.checkpoint_every, args.keep, args.resume is not None, kept)
     how = (args.pooling_convention, args.recompute, args.trim, args.accumulate)
     settings = Settings(devices, exchange or args.kv_store, *how)
-
-    rows = _train(
-        args, lambda: parent or checkpoint.load(args.prefix, args.epoch), stages, data, output, settings
-    )
+    listeners = _listeners(args, output, stages, devices, workers) if first else []
+    train = partial(finetune, load, stages, data, output, settings, listeners)
+    rows = _train(train, listeners, folder, workers)
     if first:
         _print_end(folder, stages, rows, bool(before and before.get("finished")))
     return 0
 
 
-def _train(
-    args: argparse.Namespace,
-    parent: Callable[[], Checkpoint],
-    stages: Sequence[Stage],
-    data: Data,
-    output: Output,
-    settings: Settings,
-) -> List[Dict[str, Any]]:
-    """Train until the end or a signal; the process of rank 0 shows progress and writes logs."""
-    from ..finetune import StoppedError, finetune
-    from ..solver.collective import Exchange
+def _train(train: Callable, listeners: List[Listener], folder: Path, workers: int) -> List[Dict[str, Any]]:
+    """Train until the end or a signal; the process of rank 0 has listeners, and says how to resume."""
+    from ..finetune import StoppedError
 
-    exchange = settings.kvstore if isinstance(settings.kvstore, Exchange) else None
-    first, workers = exchange is None or exchange.rank == 0, exchange.workers if exchange else 1
     with Stopping() as stopping:
-        listeners = _listeners(args, output, settings.devices, stages, workers) if first else []
         try:
-            return finetune(parent, stages, data, output, settings, listeners, stopping.asked)
+            return train(should_stop=stopping.asked)
         except StoppedError as stopped:
             alone = " (with `fcnxs launch`, or alone)" if workers > 1 else ""
-            way_out = f"`fcnxs finetune --resume {output.folder}` goes on{alone}"
-            stopping.end(f"; the state is saved in {stopped.file}; {way_out}" if first else "")
+            way_out = f"`fcnxs finetune --resume {folder}` goes on{alone}"
+            stopping.end(f"; the state is saved in {stopped.file}; {way_out}" if listeners else "")
         finally:
             for listener in listeners:
                 listener.close()
@@ -175,14 +163,13 @@ def _begin(
     stages: Sequence[Stage],
     samples: Dict[str, Samples],
     parent: Checkpoint,
-    output: Path,
     quiet: bool,
 ) -> Tuple[Dict[str, Samples], Meta, Dict[str, Any]]:
     """Data that can be trained on, the meta of the checkpoints to come, and what run.json keeps."""
     from ..finetune.run_folder import locked
 
-    if not quiet and output.is_dir():
-        with locked(output):
+    if not quiet and Path(args.output).is_dir():
+        with locked(Path(args.output)):
             pass  # to be refused before the data is gone through, which may take long
     meta = make_meta(args, parent, samples["train"])
     if not quiet:
@@ -209,11 +196,7 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def _listeners(
-    args: argparse.Namespace,
-    output: Output,
-    devices: Sequence[mx.Context],
-    stages: Sequence[Stage],
-    processes: int,
+    args: argparse.Namespace, output: Output, stages: Sequence[Stage], devices: list, processes: int
 ) -> List[Listener]:
     """Print what will be done; make the progress bars, run.log, and TensorBoard's files if asked for."""
     from ..finetune.run_folder import LOG, TENSORBOARD
