@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from fractions import Fraction
-from numbers import Rational
 from typing import Tuple
 
 from ..errors import FCNXSError
@@ -28,17 +27,13 @@ Map = Tuple[Fraction, Fraction]
 IDENTITY: Map = (Fraction(1), Fraction(0))
 
 
-def _exact(number: Rational | float) -> Fraction:
-    return Fraction(number)  # exact for floats too: 0.5 is 1/2
-
-
 def filter_map(kernel: int = 1, stride: int = 1, pad: int = 0) -> Map:
     """Map of a convolution or pooling: cell x is centred on its window of `kernel` input cells.
 
     >>> print(format_map(filter_map(kernel=7, stride=2, pad=3)))
     (2, -1/2)
     """
-    return (_exact(stride), Fraction(kernel - stride, 2) - pad)
+    return (Fraction(stride), Fraction(kernel - stride, 2) - pad)
 
 
 def compose_fp(fp_first: Map, fp_second: Map) -> Map:
@@ -47,8 +42,8 @@ def compose_fp(fp_first: Map, fp_second: Map) -> Map:
     >>> print(format_map(compose_fp((8, -99), filter_map(kernel=7))))
     (8, -75)
     """
-    stride, offset = map(_exact, fp_first)
-    return (stride * _exact(fp_second[0]), stride * _exact(fp_second[1]) + offset)
+    stride, offset = map(Fraction, fp_first)
+    return (stride * Fraction(fp_second[0]), stride * Fraction(fp_second[1]) + offset)
 
 
 def compose_fp_list(fp_list: Iterable[Map]) -> Map:
@@ -68,7 +63,7 @@ def inv_fp(fp_in: Map) -> Map:
     Raises:
         FCNXSError: the stride is 0.
     """
-    stride, offset = map(_exact, fp_in)
+    stride, offset = map(Fraction, fp_in)
     if stride == 0:
         raise FCNXSError(f"the map {format_map(fp_in)} has stride 0 and no inverse")
     return (1 / stride, -offset / stride)

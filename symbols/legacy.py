@@ -22,13 +22,9 @@ def completed(symbol: mx.sym.Symbol) -> mx.sym.Symbol:
     """
     graph, writer = Graph.of(symbol), Writer()
     crops = [node["inputs"] for node in graph.nodes if node["op"] == "Crop" and len(node["inputs"]) == 2]
-    cropped = [x[0] for x, like in crops if graph.nodes[like[0]]["op"] == "null"]
-    short = {
-        i
-        for i in cropped
-        if graph.nodes[i]["op"] == "Deconvolution"
-        and not {"adj", "target_shape"} & graph.nodes[i]["attrs"].keys()
-    }
+    cropped = {x[0]: graph.nodes[x[0]] for x, like in crops if graph.nodes[like[0]]["op"] == "null"}
+    upsampled = {i: node["attrs"] for i, node in cropped.items() if node["op"] == "Deconvolution"}
+    short = [i for i, attrs in upsampled.items() if not {"adj", "target_shape"} & attrs.keys()]
     if not short or graph.rounds_up:
         return symbol
 

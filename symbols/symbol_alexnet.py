@@ -45,7 +45,6 @@ def get_fcn_alexnet_symbol(
 
     x = dropout(relu(conv(x, "fc6", fc, kernel=6, workspace=workspace_default), "relu6"), "drop6")
     x = dropout(relu(conv(x, "fc7", fc, kernel=1, workspace=workspace_default), "relu7"), "drop7")
-    score = conv(
-        x, "score", numclass, kernel=1, workspace=workspace_default
-    )  # (N, numclass, (H + 5) / 32, ...)
+    # (N, numclass, (H + 5) / 32, ...)
+    score = conv(x, "score", numclass, kernel=1, workspace=workspace_default)
     return fcnxs_score(score, data, None, (63, 63), (32, 32), numclass, workspace_default, pooling_convention)

@@ -32,6 +32,7 @@ def get_fcnxs_symbol(
     width: float = 1,
     fc: int = 4096,
     pooling_convention: str = "valid",
+    skip_scales: Dict[str, float] | None = None,
 ) -> Symbol:
     """FCN whose finest scores have `stride`: no skip at 32, one from pool4 at 16, ..., down to pool1 at 2.
 
@@ -46,6 +47,7 @@ def get_fcnxs_symbol(
         fc: channels of fc6 and fc7.
         pooling_convention: 'valid' rounds sizes down as the original: H and W at least 26, and the last
             rows and columns, up to 12, of FCN-32s get no score. 'full' rounds up as Caffe: any H and W.
+        skip_scales: constants by which the poolings are multiplied before they are scored, by name.
 
     Raises:
         FCNXSError: there is no such net.
@@ -55,15 +57,19 @@ def get_fcnxs_symbol(
     data = mx.sym.Variable("data")
     pool3 = vgg16_pool3(data, workspace_default, width, pooling_convention=pooling_convention)
     pool4 = vgg16_pool4(pool3, workspace_default, width, pooling_convention)
-    score = vgg16_score(pool4, numclass, workspace_default, width, fc, pooling_convention)
+    x = vgg16_score(pool4, numclass, workspace_default, width, fc, pooling_convention)
 
-    trunk = score.get_internals()
+    trunk = x.get_internals()
     for skip_stride, (pool, up, total) in SKIPS.items():
         if skip_stride >= stride:
+            x = layers.deconv(x, up, numclass, 4, 2, workspace_default, pooling_convention)
             skip = trunk[f"{pool}_output"]
-            score = _skip(score, skip, (up, pool, total), numclass, workspace_default, pooling_convention)
+            if pool in (skip_scales or {}):
+                skip = layers.scale(skip, f"scale_{pool}", skip_scales[pool])
+            skip = layers.conv(skip, f"score_{pool}", numclass, kernel=1, workspace=workspace_default)
+            x = layers.add(x, layers.crop(skip, x, f"score_{pool}c"), total)
     kernel, strides = (2 * stride, 2 * stride), (stride, stride)
-    return fcnxs_score(score, data, None, kernel, strides, numclass, workspace_default, pooling_convention)
+    return fcnxs_score(x, data, None, kernel, strides, numclass, workspace_default, pooling_convention)
 
 
 def get_fcn32s_symbol(
@@ -110,30 +116,8 @@ def get_fcn8s_atonce_symbol(
 
     All as `get_fcnxs_symbol`. Source: shelhamer/fcn.berkeleyvision.org voc-fcn8s-atonce/net.py.
     """
-    data = mx.sym.Variable("data")
-    pool3 = vgg16_pool3(data, workspace_default, width, pooling_convention=pooling_convention)
-    pool4 = vgg16_pool4(pool3, workspace_default, width, pooling_convention)
-    score = vgg16_score(pool4, numclass, workspace_default, width, fc, pooling_convention)
-
-    x, rest = score, (numclass, workspace_default, pooling_convention)
-    x = _skip(x, layers.scale(pool4, "scale_pool4", 0.01), ("score2", "pool4", "score_fused"), *rest)
-    x = _skip(x, layers.scale(pool3, "scale_pool3", 0.0001), ("score4", "pool3", "score_final"), *rest)
-    return fcnxs_score(x, data, None, (16, 16), (8, 8), *rest)
-
-
-def _skip(
-    x: Symbol,
-    skip: Symbol,
-    names: Tuple[str, str, str],
-    numclass: int,
-    workspace: int,
-    pooling_convention: str,
-) -> Symbol:
-    """Upsample the coarse scores twice; score the finer layer, crop it like them, and add."""
-    up_name, pool_name, sum_name = names
-    up = layers.deconv(x, up_name, numclass, 4, 2, workspace, pooling_convention)
-    score = layers.conv(skip, f"score_{pool_name}", numclass, kernel=1, workspace=workspace)
-    return layers.add(up, layers.crop(score, up, f"score_{pool_name}c"), sum_name)
+    scales = {"pool4": 0.01, "pool3": 0.0001}
+    return get_fcnxs_symbol(8, numclass, workspace_default, width, fc, pooling_convention, scales)
 
 
 def fcnxs_score(

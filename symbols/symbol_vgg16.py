@@ -5,15 +5,19 @@ from __future__ import annotations
 from ..compat import mxnet as mx
 from . import layers
 from .layers import Symbol
-from .vgg16 import vgg16_pool3, vgg16_pool4, vgg16_relu5, vgg16_relu7
+from .vgg16 import vgg16_pool3, vgg16_pool4, vgg16_relu7
 
 
 def get_vgg16fc_symbol(
-    workspace_default: int = 1024, width: float = 1, fc: int = 4096, pooling_convention: str = "valid"
+    workspace_default: int = 1024,
+    width: float = 1,
+    fc: int = 4096,
+    pooling_convention: str = "valid",
+    pad: int = 100,
 ) -> Symbol:
-    """Trunk of the FCNs: fully convolutional VGG-16 with a pad of 100. Output `relu7_output`."""
+    """Trunk of the FCNs: fully convolutional VGG-16. Output `relu7_output`. `pad` is that of conv1_1."""
     data = mx.sym.Variable("data")
-    pool3 = vgg16_pool3(data, workspace_default, width, pooling_convention=pooling_convention)
+    pool3 = vgg16_pool3(data, workspace_default, width, pad, pooling_convention)
     pool4 = vgg16_pool4(pool3, workspace_default, width, pooling_convention)
     return vgg16_relu7(pool4, workspace_default, width, fc, pooling_convention)
 
@@ -29,10 +33,7 @@ def get_vgg16_symbol(
 
     Layers fc6 to fc8 are convolutions whose outputs are 1x1: the same numbers, and the FCNs' shapes.
     """
-    data = mx.sym.Variable("data")
-    pool3 = vgg16_pool3(data, workspace_default, width, 1, pooling_convention)
-    pool4 = vgg16_pool4(pool3, workspace_default, width, pooling_convention)
-    relu7 = vgg16_relu7(pool4, workspace_default, width, fc, pooling_convention)
+    relu7 = get_vgg16fc_symbol(workspace_default, width, fc, pooling_convention, pad=1)
     x = layers.dropout(relu7, "drop7")
     fc8 = layers.conv(x, "fc8", numclass, kernel=1, workspace=workspace_default)  # (N, numclass, 1, 1)
     return mx.sym.SoftmaxOutput(mx.sym.Flatten(fc8, name="scores"), name="softmax")
@@ -53,10 +54,8 @@ def get_mask_regression_symbol(
 
     Source: Object segmentation with deep regression, ICIP 2015.
     """
-    data = mx.sym.Variable("data")
-    pool3 = vgg16_pool3(data, workspace_default, width, 1, pooling_convention)
-    pool4 = vgg16_pool4(pool3, workspace_default, width, pooling_convention)
-    relu5 = vgg16_relu5(pool4, workspace_default, width)  # (N, 512, H / 16, W / 16)
+    trunk = get_vgg16fc_symbol(workspace_default, width, pooling_convention=pooling_convention, pad=1)
+    relu5 = trunk.get_internals()["relu5_3_output"]  # (N, 512, H / 16, W / 16)
 
     x = mx.sym.FullyConnected(relu5, num_hidden=numclass * mask_size**2, name="mask")
     x = mx.sym.Reshape(x, shape=(0, numclass, mask_size, mask_size), name="masks")

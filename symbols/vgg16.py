@@ -51,14 +51,6 @@ def vgg16_pool4(
     return pool(x, "pool4", pooling_convention=pooling_convention)  # (N, 512, (H + 198) / 16, ...)
 
 
-def vgg16_relu5(input: Symbol, workspace_default: int = 1024, width: float = 1) -> Symbol:
-    """Layers conv5_1 to relu5_3, on the output of `vgg16_pool4`."""
-    x = input
-    for suffix in ("5_1", "5_2", "5_3"):
-        x = conv_relu(x, suffix, scaled(512, width), workspace=workspace_default)
-    return x
-
-
 def vgg16_relu7(
     input: Symbol,
     workspace_default: int = 1024,
@@ -67,7 +59,9 @@ def vgg16_relu7(
     pooling_convention: str = "valid",
 ) -> Symbol:
     """Layers conv5_1 to relu7, on the output of `vgg16_pool4`; fc6 and fc7 are convolutions."""
-    x = vgg16_relu5(input, workspace_default, width)
+    x = input
+    for suffix in ("5_1", "5_2", "5_3"):
+        x = conv_relu(x, suffix, scaled(512, width), workspace=workspace_default)
     x = pool(x, "pool5", pooling_convention=pooling_convention)  # (N, 512, (H + 198) / 32, ...)
 
     x = conv(x, "fc6", fc, kernel=7, workspace=workspace_default)  # (N, 4096, (H + 6) / 32, ...)

@@ -6,7 +6,3 @@ Begin with `nodes.py`, which reads a graph, and `maps.py`, which finds the coord
 
 This room may import `coord_map`, but neither the nets nor `trimming/`.
 """
-
-from .maps import check_aligned, coordinate_maps, crop_offset, misaligned
-
-__all__ = ["check_aligned", "coordinate_maps", "crop_offset", "misaligned"]

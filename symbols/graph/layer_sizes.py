@@ -127,8 +127,12 @@ def _size(node: Node, inputs: List[Size | None], axis: int) -> Size | None:
     kernel, stride, pad = window(node, axis)
     if op == "Convolution":
         return (x + 2 * pad - kernel).divided(stride) + 1
+    if op == "Pooling" and flag(node, "global_pool"):
+        return Size.constant(1)
     if op == "Pooling":
-        return _pooled(node, x + 2 * pad - kernel, stride)
+        convention = attrs.get("pooling_convention", "valid")
+        pooled = (x + 2 * pad - kernel).divided(stride, up=convention == "full") + 1
+        return pooled if convention in ("valid", "full") else None
     if op == "Deconvolution":
         target = setting(node, "target_shape", axis, 0)
         grown = x * stride + (kernel - stride - 2 * pad + setting(node, "adj", axis, 0))
@@ -140,11 +144,3 @@ def _joins_equals(node: Node) -> bool:
     """Whether the layers that a node joins must have the same rows and columns."""
     broadcasts, dim = node["op"].startswith("broadcast"), node["attrs"].get("dim", "1")
     return node["op"] in JOIN and not broadcasts and dim in ("0", "1")
-
-
-def _pooled(node: Node, rest: Size, stride: int) -> Size | None:
-    """Size of a pooling; `rest` is the size of its padded input minus its kernel."""
-    convention = node["attrs"].get("pooling_convention", "valid")
-    if flag(node, "global_pool"):
-        return Size.constant(1)
-    return rest.divided(stride, up=convention == "full") + 1 if convention in ("valid", "full") else None

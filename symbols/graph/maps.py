@@ -119,15 +119,11 @@ def misaligned(symbol: mx.sym.Symbol, axis: int = 0) -> List[str]:
     return [str(error) for i, error in refused.items() if len(joined[i]) > 1]
 
 
-def own_map(node: Node, axis: int) -> Map:
-    """Map of one node, from its cells to its input's.
-
-    Raises:
-        FCNXSError: it is not known.
-    """
+def own_map(node: Node, axis: int) -> Map | None:
+    """Map of one node, from its cells to its input's; None if it is not known."""
     op, attrs = node["op"], node["attrs"]
     if op == "Concat" and attrs.get("dim", "1") not in ("0", "1"):
-        raise FCNXSError(f"Concat {node['name']!r} along axis {attrs['dim']} has no one coordinate map")
+        return None
     if op in SAME or op in JOIN:
         return IDENTITY
     if not flag(node, "global_pool") and not flag(node, "center_crop") and "target_shape" not in attrs:
@@ -139,18 +135,22 @@ def own_map(node: Node, axis: int) -> Map:
             return (Fraction(1), Fraction(setting(node, "offset", axis, 0)))
         if op == "UpSampling":
             return (Fraction(1, int(attrs["scale"])), Fraction(0))
-    settings = ", ".join(f"{key}={text}" for key, text in attrs.items())
-    raise FCNXSError(f"{op} {node['name']!r} ({settings}) has no known coordinate map")
+    return None
 
 
 def _map(nodes: List[Node], i: int, images: List[int], maps: List[Map | None], axis: int) -> Map:
     """Map of node i from those of the images that enter it; joined images must have the same."""
-    fp = maps[images[0]] if images else IDENTITY
+    fp, own = maps[images[0]] if images else IDENTITY, own_map(nodes[i], axis)
+    what, attrs = f"{nodes[i]['op']} {nodes[i]['name']!r}", nodes[i]["attrs"]
     for j in images[1:]:
         if maps[j] != fp:
-            what = f"{nodes[i]['op']} {nodes[i]['name']!r}"
             raise _misaligned(what, nodes[images[0]]["name"], fp, nodes[j]["name"], maps[j])
-    return compose_fp(fp, own_map(nodes[i], axis))
+    if own is None and nodes[i]["op"] == "Concat":
+        raise FCNXSError(f"{what} along axis {attrs['dim']} has no one coordinate map")
+    if own is None:
+        settings = ", ".join(f"{key}={text}" for key, text in attrs.items())
+        raise FCNXSError(f"{what} ({settings}) has no known coordinate map")
+    return compose_fp(fp, own)
 
 
 def _misaligned(what: str, name_a: str, fp_a: Map, name_b: str, fp_b: Map) -> FCNXSError:

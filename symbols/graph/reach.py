@@ -63,22 +63,19 @@ def most_unscored(symbol: mx.sym.Symbol) -> int | None:
 
 def _unscored(graph: Graph, axis: int, heights: List[int]) -> List[Extent | None]:
     """Cells without a score at the two ends of the first output, for each of several sizes of the image."""
-    sizes = layer_sizes(graph, axis)
-    return [_unscored_by(graph, axis, [size and size.value(n) for size in sizes]) for n in heights]
-
-
-def _unscored_by(graph: Graph, axis: int, numbers: List[int | None]) -> Extent | None:
-    head = graph.heads[0][0]
-    extents: List[Extent | None] = [None] * len(graph.nodes)
-    extents[graph.image] = (0, numbers[graph.image] - 1)
-    for k in graph.layers:
-        inputs = [extents[j] for j in image_inputs(graph.nodes[k])]
-        if inputs and None not in inputs and numbers[k] is not None:
-            extents[k] = _reached(graph.nodes[k], _hull(inputs), numbers[k], axis)
-    if extents[head] is None:
-        return None
-    first, last = extents[head]
-    return (first, numbers[head] - 1 - last) if first <= last else (0, numbers[head])
+    sizes, head, found = layer_sizes(graph, axis), graph.heads[0][0], []
+    for height in heights:
+        numbers = [size and size.value(height) for size in sizes]
+        extents = {graph.image: (0, height - 1)}
+        for k in graph.layers:
+            inputs = [extents.get(j) for j in image_inputs(graph.nodes[k])]
+            if inputs and None not in inputs and numbers[k] is not None:
+                extents[k] = _reached(graph.nodes[k], _hull(inputs), numbers[k], axis)
+        found.append(None)
+        if head in extents:
+            first, last = extents[head]
+            found[-1] = (first, numbers[head] - 1 - last) if first <= last else (0, numbers[head])
+    return found
 
 
 def _ancestors(nodes: List[Node], i: int) -> List[int]:

@@ -73,10 +73,6 @@ class Writer:
             self.add("Pad", name, [x], mode="constant", pad_width=width, constant_value=0) if any(width) else x
         )
 
-    def graph(self, heads: Sequence[Entry]) -> Graph:
-        """What is written, as a graph with these outputs."""
-        return Graph(self.nodes, heads)
-
     def text(self, heads: Sequence[Entry]) -> str:
         """The graph as MXNet's JSON."""
         arguments = [i for i, node in enumerate(self.nodes) if node["op"] == "null"]

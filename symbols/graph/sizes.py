@@ -72,9 +72,8 @@ class Size:
         if divisor == 1:
             return size
         inner = size.base
-        if (
-            size.scale == 1 and inner is not None and inner.up == up
-        ):  # floor(floor(a / m) / d) = floor(a / (m d))
+        # floor(floor(a / m) / d) = floor(a / (m d))
+        if size.scale == 1 and inner is not None and inner.up == up:
             return inner.size.divided(inner.divisor * divisor, up)
         return Size(1, Quotient(size, divisor, up))
 

@@ -67,19 +67,17 @@ def _parameters(writer: Writer, nodes: List[Node], node: Node) -> List[Entry]:
 
 def _frame(writer: Writer, x: Entry, name: str, trunk: Trunk) -> Entry:
     """The last layer of the canvas, stretched to the whole layer's size, with zeros in the window."""
-    for axis, (size, plan) in enumerate(zip(trunk.canvas[-1], (trunk.rows, trunk.columns))):
+    for axis, (size, plan) in enumerate(zip(trunk.canvas[-1], trunk.plans)):
         x = _stretched(writer, x, f"{name}_{('rows', 'columns')[axis]}", axis + 2, size, plan)
-    spans = [plan.windows[-1] for plan in (trunk.rows, trunk.columns)]
-    inside = writer.cut(x, f"{name}_inside", *spans)
+    inside = writer.cut(x, f"{name}_inside", *(plan.windows[-1] for plan in trunk.plans))
     inside = writer.pad(inside, f"{name}_inside_padded", *frame(trunk))
     return writer.add("elemwise_sub", f"{name}_frame", [x, inside])
 
 
 def frame(trunk: Trunk) -> List[Span]:
     """Number of cells before and after the window of the last layer, for rows and for columns."""
-    return [
-        (plan.windows[-1][0], plan.cells[-1].size - plan.windows[-1][1]) for plan in (trunk.rows, trunk.columns)
-    ]
+    ends = [(plan.windows[-1], plan.cells[-1].size) for plan in trunk.plans]
+    return [(start, size - end) for (start, end), size in ends]
 
 
 def _stretched(writer: Writer, x: Entry, name: str, axis: int, size: int, plan: Plan) -> Entry:

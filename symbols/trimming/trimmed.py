@@ -106,7 +106,7 @@ class Trimmer:
         named = {name: writer.variable(name, self._shape(name, trunk)) for name in computed}
         net = _Net(writer, self.graph, trunk, named, bilinear, trained)
         heads = net.written()
-        symbols = (writer.symbol(heads), writer.graph(heads), aside.symbol([*computed.values()]))
+        symbols = (writer.symbol(heads), Graph(writer.nodes, heads), aside.symbol([*computed.values()]))
         return Trimmed(*symbols, [*computed], net.matrices)
 
     def _shape(self, name: str, trunk: Trunk) -> Sequence[int] | None:
@@ -114,11 +114,8 @@ class Trimmer:
         if not name.endswith("_frame"):
             return None
         convs = [self.nodes[i] for i in trunk.layers if self.nodes[i]["op"] == "Convolution"]
-        return (
-            1,
-            int(convs[-1]["attrs"]["num_filter"]),
-            *(plan.cells[-1].size for plan in (trunk.rows, trunk.columns)),
-        )
+        sizes = (plan.cells[-1].size for plan in trunk.plans)
+        return (1, int(convs[-1]["attrs"]["num_filter"]), *sizes)
 
 
 class _Net:
@@ -141,7 +138,6 @@ class _Net:
     ) -> None:
         self.writer, self.graph, self.nodes, self.trunk, self.known = writer, graph, graph.nodes, trunk, known
         self.bilinear, self.trained = bilinear, trained
-        self.plans = (trunk.rows, trunk.columns)
         self.skips = {number: skip for skip in trunk.skips for number in (skip.conv, skip.crop)}
         self.scales = {skip.scale: skip for skip in trunk.skips if skip.scale is not None}
         self.rebased: Dict[int, Entry] = {}  # entries of layers minus their plateaus, by number
@@ -167,11 +163,11 @@ class _Net:
         """Write a layer of the trunk, on its window; the last one is put together with its frame."""
         writer, name = self.writer, node["name"]
         if k == 0:
-            inputs[0] = writer.pad(inputs[0], f"{name}_window", *(plan.zeros for plan in self.plans))
+            inputs[0] = writer.pad(inputs[0], f"{name}_window", *(plan.zeros for plan in self.trunk.plans))
         if self.trunk.rebased[k]:
             inputs = [self._rebase(self.trunk.layers[k - 1]), inputs[1], self.known[f"{name}_plateau"]]
         if node["op"] == "Convolution":
-            pads = tuple(plan.pads[k] for plan in self.plans)
+            pads = tuple(plan.pads[k] for plan in self.trunk.plans)
             if self.trained:
                 own = tuple(min(pad, (window(node, axis)[0] - 1) // 2) for axis, pad in enumerate(pads))
                 more = [(pad - kept,) * 2 for pad, kept in zip(pads, own)]
@@ -189,15 +185,10 @@ class _Net:
         """Output of a layer of the trunk minus its plateau."""
         if i not in self.rebased:
             name = f"{self.nodes[i]['name']}_rebased"
-            gamma, mean, var = (
-                self.writer.variable(f"{name}_{each}") for each in ("gamma", "moving_mean", "moving_var")
-            )
-            self.rebased[i] = self.writer.add(
-                "BatchNorm",
-                name,
-                [self.writer.written[i], gamma, self.known[f"{name}_beta"], mean, var],
-                **{"eps": EPS, "fix_gamma": True, "use_global_stats": True},
-            )
+            gamma, mean, var = (self.writer.variable(f"{self.nodes[i]['name']}{end}") for end in FIXED)
+            inputs = [self.writer.written[i], gamma, self.known[f"{name}_beta"], mean, var]
+            settings = {"eps": EPS, "fix_gamma": True, "use_global_stats": True}
+            self.rebased[i] = self.writer.add("BatchNorm", name, inputs, **settings)
         return self.rebased[i]
 
     def _skip(self, i: int, node: Node, inputs: List[Entry]) -> Entry:
@@ -227,9 +218,8 @@ class _Net:
             matrix(window(node, axis), up.spans[axis][1] - up.spans[axis][0], up.offsets[axis], length)
             for axis, length in enumerate(up.size)
         )
-        self.matrices.update(
-            {f"{name}_rows": rows[np.newaxis], f"{name}_columns": columns.T[np.newaxis].copy()}
-        )
+        self.matrices[f"{name}_rows"] = rows[np.newaxis]
+        self.matrices[f"{name}_columns"] = columns.T[np.newaxis].copy()
         by_rows, by_columns = (writer.variable(each, array.shape) for each, array in self.matrices.items())
         planes = writer.add("Reshape", f"{name}_planes", [scores], shape=(-1, rows.shape[1], columns.shape[1]))
         by_columns = self._for_each(by_columns, planes, f"{name}_all_columns")

@@ -64,7 +64,7 @@ class Trunk(NamedTuple):
     Args:
         layers: numbers of the nodes.
         rebased: for each layer, whether it takes its input minus the plateau.
-        rows, columns: windows to compute.
+        plans: windows to compute, for rows and for columns.
         skips: layers that take poolings before the last one.
         canvas: (rows, columns) of each layer on the small empty canvas.
         upsampling: the last one; None where the net has none that is cropped like the image.
@@ -72,8 +72,7 @@ class Trunk(NamedTuple):
 
     layers: List[int]
     rebased: List[bool]
-    rows: Plan
-    columns: Plan
+    plans: Tuple[Plan, Plan]
     skips: List[Skip]
     canvas: List[Axes]
     upsampling: Upsampling | None
@@ -111,7 +110,7 @@ class Trunks:
     def _trunk(self, layers: List[int], size: Axes) -> Trunk | None:
         nodes, plans, canvas, rebased = self.nodes, [], [], self._rebased(layers)
         for axis in (0, 1):
-            chain = [Step(*_window(nodes[i], axis), rebased=each) for i, each in zip(layers, rebased)]
+            chain = [Step(*window(nodes[i], axis), rebased=each) for i, each in zip(layers, rebased)]
 
             def sizes(image: int, axis: int = axis) -> List[int]:
                 return [self.sizes[axis][i].value(image) for i in layers]
@@ -124,16 +123,14 @@ class Trunks:
         skips = self._skips(layers, plans, size)
         if skips is None:
             return None
-        return Trunk(layers, rebased, *plans, skips, [*zip(*canvas)], self._upsampling(size))
+        return Trunk(layers, rebased, tuple(plans), skips, [*zip(*canvas)], self._upsampling(size))
 
     def _rebased(self, layers: List[int]) -> List[bool]:
         found, stride = [], 1
         for k, i in enumerate(layers):
-            behind_pooling = k > 0 and self.nodes[layers[k - 1]]["op"] == "Pooling"
-            found.append(
-                self.nodes[i]["op"] == "Convolution" and k > 0 and (behind_pooling or stride >= REBASED_FROM)
-            )
-            stride *= window(self.nodes[i], 0)[1] if self.nodes[i]["op"] != "Activation" else 1
+            behind = k > 0 and (self.nodes[layers[k - 1]]["op"] == "Pooling" or stride >= REBASED_FROM)
+            found.append(behind and self.nodes[i]["op"] == "Convolution")
+            stride *= window(self.nodes[i], 0)[1]
         return found
 
     def _skips(self, layers: List[int], plans: List[Plan], size: Axes) -> List[Skip] | None:
@@ -170,13 +167,10 @@ class Trunks:
         return Skip(pool, scale, j, crop, tuple(pads), tuple(offsets))
 
     def _upsampling(self, size: Axes) -> Upsampling | None:
-        for crop in (
-            i for i, node in enumerate(self.nodes) if node["op"] == "Crop" and len(node["inputs"]) == 2
-        ):
-            deconv, like = (entry[0] for entry in self.nodes[crop]["inputs"])
-            node = self.nodes[deconv]
-            alone = self.consumers[deconv] == [crop]
-            if node["op"] == "Deconvolution" and like == self.graph.image and alone:
+        for crop in self.consumers[self.graph.image]:
+            deconv = self.nodes[crop]["inputs"][0][0]
+            cropped = self.nodes[crop]["op"] == "Crop" and self.consumers[deconv] == [crop]
+            if cropped and self.nodes[deconv]["op"] == "Deconvolution":
                 return self._cut(deconv, crop, size)
         return None
 
@@ -200,7 +194,3 @@ def _can_be_trimmed(node: Node, first: bool) -> bool:
         known = attrs.get("pool_type", "max") == "max" and not flag(node, "global_pool") and not first
         return known and attrs.get("pooling_convention", "valid") in ("valid", "full") and "pad" not in attrs
     return op == "Convolution" and not flag(node, "no_bias") and attrs.get("layout", "None") in ("None", "NCHW")
-
-
-def _window(node: Node, axis: int) -> Tuple[int, int, int]:
-    return (1, 1, 0) if node["op"] == "Activation" else window(node, axis)

@@ -39,28 +39,17 @@ def maps_text(rows: Sequence[Row]) -> str:
 
     The columns adj and group are there where a layer has any.
     """
-    more = [
-        key
-        for key, none in (("adj", 0), ("group", 1))
-        if any((getattr(row, key) or none) > none for row in rows)
-    ]
+    keys = (("adj", 0), ("group", 1))
+    more = [key for key, none in keys if any((getattr(row, key) or none) > none for row in rows)]
     cells = []
     for row in rows:
         if row.kernel is not None or row.own_map != (1, 0) or row is rows[-1]:
-            maps = [_pair(fp) for fp in (row.own_map, row.map)]
-            extra = [_extra(row, key) for key in more]
+            maps = [fp and f"{fp[0]}, {fp[1]}" for fp in (row.own_map, row.map)]
+            empty = None if row.op == "Deconvolution" else ""
+            extra = [empty if getattr(row, key) is None else getattr(row, key) for key in more]
             cells.append((row.name, row.kernel, row.stride, row.pad, *extra, *maps, row.receptive_field))
     header = ("layer", "K", "S", "P", *more, "S, P'", "stride, offset", "sees")
     return table(header, cells, right=(4 + len(more), 5 + len(more)))
-
-
-def _extra(row: Row, key: str) -> int | str | None:
-    value = getattr(row, key)
-    return "" if value is None and row.op != "Deconvolution" else value
-
-
-def _pair(fp: tuple | None) -> str | None:
-    return None if fp is None else f"{fp[0]}, {fp[1]}"
 
 
 def legend(rows: Sequence[Row]) -> List[str]:
