@@ -30,12 +30,10 @@ def conv(
     """
     if channels < 1:
         raise FCNXSError(f"layer {name}: {channels} channels; want 1 or more")
-    settings = {"pad": (pad, pad)} if pad else {}
-    settings.update({"stride": (stride, stride)} if stride > 1 else {})
-    settings.update({"num_group": groups} if groups > 1 else {})
-    return mx.sym.Convolution(
-        x, kernel=(kernel, kernel), num_filter=channels, workspace=workspace, name=name, **settings
-    )
+    settings = {"kernel": (kernel, kernel), "pad": (pad, pad), "stride": (stride, stride), "num_group": groups}
+    unset = {"pad": (0, 0), "stride": (1, 1), "num_group": 1}  # MXNet's defaults
+    settings = {key: value for key, value in settings.items() if value != unset.get(key)}
+    return mx.sym.Convolution(x, num_filter=channels, workspace=workspace, name=name, **settings)
 
 
 def relu(x: Symbol, name: str) -> Symbol:
@@ -90,16 +88,10 @@ def deconv(
     pooling_convention: str = "valid",
 ) -> Symbol:
     """Upsampling by `stride`. `adj` adds rows and columns to make up for pooling that rounds down."""
-    settings = {"adj": (stride - 1, stride - 1)} if pooling_convention == "valid" else {}
-    return mx.sym.Deconvolution(
-        x,
-        kernel=(kernel, kernel),
-        stride=(stride, stride),
-        num_filter=channels,
-        workspace=workspace,
-        name=name,
-        **settings,
-    )
+    settings = {"kernel": (kernel, kernel), "stride": (stride, stride)}
+    if pooling_convention == "valid":
+        settings["adj"] = (stride - 1, stride - 1)
+    return mx.sym.Deconvolution(x, num_filter=channels, workspace=workspace, name=name, **settings)
 
 
 def scale(x: Symbol, name: str, factor: float) -> Symbol:

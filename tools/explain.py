@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, List, Tuple
 
 from ..errors import FCNXSError
-from .explanations.layer_tables import layers_text, legend, maps_text
 
 if TYPE_CHECKING:
     from ..compat import mxnet as mx
@@ -49,6 +48,7 @@ def run(args: argparse.Namespace) -> int:
 
     from ..symbols.graph.describe import describe
     from .explanations.answers import answers
+    from .explanations.layer_tables import layers_text, legend, maps_text
 
     symbol, completed_layers = _net(name, args.pooling_convention)
     rows, columns = describe(symbol, size), describe(symbol, size, axis=1)

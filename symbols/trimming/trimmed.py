@@ -42,9 +42,8 @@ def fixed_params(
     """
     found, shapes = [], symbol.infer_shape(**inputs)
     for names, sizes in ((symbol.list_arguments(), shapes[0]), (symbol.list_auxiliary_states(), shapes[2])):
-        values = [next((value for end, value in FIXED.items() if name.endswith(end)), None) for name in names]
-        pairs = [(name, size, value) for name, size, value in zip(names, sizes, values) if value is not None]
-        found.append({name: mx.nd.full(size, value, ctx) for name, size, value in pairs})
+        fixed = [(name, size, end) for name, size in zip(names, sizes) for end in FIXED if name.endswith(end)]
+        found.append({name: mx.nd.full(size, FIXED[end], ctx) for name, size, end in fixed})
     return tuple(found)
 
 

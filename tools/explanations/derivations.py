@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import TYPE_CHECKING, List, Tuple
+from typing import List, Tuple
 
-if TYPE_CHECKING:
-    from ...symbols import CropDerivation
-    from ...symbols.graph.crops import Path
+from ...symbols.graph.crops import CropDerivation, Path
 
 
 def crop_text(crop: CropDerivation, variable: str, what: str) -> str:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, List, Sequence, Tuple
+from typing import List, Sequence, Tuple
 
+from ...symbols import Row
 from ..shared.text import table
-
-if TYPE_CHECKING:
-    from ...symbols import Row
 
 
 def layers_text(name: str, size: Tuple[int, int], rows: Sequence[Row]) -> str:
