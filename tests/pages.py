@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from fcnxs.report.evaluation import Evaluation, Scored
-from fcnxs.report.run import Log, Run
+from fcnxs.report.run import Log, RunRecord
 from fcnxs.vis import voc_palette
 
 
@@ -80,6 +80,6 @@ def made_up(classes, matrix, examples=(), folder="run"):
     """A run of one epoch, and an evaluation of it."""
     names = ("learning_rate", "train_loss", "val_loss", "pixel_accuracy", "mean_accuracy", "mean_iu")
     record = {"stage": "fcn8s", "epoch": 1, **dict.fromkeys((*names, "frequency_weighted_iu", "seconds"), 0.5)}
-    run = Run(folder, {"finished": True}, {"fcn8s": [record]}, Log(), classes, voc_palette())
+    run = RunRecord(folder, {"finished": True}, {"fcn8s": [record]}, Log(), classes, voc_palette())
     iu = np.zeros(max(len(examples), 1))
     return run, Evaluation(len(iu), [Scored("fcn8s", 1, matrix, iu)], list(examples), [], [])

@@ -23,7 +23,7 @@ from .shared import data_options, options
 if TYPE_CHECKING:
     from ..data.samples import Samples
     from ..report.evaluation import Evaluation
-    from ..report.run import Run
+    from ..report.run import RunRecord
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _samples(args: argparse.Namespace, told: Run) -> Tuple[Samples | None, bool, List[str]]:
+def _samples(args: argparse.Namespace, told: RunRecord) -> Tuple[Samples | None, bool, List[str]]:
     """Data to score on, whether the run was evaluated on the same data, and notes on it."""
     fingerprint = told.plan.get("data", {}).get("val")
     if args.data is not None:
@@ -100,13 +100,13 @@ def _samples(args: argparse.Namespace, told: Run) -> Tuple[Samples | None, bool,
     return samples, same, [] if same else [changed]
 
 
-def _without_skipped(samples: Samples, told: Run) -> Samples:
+def _without_skipped(samples: Samples, told: RunRecord) -> Samples:
     """Validation data without the images that the run skipped (--skip-bad)."""
     left_out = {number for number, _ in told.plan.get("skipped", {}).get("val", ())}
     return samples.subset([i for i in range(len(samples)) if i not in left_out])
 
 
-def _evaluation(args: argparse.Namespace, told: Run, samples: Samples, same: bool) -> Evaluation:
+def _evaluation(args: argparse.Namespace, told: RunRecord, samples: Samples, same: bool) -> Evaluation:
     """Score the stages, with a bar on a terminal; print their scores."""
     from tqdm import tqdm
 

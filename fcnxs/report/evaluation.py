@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Callable, Dict, List, Sequence, Tuple
+from functools import cached_property
+from typing import Callable, Dict, List, Tuple
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from ..errors import FCNXSError
 from ..predict.segmenter import Segmenter
 from ..score import Scores, confusion_matrix, scores
 from ..system.threads import default_workers, in_order
-from .run import Run
+from .run import RunRecord
 
 SHOWN = 4  # best images, and worst ones
 TOLERANCE = 1e-3  # difference of mean IU from the one in the run's records that rounding may make
@@ -35,7 +36,7 @@ class Scored:
     matrix: np.ndarray
     image_iu: np.ndarray
 
-    @property
+    @cached_property
     def scores(self) -> Scores:
         """Scores of all images together."""
         return scores(self.matrix)
@@ -78,7 +79,7 @@ class Evaluation:
 
 
 def evaluate(
-    run: Run,
+    run: RunRecord,
     samples: Samples,
     ctx: mx.Context | None = None,
     on_image: Callable[[str, int], None] = lambda stage, epoch: None,
@@ -104,7 +105,10 @@ def evaluate(
         scored = _scored(segmenter, samples, stage, epoch, on_image)
         stages.insert(0, scored)
         if len(stages) == 1:
-            best, worst = ([_example(samples, i) for i in chosen] for chosen in choose(scored.image_iu))
+            best, worst = (
+                [Example(i, samples.name(i), *samples.read(i)) for i in chosen]
+                for chosen in choose(scored.image_iu)
+            )
         for example in (*best, *worst):
             example.class_maps[stage] = segmenter(example.image)
         if same_data:
@@ -126,7 +130,7 @@ def choose(image_iu: np.ndarray, shown: int = SHOWN) -> Tuple[List[int], List[in
     return best, ranked[len(best) :][::-1][:shown]
 
 
-def _checkpoints(run: Run) -> Tuple[List[Tuple[str, int]], List[str]]:
+def _checkpoints(run: RunRecord) -> Tuple[List[Tuple[str, int]], List[str]]:
     """Stages whose parameters are there, with their last epoch; and notes on the others."""
     sources, notes = [], []
     for stage, records in run.records.items():
@@ -159,11 +163,7 @@ def _scored(
     return Scored(stage, epoch, total, np.asarray(image_iu))
 
 
-def _example(samples: Samples, number: int) -> Example:
-    return Example(number, samples.name(number), *samples.read(number))
-
-
-def _disagreement(run: Run, scored: Scored) -> Sequence[str]:
+def _disagreement(run: RunRecord, scored: Scored) -> List[str]:
     """A note if the run's records have another mean IU for that epoch."""
     written, now = run.records[scored.stage][-1]["mean_iu"], scored.scores.mean_iu
     if written is None or abs(written - now) <= TOLERANCE:

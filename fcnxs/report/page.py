@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from importlib.resources import files
-from typing import Any, Dict, List, Mapping, Sequence
+from typing import Any, Dict, List, Mapping, Sequence, Tuple
 
 import numpy as np
 from jinja2 import Environment, StrictUndefined
@@ -13,9 +13,9 @@ from ..conventions import IGNORE_LABEL
 from ..finetune.run_log import installed
 from ..score import NAMES
 from .charts import curves
-from .evaluation import Evaluation, Scored
-from .pictures import Shown, shown
-from .run import Run, best_of
+from .evaluation import Evaluation, Example
+from .pictures import shown
+from .run import RunRecord, best_of
 
 MOST = 32  # with more classes the page has no matrix, only a longer list of the largest confusions
 CONFUSIONS = {True: 10, False: 40}  # length of the list beside a matrix, and without one
@@ -24,7 +24,7 @@ WARNING = "Warning of the run: {}"
 SCORES = ("pixel accuracy", "mean accuracy", "mean IU", "f.w. IU")  # titles of NAMES
 
 
-def page(run: Run, evaluation: Evaluation | None, notes: Sequence[str] = ()) -> str:
+def page(run: RunRecord, evaluation: Evaluation | None, notes: Sequence[str] = ()) -> str:
     """HTML of the report of a run. It contains its pictures and styles, has no script, and loads nothing.
 
     Args:
@@ -39,11 +39,21 @@ def page(run: Run, evaluation: Evaluation | None, notes: Sequence[str] = ()) -> 
         keep_trailing_newline=True,
     )
     environment.filters.update(
-        score=_score, number="{:,}".format, percent=_percent, said=_said, colour=_hex, best=best_of
+        score=_score,
+        number="{:,}".format,
+        percent=_percent,
+        said=_said,
+        colour=_hex,
+        shade=_shade,
+        best=best_of,
     )
     template = environment.from_string(files(__package__).joinpath("report.html").read_text(encoding="utf-8"))
     scored = evaluation.stages if evaluation else []
+    count = len(scored[-1].matrix) if scored else len(run.classes)
+    names = run.classes if len(run.classes) == count else [f"class {number}" for number in range(count)]
+    examples = [*evaluation.best, *evaluation.worst] if evaluation else []
     return template.render(
+        run=run,
         name="/".join(run.folder.resolve().parts[-2:]),  # many are called `run`
         state=_state(run),
         notes=[
@@ -53,116 +63,49 @@ def page(run: Run, evaluation: Evaluation | None, notes: Sequence[str] = ()) -> 
             *map(WARNING.format, run.log.warnings),
         ],
         score_names=list(zip(NAMES, SCORES)),
-        records=run.records,
         charts=curves(run.records),
-        images=evaluation.images if evaluation else 0,
+        evaluation=evaluation,
         scored=scored,
-        classes=_classes(run, scored),
-        matrices=[_matrix(run, each) for each in reversed(scored)] if len(_names(run, scored)) <= MOST else [],
-        confusions=_confusions(run, scored[-1]) if scored else [],
-        examples=_examples(run, evaluation) if evaluation else {},
-        legend=_legend(run, evaluation) if evaluation else [],
-        settings=run.plan.get("stages", []),
+        names=names,
+        most=MOST,
+        confusions=_confusions(scored[-1].matrix, names) if scored else [],
+        pictures=shown(examples, run.palette),
+        legend=_legend(examples, names),
         options={f"--{key.replace('_', '-')}": value for key, value in run.plan.get("options", {}).items()},
         facts=_facts(run),
     )
 
 
-def _state(run: Run) -> str:
+def _state(run: RunRecord) -> str:
     """Progress of the run, in a sentence."""
-    names = [stage["name"] for stage in run.plan.get("stages", ())]
-    done = sum(len(run.records.get(name, ())) for name in names)
-    epochs = f"{done} of {run.planned} epochs" if names else f"{run.done} epoch{'s' * (run.done != 1)}"
-    if run.finished:
+    done = {stage: len(records) for stage, records in run.records.items()}
+    planned = {stage["name"]: stage["epochs"] for stage in run.plan.get("stages", ())}
+    if planned:
+        epochs = f"{sum(done.get(name, 0) for name in planned)} of {sum(planned.values())} epochs"
+    else:
+        epochs = f"{sum(done.values())} epoch{'s' * (sum(done.values()) != 1)}"
+    if run.plan.get("finished"):
         return f"Finished: {epochs}."
     how = "it goes on, or was killed" if run.log.ends is None else f"it ended with {run.log.ends}"
     return f"Not finished: {epochs}; {how}. fcnxs finetune --resume {run.folder} goes on where it is."
 
 
-def _names(run: Run, scored: Sequence[Scored]) -> List[str]:
-    """Names of the classes, or `class N` if the run has no names."""
-    count = len(scored[-1].matrix) if scored else len(run.classes)
-    return run.classes if len(run.classes) == count else [f"class {number}" for number in range(count)]
-
-
-def _classes(run: Run, scored: Sequence[Scored]) -> List[Dict[str, Any]]:
-    """Rows of the table of classes: share of the pixels, IU in each stage, accuracy in the last stage."""
-    if not scored:
-        return []
-    results = [each.scores for each in scored]
-    pixels = results[-1].class_pixels
-    return [
-        {
-            "name": name,
-            "colour": run.palette[i],
-            "share": pixels[i] / max(pixels.sum(), 1),
-            "iu": [result.class_iu[i] for result in results],
-            "accuracy": results[-1].class_accuracy[i],
-        }
-        for i, name in enumerate(_names(run, scored))
-    ]
-
-
-def _matrix(run: Run, scored: Scored) -> Dict[str, Any]:
-    """A confusion matrix; each cell is a share of its row, and coloured by it."""
-    totals = scored.matrix.sum(axis=1, keepdims=True)
-    shares = scored.matrix / np.maximum(totals, 1)
-    names = _names(run, [scored])
-    rows = [
-        {
-            "name": name,
-            "pixels": int(total),
-            "cells": [_cell(count, share) for count, share in zip(counts, line)],
-        }
-        for name, total, counts, line in zip(names, totals[:, 0], scored.matrix, shares)
-    ]
-    return {"stage": scored.stage, "epoch": scored.epoch, "names": names, "rows": rows}
-
-
-def _cell(count: int, share: float) -> Dict[str, Any]:
-    """Text and colours of a cell; the text is dark on light cells and light on dark ones."""
-    colour = _hex(np.rint(WHITE + share * (DARK - WHITE)).astype(int))
-    text = "" if count == 0 else f"{100 * share:.0f}"
-    ink = "#fff" if share > 0.62 else "#767676" if text == "0" else "#111"
-    return {"pixels": int(count), "text": text, "colour": colour, "ink": ink}
-
-
-def _confusions(run: Run, scored: Scored) -> List[Dict[str, Any]]:
-    """The largest confusions of a stage, in pixels."""
-    names, totals = _names(run, [scored]), scored.matrix.sum(axis=1)
-    wrong = scored.matrix.copy()
-    np.fill_diagonal(wrong, 0)
+def _confusions(matrix: np.ndarray, names: Sequence[str]) -> List[Tuple[str, str, int, float]]:
+    """The largest confusions: true class, predicted class, pixels, and their share of the true class."""
+    wrong, totals = matrix - np.diag(np.diag(matrix)), matrix.sum(axis=1)
     order = np.argsort(-wrong, axis=None, kind="stable")[: CONFUSIONS[len(names) <= MOST]]
-    pairs = [tuple(map(int, divmod(place, len(names)))) for place in order]
-    return [
-        {
-            "truth": names[i],
-            "prediction": names[j],
-            "pixels": int(wrong[i, j]),
-            "share": wrong[i, j] / totals[i],
-        }
-        for i, j in pairs
-        if wrong[i, j]
-    ]
+    pairs = zip(*np.unravel_index(order, wrong.shape))
+    return [(names[i], names[j], wrong[i, j], wrong[i, j] / totals[i]) for i, j in pairs if wrong[i, j]]
 
 
-def _examples(run: Run, evaluation: Evaluation) -> Dict[str, List[Shown]]:
-    """Pictures of the best images and the worst, by title."""
-    pictures = shown([*evaluation.best, *evaluation.worst], run.palette)
-    split = len(evaluation.best)
-    return {"Best first": pictures[:split], "Worst first": pictures[split:]}
-
-
-def _legend(run: Run, evaluation: Evaluation) -> List[Dict[str, Any]]:
-    """Names and colours of the classes in the pictures, and of unlabelled pixels if there are any."""
-    examples = [*evaluation.best, *evaluation.worst]
+def _legend(examples: Sequence[Example], names: Sequence[str]) -> Dict[int, str]:
+    """Names of the classes in the pictures by number, and of unlabelled pixels if there are any."""
     maps = [each for example in examples for each in (example.truth, *example.class_maps.values())]
-    names = {**dict(enumerate(_names(run, evaluation.stages))), IGNORE_LABEL: f"not counted ({IGNORE_LABEL})"}
-    found = sorted({int(value) for each in maps for value in np.unique(each)})
-    return [{"name": names[i], "colour": run.palette[i]} for i in found]
+    every = {**dict(enumerate(names)), IGNORE_LABEL: f"not counted ({IGNORE_LABEL})"}
+    return {i: every[i] for i in sorted({int(value) for each in maps for value in np.unique(each)})}
 
 
-def _facts(run: Run) -> Dict[str, Any]:
+def _facts(run: RunRecord) -> Dict[str, Any]:
     """Facts of run.log and run.json besides options, classes and stages."""
     begun = {"begun": run.log.begun} if run.log.begun else {}
     facts = {key: fact for key, fact in run.log.facts.items() if key not in ("options", "classes", "skipped")}
@@ -173,6 +116,11 @@ def _facts(run: Run) -> Dict[str, Any]:
 
 def _hex(colour: Sequence[int]) -> str:
     return "#" + "".join(f"{int(value):02x}" for value in colour)
+
+
+def _shade(share: float) -> str:
+    """Colour of a cell of a matrix, the darker the larger its share of the row."""
+    return _hex(np.rint(WHITE + share * (DARK - WHITE)))
 
 
 def _score(value: float | None) -> str:

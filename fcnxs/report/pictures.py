@@ -27,11 +27,6 @@ class Shown:
     truth: str
     class_maps: Dict[str, str]
 
-    @property
-    def size(self) -> int:
-        """Characters of all its pictures."""
-        return sum(map(len, (self.image, self.truth, *self.class_maps.values())))
-
 
 def shown(examples: Sequence[Example], palette: Palette, limit: int = LIMIT) -> List[Shown]:
     """Encode examples in the largest size that keeps the limit."""
@@ -45,7 +40,8 @@ def shown(examples: Sequence[Example], palette: Palette, limit: int = LIMIT) -> 
             )
             for each in examples
         ]
-        if sum(each.size for each in result) <= limit:
+        uris = [uri for each in result for uri in (each.image, each.truth, *each.class_maps.values())]
+        if sum(map(len, uris)) <= limit:
             break
     return result
 

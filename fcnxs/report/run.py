@@ -37,7 +37,7 @@ class Log:
 
 
 @dataclass(frozen=True)
-class Run:
+class RunRecord:
     """A run of finetuning, ended or not.
 
     Args:
@@ -55,23 +55,8 @@ class Run:
     palette: List[List[int]]
     notes: Tuple[str, ...] = ()
 
-    @property
-    def finished(self) -> bool:
-        """Whether all epochs are done."""
-        return bool(self.plan.get("finished"))
 
-    @property
-    def planned(self) -> int:
-        """Number of epochs in the plan; 0 if the plan has none."""
-        return sum(stage["epochs"] for stage in self.plan.get("stages", ()))
-
-    @property
-    def done(self) -> int:
-        """Number of epochs that have ended."""
-        return sum(map(len, self.records.values()))
-
-
-def read_run(folder: Path) -> Run:
+def read_run(folder: Path) -> RunRecord:
     """Read the folder of a run; only run.json has to be there.
 
     Raises:
@@ -85,7 +70,7 @@ def read_run(folder: Path) -> Run:
     if not log.facts:
         notes.append(f"{LOG} does not tell the command, the versions and the machine.")
     classes, palette = _classes(folder, plan, list(records))
-    return Run(folder, plan, records, log, classes, full_palette(palette), tuple(notes))
+    return RunRecord(folder, plan, records, log, classes, full_palette(palette), tuple(notes))
 
 
 def best_of(records: List[Record]) -> Record | None:
@@ -159,10 +144,8 @@ def _log(file: Path) -> Log:
 
 def _value(text: str) -> object:
     """Value of a fact: parsed if it is a JSON object, list or string, otherwise its text."""
-    if not text.startswith(("{", "[", '"')):
-        return text
     try:
-        return json.loads(text)
+        return json.loads(text) if text.startswith(("{", "[", '"')) else text
     except (ValueError, RecursionError):
         return text
 
