@@ -75,12 +75,11 @@ def run(args: argparse.Namespace) -> int:
     if converted.numclass:
         colours = voc_palette(converted.numclass)
         meta = replace(meta, classes=classes or default_classes(converted.numclass), palette=colours)
-    comparison = None
 
     def check(prefix: Path) -> None:
-        nonlocal comparison
         if image is not None:
             comparison = verify(args.source, converted, checkpoint.load(prefix, 0), image)
+            print(_text(comparison, trunk=converted.numclass is None))
             if not comparison.equal:
                 raise _NotEqual
 
@@ -88,13 +87,10 @@ def run(args: argparse.Namespace) -> int:
     try:
         file = checkpoint.save(args.prefix, 0, converted.symbol, converted.arg_params, {}, meta, check=check)
     except _NotEqual:
-        print(_text(comparison, trunk=converted.numclass is None))
         print(
             f"fcnxs: {args.source}: the converted net gives other scores; nothing was written", file=sys.stderr
         )
         return 1
-    if comparison is not None:
-        print(_text(comparison, trunk=converted.numclass is None))
     print(f"wrote {args.prefix}-symbol.json, {file}, {args.prefix}-meta.json")
     return 0
 

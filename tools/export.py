@@ -23,17 +23,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, List, Tuple
 
 from ..errors import FCNXSError
-from ..score import NAMES
+from ..score import NAMES, Scores
 from .segmenting.inputs import IMAGES
 from .shared import data_options, options
 from .shared.text import table
 
 if TYPE_CHECKING:
-    from ..data.samples import Samples
-    from ..deploy.compare import Picture
     from ..deploy.form import Form
     from ..deploy.write import Exported
-    from ..score import Scores
 
 WHAT = {"softmax": "probability", "logits": "score", "argmax": ""}
 
@@ -99,18 +96,24 @@ def run(args: argparse.Namespace) -> int:
     """Export and compare; return 1 if the outputs differ."""
     size = _size(args.size)
     _refuse_alone(args)
-    samples = _samples(args)
+    samples = data_options.samples_of(args.data, args.split, args.root, "val") if args.data else None
     files = _image_files(args.calibrate or [])
 
     from .. import checkpoint
     from ..data.images import read_image
     from ..deploy.compare import ExportMismatch, Picture
+    from ..deploy.form import Form
+    from ..deploy.precision import KEEP
     from ..deploy.write import MOST_LOSS, export
 
-    form = _form(args, size)
+    keep = KEEP
+    if args.keep is not None:
+        keep = () if args.keep == "none" else tuple(name for name in args.keep.split(",") if name)
+    head = args.head or ("argmax" if args.format == "mar" else "softmax")
+    form = Form(args.format, head, size, args.precision, args.raw_input, args.bgr, args.trim, keep)
     source = checkpoint.load(args.prefix, args.epoch)
     options.tell_mean(args.prefix, source)
-    images: List[Picture] = [Picture(str(file), read_image(file)) for file in files]
+    images = [Picture(str(file), read_image(file)) for file in files]
     try:
         exported = export(
             source,
@@ -127,18 +130,6 @@ def run(args: argparse.Namespace) -> int:
         return 1
     _print_exported(exported, form, args)
     return 0
-
-
-def _form(args: argparse.Namespace, size: Tuple[int, int] | None) -> Form:
-    from ..deploy.form import Form
-    from ..deploy.precision import KEEP
-
-    keep = KEEP
-    if args.keep is not None:
-        keep = () if args.keep == "none" else tuple(name for name in args.keep.split(",") if name)
-    head = args.head or ("argmax" if args.format == "mar" else "softmax")
-    raw = args.raw_input
-    return Form(args.format, head, size, args.precision, raw, args.bgr, args.trim, keep)
 
 
 def _size(text: str) -> Tuple[int, int] | None:
@@ -165,10 +156,6 @@ def _refuse_alone(args: argparse.Namespace) -> None:
     for option, value in (("--layer-loss", args.layer_loss), ("--min-agreement", args.min_agreement)):
         if value is not None and not 0 <= value <= 1:
             raise FCNXSError(f"{option} {value:g}: want a part of the pixels, from 0 to 1")
-
-
-def _samples(args: argparse.Namespace) -> Samples | None:
-    return data_options.samples_of(args.data, args.split, args.root, "val") if args.data else None
 
 
 def _image_files(paths: List[Path]) -> List[Path]:

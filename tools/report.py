@@ -13,7 +13,6 @@ Examples:
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, List, Tuple
 
@@ -112,8 +111,8 @@ def _evaluation(args: argparse.Namespace, told: RunRecord, samples: Samples, sam
 
     from ..report.evaluation import evaluate
 
-    hidden, total = not sys.stderr.isatty(), len(samples) * len(told.records)
-    with tqdm(total=total, unit="image", leave=False, disable=hidden) as bar:
+    total = len(samples) * len(told.records)
+    with tqdm(total=total, unit="image", leave=False, disable=None) as bar:
 
         def on_image(stage: str, epoch: int) -> None:
             bar.set_description_str(f"{stage} epoch {epoch}", refresh=False)

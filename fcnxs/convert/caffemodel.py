@@ -51,11 +51,10 @@ def _schema() -> Dict[str, Any]:
         described = file.message_type.add(name=message)
         for name, number, kind, repeated in fields:
             label = field.LABEL_REPEATED if repeated else field.LABEL_OPTIONAL
-            described.field.add(name=name, number=number, label=label)
+            kinds = {"type": kind}
             if isinstance(kind, str):
-                described.field[-1].type, described.field[-1].type_name = field.TYPE_MESSAGE, f".fcnxs.{kind}"
-            else:
-                described.field[-1].type = kind
+                kinds = {"type": field.TYPE_MESSAGE, "type_name": f".fcnxs.{kind}"}
+            described.field.add(name=name, number=number, label=label, **kinds)
         if message == "BlobShape":
             described.field[-1].options.packed = True
     pool = descriptor_pool.DescriptorPool()

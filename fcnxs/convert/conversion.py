@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, FrozenSet, Iterator, List, NamedTuple, Tuple
+from typing import Dict, Iterator, List, NamedTuple, Tuple
 
 import numpy as np
 
@@ -112,7 +112,7 @@ class _File(NamedTuple):
 
 def _collect(path: str | Path, framework: str, arrays: Iterator[NamedArray]) -> _File:
     """Sort the arrays of a file; refuse values that are not finite, and layers that occur twice."""
-    known = _known_parameters()
+    known = {name for net in (*TITLES, "vgg16") for name in _parameters_of(net)}
     file = _File(path, framework, {}, [], [])
     for array in arrays:
         file.layers.append(array.layer)
@@ -127,12 +127,6 @@ def _collect(path: str | Path, framework: str, arrays: Iterator[NamedArray]) -> 
         else:
             file.fates.append(Fate(array.title, None, array.done or "dropped: not a layer of these nets"))
     return file
-
-
-@functools.cache
-def _known_parameters() -> FrozenSet[str]:
-    """Parameters of all the nets that a file can hold, and of the classifier."""
-    return frozenset(name for net in (*TITLES, "vgg16") for name in _parameters_of(net))
 
 
 @functools.cache
@@ -211,8 +205,8 @@ def _converted(file: _File, net: str, pooling_convention: str) -> Converted:
     for array in taken.values():
         what = "the classifier's scores" if array.layer == "fc8" else f"not a layer of {TITLES[net]}"
         fates.append(Fate(array.title, None, f"dropped: {what}"))
-    widths = (settings["width"], settings["fc"])
-    return Converted(file.framework, net, symbol, params, _mean(file), fates, *widths, numclass, classifier)
+    of_file = (file.framework, net, symbol, params, _mean(file), fates)
+    return Converted(*of_file, **settings, numclass=numclass, classifier=classifier)
 
 
 def _classifier(path: str | Path, taken: Dict[str, NamedArray], fc: int) -> Params:

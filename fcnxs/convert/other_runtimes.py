@@ -9,23 +9,17 @@ from __future__ import annotations
 import tempfile
 from collections import OrderedDict
 from pathlib import Path
-from typing import TYPE_CHECKING, Dict, Iterator, Tuple
+from typing import Dict, Iterator, Tuple
 
 import cv2
 import numpy as np
 
 from ..compat import mxnet as mx
 from ..errors import FCNXSError
-from .caffe_prototxt import prototxt
+from .caffe_prototxt import VGG16_GROUPS, prototxt
+from .conversion import Converted
 from .weight_files import iterate_tensors, kind_of_file
 
-if TYPE_CHECKING:
-    import torch
-    from mxnet.gluon import nn as gluon_nn
-
-    from .conversion import Converted
-
-STAGES = (2, 2, 3, 3, 3)  # convolutions of VGG-16 before each pooling
 # Layers of timm, as torchvision names them; layers of torchvision, as Gluon does.
 TIMM_NAMES = {"pre_logits.fc1": "classifier.0", "pre_logits.fc2": "classifier.3", "head.fc": "classifier.6"}
 GLUON_NAMES = {"classifier.0": "features.31", "classifier.3": "features.33", "classifier.6": "output"}
@@ -62,18 +56,6 @@ def run_opencv(source: str | Path, converted: Converted, data: np.ndarray) -> np
 def run_torch(source: str | Path, converted: Converted, data: np.ndarray) -> np.ndarray:
     """Scores of torchvision's or timm's VGG-16 for `data` (1, 3, 224, 224), normalised, in PyTorch."""
     import torch
-
-    tensors = _as_torchvision(dict(iterate_tensors(source, kind_of_file(source))))
-    net = _torch_vgg16(converted)
-    net.load_state_dict(
-        {name: torch.from_numpy(np.array(values)) for name, values in tensors.items()}, strict=False
-    )
-    with torch.no_grad():
-        return net(torch.from_numpy(data)).numpy().reshape(1, -1, 1, 1)
-
-
-def _torch_vgg16(converted: Converted) -> torch.nn.Sequential:
-    """VGG-16 in modules that are named as torchvision's, with the widths of a conversion."""
     from torch import nn
 
     features = nn.Sequential()
@@ -83,8 +65,13 @@ def _torch_vgg16(converted: Converted) -> torch.nn.Sequential:
     fc, relu, drop = converted.fc, nn.ReLU(), nn.Dropout()
     layers = [nn.Linear(49 * outputs, fc), relu, drop, nn.Linear(fc, fc), relu, drop]
     layers += [nn.Linear(fc, converted.classifier["fc8_bias"].size)] if converted.classifier else []
-    classifier = nn.Sequential(*layers)
-    return nn.Sequential(OrderedDict(features=features, flatten=nn.Flatten(), classifier=classifier)).eval()
+    parts = {"features": features, "flatten": nn.Flatten(), "classifier": nn.Sequential(*layers)}
+    net = nn.Sequential(OrderedDict(parts)).eval()
+    tensors = _as_torchvision(dict(iterate_tensors(source, kind_of_file(source))))
+    values = {name: torch.from_numpy(np.array(array)) for name, array in tensors.items()}
+    net.load_state_dict(values, strict=False)
+    with torch.no_grad():
+        return net(torch.from_numpy(data)).numpy().reshape(1, -1, 1, 1)
 
 
 def run_gluon(source: str | Path, converted: Converted, data: np.ndarray) -> np.ndarray:
@@ -111,10 +98,9 @@ def run_gluon(source: str | Path, converted: Converted, data: np.ndarray) -> np.
     return (net.output(x) if converted.classifier else x).asnumpy().reshape(1, -1, 1, 1)
 
 
-def _gluon_vgg16(converted: Converted, prefix: str) -> gluon_nn.Block:
+def _gluon_vgg16(converted: Converted, prefix: str) -> mx.gluon.Block:
     """VGG-16 in blocks that are named as those of Gluon's model zoo, with the widths of a conversion."""
-    from mxnet.gluon import nn
-
+    nn = mx.gluon.nn
     net = nn.Block(prefix=prefix)
     with net.name_scope():
         net.features = nn.Sequential(prefix="")
@@ -132,7 +118,7 @@ def _gluon_vgg16(converted: Converted, prefix: str) -> gluon_nn.Block:
 def _convolutions(converted: Converted) -> Iterator[Tuple[int, int, bool]]:
     """Input and output channels of VGG-16's convolutions, and whether a pooling follows."""
     inputs = 3
-    for stage, count in enumerate(STAGES, 1):
+    for stage, count in enumerate(VGG16_GROUPS.values(), 1):
         for i in range(1, count + 1):
             outputs = converted.arg_params[f"conv{stage}_{i}_bias"].size
             yield inputs, outputs, i == count

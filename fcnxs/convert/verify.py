@@ -15,7 +15,7 @@ from ..checkpoint.checkpoint import Checkpoint
 from ..compat import mxnet as mx
 from ..data.images import preprocess
 from ..errors import FCNXSError
-from ..net import Net, Params, scores_of
+from ..net import Net, scores_of
 from ..symbols.graph.edits import scores_symbol, with_pad
 from .conversion import Converted
 from .layer_names import IMAGENET_MEAN, IMAGENET_STD
@@ -64,11 +64,14 @@ def verify(source: str | Path, converted: Converted, checkpoint: Checkpoint, ima
     params = {**checkpoint.arg_params, **converted.classifier}
     if converted.net == "vgg16fc":
         image = cv2.resize(image, (CLASSIFIER_SIZE, CLASSIFIER_SIZE), interpolation=cv2.INTER_AREA)
-        symbol = _classifier(checkpoint.symbol, converted)
+        symbol = with_pad(checkpoint.symbol, 0, 1)  # of its first layer, conv1_1
+        if converted.classifier:  # 224x224 to (N, classes, 1, 1)
+            channels = converted.classifier["fc8_bias"].size
+            symbol = mx.sym.Convolution(symbol, kernel=(1, 1), num_filter=channels, name="fc8")
     else:
         symbol = scores_symbol(checkpoint.symbol)
     data = preprocess(image, checkpoint.meta.mean)
-    ours = run_mxnet(symbol, params, data)
+    ours = scores_of(Net(symbol, params, {}), data)
     if converted.framework == "caffe":
         return compare(ours, run_opencv(source, converted, np.ascontiguousarray(data[:, ::-1])), "OpenCV")
     data = (image / 255 - IMAGENET_MEAN) / IMAGENET_STD  # preprocessing of these frameworks
@@ -76,18 +79,3 @@ def verify(source: str | Path, converted: Converted, checkpoint: Checkpoint, ima
     if converted.framework == "torchvision" and importlib.util.find_spec("torch"):
         return compare(ours, run_torch(source, converted, data), "PyTorch")
     return compare(ours, run_gluon(source, converted, data), "Gluon")
-
-
-def _classifier(trunk: mx.sym.Symbol, converted: Converted) -> mx.sym.Symbol:
-    """The trunk with the classifier's pad and, if there is one, its fc8: 224x224 to (N, classes, 1, 1)."""
-    symbol = with_pad(trunk, 0, 1)  # of its first layer, conv1_1
-    if not converted.classifier:
-        return symbol
-    return mx.sym.Convolution(
-        symbol, kernel=(1, 1), num_filter=converted.classifier["fc8_bias"].size, name="fc8"
-    )
-
-
-def run_mxnet(symbol: mx.sym.Symbol, params: Params, data: np.ndarray) -> np.ndarray:
-    """Output of a net without label for `data` (1, 3, H, W)."""
-    return scores_of(Net(symbol, params, {}), data)

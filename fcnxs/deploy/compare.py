@@ -7,7 +7,7 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Iterator, List, NamedTuple, Sequence, Tuple
+from typing import Iterable, Iterator, List, NamedTuple, Sequence, Tuple
 
 import cv2
 import numpy as np
@@ -71,10 +71,7 @@ def compare(
         ExportMismatch: the runtime cannot run it.
     """
     outputs = run_fresh(form, written, [form.input_of(each.image, mean) for each in pictures], "full")
-    return [
-        _compared(each, scores_of(net, preprocess(each.image, mean)), output, form.head)
-        for each, output in zip(pictures, outputs)
-    ]
+    return _compared(net, mean, pictures, outputs, form.head)
 
 
 def compare_archive(net: Net, mean: Sequence[float], form: Form, archive: Path) -> List[Compared]:
@@ -90,10 +87,7 @@ def compare_archive(net: Net, mean: Sequence[float], form: Form, archive: Path) 
         answers = answers_of(archive, [each.image for each in pictures])
     except FCNXSError as error:
         raise ExportMismatch(str(error)) from None
-    return [
-        _compared(each, scores_of(net, preprocess(each.image, mean)), answer[np.newaxis], "argmax")
-        for each, answer in zip(pictures, answers)
-    ]
+    return _compared(net, mean, pictures, [answer[np.newaxis] for answer in answers], "argmax")
 
 
 def refuse_mismatch(form: Form, result: Sequence[Compared], least: float | None = None) -> None:
@@ -160,26 +154,31 @@ def run_fresh(form: Form, written: Path, inputs: Sequence[np.ndarray], kind: str
     Raises:
         ExportMismatch: the process fails; the message has its last line.
     """
-    script = Path(__file__).with_name("plain_onnx.py" if form.format == "onnx" else "plain_mxnet.py")
+    runtime = "onnx" if form.format == "onnx" else "mxnet"
+    script = Path(__file__).with_name("plain_net.py").read_text(encoding="utf-8")
     with tempfile.TemporaryDirectory() as folder:
         files = [Path(folder) / f"{kind}-{i:04d}.npy" for i in range(len(inputs))]
         for file, data in zip(files, inputs):
             np.save(file, data)
-        text, file = script.read_text(encoding="utf-8"), str(Path(written).absolute())
-        command = [sys.executable, "-c", text, file, folder]
+        command = [sys.executable, "-c", script, runtime, str(Path(written).absolute()), folder]
         done = start(command, cwd=folder, capture_output=True, text=True, errors="replace")
         if done.returncode:
             lines = [line for line in done.stderr.splitlines() if line.strip()] or ["no word"]
-            raise ExportMismatch(
-                f"does not run in plain {script.stem[len('plain_') :]}: {lines[-1].strip()} ({done.returncode})"
-            )
+            why = f"{lines[-1].strip()} ({done.returncode})"
+            raise ExportMismatch(f"does not run in plain {runtime}: {why}")
         for file in files:
             yield np.load(file.with_name(f"out-{file.name}"))
 
 
-def _compared(each: Picture, expected: np.ndarray, output: np.ndarray, head: str) -> Compared:
-    found = agreement_of(expected, output, probabilities=head == "softmax")
-    return Compared(**vars(found), name=each.name, size=each.image.shape[:2])
+def _compared(
+    net: Net, mean: Sequence[float], pictures: Sequence[Picture], outputs: Iterable[np.ndarray], head: str
+) -> List[Compared]:
+    result = []
+    for each, output in zip(pictures, outputs):
+        expected = scores_of(net, preprocess(each.image, mean))
+        found = agreement_of(expected, output, probabilities=head == "softmax")
+        result.append(Compared(**vars(found), name=each.name, size=each.image.shape[:2]))
+    return result
 
 
 def _fitted_pair(samples: Samples, number: int, form: Form, numclass: int) -> Tuple[np.ndarray, np.ndarray]:

@@ -89,7 +89,8 @@ class Form:
         """Description of input and output for the meta file: all that a user of the export needs."""
         height, width = self.size or ("H", "W")
         shape = ["N", height, width] if self.head == "argmax" else ["N", numclass, height, width]
-        values = "0 to 255" if self.raw else "0 to 255, minus the mean"
+        # MXNet's argmax is float32, and the C API returns float32 only.
+        kind = "uint8" if self.format == "onnx" and self.head == "argmax" else "float32"
         return {
             "format": self.format,
             "precision": self.precision,
@@ -99,15 +100,11 @@ class Form:
                 "shape": ["N", 3, height, width],
                 "dtype": self.raw or "float32",
                 "channel_order": "BGR" if self.bgr else "RGB",
-                "values": values,
+                "values": "0 to 255" if self.raw else "0 to 255, minus the mean",
                 "mean_folded": list(self.ordered(mean)) if self.raw else None,
             },
-            "output": {"name": self.output, "head": self.head, "shape": shape, "dtype": self._output_type()},
+            "output": {"name": self.output, "head": self.head, "shape": shape, "dtype": kind},
         }
-
-    def _output_type(self) -> str:
-        # MXNet's argmax is float32, and the C API returns float32 only.
-        return "uint8" if self.format == "onnx" and self.head == "argmax" else "float32"
 
 
 def with_ends(net: Net, form: Form, mean: Sequence[float]) -> Net:

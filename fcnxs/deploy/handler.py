@@ -12,7 +12,7 @@ import json
 import os
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, List, Mapping, NamedTuple, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Tuple
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -20,9 +20,6 @@ from PIL import Image, UnidentifiedImageError
 from .. import compat
 from ..data.images import preprocess, read_image
 from ..errors import FCNXSError
-
-if TYPE_CHECKING:
-    from ..predict.forward import Passes
 
 # The server decodes bodies of text and JSON before it calls the handler, and its worker dies if it cannot. It
 # reads this variable with every request.
@@ -117,16 +114,15 @@ class ServedNet:
         from ..predict.forward import Passes
         from ..symbols.graph.nodes import Graph
 
-        mx = compat.mxnet
         (meta_file,) = folder.glob("*-meta.json")
         self.meta: Dict[str, Any] = json.loads(meta_file.read_text(encoding="utf-8"))
-        symbol, args, auxs = mx.model.load_checkpoint(str(meta_file)[: -len("-meta.json")], 0)
+        symbol, args, auxs = compat.mxnet.model.load_checkpoint(str(meta_file)[: -len("-meta.json")], 0)
         if Graph.of(symbol).ops[-1] in HEADS:
             symbol = symbol.get_children()[0]  # scores differ where probabilities are all 1.0 or 0.0
         self.palette = bytes(np.asarray(self.meta["palette"], np.uint8))
         self.size = self.meta.get("export", {}).get("size", "dynamic")  # or [H, W], its one size
         lowered = self.meta.get("export", {}).get("precision", "fp32") != "fp32"  # then only export trims
-        self.passes: Passes = Passes(Net(symbol, args, auxs), mx.cpu(), trim=not lowered)
+        self.passes = Passes(Net(symbol, args, auxs), compat.mxnet.cpu(), trim=not lowered)
 
     def answer(self, parameters: Mapping[str, Any], headers: Mapping[str, Any]) -> Answer:
         """Answer one request; a bad request gets the reason as a line of text."""
@@ -186,7 +182,5 @@ def _wishes(parameters: Mapping[str, Any], headers: Mapping[str, Any]) -> Tuple[
     if wanted not in ("", "png", "json"):
         raise Refused(400, f"format {wanted!r:.40} is neither png nor json")
     accept = next((str(value) for name, value in headers.items() if name.lower() == "accept"), "")
-    body = (
-        rest["body"] if "body" in rest else next(iter(rest.values()), b"")
-    )  # fields of a form may have any name
+    body = rest.get("body", next(iter(rest.values()), b""))  # fields of a form may have any name
     return wanted == "json" or (not wanted and "application/json" in accept.lower()), bytes(body)

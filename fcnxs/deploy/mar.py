@@ -18,11 +18,10 @@ from PIL import Image
 from .. import __version__, symbols
 from ..errors import FCNXSError
 from ..system.files import written_whole
-from ..vis import voc_palette
+from ..vis import full_palette
 
 PACKAGE = "fcnxs_served"  # not this package's name: another version of it may be installed on the server
 ROOMS = ("", "data/", "deploy/", "predict/")  # folders of this package in the archive, beside symbols/
-PARTS = ("-symbol.json", "-0000.params", "-meta.json")
 
 CONFIG = """\
 # In the folder of this file:
@@ -60,7 +59,7 @@ def write_mar(prefix: Path, target: Path) -> None:
     target = Path(target)
     if target.suffix != ".mar" or not re.fullmatch(r"[A-Za-z0-9][\w.-]*", target.stem, re.ASCII):
         raise FCNXSError(f"{target}: want a name of letters, digits, '_', '-' and '.' that ends in .mar")
-    files = [Path(f"{prefix}{end}") for end in PARTS]
+    files = [Path(f"{prefix}{end}") for end in ("-symbol.json", "-0000.params", "-meta.json")]
     for file in files:
         if not file.is_file():
             raise FCNXSError(f"{file}: no such file (of the exported net {prefix})")
@@ -108,9 +107,12 @@ def _entry(name: str) -> zipfile.ZipInfo:
 
 
 def _texts(meta_file: Path, model: str) -> Dict[str, str]:
-    """Text files of the archive, by name."""
+    """Text files of the archive, by name: manifest, meta file, and the modules that the handler needs."""
+    package, nets = Path(__file__).resolve().parent.parent, Path(symbols.__file__).resolve().parent
+    files = {f"{PACKAGE}/{room}{file.name}": file for room in ROOMS for file in (package / room).glob("*.py")}
+    files.update({f"{PACKAGE}/symbols/{file.relative_to(nets)}": file for file in nets.rglob("*.py")})
     meta = json.loads(meta_file.read_text(encoding="utf-8"))
-    meta["palette"] = [*(meta["palette"] or []), *voc_palette()[len(meta["palette"] or []) :]]
+    meta["palette"] = full_palette(meta["palette"] or [])
     manifest = {
         "runtime": "python",
         "model": {
@@ -126,13 +128,5 @@ def _texts(meta_file: Path, model: str) -> Dict[str, str]:
     return {
         "MAR-INF/MANIFEST.json": json.dumps(manifest, indent=2),
         meta_file.name: json.dumps(meta, indent=2),
-        **_code(),
+        **{name: files[name].read_text(encoding="utf-8") for name in sorted(files)},
     }
-
-
-def _code() -> Dict[str, str]:
-    """Texts of this package's modules that the handler needs, by their names in the archive."""
-    package, nets = Path(__file__).resolve().parent.parent, Path(symbols.__file__).resolve().parent
-    files = {f"{PACKAGE}/{room}{file.name}": file for room in ROOMS for file in (package / room).glob("*.py")}
-    files.update({f"{PACKAGE}/symbols/{file.relative_to(nets)}": file for file in nets.rglob("*.py")})
-    return {name: files[name].read_text(encoding="utf-8") for name in sorted(files)}

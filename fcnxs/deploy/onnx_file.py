@@ -101,17 +101,14 @@ def _tidy(graph, form: Form, shape: tuple) -> None:  # noqa: ANN001
     del graph.input[:]
     graph.input.extend(images)
     used = {name for node in graph.node for name in node.input}
-    unused = [tensor for tensor in graph.initializer if tensor.name not in used]
-    for tensor in unused:
+    for tensor in [tensor for tensor in graph.initializer if tensor.name not in used]:
         graph.initializer.remove(tensor)
-    (output,) = graph.output
-    old, new = output.name, form.output
-    dims = [shape[0], *shape[2:]] if form.head == "argmax" else [shape[0], "C", *shape[2:]]
-    kind = onnx.TensorProto.FLOAT
+    output, new = graph.output.pop(), form.output
     if form.head == "argmax":
-        kind = onnx.TensorProto.UINT8
-        graph.node.append(onnx.helper.make_node("Cast", [old], [new], to=kind, name=new))
+        kind, dims = onnx.TensorProto.UINT8, [shape[0], *shape[2:]]
+        node = onnx.helper.make_node("Cast", [output.name], [new], to=kind, name=new)
     else:
-        graph.node.append(onnx.helper.make_node("Identity", [old], [new], name=new))
-    graph.output.remove(output)
+        kind, dims = onnx.TensorProto.FLOAT, [shape[0], "C", *shape[2:]]
+        node = onnx.helper.make_node("Identity", [output.name], [new], name=new)
+    graph.node.append(node)
     graph.output.append(onnx.helper.make_tensor_value_info(new, kind, dims))

@@ -51,20 +51,6 @@ def runs_bf16() -> bool:
     return True
 
 
-@functools.cache
-def int8_is_exact() -> bool:
-    """Whether int8 convolutions add exactly on this processor; on one without VNNI they do not.
-
-    There oneDNN adds pairs of products in 16 bits, which saturate (255 * 127 + 255 * 127 becomes 32767), or
-    avoids that by weights of 7 bits. Nets run all the same, with scores a little off.
-    """
-    ranges = [mx.nd.array([value]) for value in (0, 255, -127, 127)]
-    x, weight = mx.nd.full((1, 16, 1, 1), 255, dtype="uint8"), mx.nd.full((4, 16, 1, 1), 127, dtype="int8")
-    settings = {"kernel": (1, 1), "num_filter": 4, "no_bias": True}
-    sums, _, _ = mx.nd.contrib.quantized_conv(x, weight, *ranges, **settings)
-    return bool((sums.asnumpy() == 16 * 255 * 127).all())
-
-
 def convolutions(symbol: mx.sym.Symbol) -> List[str]:
     """Names of a graph's convolutions, in its order. Only their precision can be chosen."""
     return Graph.of(symbol).named("Convolution")

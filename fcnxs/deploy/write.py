@@ -162,7 +162,9 @@ def export(
     """
     form = form or Form()
     net, mean = _net_of(source, prefix), source.meta.mean
-    numclass = _classes(net, form)
+    shape = (1, 3, *(form.size or (500, 500)))
+    check_size(net.symbol, "data", shape, f"--size {shape[2]}x{shape[3]}")
+    numclass = net.symbol.infer_shape(data=shape)[1][0][1]
     if form.format == "onnx":
         from .onnx_file import check_installed
 
@@ -201,13 +203,6 @@ def _net_of(source: Checkpoint, prefix: str | os.PathLike[str]) -> Net:
     return Net(symbol, args, source.aux_params)
 
 
-def _classes(net: Net, form: Form) -> int:
-    """Number of classes of the net; refuse a size that is too small for it."""
-    shape = (1, 3, *(form.size or (500, 500)))
-    check_size(net.symbol, "data", shape, f"--size {shape[2]}x{shape[3]}")
-    return net.symbol.infer_shape(data=shape)[1][0][1]
-
-
 def _lowered(
     net: Net, form: Form, batches: Sequence[np.ndarray], mode: str, most_loss: float
 ) -> Tuple[Net, List[Loss], List[str]]:
@@ -243,8 +238,8 @@ def _write_onnx(pending: _Export, net: Net) -> List[Path]:
     versions = {**checkpoint.versions(), "onnx": version("onnx"), "onnxruntime": version("onnxruntime")}
     content = asdict(replace(pending.meta, versions=versions))
     with written_whole(meta_file, file) as (meta_part, part):
-        texts = {**content, "export": pending.described()}
-        write_onnx(net, pending.form, {key: json.dumps(value) for key, value in texts.items()}, part)
+        texts = {key: json.dumps(value) for key, value in {**content, "export": pending.described()}.items()}
+        write_onnx(net, pending.form, texts, part)
         content["checksums"] = {file.name: [sha256_of(part)]}
         write_json(meta_part, {**content, **pending.check(part)})
     return [file, meta_file]

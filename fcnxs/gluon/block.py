@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, List, Sequence, Tuple
+from typing import List, Sequence, Tuple
 
 import numpy as np
 
@@ -13,15 +13,13 @@ from .. import checkpoint
 from ..checkpoint.checkpoint import Checkpoint
 from ..checkpoint.meta import Meta
 from ..compat import mxnet as mx
+from ..deploy import write
+from ..deploy.form import Form
 from ..errors import FCNXSError
 from ..net import ANY_SIZE, DECONVOLUTIONS, SCORES, Params, check_size, fixed_size
 from ..stages import BIGSCORE, Stage
 from ..symbols.graph.edits import scores_symbol, without_crop
 from ..symbols.interpolation import bilinear
-
-if TYPE_CHECKING:
-    from ..deploy.form import Form
-    from ..deploy.write import Exported
 
 TYPES = ("float16", "float32", "float64")
 
@@ -182,7 +180,7 @@ class FCNxs(mx.gluon.SymbolBlock):
         own = self.checkpoint()
         return checkpoint.save(prefix, epoch, own.symbol, own.arg_params, own.aux_params, own.meta)
 
-    def export(self, path: str | Path, epoch: int = 0, form: Form | None = None) -> Exported:
+    def export(self, path: str | Path, epoch: int = 0, form: Form | None = None) -> write.Exported:
         """Export as `fcnxs export` does: the export is compared with the net, and by default ends in a softmax.
 
         Unlike `HybridBlock.export`, this needs no forward pass before.
@@ -196,14 +194,12 @@ class FCNxs(mx.gluon.SymbolBlock):
         Raises:
             FCNXSError, ExportMismatch: as `fcnxs.deploy.write.export`.
         """
-        from ..deploy.write import export
-
         if epoch != 0:
             raise FCNXSError(f"export: epoch={epoch}: exports have epoch 0; save_checkpoint takes any")
         with tempfile.TemporaryDirectory() as folder:
             prefix = Path(folder) / (Path(path).name or "net")
             self.save_checkpoint(prefix, 0)
-            return export(checkpoint.load(prefix, 0), path, form)
+            return write.export(checkpoint.load(prefix, 0), path, form)
 
     def _clear_cached_op(self) -> None:
         super()._clear_cached_op()
@@ -247,13 +243,9 @@ class FCNxs(mx.gluon.SymbolBlock):
                     f"parameter {name} has no value yet: initialize(ctx=...) gives first ones, "
                     "load_parameters(FILE, ctx=...) those of a file"
                 ) from None
-            try:
-                parameter.data(ctx or there[0])
-            except RuntimeError:
+            if ctx not in (None, *there):
                 places = ", ".join(map(str, there))
-                raise FCNXSError(
-                    f"input on {ctx}, parameters on {places}: collect_params().reset_ctx(...)"
-                ) from None
+                raise FCNXSError(f"input on {ctx}, parameters on {places}: collect_params().reset_ctx(...)")
 
 
 def _first_values(name: str, shape: Sequence[int]) -> mx.init.Initializer | None:

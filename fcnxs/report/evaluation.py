@@ -111,8 +111,12 @@ def evaluate(
             )
         for example in (*best, *worst):
             example.class_maps[stage] = segmenter(example.image)
-        if same_data:
-            notes += _disagreement(run, scored)
+        written, now = run.records[stage][-1]["mean_iu"], scored.scores.mean_iu
+        if same_data and written is not None and not abs(written - now) <= TOLERANCE:  # NaN is not
+            notes.append(
+                f"{stage} has mean IU {now:.4f} on the validation images as they are now; training wrote "
+                f"{written:.4f}. The images or labels have changed since, under the same names."
+            )
         del segmenter  # before the next one takes as much memory
     return Evaluation(len(samples), stages, best, worst, notes)
 
@@ -161,14 +165,3 @@ def _scored(
         image_iu.append(scores(matrix).mean_iu)
         on_image(stage, epoch)
     return Scored(stage, epoch, total, np.asarray(image_iu))
-
-
-def _disagreement(run: RunRecord, scored: Scored) -> List[str]:
-    """A note if the run's records have another mean IU for that epoch."""
-    written, now = run.records[scored.stage][-1]["mean_iu"], scored.scores.mean_iu
-    if written is None or abs(written - now) <= TOLERANCE:
-        return []
-    return [
-        f"{scored.stage} has mean IU {now:.4f} on the validation images as they are now; training wrote "
-        f"{written:.4f}. The images or labels have changed since, under the same names."
-    ]

@@ -11,8 +11,9 @@ from fcnxs import FCNXSError, checkpoint
 from fcnxs.compat import mxnet as mx
 from fcnxs.convert.conversion import read
 from fcnxs.convert.layer_names import VGG16_CONVOLUTIONS
-from fcnxs.convert.verify import run_mxnet, verify
+from fcnxs.convert.verify import verify
 from fcnxs.data.images import preprocess
+from fcnxs.net import Net, scores_of
 from fcnxs.symbols import get_vgg16_symbol
 from fcnxs.tools.main import main
 
@@ -89,7 +90,7 @@ def test_vgg_16_of_other_frameworks_gives_their_output(name, names, separator, t
     assert result.runtime in ("Gluon", "PyTorch") and result.equal
     expected = float64_vgg16(tensors, image)
     scores = get_vgg16_symbol(7, width=WIDTH, fc=FC).get_internals()["fc8_output"]
-    ours = run_mxnet(scores, {**vgg16.arg_params, **vgg16.classifier}, preprocess(image, vgg16.mean))
+    ours = scores_of(Net(scores, {**vgg16.arg_params, **vgg16.classifier}, {}), preprocess(image, vgg16.mean))
     np.testing.assert_allclose(ours.reshape(-1), expected, atol=1e-5 * np.abs(expected).max())
 
 
@@ -113,7 +114,9 @@ def test_gluon_s_own_vgg_16_file_is_read(tmp_path, capsys):
         result = verify(file, vgg16, checkpoint.load(tmp_path / kind, 0), image)
         assert result.equal
         scores = get_vgg16_symbol(10, width=WIDTH).get_internals()["fc8_output"]
-        ours = run_mxnet(scores, {**vgg16.arg_params, **vgg16.classifier}, preprocess(image, vgg16.mean))
+        ours = scores_of(
+            Net(scores, {**vgg16.arg_params, **vgg16.classifier}, {}), preprocess(image, vgg16.mean)
+        )
         np.testing.assert_allclose(ours[..., 0, 0], theirs, atol=1e-5 * np.abs(theirs).max())
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from ...checkpoint.checkpoint import Checkpoint
 from ...checkpoint.meta import Meta
 from ...compat import mxnet as mx
+from ...convert.caffe_prototxt import UPSAMPLING
 from ...convert.caffemodel import write_caffemodel
 from ...convert.conversion import TITLES, read
 from ...convert.layer_names import CAFFE_NAMES, GLUON, SCALES, TORCHVISION
@@ -54,9 +55,7 @@ def random_blobs(net: str, width: float, fc: int, numclass: int, seed: int = 0) 
     symbol = NETS[net](numclass=numclass, width=width, fc=fc)
     shapes, _, _ = symbol.infer_shape(data=(1, 3, 224, 224))
     names = {name: caffe for caffe, name in CAFFE_NAMES.items()}
-    names["bigscore"] = {"fcn16s": "upscore16", "fcn8s": "upscore8", "fcn8s_atonce": "upscore8"}.get(
-        net, "upscore"
-    )
+    names["bigscore"] = UPSAMPLING[net][1][0] if net in UPSAMPLING else "upscore"
     named = {name: shape for name, shape in zip(symbol.list_arguments(), shapes) if not is_input(name)}
     blobs: dict = {}
     for parameter, values in random_weights(named, seed).items():

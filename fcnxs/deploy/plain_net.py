@@ -1,0 +1,40 @@
+"""Run an exported net as a user of MXNet or ONNX Runtime would: mxnet PREFIX FOLDER, or onnx FILE FOLDER.
+
+This script runs in a process of its own and imports nothing of this package. For each full-*.npy of the folder
+it writes the output to out-full-*.npy, for each map-*.npy the class map to out-map-*.npy.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+runtime, net, folder = sys.argv[1:]
+if runtime == "onnx":
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(net, providers=["CPUExecutionProvider"])
+else:
+    if not hasattr(np, "bool"):  # on NumPy 1.24 and later MXNet itself wants these
+        np.bool, np.int = bool, int
+    try:
+        import distutils  # noqa: F401
+    except ImportError:  # since Python 3.12
+        import setuptools  # noqa: F401
+    import mxnet as mx
+
+    symbol, args, auxs = mx.model.load_checkpoint(net, 0)
+shape = None
+for file in sorted(Path(folder).glob("*-*.npy")):
+    data = np.load(file)
+    if runtime == "onnx":
+        output = session.run(None, {"data": data})[0]
+    else:
+        data = mx.nd.array(data, dtype=data.dtype)
+        if data.shape != shape:
+            shape = data.shape
+            executor = symbol.bind(mx.cpu(), {**args, "data": data}, grad_req="null", aux_states=auxs)
+        output = executor.forward(is_train=False, data=data)[0].asnumpy()
+    if file.name.startswith("map-"):
+        output = (output.argmax(1) if output.ndim == 4 else output).astype(np.uint8)
+    np.save(file.with_name(f"out-{file.name}"), output)
