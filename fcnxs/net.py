@@ -157,6 +157,12 @@ def _fits(symbol: mx.sym.Symbol, name: str, shape: Shape) -> bool:
     return True
 
 
+def layer_shapes(symbol: mx.sym.Symbol, **inputs: Shape) -> Dict[str, Shape]:
+    """Shapes of a net's arguments and of its layers' outputs, by the names that `get_internals` gives them."""
+    internals = symbol.get_internals()
+    return dict(zip(internals.list_outputs(), internals.infer_shape(**inputs)[1]))
+
+
 def bind(net: Net, shape: Tuple[int, ...]) -> mx.executor.Executor:
     """Executor of a net whose one input is `data`, of `shape`, for inference on the CPU."""
     args = {**net.arg_params, "data": mx.nd.zeros(shape)}

@@ -6,6 +6,7 @@ from math import prod
 from typing import Dict, Sequence, Tuple
 
 from ..compat import mxnet as mx
+from ..net import layer_shapes
 from ..symbols.graph.nodes import Graph
 
 # Operators that write over their input where nothing else needs it.
@@ -20,9 +21,7 @@ def peak_bytes(
     An estimate: oneDNN keeps channels by sixteens, and puts another order of them beside; of a layer's weights
     it makes a copy in an order of its own while it runs.
     """
-    internals = symbol.get_internals()
-    _, found, _ = internals.infer_shape(**shapes)
-    by_name = dict(zip(internals.list_outputs(), found))
+    by_name = layer_shapes(symbol, **shapes)
     nodes, heads = graph.nodes, {head[0] for head in graph.heads}
     last = {entry[0]: i for i, node in enumerate(nodes) for entry in node["inputs"]}
     live, peak, own = 0, 0, {}

@@ -8,7 +8,7 @@ Rows are axis 0, columns axis 1. An `Extent` (first, last) counts cells of the w
 
 from __future__ import annotations
 
-from typing import Dict, Iterable, List, NamedTuple, Sequence, Set, Tuple
+from typing import Dict, Iterable, List, NamedTuple, Sequence, Set, Tuple, Union
 
 from ..compat import mxnet as mx
 from ..errors import FCNXSError
@@ -18,6 +18,7 @@ from ..symbols.graph.rewrite import Writer
 
 Box = Tuple[Extent, Extent]  # rows, columns
 Axes = Tuple[int, int]  # a setting of rows, and of columns
+Sizes = Sequence[Sequence[Union[int, None]]]  # rows of every node, and columns
 
 _SAME = SAME - {"InstanceNorm", "slice_like", "SoftmaxOutput", "argmax"}
 
@@ -62,41 +63,18 @@ def check_windows(nodes: List[Node], members: Iterable[int], sizes: Sequence[int
             raise FCNXSError(f"{op} {node['name']!r}: no part of it can be computed alone, so not in tiles")
 
 
-def subgraph_of(
-    nodes: List[Node], members: Set[int], sizes: Sequence[Sequence[int | None]], wanted: Dict[int, Box]
-) -> Subgraph:
+def subgraph_of(nodes: List[Node], members: Set[int], sizes: Sizes, wanted: Dict[int, Box]) -> Subgraph:
     """The part of a net that gives the wanted cells.
 
     Args:
         nodes: of the whole net.
         members: numbers of the nodes that may be computed; what they take from others is input.
-        sizes: rows of every node, and columns.
+        sizes: number of rows of every node, and of columns.
         wanted: cells of members, by number; all of them are there.
     """
-    need = [
-        _needed(nodes, members, sizes[axis], {i: box[axis] for i, box in wanted.items()}, axis)
-        for axis in (0, 1)
-    ]
-    graph = _Window(nodes, members, sizes, need)
-    for i in sorted(members & need[0].keys() & need[1].keys()):
-        graph.add(i)
+    graph = _Window(nodes, members, sizes, wanted)
     heads = [graph.cut(i, box) for i, box in wanted.items()]
     return Subgraph(graph.writer.text(heads), graph.inputs, dict(wanted))
-
-
-def _needed(
-    nodes: List[Node], members: Set[int], sizes: Sequence[int | None], wanted: Dict[int, Extent], axis: int
-) -> Dict[int, Extent]:
-    """Cells of each node that the wanted ones are made of. Of inputs of convolutions, padding too."""
-    need = dict(wanted)
-    for i in sorted(members, reverse=True):
-        if i in need:
-            for j in image_inputs(nodes[i]):
-                span = _taken(nodes[i], need[i], sizes[j], axis)
-                if not (nodes[i]["op"] == "Convolution" and j not in members):
-                    span = (max(span[0], 0), min(span[1], sizes[j] - 1))
-                need[j] = (min(need[j][0], span[0]), max(need[j][1], span[1])) if j in need else span
-    return need
 
 
 def _taken(node: Node, span: Extent, size: int, axis: int) -> Extent:
@@ -114,18 +92,27 @@ def _taken(node: Node, span: Extent, size: int, axis: int) -> Extent:
 class _Window:
     """The part of a net that is being written, with the cells that each of its layers has."""
 
-    def __init__(
-        self,
-        nodes: List[Node],
-        members: Set[int],
-        sizes: Sequence[Sequence[int | None]],
-        need: Sequence[Dict[int, Extent]],
-    ) -> None:
-        self._nodes, self._members, self._sizes, self._need = nodes, members, sizes, need
+    def __init__(self, nodes: List[Node], members: Set[int], sizes: Sizes, wanted: Dict[int, Box]) -> None:
+        self._nodes, self._members, self._sizes = nodes, members, sizes
+        self._need = [self._needed({i: box[axis] for i, box in wanted.items()}, axis) for axis in (0, 1)]
         self._layers: Dict[int, Tuple[Entry, Box]] = {}  # entry here, and cells, of each node
         self.writer, self.inputs = Writer(), {}
+        for i in sorted(members & self._need[0].keys() & self._need[1].keys()):
+            self._add(i)
 
-    def add(self, i: int) -> None:
+    def _needed(self, wanted: Dict[int, Extent], axis: int) -> Dict[int, Extent]:
+        """Cells of each node that the wanted ones are made of. Of inputs of convolutions, padding too."""
+        need, sizes = dict(wanted), self._sizes[axis]
+        for i in sorted(self._members, reverse=True):
+            if i in need:
+                for j in image_inputs(self._nodes[i]):
+                    span = _taken(self._nodes[i], need[i], sizes[j], axis)
+                    if not (self._nodes[i]["op"] == "Convolution" and j not in self._members):
+                        span = (max(span[0], 0), min(span[1], sizes[j] - 1))
+                    need[j] = (min(need[j][0], span[0]), max(need[j][1], span[1])) if j in need else span
+        return need
+
+    def _add(self, i: int) -> None:
         """Add the layer with number i."""
         node = self._nodes[i]
         op, before = node["op"], image_inputs(node)

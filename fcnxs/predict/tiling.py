@@ -10,14 +10,15 @@ All of it is read off the graph.
 from __future__ import annotations
 
 from itertools import product
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Sequence, Set, Tuple
+from math import prod
+from typing import Callable, Dict, Iterator, List, NamedTuple, Sequence, Set, Tuple
 
 import numpy as np
 
 from ..binding import SharedMemory, unfused
 from ..compat import mxnet as mx
 from ..errors import FCNXSError
-from ..net import Net
+from ..net import Net, layer_shapes
 from ..symbols.graph.layer_sizes import layer_sizes
 from ..symbols.graph.maps import walk
 from ..symbols.graph.nodes import Graph, Node, image_inputs
@@ -71,7 +72,10 @@ class Tiling:
         self.net, self.size, self.ctx = net, size, ctx or mx.cpu()
         graph = graph or Graph.of(net.symbol)
         self._nodes, self._image = graph.nodes, graph.image
-        self._sizes = [[_number(each, n) for each in layer_sizes(graph, a)] for a, n in enumerate(size)]
+        self._sizes = [
+            [None if each is None else each.value(count) for each in layer_sizes(graph, axis)]
+            for axis, count in enumerate(size)
+        ]
         self._strides = [[None if fp is None else fp[0] for fp in walk(graph, a).maps] for a in (0, 1)]
         self._dtype = np.dtype(next(iter(net.arg_params.values())).dtype)
         self._channels = _channels(net.symbol, self._nodes, size)
@@ -79,8 +83,9 @@ class Tiling:
         for phase in self.phases:
             for rows_or_columns in self._sizes:
                 check_windows(self._nodes, phase.members, rows_or_columns)
-        kept = sum(self._bytes(i) for phase in self.phases[:-1] for i in phase.outputs)
-        self.tiles = [self._tiles(phase, SHARE * (limit - kept), limit) for phase in self.phases]
+        kept = [self._channels[i] * prod(self._shape(i)) for phase in self.phases[:-1] for i in phase.outputs]
+        room = SHARE * (limit - sum(kept) * self._dtype.itemsize)
+        self.tiles = [self._tiles(phase, room, limit) for phase in self.phases]
 
     def class_maps(self, read: Read) -> Iterator[Tuple[int, np.ndarray]]:
         """First row, and class map, uint8 (h, W), of one band of the image after the other, from the top."""
@@ -113,16 +118,27 @@ class Tiling:
         self, phase: Phase, tiles: Tiles, read: Read, kept: Dict[int, np.ndarray], classes: bool = False
     ) -> Iterator[Tuple[Dict[int, Box], Dict[int, np.ndarray]]]:
         """Cells of every output of one tile after the other, and the results."""
-        executors = _TileExecutors(self.net, self.ctx, self._dtype, classes)
+        memory, executors = SharedMemory(self.ctx), {}
         plan = [self._subgraph(phase, rows, columns) for rows, columns in product(tiles.rows, tiles.columns)]
-        different = {(subgraph.text, *self._input_shapes(subgraph).values()): subgraph for subgraph in plan}
-        executors.begin(max(different.values(), key=self._peak), self._input_shapes)
-        for subgraph in plan:
-            inputs = {}
+        keys = [(subgraph.text, *self._input_shapes(subgraph).values()) for subgraph in plan]
+        donor = max(dict(zip(keys, plan)).values(), key=self._peak)  # all work in the memory of the largest
+        memory.donor = self._bind(donor, memory, classes)
+        for key, subgraph in zip(keys, plan):
+            if key not in executors:
+                executors[key] = self._bind(subgraph, memory, classes)
             for i, box in subgraph.inputs.items():
-                inputs[self._nodes[i]["name"]] = read(box) if i == self._image else _window(kept[i], box)
-            results = executors.run(subgraph, inputs)
-            yield subgraph.outputs, dict(zip(subgraph.outputs, results))
+                array = read(box) if i == self._image else _window(kept[i], box)
+                executors[key].arg_dict[self._nodes[i]["name"]][:] = array
+            results = executors[key].forward(is_train=False)
+            yield subgraph.outputs, {i: result.asnumpy()[0] for i, result in zip(subgraph.outputs, results)}
+
+    def _bind(self, subgraph: Subgraph, memory: SharedMemory, classes: bool) -> mx.executor.Executor:
+        symbol, shapes = subgraph.symbol, self._input_shapes(subgraph)
+        if classes:
+            symbol = mx.sym.argmax(symbol, axis=1, keepdims=True)
+        inputs = {name: mx.nd.empty(shape, self.ctx, self._dtype) for name, shape in shapes.items()}
+        args, grads = {**self.net.arg_params, **inputs}, unfused(symbol, self.net.arg_params)
+        return memory.bind(symbol, args, grads, self.net.aux_params)
 
     def _subgraph(self, phase: Phase, rows: Dict[int, Extent], columns: Dict[int, Extent]) -> Subgraph:
         wanted = {i: (rows[i], columns[i]) for i in phase.outputs}
@@ -130,9 +146,6 @@ class Tiling:
 
     def _shape(self, i: int) -> Tuple[int, int]:
         return (self._sizes[0][i], self._sizes[1][i])
-
-    def _bytes(self, i: int) -> int:
-        return self._channels[i] * self._sizes[0][i] * self._sizes[1][i] * self._dtype.itemsize
 
     def _input_shapes(self, subgraph: Subgraph) -> Dict[str, Tuple[int, ...]]:
         return {
@@ -148,22 +161,24 @@ class Tiling:
         """The largest tiles, square where the image is larger, whose subgraphs need `room` bytes at most."""
         units = [self._unit(phase, axis) for axis in (0, 1)]
         counts = [-(-self._shape(phase.outputs[0])[axis] // units[axis]) for axis in (0, 1)]
-        best, low, high = None, 1, max(counts)
-        while low <= high:  # sides, in units
-            side = (low + high) // 2
-            tiles = Tiles(*(self._spans(phase, axis, min(side, counts[axis]) * units[axis]) for axis in (0, 1)))
-            if self._most(phase, tiles) <= room:
-                best, low = tiles, side + 1
+
+        def tiles(side: int) -> Tiles:
+            return Tiles(*(self._spans(phase, axis, min(side, counts[axis]) * units[axis]) for axis in (0, 1)))
+
+        most, high = 0, max(counts)  # sides, in units: the largest known to fit, and the largest that may
+        while most < high:
+            side = (most + 1 + high) // 2
+            if self._most(phase, tiles(side)) <= room:
+                most = side
             else:
                 high = side - 1
-        if best is None:
-            tiles = Tiles(*(self._spans(phase, axis, units[axis]) for axis in (0, 1)))
-            least = (self._most(phase, tiles) - room) / SHARE / 1e9 + limit / 1e9
+        if not most:
+            least = (self._most(phase, tiles(1)) - room) / SHARE / 1e9 + limit / 1e9
             raise FCNXSError(
                 f"{self.size[1]}x{self.size[0]} pixels need {least:.3f} GB to work in, in the smallest tiles; "
                 f"the limit is {limit / 1e9:.3f} GB"
             )
-        return best
+        return tiles(most)
 
     def _unit(self, phase: Phase, axis: int) -> int:
         """Cells of the coarsest output that tiles go on by, so that all inner ones have the same graph."""
@@ -195,37 +210,6 @@ class Tiling:
         return max(self._peak(self._subgraph(phase, rows, columns)) for rows, columns in product(*ends))
 
 
-class _TileExecutors:
-    """Executors of the subgraphs of a phase; all work in the memory of the first."""
-
-    def __init__(self, net: Net, ctx: mx.Context, dtype: np.dtype, classes: bool) -> None:
-        self._net, self._dtype, self._classes = net, dtype, classes
-        self._kept: Dict[str, mx.executor.Executor] = {}
-        self._memory = SharedMemory(ctx)
-
-    def begin(self, subgraph: Subgraph, shapes: Callable[[Subgraph], Dict[str, Tuple[int, ...]]]) -> None:
-        """Bind the most demanding subgraph, whose memory the others will use."""
-        self._memory.donor = self._bind(subgraph, shapes(subgraph))
-
-    def run(self, subgraph: Subgraph, inputs: Dict[str, np.ndarray]) -> List[np.ndarray]:
-        """Results (C, h, w) of a subgraph."""
-        key = subgraph.text + str([array.shape for array in inputs.values()])
-        if key not in self._kept:
-            self._kept[key] = self._bind(subgraph, {name: array.shape for name, array in inputs.items()})
-        executor = self._kept[key]
-        for name, array in inputs.items():
-            executor.arg_dict[name][:] = array
-        return [output.asnumpy()[0] for output in executor.forward(is_train=False)]
-
-    def _bind(self, subgraph: Subgraph, shapes: Dict[str, Tuple[int, ...]]) -> mx.executor.Executor:
-        symbol = subgraph.symbol
-        if self._classes:
-            symbol = mx.sym.argmax(symbol, axis=1, keepdims=True)
-        inputs = {name: mx.nd.empty(shape, self._memory.ctx, self._dtype) for name, shape in shapes.items()}
-        args, grads = {**self._net.arg_params, **inputs}, unfused(symbol, self._net.arg_params)
-        return self._memory.bind(symbol, args, grads, self._net.aux_params)
-
-
 def _phases(nodes: List[Node], head: int) -> List[Phase]:
     """A net in phases: up to the last pooling, up to the first upsampling, and the rest."""
     needed = {head}
@@ -251,15 +235,9 @@ def _phases(nodes: List[Node], head: int) -> List[Phase]:
 
 
 def _channels(symbol: mx.sym.Symbol, nodes: List[Node], size: Tuple[int, int]) -> List[int | None]:
-    internals = symbol.get_internals()
-    _, shapes, _ = internals.infer_shape(data=(1, 3, *size))
-    by_name = dict(zip(internals.list_outputs(), shapes))
+    by_name = layer_shapes(symbol, data=(1, 3, *size))
     names = [node["name"] if node["op"] == "null" else f"{node['name']}_output" for node in nodes]
     return [by_name[name][1] if len(by_name.get(name, ())) == 4 else None for name in names]
-
-
-def _number(size: Any, height: int) -> int | None:  # noqa: ANN401
-    return None if size is None else size.value(height)
 
 
 def _window(array: np.ndarray, box: Box) -> np.ndarray:

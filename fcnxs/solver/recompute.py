@@ -14,10 +14,11 @@ from typing import List, NamedTuple, Sequence, Tuple
 
 from ..compat import mxnet as mx
 from ..errors import FCNXSError
-from ..net import Params, Shape, check_size
+from ..net import Net, Params, Shape, check_size
 from ..symbols.graph.nodes import Entry, Graph, Node
 from ..symbols.graph.rewrite import Writer
-from ..symbols.trimming.trimmed import Trimmer, fixed_params
+from ..symbols.trimming.trimmed import fixed_params
+from .executors import Executors
 
 # Layers behind which a net is cut. The layers before them are VGG-16's widest. All layers behind them together
 # need less memory than the first segment alone, so that a third cut would save nothing.
@@ -31,33 +32,22 @@ class Segment(NamedTuple):
     names: List[str]
 
 
-class Segments:
+class Segments(Executors):
     """A net that takes the place of `Executors` in a `Replica`, with less memory and more time.
 
     Each segment is bound when it runs and freed when it has run. The backward pass runs all segments but the
     last forward again; dropout, which would draw other numbers, is in the last. The constants of a trimmed net
     are a segment before the others.
 
-    The arguments are those of `Executors`, and are used in place.
+    The arguments are those of `Executors`; `grads` must be given.
 
     Raises:
         FCNXSError: the net has no layer to be cut behind.
     """
 
-    def __init__(
-        self,
-        symbol: mx.sym.Symbol,
-        ctx: mx.Context,
-        arg_params: Params,
-        aux_params: Params,
-        grads: Params,
-        trim: bool = False,
-    ) -> None:
-        self.symbol, self.ctx = symbol, ctx
-        self.arg_params, self.aux_params, self.grads = arg_params, aux_params, grads
-        graph = Graph.of(symbol)
-        self._whole = cut_into_segments(graph)
-        self._trimmer = Trimmer(graph) if trim else None
+    def __init__(self, net: Net, ctx: mx.Context, grads: Params, trim: bool = False) -> None:
+        super().__init__(net, ctx, grads, trim)
+        self._whole = cut_into_segments(self.graph)
         self._segments = lru_cache(maxsize=64)(self._make_segments)
 
     def get(self, name: str, shape: Shape, where: object = "an image") -> Pass:
@@ -66,21 +56,22 @@ class Segments:
         Raises:
             FCNXSError: the input is too small for the net; `where` names the image.
         """
-        check_size(self.symbol, name, shape, where)
-        shapes, outputs, _ = self.symbol.infer_shape(**{name: shape})
-        named = zip(self.symbol.list_arguments(), shapes)
-        inputs = {arg: mx.nd.zeros(size, self.ctx) for arg, size in named if arg not in self.arg_params}
+        whole, arg_params, aux_params = self.net
+        check_size(whole, name, shape, where)
+        shapes, outputs, _ = whole.infer_shape(**{name: shape})
+        named = zip(whole.list_arguments(), shapes)
+        inputs = {arg: mx.nd.zeros(size, self.ctx) for arg, size in named if arg not in arg_params}
         segments, symbol = self._segments(shape[2:])
         args, auxs = fixed_params(symbol, {name: shape}, self.ctx)
         outputs = [mx.nd.zeros(size, self.ctx) for size in outputs]
-        args, auxs = {**self.arg_params, **args, **inputs}, {**self.aux_params, **auxs}
+        args, auxs = {**arg_params, **args, **inputs}, {**aux_params, **auxs}
         return Pass(segments, args, self.grads, auxs, outputs)
 
     def _make_segments(self, size: Tuple[int, int]) -> Tuple[List[Segment], mx.sym.Symbol]:
         """Segments for images of a size (H, W), and the net that they make up."""
         trimmed = self._trimmer.with_constants(size, trained=True) if self._trimmer else None
         if trimmed is None:
-            return self._whole, self.symbol
+            return self._whole, self.net.symbol
         return [Segment(trimmed.constants, trimmed.names), *cut_into_segments(trimmed.graph)], trimmed.symbol
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from ..compat import mxnet as mx
 from ..data.images import check_label
 from ..errors import FCNXSError
-from ..net import Params
+from ..net import Net, Params
 from .executors import Executors
 from .recompute import Pass, Segments
 
@@ -42,23 +42,21 @@ class Replica:
     ) -> None:
         self.symbol, self.ctx, self.optimizer = symbol, ctx, optimizer
         self.recompute, self.trim = recompute, trim
-        self.arg_params, self.aux_params = (
-            {name: array.as_in_context(ctx) for name, array in params.items()}
-            for params in (arg_params, aux_params)
-        )
+        self.arg_params = {name: array.as_in_context(ctx) for name, array in arg_params.items()}
+        self.aux_params = {name: array.as_in_context(ctx) for name, array in aux_params.items()}
         arguments = symbol.list_arguments()
         self.trained = [name for name in arg_params if name in arguments and name not in fixed]
         if ctx.device_type == "cpu":  # where MXNet is slower at several parameters at once
             optimizer.aggregate_num = 0
         self.updater = mx.optimizer.get_updater(optimizer)
-        self.executors: Executors | Segments | None = None
+        self.executors: Executors | None = None
         self.totals: Params = {}  # sums of gradients in steps with several batches on this device
 
     def bind(self) -> None:
         """Allocate gradients; executors are bound at the first image of each size."""
         grads = {name: mx.nd.zeros(self.arg_params[name].shape, self.ctx) for name in self.trained}
         kind = Segments if self.recompute else Executors
-        self.executors = kind(self.symbol, self.ctx, self.arg_params, self.aux_params, grads, trim=self.trim)
+        self.executors = kind(Net(self.symbol, self.arg_params, self.aux_params), self.ctx, grads, self.trim)
 
     def forward(self, batch: Batch, data: mx.io.DataIter, is_train: bool) -> mx.executor.Executor | Pass:
         """Start the forward pass of a batch of `data`, and return the executor, whose outputs come later."""

@@ -17,6 +17,7 @@ from fcnxs.data.generated import SIZES
 from fcnxs.deploy import compare, write
 from fcnxs.deploy.form import Form
 from fcnxs.deploy.write import export
+from fcnxs.net import Net
 from fcnxs.predict import Segmenter, evaluate
 from fcnxs.score import confusion_matrix
 from fcnxs.solver.executors import Executors
@@ -75,7 +76,7 @@ def make(folder: Path, name: str = "fcn8s", classes: int = 3) -> checkpoint.Chec
 
 
 def probabilities(source, data):
-    executor = Executors(source.symbol, mx.cpu(), source.arg_params, {}).get("data", data.shape)
+    executor = Executors(Net(source.symbol, source.arg_params, {}), mx.cpu()).get("data", data.shape)
     return executor.forward(is_train=False, data=mx.nd.array(data))[0].asnumpy()
 
 

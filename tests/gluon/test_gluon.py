@@ -7,6 +7,7 @@ from conftest import FC, WIDTH, random_params
 from fcnxs import FCNXSError, checkpoint, gluon
 from fcnxs.compat import mxnet as mx
 from fcnxs.data.images import preprocess
+from fcnxs.net import Net
 from fcnxs.solver.executors import Executors
 from fcnxs.symbols import NETS
 from fcnxs.symbols.graph.edits import scores_symbol
@@ -28,7 +29,7 @@ def random_input(shape, seed=0):
 def scores_of(net, shape, x):
     """What an executor of the project's gives, of the graph without dropout."""
     own = net.checkpoint()
-    executor = Executors(scores_symbol(own.symbol), mx.cpu(), own.arg_params, {}).get("data", shape)
+    executor = Executors(Net(scores_symbol(own.symbol), own.arg_params, {}), mx.cpu()).get("data", shape)
     return executor.forward(is_train=False, data=x)[0].asnumpy()
 
 
@@ -89,7 +90,7 @@ def test_a_checkpoint_gives_what_its_segmenter_gives(run_folder):
     x = gluon.transform(net.mean)(mx.nd.array(image, dtype="uint8")).expand_dims(0)
     np.testing.assert_array_equal(x.asnumpy(), data)
     symbol = scores_symbol(loaded.symbol)
-    executor = Executors(symbol, mx.cpu(), loaded.arg_params, {}).get("data", x.shape)
+    executor = Executors(Net(symbol, loaded.arg_params, {}), mx.cpu()).get("data", x.shape)
     expected = executor.forward(is_train=False, data=mx.nd.array(data))[0].asnumpy()
     np.testing.assert_array_equal(net(x).asnumpy(), expected)
 

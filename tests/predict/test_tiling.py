@@ -25,7 +25,7 @@ def net_of(name, convention="valid", classes=3):
 
 
 def scores_of(net, data):
-    executor = Executors(net.symbol, mx.cpu(), net.arg_params, {}).get("data", data.shape)
+    executor = Executors(net, mx.cpu()).get("data", data.shape)
     return executor.forward(is_train=False, data=mx.nd.array(data))[0].asnumpy()[0]
 
 

@@ -6,6 +6,7 @@ import numpy as np
 from conftest import FC, LONG, WIDTH, Images, fresh_probabilities, random_params
 
 from fcnxs.compat import mxnet as mx
+from fcnxs.net import Net
 from fcnxs.solver.executors import Executors
 from fcnxs.symbols import get_fcn32s_symbol
 
@@ -15,7 +16,7 @@ NARROW = {"width": WIDTH, "fc": FC}
 def test_executors_are_kept_within_their_bound_and_give_the_same(ctx):
     symbol = get_fcn32s_symbol(3, **NARROW)
     params = random_params(symbol, 1, ctx)
-    executors = Executors(symbol, ctx, params, {}, {})
+    executors = Executors(Net(symbol, params, {}), ctx, {})
     executors.bound = 2
     sizes = [(40, 50), (50, 40), (30, 30), (60, 45), (40, 50), (30, 30)]
     for batch in Images(sizes).batches:
@@ -36,7 +37,7 @@ def test_executors_for_inference_see_updates_of_the_weights(ctx):
     """MXNet's fused executors do not, silently: they keep the weights of their first run."""
     symbol = get_fcn32s_symbol(3, **NARROW)
     params, data = random_params(symbol, 1, ctx), Images([(40, 50)]).batches[0]["data"]
-    executors = Executors(symbol, ctx, params, {})
+    executors = Executors(Net(symbol, params, {}), ctx)
     for factor in (1, 0.5):
         params["fc7_weight"][:] *= factor
         executor = executors.get("data", data.shape)

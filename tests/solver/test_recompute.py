@@ -10,6 +10,7 @@ from runs import params_of
 from fcnxs import FCNXSError
 from fcnxs.compat import mxnet as mx
 from fcnxs.metric import SegmentationMetric
+from fcnxs.net import Net
 from fcnxs.solver.executors import Executors
 from fcnxs.solver.recompute import Segments
 from fcnxs.solver.solver import Solver
@@ -39,7 +40,7 @@ def test_segments_give_what_the_whole_net_gives(name, ctx):
     results = []
     for kind in (Executors, Segments):
         grads = {key: mx.nd.full(array.shape, np.nan, ctx) for key, array in params.items()}
-        net = kind(symbol, ctx, params, {}, grads)
+        net = kind(Net(symbol, params, {}), ctx, grads)
         executor = net.get("data", batch["data"].shape)
         executor.arg_dict["data"][:] = batch["data"]
         executor.arg_dict["softmax_label"][:] = batch["softmax_label"].reshape(1, -1)
@@ -101,10 +102,10 @@ def test_what_cannot_be_cut_or_is_too_small_is_refused(ctx):
     with pytest.raises(
         FCNXSError, match=r"x\.png: 9x8 pixels is too small; the smallest for this net is 26x26"
     ):
-        Segments(symbol, ctx, params, {}, {}).get("data", (1, 3, 8, 9), "x.png")
+        Segments(Net(symbol, params, {}), ctx, {}).get("data", (1, 3, 8, 9), "x.png")
     small = mx.sym.SoftmaxOutput(mx.sym.Convolution(mx.sym.Variable("data"), kernel=(1, 1), num_filter=3))
     with pytest.raises(FCNXSError, match="recompute: the net has no layer 'pool1'"):
-        Segments(small, ctx, {}, {}, {})
+        Segments(Net(small, {}, {}), ctx, {})
 
 
 MEMORY = """

@@ -16,6 +16,7 @@ from fcnxs.data.file_iter import FileIter
 from fcnxs.finetune import make_solver
 from fcnxs.init import init_from_fcnxs, init_from_vgg16
 from fcnxs.metric import SegmentationMetric
+from fcnxs.net import Net
 from fcnxs.solver.executors import Executors
 from fcnxs.solver.solver import Solver
 from fcnxs.stages import RECIPES
@@ -40,7 +41,7 @@ def test_gradients_equal_a_float64_reference(name, convention, ctx):
     params = random_params(symbol, 4, ctx)
     batch = Images([(29, 38)]).batches[0]
     grads = {key: mx.nd.zeros(array.shape, ctx) for key, array in params.items()}
-    executor = Executors(symbol, ctx, params, {}, grads).get("data", (1, 3, 29, 38))
+    executor = Executors(Net(symbol, params, {}), ctx, grads).get("data", (1, 3, 29, 38))
     executor.arg_dict["data"][:] = batch["data"]
     executor.arg_dict["softmax_label"][:] = batch["softmax_label"].reshape(1, -1)
     executor.forward(is_train=True)

@@ -13,6 +13,7 @@ from ...data.file_iter import FileIter
 from ...metric import SegmentationMetric
 from ...predict.segmenter import Segmenter
 from ...predict.segmenter import evaluate as evaluate_with
+from ...net import Net
 from ...solver.executors import Executors
 from ...solver.solver import Solver
 from ..shared import options
@@ -50,7 +51,7 @@ def _bare(checkpoint: Checkpoint, data: FileIter, ctx: mx.Context) -> Callable[[
     """Forward passes alone: the images are on the device from the beginning."""
     batches = [mx.nd.array(batch["data"], ctx) for batch in data]
     params = {name: array.as_in_context(ctx) for name, array in checkpoint.arg_params.items()}
-    executor = Executors(checkpoint.symbol, ctx, params, {}).get("data", batches[0].shape)
+    executor = Executors(Net(checkpoint.symbol, params, {}), ctx).get("data", batches[0].shape)
 
     def run() -> None:
         for batch in batches:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import prod
 from typing import Dict, Tuple
 
-from ....net import Net
+from ....net import Net, layer_shapes
 from ....symbols.graph.nodes import Graph
 
 COUNTED = ("Convolution", "Deconvolution", "FullyConnected")
@@ -21,10 +21,9 @@ def operations(net: Net, shape: Tuple[int, ...]) -> Dict[str, int]:
         net: a net in float32.
         shape: shape of the input `data`, (N, 3, H, W).
     """
-    internals, arguments = net.symbol.get_internals(), set(net.symbol.list_arguments())
+    arguments = set(net.symbol.list_arguments())
     known = {name: array.shape for name, array in net.arg_params.items() if name in arguments}
-    _, outputs, _ = internals.infer_shape(data=shape, **known)
-    shapes = dict(zip(internals.list_outputs(), outputs))
+    shapes = layer_shapes(net.symbol, data=shape, **known)
     nodes, found = Graph.of(net.symbol).nodes, {}
     for node in nodes:
         if node["op"] in COUNTED:

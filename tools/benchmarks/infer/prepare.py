@@ -15,7 +15,7 @@ from ....data.generated import picture
 from ....data.images import preprocess
 from ....deploy.form import Form
 from ....deploy.onnx_file import write_onnx
-from ....net import Net
+from ....net import Net, layer_shapes
 from ....solver.executors import Executors
 from ....symbols.graph.edits import scores_symbol
 from ....symbols.graph.nodes import Entry, Graph, Node, setting
@@ -38,7 +38,7 @@ def images(folder: Path) -> None:
     np.save(folder / "image.npy", made[0])
     np.save(folder / "calibration.npy", np.concatenate(made[1:]))
     whole = load(folder.parent)
-    executor = Executors(whole.symbol, mx.cpu(), whole.arg_params, {}).get("data", shape)
+    executor = Executors(whole, mx.cpu()).get("data", shape)
     scores = executor.forward(is_train=False, data=mx.nd.array(made[0]))[0]
     np.save(folder / "classes.npy", scores.asnumpy().argmax(1).astype(np.uint8))
     (folder / "whole.json").write_text(json.dumps({"operations": sum(operations(whole, shape).values())}))
@@ -60,9 +60,7 @@ def onnx_file(folder: Path) -> None:
 
 def _sliced(whole: Net, shape: Tuple[int, ...]) -> mx.sym.Symbol:
     """The graph for one size, with slices instead of crops, since every engine knows them."""
-    internals, writer = whole.symbol.get_internals(), Writer()
-    _, outputs, _ = internals.infer_shape(data=shape)
-    shapes = dict(zip(internals.list_outputs(), outputs))
+    writer, shapes = Writer(), layer_shapes(whole.symbol, data=shape)
 
     def sliced(_: int, node: Node, inputs: List[Entry]) -> Entry | None:
         if node["op"] != "Crop":
