@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from itertools import count
 from pathlib import Path
-from typing import Callable, Deque, List, Tuple
+from typing import Callable, Deque, Tuple
 
 import cv2
 import numpy as np
@@ -47,50 +47,34 @@ def segment_video(
         return None if frame is None else (frame, preprocess(frame, segmenter.mean))
 
     pending: Deque[Future] = deque()
-    pixels = np.zeros(256, np.int64)
-    with written_whole(*targets) as parts, _Results(parts, video.rate, palette) as results:
-        with ThreadPoolExecutor(1) as pool, closing(in_order(read, count(), 1, AHEAD)) as reading:
+    pixels, reading = np.zeros(256, np.int64), in_order(read, count(), 1, AHEAD)
+    with written_whole(*targets) as parts, zipfile.ZipFile(parts[0], "w") as maps:
+        film = VideoWriter(parts[1], video.rate)
+        with film, ThreadPoolExecutor(1) as pool, closing(reading):
             for number, future in enumerate(reading, 1):
                 if future.result() is None:
                     break
                 frame, data = future.result()
                 del future
                 mask = segmenter.class_map(data, video.file)
-                pending.append(pool.submit(results.add, number, frame, mask))
+                pending.append(pool.submit(_write, maps, film, palette, number, frame, mask))
                 pixels += np.bincount(mask.ravel(), minlength=256)
                 if len(pending) > AHEAD:
                     pending.popleft().result()
                 on_frame()
             for each in pending:
                 each.result()
-        results.finish()
     return pixels
 
 
-class _Results:
-    """Both files of a video's results; a context manager that closes them, complete or not."""
-
-    def __init__(self, parts: List[Path], rate: float, palette: Palette) -> None:
-        self._maps, self._overlay = zipfile.ZipFile(parts[0], "w"), VideoWriter(parts[1], rate)
-        self._palette = palette
-
-    def __enter__(self) -> _Results:
-        return self
-
-    def add(self, number: int, frame: np.ndarray, mask: np.ndarray) -> None:
-        """Write a frame, RGB uint8 (H, W, 3), and its class map, uint8 (H, W)."""
-        png = io.BytesIO()
-        save_mask(png, mask, self._palette)
-        self._maps.writestr(f"{number:06}.png", png.getvalue())
-        self._overlay.write(overlay(frame, mask, self._palette))
-
-    def finish(self) -> None:
-        """End the overlay and check that it has all frames."""
-        self._overlay.close()
-
-    def __exit__(self, *_: object) -> None:
-        self._overlay.release()
-        self._maps.close()
+def _write(
+    maps: zipfile.ZipFile, film: VideoWriter, palette: Palette, number: int, frame: np.ndarray, mask: np.ndarray
+) -> None:
+    """Write a frame, RGB uint8 (H, W, 3), and its class map, uint8 (H, W)."""
+    png = io.BytesIO()
+    save_mask(png, mask, palette)
+    maps.writestr(f"{number:06}.png", png.getvalue())
+    film.write(overlay(frame, mask, palette))
 
 
 class VideoReader:
@@ -135,20 +119,14 @@ class VideoReader:
             return cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
         if not self.frames:
             raise FCNXSError(f"{self.file}: no frame of this video can be read")
-        if self._ends_early():
+        # Too few both by count and by time: some formats only estimate the count if the rate varies.
+        if self.count and max(self.frames, self._seconds * self.rate) < 0.99 * self.count - 1:
             raise FCNXSError(f"{self.file}: cut off: {self.frames} of {self.count} frames can be read")
         return None
 
-    def _ends_early(self) -> bool:
-        """Too few frames both by count and by time: some formats only estimate the count if the rate varies."""
-        if self.count is None:
-            return False
-        most = 0.99 * self.count - 1
-        return self.frames < most and self._seconds * self.rate < most
-
 
 class VideoWriter:
-    """Writes frames to an .mp4 file.
+    """Writes frames to an .mp4 file, which ends with the block of the context manager.
 
     The codec needs an even width and height, so the last column or row of an odd size is written twice.
 
@@ -159,6 +137,9 @@ class VideoWriter:
     def __init__(self, file: Path, rate: float) -> None:
         self._file, self._rate, self._frames = file, rate, 0
         self._writer: cv2.VideoWriter | None = None
+
+    def __enter__(self) -> VideoWriter:
+        return self
 
     def write(self, frame: np.ndarray) -> None:
         """Add a frame, RGB uint8 (H, W, 3), as large as the others.
@@ -177,13 +158,15 @@ class VideoWriter:
         self._writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
         self._frames += 1
 
-    def close(self) -> None:
+    def __exit__(self, kind: object, *_: object) -> None:
         """End the file.
 
         Raises:
             OSError: it lacks frames; OpenCV does not report a full disk.
         """
         self.release()
+        if kind is not None:
+            return
         there = cv2.VideoCapture(_name(self._file), cv2.CAP_FFMPEG).get(cv2.CAP_PROP_FRAME_COUNT)
         if there != self._frames:
             raise OSError("it was not written to its end; is the disk full?")

@@ -68,10 +68,9 @@ def turned(file, degrees):
 @pytest.mark.parametrize(("height", "width", "rate"), [(48, 64, 25.0), (49, 65, 30000 / 1001), (33, 50, 12.5)])
 def test_what_is_written_comes_back_of_even_size(height, width, rate, tmp_path):
     frames = pictures(12, height, width)
-    writer = VideoWriter(tmp_path / "out.mp4", rate)
-    for frame in frames:
-        writer.write(frame)
-    writer.close()
+    with VideoWriter(tmp_path / "out.mp4", rate) as writer:
+        for frame in frames:
+            writer.write(frame)
     there, back = read(tmp_path / "out.mp4")
     assert there == pytest.approx(rate, abs=1e-3) and len(back) == 12
     for frame, other in zip(frames, back):
@@ -167,9 +166,9 @@ def test_few_frames_are_there_at_one_time(prefix, tmp_path, monkeypatch):  # noq
             most[0] = max(most[0], alive[0])
 
     reader = VideoReader(save(tmp_path / "in.mkv", frames))
-    read_one, add = reader.read, video_files._Results.add
+    read_one, add = reader.read, VideoWriter.write
     monkeypatch.setattr(reader, "read", lambda: (counted(1), read_one())[1])
-    monkeypatch.setattr(video_files._Results, "add", lambda *all_: (add(*all_), counted(-1))[0])
+    monkeypatch.setattr(VideoWriter, "write", lambda *all_: (add(*all_), counted(-1))[0])
     targets = tmp_path / "a.zip", tmp_path / "a_overlay.mp4"
     segmenter = Segmenter(checkpoint.load(prefix, 0))
     done = []
