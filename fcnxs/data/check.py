@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Callable, Dict, Iterator, List, NamedTuple, Sequence, Tuple
+from typing import Callable, Dict, Iterator, List, Sequence, Tuple
 
 import numpy as np
 
@@ -18,16 +19,6 @@ from .samples import Samples
 
 SMALLEST = (26, 26)  # smallest (height, width) that the nets take by default
 Size = Tuple[int, int]
-
-
-class _Seen(NamedTuple):
-    """Findings of one pair. `pixels` (256,) counts each value of the label."""
-
-    error: str | None
-    size: Size | None = None
-    pixels: np.ndarray | None = None
-    image_hash: bytes = b""
-    label_hash: bytes = b""
 
 
 @dataclass
@@ -107,20 +98,17 @@ def check(
         [samples.name(number) for number in range(len(samples))], pixels=np.zeros(num_classes, np.int64)
     )
     values, digest = np.zeros(256, np.int64), hashlib.sha256()
-
-    def look(number: int) -> _Seen:
-        return _look(samples, number, num_classes, least)
-
+    look = partial(_look, samples, num_classes, least)
     for number, future in enumerate(in_order(look, range(len(samples)), workers, 4 * workers)):
-        seen = future.result()
-        digest.update(seen.image_hash + seen.label_hash)
-        found.hashes.append(seen.image_hash)
-        if seen.error is not None:
-            found.bad.append((number, seen.error))
-        if seen.size is not None:
-            found.sizes[seen.size] += 1
-            values += seen.pixels
-            if seen.pixels[IGNORE_LABEL] == seen.pixels.sum():
+        error, size, pixels, image_hash, label_hash = future.result()
+        digest.update(image_hash + label_hash)
+        found.hashes.append(image_hash)
+        if error is not None:
+            found.bad.append((number, error))
+        if size is not None:
+            found.sizes[size] += 1
+            values += pixels
+            if pixels[IGNORE_LABEL] == pixels.sum():
                 found.empty.append(number)
         if on_progress is not None:
             on_progress()
@@ -131,12 +119,12 @@ def check(
     return found
 
 
-def _look(samples: Samples, number: int, num_classes: int, least: Size) -> _Seen:
-    """Read one pair."""
+def _look(samples: Samples, num_classes: int, least: Size, number: int) -> tuple:
+    """Read one pair; returns error, size, pixels of each value of the label (256,), and both hashes."""
     try:
         image, label = samples.read(number)
     except FCNXSError as error:
-        return _Seen(str(error))
+        return str(error), None, None, b"", b""
     error, size = None, label.shape
     try:
         check_label(label, num_classes, samples.label_name(number))
@@ -147,7 +135,7 @@ def _look(samples: Samples, number: int, num_classes: int, least: Size) -> _Seen
             f"{samples.name(number)}: {size[1]}x{size[0]} pixels; the net needs at least {least[1]}x{least[0]}"
         )
     pixels = np.bincount(label.reshape(-1), minlength=256)
-    return _Seen(error, size, pixels, _hash(image), _hash(label))
+    return error, size, pixels, _hash(image), _hash(label)
 
 
 def _hash(array: np.ndarray) -> bytes:

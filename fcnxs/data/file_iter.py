@@ -7,7 +7,7 @@ from typing import Iterable
 
 from ..conventions import VGG_MEAN, PathLike
 from .loader import Loader
-from .samples import from_pairs, read_list
+from .samples import Samples, read_list
 
 
 class FileIter(Loader):
@@ -42,9 +42,8 @@ class FileIter(Loader):
         seed: int = 0,
         num_classes: int | None = None,
     ) -> None:
-        samples = from_pairs(read_list(root_dir, flist_name), root_dir)
         super().__init__(
-            samples,
+            Samples(*zip(*read_list(root_dir, flist_name)), root_dir),
             rgb_mean,
             cut_off_size=cut_off_size,
             shuffle=shuffle,

@@ -27,8 +27,7 @@ MHP_TRAIN = 3000  # lines of train_list.txt that are for training, as in GluonCV
 def voc(root: Path, split: str, need: int) -> Samples:
     """PASCAL VOC 2012; its test has no labels (`need` 1)."""
     folder, flist = find_list(root / "VOC2012", split)
-    pairs = read_list(folder, flist, need)
-    return Samples(*zip(*pairs), folder, VOC_CLASSES, voc_palette(len(VOC_CLASSES)))
+    return Samples(*zip(*read_list(folder, flist, need)), folder, VOC_CLASSES, voc_palette(len(VOC_CLASSES)))
 
 
 class _Sbd(Samples):
@@ -47,11 +46,8 @@ class _Sbd(Samples):
 def sbd(root: Path, split: str, need: int) -> Samples:
     """SBD, VOC's images with more labels (MATLAB's .mat)."""
     folder = root / "VOCaug" / "dataset"
-    stems = [
-        stem
-        for part in (("train", "val") if split == "trainval" else (split,))
-        for stem in _lines(folder / f"{part}.txt")
-    ]
+    parts = ("train", "val") if split == "trainval" else (split,)
+    stems = [stem for part in parts for stem in _lines(folder / f"{part}.txt")]
     pairs = [(folder / "img" / f"{stem}.jpg", folder / "cls" / f"{stem}.mat") for stem in stems]
     return _Sbd(*_checked(pairs, need), folder, VOC_CLASSES, voc_palette(len(VOC_CLASSES)))
 
@@ -80,13 +76,12 @@ class _Cityscapes(Samples):
 
 def cityscapes(root: Path, split: str, need: int) -> Samples:
     """Cityscapes' fine labels: 19 of its 34 classes; the others are 255."""
-    images, end = [], "_leftImg8bit.png"
-    for part in ("train", "val") if split == "trainval" else (split,):
-        images += sorted((root / "leftImg8bit" / part).glob(f"*/*{end}"))
+    folder, end = root / "leftImg8bit", "_leftImg8bit.png"
+    parts = ("train", "val") if split == "trainval" else (split,)
     pairs = []
-    for image in images:
+    for image in (image for part in parts for image in sorted((folder / part).glob(f"*/*{end}"))):
         label = image.name[: -len(end)] + "_gtFine_labelIds.png"
-        pairs.append((image, root / "gtFine" / image.relative_to(root / "leftImg8bit").parent / label))
+        pairs.append((image, root / "gtFine" / image.relative_to(folder).parent / label))
     return _Cityscapes(*_checked(pairs, need), root, *_of_gluoncv("citys", "cityspallete"))
 
 

@@ -87,11 +87,6 @@ class Samples:
         return result
 
 
-def from_pairs(pairs: Sequence[Tuple[Path, Path]], root: PathLike) -> Samples:
-    """Data set of pairs of files, as `read_list` gives them."""
-    return Samples([image for image, _ in pairs], [label for _, label in pairs], root)
-
-
 def open_samples(data: PathLike, split: str | None = None, default: str = "train", need: int = 2) -> Samples:
     """Data set that is a `.lst` file, a folder in VOC layout, or a folder with images/ and labels/.
 
@@ -108,7 +103,7 @@ def open_samples(data: PathLike, split: str | None = None, default: str = "train
     if split is not None and not path.is_dir():
         raise FCNXSError(f"{data}: a list has no splits, such as {split!r}")
     root, flist = find_list(path, split or default)
-    return from_pairs(read_list(root, flist, need), root)
+    return Samples(*zip(*read_list(root, flist, need)), root)
 
 
 def read_list(root_dir: PathLike, flist_name: PathLike, need: int = 2) -> List[Tuple[Path, Path]]:
