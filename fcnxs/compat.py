@@ -86,7 +86,7 @@ def __getattr__(name: str) -> ModuleType:
     if name != "mxnet":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
-        with _hidden("sklearn", "scipy.stats"):  # They take a second to import, and nothing here needs them.
+        with hidden("sklearn", "scipy.stats"):  # They take a second to import, and nothing here needs them.
             import mxnet
     except ModuleNotFoundError as error:
         if error.name != "mxnet":
@@ -98,7 +98,7 @@ def __getattr__(name: str) -> ModuleType:
 
 
 @contextlib.contextmanager
-def _hidden(*names: str) -> Iterator[None]:
+def hidden(*names: str) -> Iterator[None]:
     """Make the import of modules fail within the block."""
     before = {name: sys.modules.get(name) for name in names}
     sys.modules.update(dict.fromkeys(names))  # Python takes None for "not installed".
@@ -121,7 +121,7 @@ def _import_gluoncv() -> ModuleType:
 
     truncated = ImageFile.LOAD_TRUNCATED_IMAGES
     try:
-        with _hidden("torch"):
+        with hidden("torch"):
             import gluoncv
     finally:
         ImageFile.LOAD_TRUNCATED_IMAGES = truncated

@@ -20,7 +20,7 @@ from ..symbols.graph.nodes import Graph
 from ..symbols.legacy import completed
 from ..system.files import sha256_of, write_json, written_whole
 from .meta import Meta, read_meta, versions
-from .params_file import check_whole, load_arrays, write_arrays
+from .params_file import headers, load_arrays, write_arrays
 
 
 @dataclass
@@ -73,7 +73,7 @@ def load(
     meta_file = Path(f"{prefix}-meta.json")
     meta = read_meta(meta_file) if meta_file.exists() else None
     _check_json(symbol_file)  # which says more than a checksum; MXNet is given nothing that is damaged
-    check_whole(params_file)
+    headers(params_file)
     for file in (symbol_file, params_file):
         if meta and file.name in meta.checksums:
             own = digest.result() if digest is not None and file == params_file else sha256_of(file)

@@ -36,7 +36,7 @@ def load_params(file: str | Path, mapped: bool = False) -> Dict[str, mx.nd.NDArr
     Raises:
         FCNXSError: it is not a file of named arrays of MXNet, or damaged.
     """
-    arrays, names = _entries(file)
+    arrays, names = headers(file)
     if mapped and len(arrays) == len(names) and all(array.kind in NUMPY for array in arrays):
         content = np.memmap(file, np.uint8, "c")
         return {name: _view(content, array) for name, array in zip(names, arrays)}
@@ -74,21 +74,17 @@ def write_arrays(file: Path, arrays: Dict[str, mx.nd.NDArray]) -> None:
     """
     try:
         mx.nd.save(str(file), arrays)
-        check_whole(file)
+        headers(file)
     except (mx.MXNetError, FCNXSError):
         raise OSError("it was not written to its end; is the disk full?") from None
 
 
-def check_whole(file: str | Path) -> None:
-    """Check the headers of a file of arrays.
+def headers(file: str | Path) -> Tuple[List[_Array], List[str]]:
+    """Places of all arrays of a file, and their names; no values are read.
 
     Raises:
         FCNXSError: it is not a file of MXNet's arrays, or cut off.
     """
-    _entries(file)
-
-
-def _entries(file: str | Path) -> Tuple[List[_Array], List[str]]:
     try:
         with open(file, "rb") as stream:
             return _walk(stream, os.fstat(stream.fileno()).st_size)

@@ -98,6 +98,10 @@ class Run:
         metric: loss and scores that this process counted in this epoch.
         last_good: the last parameters known to be finite, for messages.
         last_state: the state that was saved last, or that the run resumed from.
+
+    Attributes:
+        rank: number of this process, from 0.
+        workers: number of processes.
     """
 
     stages: Sequence[Stage]
@@ -114,15 +118,8 @@ class Run:
     last_good: str = ""
     last_state: Path | None = None
 
-    @property
-    def rank(self) -> int:
-        """Number of this process, from 0."""
-        return self.exchange.rank if self.exchange else 0
-
-    @property
-    def workers(self) -> int:
-        """Number of processes."""
-        return self.exchange.workers if self.exchange else 1
+    def __post_init__(self) -> None:
+        self.rank, self.workers = (self.exchange.rank, self.exchange.workers) if self.exchange else (0, 1)
 
     def agree(self, stop: bool) -> bool:
         """Whether any process wants to stop. All processes must call this at the same points."""

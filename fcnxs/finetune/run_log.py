@@ -94,7 +94,8 @@ class RunLog(Listener):
         """Write the numbers of images, the facts and the stages."""
         self._write(f"run begins: {images} images to train on, {evaluated} to evaluate on")
         for name, value in self.facts.items():
-            self._write(f"  {name}: {_text(value)}", timed=False)
+            line = isinstance(value, str) and value.isprintable()
+            self._write(f"  {name}: {value if line else json.dumps(value)}", timed=False)
         for stage in stages:
             self._write(f"  stage: {json.dumps(asdict(stage))}", timed=False)
 
@@ -136,7 +137,3 @@ class RunLog(Listener):
             self._lines.write(now + " ".join(text.splitlines()) + "\n")
         except OSError as error:
             raise FCNXSError(f"{self.file}: cannot write: {reason(error)}") from None
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) and value.isprintable() else json.dumps(value)

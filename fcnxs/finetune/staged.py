@@ -26,19 +26,10 @@ from ..solver.collective import Exchange, exchange_for
 from ..solver.solver import Solver
 from ..stages import Stage, lineage
 from ..symbols.symbol_fcnxs import FCNXS
+from . import run_folder
 from .epochs import train_stage
 from .listener import Listener
 from .run import Data, Output, Run, Settings
-from .run_folder import (
-    locked,
-    params_files,
-    read_plan,
-    read_records,
-    read_rows,
-    refuse_to_overwrite,
-    write_plan,
-    write_scores,
-)
 from .state import State, load_state
 
 
@@ -83,13 +74,13 @@ def finetune(
     settings = settings or Settings()
     exchange = exchange_for(settings.kvstore, len(devices_of(settings.devices)))
     run = Run(stages, data, output, settings, exchange, listeners, should_stop)
-    plan = read_plan(output.folder) if output.resume else None
+    plan = run_folder.read_plan(output.folder) if output.resume else None
     if plan and plan.get("finished"):
-        return read_rows(output.folder)
+        return run_folder.read_rows(output.folder)
     if plan is None:
-        refuse_to_overwrite(output.folder, stages)
+        run_folder.refuse_to_overwrite(output.folder, stages)
         weights = _from_parent(run, parent())
-    with locked(output.folder) if run.rank == 0 else nullcontext():
+    with run_folder.locked(output.folder) if run.rank == 0 else nullcontext():
         if plan is None:
             plan = {"run": uuid.uuid4().hex, "options": {}, "finished": False, **(output.plan or {})}
         else:
@@ -97,7 +88,7 @@ def finetune(
             weights = _from_parent(run, parent()) if run.state is None else _from_state(run)
         _check_agreement(run)
         if run.rank == 0:
-            write_plan(output.folder, plan)
+            run_folder.write_plan(output.folder, plan)
         _begin(run, plan["run"])
         for i, stage in enumerate(stages):
             if run.state.stage in _names(stages[i + 1 :]):
@@ -106,7 +97,7 @@ def finetune(
                 weights = _first_weights(run, stage, weights)
             weights = _train(run, stage, weights)
         if run.rank == 0:
-            write_plan(output.folder, {**plan, "finished": True})
+            run_folder.write_plan(output.folder, {**plan, "finished": True})
     return run.state.rows
 
 
@@ -133,12 +124,12 @@ def _from_parent(run: Run, parent: Checkpoint) -> Weights:
 def _from_state(run: Run) -> Weights:
     """Weights of the state to resume from. The scores that a killed run had no time to write are written."""
     state, folder = run.state, run.output.folder
-    files = params_files(folder, run.stages)
+    files = run_folder.params_files(folder, run.stages)
     run.last_good = str(files[-1]) if files else "the one that the run began with"
     run.last_state = state.file(folder)
     if run.rank == 0:
-        write_scores(folder, state.records, state.rows)
-    net = net_of(state.arg_params, state.stage, state.load_symbol())
+        run_folder.write_scores(folder, state.records, state.rows)
+    net = net_of(state.arg_params, state.stage, mx.sym.load_json(state.symbol))
     return Weights(net, state.arg_params, state.aux_params)
 
 
@@ -161,8 +152,8 @@ def _begin(run: Run, identity: str) -> None:
     """Make the state of a run that has none, and tell the listeners where the run begins."""
     folder, train, val = run.output.folder, run.data.train, run.data.val
     if run.state is None:
-        rows = [row for row in read_rows(folder) if row["name"] not in _names(run.stages)]
-        run.state = State(identity, "", records=read_records(folder), rows=rows)
+        rows = [row for row in run_folder.read_rows(folder) if row["name"] not in _names(run.stages)]
+        run.state = State(identity, "", records=run_folder.read_records(folder), rows=rows)
     run.tell("begin", run.stages, len(train), len(val) if val else 0)
     if run.state.stage:
         run.tell("goes_on", run.state.stage, run.state.epoch, run.state.position)
@@ -183,7 +174,7 @@ def _train(run: Run, stage: Stage, weights: Weights) -> Weights:
     """Train one stage from the run's state, and return its last weights."""
     state, settings = run.state, run.settings
     how = {"kvstore": run.exchange or "local", "recompute": settings.recompute, "trim": settings.trim}
-    symbol, (_, arg_params, aux_params) = state.load_symbol(), weights
+    symbol, (_, arg_params, aux_params) = mx.sym.load_json(state.symbol), weights
     solver = make_solver(stage, symbol, arg_params, aux_params, settings.devices, **how)
     for replica in solver.replicas if state.optimizer else ():
         replica.restore_optimizer(state.arrays, state.optimizer)

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Dict, List, Sequence
 
 from ..checkpoint.params_file import load_params, write_arrays
-from ..compat import mxnet as mx
 from ..errors import FCNXSError
 from ..net import Params
 from ..system.files import sha256_of, written_whole
@@ -58,10 +57,6 @@ class State:
     arg_params: Params = field(default_factory=dict, repr=False)
     aux_params: Params = field(default_factory=dict, repr=False)
     arrays: Params = field(default_factory=dict, repr=False)
-
-    def load_symbol(self) -> mx.sym.Symbol:
-        """The net."""
-        return mx.sym.load_json(self.symbol)
 
     def forget_arrays(self) -> None:
         """Drop all arrays, to free their memory."""
@@ -127,15 +122,14 @@ def _read(file: Path) -> State:
     arrays_file = file.with_suffix(".state")
     try:
         content = read_sealed(file)
-        if sha256_of(arrays_file) != content.pop("arrays_sha256"):
-            raise FCNXSError(f"{arrays_file}: damaged or cut off: its checksum is another")
+        whole = sha256_of(arrays_file) == content.pop("arrays_sha256")
         state = State(**content)
     except FileNotFoundError as error:
         raise FCNXSError(f"{error.filename}: no such file") from None
-    except FCNXSError:
-        raise
     except DAMAGED as error:
         raise FCNXSError(f"{file}: damaged: {error}") from None
+    if not whole:
+        raise FCNXSError(f"{arrays_file}: damaged or cut off: its checksum is another")
     for key, array in load_params(arrays_file).items():
         kind, _, name = key.partition(":")
         getattr(state, ARRAYS[kind])[name] = array

@@ -11,6 +11,7 @@ from typing import Any, Callable, Dict, Sequence
 
 import numpy as np
 
+from ..compat import hidden
 from ..conventions import VGG_MEAN, Palette
 from ..errors import FCNXSError, reason
 from ..score import NAMES, Scores
@@ -168,17 +169,12 @@ def _tensorboardx() -> ModuleType:
     curve. It writes in a thread: `flush` leaves points in the queue, and when the disk is full, the thread dies
     and the next call never returns.
     """
-    hidden = "torch" not in sys.modules
-    if hidden:
-        sys.modules["torch"] = None  # keeps tensorboardX from loading PyTorch, which takes seconds
     try:
-        import tensorboardX
-        import tensorboardX.event_file_writer
-        import tensorboardX.proto.event_pb2
-        import tensorboardX.summary
+        with hidden(*{"torch"} - {*sys.modules}):  # tensorboardX loads PyTorch, which takes seconds
+            import tensorboardX
+            import tensorboardX.event_file_writer
+            import tensorboardX.proto.event_pb2
+            import tensorboardX.summary
     except ModuleNotFoundError:
         raise FCNXSError(INSTALL_HINT) from None
-    finally:
-        if hidden:
-            del sys.modules["torch"]
     return tensorboardX

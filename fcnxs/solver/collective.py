@@ -21,6 +21,10 @@ class Exchange:
     Args:
         kvstore: one of `KVSTORES`, or a store made already.
 
+    Attributes:
+        rank: number of this machine (process), from 0.
+        workers: number of machines (processes).
+
     Raises:
         FCNXSError: the name is unknown, this MXNet was built without the store, or this process is not part
             of a job, which the stores dist_... need.
@@ -29,18 +33,8 @@ class Exchange:
     def __init__(self, kvstore: str | mx.kv.KVStore) -> None:
         if isinstance(kvstore, str):
             kvstore = _make(kvstore)
-        self.kv = kvstore
+        self.kv, self.rank, self.workers = kvstore, kvstore.rank, kvstore.num_workers
         self._known: Set[str] = set()
-
-    @property
-    def rank(self) -> int:
-        """Number of this machine (process), from 0."""
-        return self.kv.rank
-
-    @property
-    def workers(self) -> int:
-        """Number of machines (processes)."""
-        return self.kv.num_workers
 
     def sum(self, names: List[str], arrays: List[List[mx.nd.NDArray]]) -> None:
         """Replace each array by its sum over devices and machines. All machines must call this alike.

@@ -49,6 +49,9 @@ class Solver:
             time, the same result to rounding. A net that cannot be trimmed is computed whole.
         **kwargs: arguments of the optimizer (learning_rate, momentum, wd, ...).
 
+    Attributes:
+        arg_params, aux_params: parameters and auxiliary states, on the first device.
+
     Source: apache/mxnet 1.4.1 example/fcn-xs/solver.py has the same arguments, here and of `fit`, except for
     `fixed` to `trim`.
 
@@ -91,17 +94,8 @@ class Solver:
             own = make_optimizer(optimizer, kwargs, self.lr_mult, self.wd_mult, copied=len(self.devices) > 1)
             how = (self.fixed, own, recompute, trim)
             self.replicas.append(Replica(symbol, device, args, aux_params or {}, *how))
+        self.arg_params, self.aux_params = self.replicas[0].arg_params, self.replicas[0].aux_params
         self._exchange: Exchange | None = None
-
-    @property
-    def arg_params(self) -> Params:
-        """Parameters, on the first device."""
-        return self.replicas[0].arg_params
-
-    @property
-    def aux_params(self) -> Params:
-        """Auxiliary states, on the first device."""
-        return self.replicas[0].aux_params
 
     def fit(
         self,
