@@ -12,6 +12,7 @@ import numpy as np
 
 from ..conventions import VOC_CLASSES, Palette
 from ..errors import FCNXSError, reason
+from ..system.files import read_text
 from ..vis import voc_palette
 from .images import check_label, read_label
 from .samples import Samples, find_list, read_list
@@ -162,10 +163,7 @@ def mhp(root: Path, split: str, need: int) -> Samples:
 
 
 def _lines(file: Path) -> List[str]:
-    try:
-        return file.read_text(encoding="utf-8").split()
-    except (OSError, UnicodeDecodeError) as error:
-        raise FCNXSError(f"{file}: cannot read this list of images: {reason(error)}") from None
+    return read_text(file, "this list of images").split()
 
 
 def _checked(pairs: Sequence[Tuple[Path, Path]], need: int) -> Tuple[List[Path], List[Path]]:

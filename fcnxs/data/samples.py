@@ -10,7 +10,8 @@ from typing import Dict, List, Sequence, Tuple
 import numpy as np
 
 from ..conventions import Palette, PathLike
-from ..errors import FCNXSError, reason
+from ..errors import FCNXSError
+from ..system.files import read_text
 from .images import IMAGE_SUFFIXES, read_image, read_label
 
 LABEL_SUFFIXES = (".png", ".bmp", ".gif", ".tif", ".tiff")  # lossless formats
@@ -117,13 +118,8 @@ def read_list(root_dir: PathLike, flist_name: PathLike, need: int = 2) -> List[T
         FCNXSError: the list or a file is missing, a line has another form, or there is no line.
     """
     root, flist = Path(root_dir), Path(root_dir) / flist_name
-    try:
-        lines = flist.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        what = "it is not text" if isinstance(error, UnicodeDecodeError) else reason(error)
-        raise FCNXSError(f"{flist}: cannot read this list of images: {what}") from None
     pairs = []
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(read_text(flist, "this list of images").splitlines(), 1):
         fields = line.strip().split("\t")
         if fields == [""]:
             continue

@@ -12,6 +12,7 @@ from ..checkpoint.meta import read_meta
 from ..errors import FCNXSError, reason
 from ..finetune.run_folder import LOG, METRICS, PLAN, read_plan
 from ..score import NAMES
+from ..system.files import read_text
 from ..vis import full_palette
 
 VALUES = ("learning_rate", "train_loss", "val_loss", *NAMES, "seconds")  # each a number or None in a record
@@ -94,10 +95,7 @@ def _plan(folder: Path) -> Dict[str, Any]:
 def _records(file: Path) -> Dict[str, List[Record]]:
     """Records by stage; of a stage that was trained again only the last training's."""
     result: Dict[str, List[Record]] = {}
-    try:
-        lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
-    except (OSError, UnicodeDecodeError) as error:
-        raise FCNXSError(f"{file}: cannot read the scores of the epochs: {reason(error)}") from None
+    lines = read_text(file, "the scores of the epochs").splitlines() if file.exists() else []
     for number, line in enumerate(lines, 1):
         try:
             record = json.loads(line)

@@ -53,6 +53,19 @@ def written_whole(*files: Path) -> Iterator[List[Path]]:
                 parent.rmdir()
 
 
+def read_text(file: Path, what: str) -> str:
+    """Text of a file in UTF-8; `what` describes it in an error.
+
+    Raises:
+        FCNXSError: it cannot be read, or is not text.
+    """
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        why = "it is not text" if isinstance(error, UnicodeDecodeError) else last_line(error)
+        raise FCNXSError(f"{file}: cannot read {what}: {why}") from None
+
+
 def write_json(file: Path, content: Any) -> None:  # noqa: ANN401  (whatever JSON takes)
     """Write indented JSON; NaN is refused."""
     file.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
