@@ -11,9 +11,9 @@ from ...checkpoint.checkpoint import Checkpoint
 from ...compat import mxnet as mx
 from ...data.file_iter import FileIter
 from ...metric import SegmentationMetric
+from ...net import Net
 from ...predict.segmenter import Segmenter
 from ...predict.segmenter import evaluate as evaluate_with
-from ...net import Net
 from ...solver.executors import Executors
 from ...solver.solver import Solver
 from ..shared import options
