@@ -1,4 +1,4 @@
-"""Class maps as pictures: palette, masks, overlays, comparisons."""
+"""Turn class maps into pictures: palette, masks, overlays, comparisons."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def voc_palette(colours: int = 256) -> List[List[int]]:
 
 
 def full_palette(palette: Palette) -> List[List[int]]:
-    """256 colours: those of VOC follow the given ones."""
+    """Palette of 256 colours: the given ones, then VOC's colours for the remaining numbers."""
     return [*map(list, palette), *voc_palette()[len(palette) :]]
 
 
 def save_mask(path: str | os.PathLike[str], mask: np.ndarray, palette: Palette) -> None:
     """Write a class map, uint8 (H, W), as a palette PNG whose indices are the classes.
 
-    Colours that `palette` does not have, such as that of 255, are those of VOC.
+    Classes beyond the end of `palette`, such as 255, get their VOC colour.
     """
     image = Image.fromarray(mask.astype(np.uint8))
     image.putpalette(bytes(np.asarray(full_palette(palette), np.uint8)))  # makes it a palette image
@@ -40,7 +40,7 @@ def save_mask(path: str | os.PathLike[str], mask: np.ndarray, palette: Palette) 
 
 
 def colour(mask: np.ndarray, palette: Palette) -> np.ndarray:
-    """Class map (H, W) in the colours of its classes, RGB uint8 (H, W, 3).
+    """Colour a class map (H, W) by its palette. Returns RGB uint8 (H, W, 3).
 
     >>> colour(np.array([[0, 1]]), voc_palette(2)).tolist()
     [[[0, 0, 0], [128, 0, 0]]]
@@ -49,21 +49,31 @@ def colour(mask: np.ndarray, palette: Palette) -> np.ndarray:
 
 
 def overlay(image: np.ndarray, mask: np.ndarray, palette: Palette, alpha: float = 0.5) -> np.ndarray:
-    """Image, RGB uint8 (H, W, 3), with the class map's colours laid over it; class 0 stays clear.
+    """Blend the colours of a class map into an image; pixels of class 0 stay unchanged.
 
     Args:
-        mask: classes, uint8 (H, W).
-        alpha: how much of the colour there is, from 0 to 1.
+        image: RGB uint8 (H, W, 3).
+        mask: class map, uint8 (H, W).
+        palette: colour (R, G, B) of each class.
+        alpha: weight of the colours, from 0 (only the image) to 1 (only the colours).
+
+    Returns:
+        RGB uint8 (H, W, 3).
     """
     mixed = cv2.addWeighted(image, 1 - alpha, colour(mask, palette), alpha, 0)
     return np.where((mask > 0)[..., np.newaxis], mixed, image)
 
 
 def comparison(rows: Sequence[Dict[str, np.ndarray]], gap: int = 8, header: int = 28) -> np.ndarray:
-    """One picture of many, RGB uint8: a row for each image, a titled column for each key.
+    """Arrange pictures in a grid, one row for each image, one titled column for each kind of picture.
 
     Args:
-        rows: RGB uint8 (H, W, 3) pictures by title; all rows have the same titles.
+        rows: for each row, its pictures, RGB uint8 (H, W, 3), by title; all rows have the same titles.
+        gap: white pixels between pictures.
+        header: pixels above the first row, for the titles.
+
+    Returns:
+        the grid, RGB uint8 (H, W, 3), on white.
     """
     height = max(picture.shape[0] for row in rows for picture in row.values())
     width = max(picture.shape[1] for row in rows for picture in row.values())

@@ -1,7 +1,7 @@
-"""Go through every pair of a data set: sizes, classes, and what would make training fail.
+"""Check every image and label of a data set: sizes, classes, and errors that would make training fail.
 
-Looks at the split that is asked for and, where there are both, train and val: images that are in two splits
-are told. Exit code 1 if training would fail, 0 otherwise.
+Checks the given split, and by default val along with train, or train along with val, if the data set has both.
+Images that are in two splits are listed. The exit code is 1 if training would fail, 0 otherwise.
 
 Examples:
     fcnxs check-data VOC2012
@@ -26,9 +26,9 @@ from ..system.files import written_whole
 from .shared import data_options, options
 from .shared.text import table
 
-SHOWN = 20  # lines of a list, at most
-LONG = 40  # letters of a class's name
-BOTH = ("train", "val")  # splits that are looked at together
+SHOWN = 20  # most lines printed of a list
+LONG = 40  # most letters printed of a class name
+BOTH = ("train", "val")  # splits that are checked together
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="SPLIT|LST",
-        help="further splits, or lists, to look at (default: val with train, train with val)",
+        help="further splits or lists to check (default: val if the split is train, train if it is val)",
     )
     options.add_classes(parser, "the data set's, or VOC's 21")
     add("--batch-size", type=int, default=1, metavar="N", help="images of a step in training (default: 1)")
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     """Check each split, and print what it comes to."""
     options.refuse_below(1, args, "batch_size", "crop_size", "workers")
     if args.bad and args.bad.is_dir():
-        raise FCNXSError(f"--bad {args.bad}: is a folder; want the name of a file")
+        raise FCNXSError(f"--bad {args.bad}: is a folder; give the name of a file")
     parts = _parts(args)
     classes = options.class_names(args) or next(iter(parts.values())).classes
     if not classes:
@@ -62,7 +62,9 @@ def run(args: argparse.Namespace) -> int:
         classes = options.default_classes(None)
     inspections: Dict[str, Inspection] = {}
     for name, samples in parts.items():
-        batch_size = args.batch_size if not inspections else 1  # the others are evaluated on, one at a time
+        batch_size = (
+            args.batch_size if not inspections else 1
+        )  # other splits are only evaluated on, one image at a time
         inspections[name] = _check(args, name, samples, len(classes), batch_size)
         _tell(name, inspections[name], classes)
         print()
@@ -71,15 +73,15 @@ def run(args: argparse.Namespace) -> int:
         _write_bad(args.bad, inspections)
     failing = [name for name, found in inspections.items() if found.fails]
     print(
-        f"training would fail, by the errors of {', '.join(failing)}"
+        f"training would fail because of the errors in {', '.join(failing)}"
         if failing
-        else "nothing here makes training fail"
+        else "no error found that makes training fail"
     )
     return 1 if failing else 0
 
 
 def _parts(args: argparse.Namespace) -> Dict[str, Samples]:
-    """Data sets to look at by name, the one that is asked for first."""
+    """Data sets to check, by split or list name; the requested one first."""
     data, root = args.data, args.root
     first = data_options.samples_of(data, args.split, root, "train", 0, data_option="check-data")
     if data not in NAMED and not Path(data).is_dir():
@@ -152,7 +154,7 @@ def _tell_overlaps(inspections: Dict[str, Inspection]) -> None:
 
 
 def _list(title: str, lines: List[str]) -> None:
-    """Print the first of the lines."""
+    """Print a title, the first lines of a list, and how many more there are."""
     print(f"{title}:")
     for line in lines[:SHOWN]:
         print(f"  {line}")

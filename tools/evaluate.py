@@ -1,11 +1,11 @@
 """Score a checkpoint on labelled images: pixel accuracy, mean accuracy, mean IU, frequency weighted IU.
 
-With --dump, the class map of every image is written as the VOC server wants it: a palette PNG with the name
-of the image. A split that has no labels at all, such as VOC's test, is then predicted and not scored.
+With --dump, the class map of every image is written in the form that the VOC server takes: a palette PNG with
+the name of the image. A split without any labels, such as VOC's test, is then predicted but not scored.
 
-With --scales and --flip, the class of a pixel is that of the largest probability, averaged over scales of the
-image and its mirror images. The image is resized bilinearly, and its probabilities back to its size; the net
-takes it whole at every scale, neither cut nor padded.
+With --scales and --flip, class probabilities are averaged over resized and mirrored versions of the image, and
+each pixel gets the class with the largest average. Images, and the probabilities back to the image's size, are
+resized bilinearly; at every scale the net takes the whole image, neither cut nor padded.
 
 Examples:
     fcnxs evaluate --prefix run/fcn8s --epoch 19 --data VOC2012 --split val --json scores.json
@@ -48,30 +48,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="names of the classes (default: those of --data NAME, or the checkpoint's)",
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the scores there as well")
-    parser.add_argument("--dump", type=Path, metavar="DIR", help="write each class map there, as a palette PNG")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the scores to FILE, as JSON")
+    parser.add_argument("--dump", type=Path, metavar="DIR", help="write class maps to DIR, as palette PNGs")
     parser.add_argument(
         "--scales",
         metavar="S,...",
         default="1",
-        help="average the probabilities over these scales of the image, above 0, up to 10 (default: 1)",
+        help="resize images by these factors (above 0, up to 10) and average the probabilities (default: 1)",
     )
-    parser.add_argument("--flip", action="store_true", help="average over mirror images, at each scale")
-    parser.add_argument("--no-trim", action="store_true", help="compute the whole canvas; slower")
+    parser.add_argument("--flip", action="store_true", help="also average over the mirror image, at each scale")
+    parser.add_argument(
+        "--no-trim",
+        action="store_true",
+        help="compute the whole padded canvas; same result, slower",
+    )
     options.add_gpus(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Evaluate; print a table of the classes and the four scores."""
+    """Evaluate the checkpoint; print a table of the classes and the four scores."""
     if args.json and (args.json.is_dir() or not args.json.name):
-        raise FCNXSError(f"--json {args.json}: is a folder; want the name of a file")
+        raise FCNXSError(f"--json {args.json}: is a folder; give the name of a file")
     scales = check_scales(args.scales.split(","), f"--scales {args.scales}")
     samples = data_options.samples_of(args.data, args.split, args.root, "val", need=1 if args.dump else 2)
     labelled = any(map(samples.has_label, range(len(samples))))
     if args.json and not labelled:
-        raise FCNXSError(f"--json {args.json}: none of the images has a label, so there are no scores")
+        raise FCNXSError(
+            f"--json {args.json}: none of the images has a label; leave it out, there are no scores"
+        )
     written = _masks(args, samples) if args.dump else []
-    if args.dump and labelled:  # which names a label that is missing
+    if args.dump and labelled:  # raises an error that names a missing label
         data_options.samples_of(args.data, args.split, args.root, "val")
 
     from .. import checkpoint
@@ -96,7 +102,7 @@ def run(args: argparse.Namespace) -> int:
     if labelled:
         _report(args, result, classes, len(samples), segmenter.scales)
     else:
-        print(f"none of the {len(samples)} images has a label: no scores")
+        print(f"none of the {len(samples)} images has a label, so nothing was scored")
     return 0
 
 
@@ -108,13 +114,13 @@ def _refuse_sizes(samples: Samples, segmenter: Segmenter) -> None:
             suppress(OSError, SyntaxError, ValueError, Image.DecompressionBombError),
             Image.open(file) as image,
         ):
-            sizes.setdefault(image.size[::-1], file)  # what cannot be read is named when its turn comes
+            sizes.setdefault(image.size[::-1], file)  # an unreadable image is reported when it is predicted
     for size in {min(sizes, key=min), max(sizes, key=prod)} if sizes else ():
         segmenter.check(size, sizes[size])
 
 
 def _masks(args: argparse.Namespace, samples: Samples) -> List[Path]:
-    """Files that --dump writes, one for each image; none of them is read."""
+    """Files that --dump writes, one for each image. Refuses to overwrite files of the data set."""
     written = [args.dump / f"{image.stem}.png" for image in samples.images]
     labels = [Path(samples.label_name(number)) for number in range(len(samples))]
     others = [*labels, *[args.json] * bool(args.json)]
@@ -123,7 +129,7 @@ def _masks(args: argparse.Namespace, samples: Samples) -> List[Path]:
 
 
 def _classes(args: argparse.Namespace, samples: Samples, source: Checkpoint, numclass: int) -> List[str]:
-    """Names of the net's classes: of --classes, of the data set, of the checkpoint, or numbers."""
+    """Class names from --classes, else from the data set, else from the checkpoint, else numbers."""
     if args.classes:
         classes, origin = options.read_classes(args.classes), args.classes
     elif samples.classes:
@@ -132,14 +138,14 @@ def _classes(args: argparse.Namespace, samples: Samples, source: Checkpoint, num
         classes, origin = source.meta.classes, f"{args.prefix}-meta.json"
     classes = classes or options.default_classes(numclass)
     if len(classes) != numclass:
-        raise FCNXSError(f"{origin}: {len(classes)} classes, but the net has {numclass}")
+        raise FCNXSError(f"{origin}: names {len(classes)} classes, but the net has {numclass}")
     return classes
 
 
 def _go_through(
     samples: Samples, segmenter: Segmenter, dump: Callable[[str, np.ndarray], None] | None, labelled: bool
 ) -> Scores | None:
-    """Predict all images, dump what is to be dumped; their scores, if they have labels."""
+    """Predict all images, and pass each class map to `dump`. Returns the scores, if there are labels."""
     from ..data.images import preprocess, read_image
     from ..data.loader import Loader
     from ..predict.segmenter import evaluate

@@ -1,17 +1,18 @@
 """Segment images and videos: class maps and overlays.
 
-IMAGE is a file, a folder with all that is below it, or a pattern in quotes ('photos/**/*.jpg'); a file or
-folder of that very name comes before a pattern. Of a folder images and videos are taken, by their suffixes,
-and nothing hidden; what is named is tried, whatever its suffix.
+IMAGE is a file, a folder, or a pattern in quotes ('photos/**/*.jpg'); if a file or folder has just this name,
+it is no pattern. In a folder and all folders below it, files with the suffix of an image or video are
+taken, except hidden ones. A file named on the command line is tried whatever its suffix.
 
-For an image NAME.jpg: DIR/NAME.png, a palette PNG of class numbers, and DIR/NAME_overlay.png.
-For a video NAME.mov: DIR/NAME.zip, such a PNG for each frame (000001.png, ...), and DIR/NAME_overlay.mp4, of
-the same size (made even) and the same rate (the mean, where it varies), without sound.
-Folders below the one that is given are made in DIR too. Where two results would have one name, nothing begins.
+An image NAME.jpg gives DIR/NAME.png, a palette PNG of class numbers, and DIR/NAME_overlay.png.
+A video NAME.mov gives DIR/NAME.zip, with a palette PNG for each frame (000001.png, ...), and
+DIR/NAME_overlay.mp4 without sound, of the same size (made even) and frame rate (its mean if it varies).
+Subfolders are repeated in DIR. If two results would have the same name, the command stops before it starts.
 
-Images are turned as their EXIF data says; what is transparent is white; of 16 bits a channel the upper 8 count.
-Those that need more memory than there is, or than --memory-limit, are computed in tiles, with the same result.
-What cannot be segmented is named, and again at the end; the rest is done, and the exit code is 1.
+Images are rotated by their EXIF orientation, transparent pixels are white, 16-bit channels are cut to their
+upper 8 bits. Images that need more memory than is available, or than --memory-limit, are computed in tiles,
+with the same result. Files that cannot be segmented are reported at once and again at the end; the others are
+segmented, and the exit code is 1.
 
 Examples:
     fcnxs segment --prefix run/fcn8s --epoch 19 cat.jpg street.mp4 --output masks
@@ -41,26 +42,30 @@ if TYPE_CHECKING:
     from ..predict.segmenter import Segmenter
     from .segmenting.progress import SegmentProgress
 
-# OpenCV and its FFmpeg write lines of their own to stderr about what they cannot read, of which we say it.
+# OpenCV and its FFmpeg print lines of their own about files that they cannot read; our errors name those files.
 QUIET = {"OPENCV_LOG_LEVEL": "SILENT", "OPENCV_FFMPEG_LOGLEVEL": "-8"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `fcnxs segment`."""
     options.add_checkpoint(parser)
-    parser.add_argument("images", nargs="+", metavar="IMAGE", help="image, video, folder of them, or pattern")
+    parser.add_argument("images", nargs="+", metavar="IMAGE", help="image, video, folder, or pattern in quotes")
     parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="folder for the results")
     parser.add_argument(
         "--memory-limit",
         metavar="SIZE",
-        help="to work in beyond weights and image, e.g. 2GB (default: 80%% of what is available)",
+        help="memory to use besides weights and image, e.g. 2GB (default: 80%% of the available memory)",
     )
-    parser.add_argument("--no-trim", action="store_true", help="compute the whole canvas; slower")
+    parser.add_argument(
+        "--no-trim",
+        action="store_true",
+        help="compute the whole padded canvas; same result, slower",
+    )
     options.add_gpus(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Segment everything; what fails is named, and the rest is done. Then the exit code is 1."""
+    """Segment all inputs, report those that fail, and return the exit code: 1 if any failed."""
     limit = memory_limit(args.memory_limit)
     inputs, unreadable = found(args.images, args.output)
     if not inputs:
@@ -70,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
     for variable, value in QUIET.items():
         os.environ.setdefault(variable, value)
 
-    with ThreadPoolExecutor(1) as pool:  # the checksum of the parameters, while MXNet loads
+    with ThreadPoolExecutor(1) as pool:  # computes the parameters' checksum while MXNet loads
         digest = pool.submit(sha256_of, f"{args.prefix}-{args.epoch:04d}.params")
 
         from .. import checkpoint
@@ -96,16 +101,16 @@ def run(args: argparse.Namespace) -> int:
 
 
 def memory_limit(text: str | None) -> float | None:
-    """Bytes that --memory-limit says.
+    """Bytes that --memory-limit stands for; None if it is not given.
 
     Raises:
-        FCNXSError: it is not a size.
+        FCNXSError: `text` is not a size such as 2GB.
     """
     if text is None:
         return None
     match = re.fullmatch(r"(\d+\.?\d*|\.\d+) ?(MB|GB)", text.strip(), re.IGNORECASE)
     if not match or not float(match[1]):
-        raise FCNXSError(f"--memory-limit {text}: want a size such as 2GB or 500MB")
+        raise FCNXSError(f"--memory-limit {text}: not a size; give one such as 2GB or 500MB")
     return float(match[1]) * {"MB": 1e6, "GB": 1e9}[match[2].upper()]
 
 

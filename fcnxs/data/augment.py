@@ -1,4 +1,4 @@
-"""Random changes of an image and its label, both alike."""
+"""Random augmentation, applied to an image and its label alike."""
 
 from __future__ import annotations
 
@@ -16,17 +16,19 @@ Pair = Tuple[np.ndarray, np.ndarray]
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Scale, flip, colour jitter and crop, in this order; by default none of them.
+    """Random scaling, flip, colour jitter and crop, in this order; by default none of them.
 
     Args:
-        crop_size: side of the square that is cut out at a random place. What an image lacks is added at
-            its right and bottom: the mean there (the net's input is 0), 255 in the label. None: no crop.
-        scale: smallest and largest factor of the size; uniform between them.
-        flip: exchange left and right of half of the images.
-        jitter: brightness, contrast and saturation are multiplied by factors from 1 - jitter to 1 + jitter.
+        crop_size: side in pixels of a square cut out at a random place; None for no crop. Smaller images are
+            first padded at the right and bottom, with the mean (so the net's input is 0 there), their labels
+            with 255.
+        scale: smallest and largest factor to resize by; the factor is drawn uniformly between them.
+        flip: swap left and right of an image with probability 1/2.
+        jitter: brightness, contrast and saturation are multiplied by factors drawn from 1 - jitter to
+            1 + jitter.
 
     Raises:
-        FCNXSError: a value makes no sense.
+        FCNXSError: a value is out of range.
     """
 
     crop_size: int | None = None
@@ -36,24 +38,26 @@ class Augmentation:
 
     def __post_init__(self) -> None:
         if self.crop_size is not None and self.crop_size < 1:
-            raise FCNXSError(f"crop_size {self.crop_size}: want 1 or more pixels")
+            raise FCNXSError(f"crop_size {self.crop_size}: must be 1 pixel or more")
         low, high = self.scale
         if not 0 < low <= high < float("inf"):
-            raise FCNXSError(f"scale {low:g},{high:g}: want two factors above 0, the smaller one first")
+            raise FCNXSError(f"scale {low:g},{high:g}: must be two factors above 0, the smaller one first")
         if not 0 <= self.jitter <= 1:
-            raise FCNXSError(f"jitter {self.jitter:g}: want a number from 0 to 1")
+            raise FCNXSError(f"jitter {self.jitter:g}: must be a number from 0 to 1")
 
     def __call__(
         self, rng: np.random.Generator, image: np.ndarray, label: np.ndarray, mean: Sequence[float]
     ) -> Pair:
-        """Changed copies of an image and its label.
+        """Augmented copies of an image and its label.
 
         Args:
-            rng: all that is random is drawn from it.
-            image: RGB uint8 (H, W, 3). label: uint8 (H, W). mean: (R, G, B).
+            rng: source of all random numbers.
+            image: RGB uint8 (H, W, 3).
+            label: classes, uint8 (H, W).
+            mean: mean (R, G, B) to pad the image with.
 
         Returns:
-            RGB (h, w, 3), uint8, or float32 where the mean was added to it; uint8 (h, w).
+            the image, RGB (h, w, 3), uint8, or float32 if it was padded with the mean; the label, uint8 (h, w).
         """
         low, high = self.scale
         if (low, high) != (1, 1):
@@ -69,15 +73,16 @@ class Augmentation:
 
 
 def cut(rng: np.random.Generator, image: np.ndarray, label: np.ndarray, side: int) -> Pair:
-    """Square of `side` pixels at a random place of an image (H, W, 3) and of its label (H, W)."""
+    """Crop a random square of `side` pixels from an image (H, W, 3), and the same from its label (H, W)."""
     top, left = (rng.integers(size - side + 1) for size in label.shape)
     return image[top : top + side, left : left + side], label[top : top + side, left : left + side]
 
 
 def resize(image: np.ndarray, label: np.ndarray, factor: float) -> Pair:
-    """Image, uint8 (H, W, 3), bilinear (smoothed where it shrinks), and label, uint8 (H, W), nearest.
+    """Resize an image, uint8 (H, W, 3), and its label, uint8 (H, W), by a factor.
 
-    Both take pixels by their centres: the pixel x of the result is at (x + 1/2) / factor of the source.
+    The image is interpolated bilinearly, with antialiasing when it shrinks; the label by nearest neighbour.
+    Both sample at pixel centres: pixel x of the result lies at (x + 1/2) / factor in the source.
     """
     height, width = (max(1, round(size * factor)) for size in label.shape)
     image = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
@@ -94,7 +99,7 @@ def _jitter(image: np.ndarray, factors: Sequence[float]) -> np.ndarray:
 
 
 def _pad(image: np.ndarray, label: np.ndarray, side: int, mean: Sequence[float]) -> Pair:
-    """Image and label of at least `side` rows and columns."""
+    """Pad an image with the mean and its label with 255 to at least `side` rows and columns."""
     height, width = label.shape
     if min(height, width) >= side:
         return image, label

@@ -1,4 +1,4 @@
-"""Generated pictures of shapes with labels: data for the demo and the tests, free of anyone's rights."""
+"""Generated pictures of coloured shapes, with labels: licence-free data for the demo and the tests."""
 
 from __future__ import annotations
 
@@ -16,7 +16,13 @@ SIZES = ((272, 336), (336, 272), (304, 304))  # (height, width) of the pictures 
 
 
 def outline(kind: str, radius: float, angle: float) -> np.ndarray:
-    """Corners (n, 2) of a shape around the origin; x to the right, y down, in pixels."""
+    """Corners (n, 2) of a shape around the origin, in pixels: x to the right, y down.
+
+    Args:
+        kind: disc, square, triangle or star.
+        radius: distance of the outer corners from the origin, in pixels.
+        angle: rotation, in radians.
+    """
     if kind == "disc":
         angles, radii = np.linspace(0, 2 * np.pi, 48, endpoint=False), np.full(48, radius)
     elif kind in ("square", "triangle"):
@@ -28,7 +34,7 @@ def outline(kind: str, radius: float, angle: float) -> np.ndarray:
 
 
 def texture(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """Surface of a random colour with random coarse and fine variation, float32 (H, W, 3)."""
+    """Surface of a random colour with coarse and fine noise, RGB float32 (H, W, 3), roughly 0 to 255."""
     surface = rng.standard_normal((height, width, 1), np.float32) * rng.uniform(2, 8)
     surface = surface + rng.uniform(25, 230, 3).astype(np.float32)
     for cells in (3, 10):
@@ -46,15 +52,19 @@ def picture(
     radii: Tuple[float, float] = (0.18, 0.32),
     spread: float = 1.0,
 ) -> Tuple[np.ndarray, np.ndarray]:
-    """Picture with `shapes` shapes on a background, later ones over earlier ones.
+    """Generate a picture of shapes on a textured background; later shapes cover earlier ones.
 
     Args:
-        kind: class of all of them; None draws one for each.
-        radii: smallest and largest radius, in parts of the smaller side.
-        spread: 1 puts shapes anywhere, 0 in the middle.
+        rng: source of all random numbers.
+        height: rows of the picture.
+        width: columns of the picture.
+        shapes: number of shapes.
+        kind: class of all shapes, an index into `CLASSES`; None draws a class for each shape.
+        radii: smallest and largest radius of a shape, as a fraction of the picture's smaller side.
+        spread: 1 places shapes anywhere, 0 in the middle of the picture.
 
     Returns:
-        image, RGB uint8 (H, W, 3), and label, uint8 (H, W) of indices into `CLASSES`.
+        the image, RGB uint8 (H, W, 3), and the label, uint8 (H, W), indices into `CLASSES`.
     """
     image, label = texture(rng, height, width), np.zeros((height, width), np.uint8)
     placed = []  # centre and radius of each shape
@@ -62,7 +72,7 @@ def picture(
         index = int(rng.integers(1, len(CLASSES))) if kind is None else kind
         radius = rng.uniform(*radii) * min(height, width)
         middle = np.array([width, height]) / 2
-        for _ in range(20):  # places, until one is not much covered by the shapes that are there
+        for _ in range(20):  # try places until the shape hardly overlaps those already placed
             centre = middle + spread * rng.uniform(-1, 1, 2) * (middle - 0.8 * radius)
             if all(np.hypot(*(centre - other)) > 0.8 * (radius + size) for other, size in placed):
                 break
@@ -73,7 +83,7 @@ def picture(
         fill = texture(rng, height, width)
         inside = mask > 0
         shift = fill[inside].mean(0) - image[inside].mean(0)
-        if np.abs(shift).max() < 70:  # a shape differs from what it lies on
+        if np.abs(shift).max() < 70:  # keep a shape distinct from what is below it
             fill = fill + np.where(image[inside].mean(0) < 128, 90, -90).astype(np.float32)
         image[inside], label[inside] = fill[inside], index
     image = cv2.GaussianBlur(image, (3, 3), 0.6)
@@ -81,7 +91,7 @@ def picture(
 
 
 def write_voc(folder: Path, counts: dict[str, int], seed: int = 0) -> None:
-    """Write a data set in VOC layout: `counts` gives the number of pictures of each split."""
+    """Write a generated data set in VOC layout; `counts` maps each split to its number of pictures."""
     rng = np.random.default_rng(seed)
     lists = folder / "ImageSets" / "Segmentation"
     for part in (lists, folder / "JPEGImages", folder / "SegmentationClass"):

@@ -16,16 +16,17 @@ from .trim import trim as trimmed
 
 Shape = Tuple[int, ...]
 
-SIZES = 16  # that are kept; beyond, the least recently used is dropped
-# An executor that MXNet's oneDNN subgraph pass has fused gives the same bits with 3% less work (FCN-8s, full
-# width, 500x375, trimmed or not: seconds of two processors). But it orders all weights anew in its first pass,
-# which costs what twenty passes save, and keeps them, 0.56 GB. So a size has to come often.
+SIZES = 16  # sizes whose executors are kept; beyond that, the least recently used one is dropped
+# MXNet's oneDNN subgraph pass fuses layers. A fused executor gives the same bits in 3% less processor time
+# (FCN-8s, full width, 500x375, trimmed or not). But its first pass reorders all weights, which costs as much as
+# twenty passes save, and it keeps the reordered copy, 0.56 GB. So only sizes that come OFTEN are fused, and at
+# most FUSED of them.
 OFTEN, FUSED = 20, 2
 
 
 @dataclass
 class _Size:
-    """What is kept of a size: its net, an executor of it, how often it was asked for."""
+    """The net for one input size, its executor, and the number of forward passes asked of it."""
 
     net: Net
     executor: mx.executor.Executor | None = None
@@ -34,13 +35,15 @@ class _Size:
 
 
 class Passes:
-    """Executors of a net by input size. The weights must not change: what is made of them is kept.
+    """Forward passes of a net, with one cached executor for each input size.
 
-    All work in the arrays of one donor, bound at the largest height and width seen so far and never run.
+    The weights must not change meanwhile, since arrays computed from them are cached. All executors share the
+    memory of one donor executor, bound at the largest height and width seen so far and never run.
 
     Args:
-        net: parameters on `ctx`, nobody else's.
-        trim: compute only what depends on the image (`trim.py`).
+        net: the net, with its parameters on `ctx`. Nobody else may write to them.
+        ctx: device to compute on.
+        trim: compute only the part of the padded canvas that the image can influence (`trim.py`).
     """
 
     def __init__(self, net: Net, ctx: mx.Context, trim: bool = True) -> None:
@@ -50,7 +53,11 @@ class Passes:
         self._memory = SharedMemory(ctx)
 
     def scores(self, data: mx.nd.NDArray, where: object = "an image") -> mx.nd.NDArray:
-        """Scores (N, C, H, W) of images (N, 3, H, W), valid until the next pass; `where` names the image.
+        """Class scores (N, C, H, W) of images (N, 3, H, W). The next call overwrites them.
+
+        Args:
+            data: images, RGB minus the mean, float32.
+            where: name of the image in error messages.
 
         Raises:
             FCNXSError: the image is too small for the net.
@@ -67,7 +74,7 @@ class Passes:
         size = self._kept[shape]
         self._memory.grow(shape, partial(self._bind, self.net), self._free)
         size.asked += 1
-        # Those that come often first are fused: they may well come most often.
+        # The first sizes to come often are fused; they will probably stay the most frequent.
         fuse = (
             size.asked >= OFTEN and not size.fused and sum(each.fused for each in self._kept.values()) < FUSED
         )
@@ -76,11 +83,11 @@ class Passes:
         return size.executor.forward(is_train=False, data=data)[0]
 
     def has(self, shape: Shape) -> bool:
-        """Whether images of a shape (N, 3, H, W) were computed before, and there is an executor for them."""
+        """Whether the net for images of this shape (N, 3, H, W) is cached from an earlier pass."""
         return shape in self._kept
 
     def release(self) -> None:
-        """Give back all memory but that of the weights."""
+        """Free all memory except that of the weights."""
         self._kept.clear()
         self._memory.release()
 

@@ -1,4 +1,4 @@
-"""How much memory a forward pass needs, without running it."""
+"""Estimate the memory of a forward pass without running it."""
 
 from __future__ import annotations
 
@@ -9,17 +9,23 @@ from ..compat import mxnet as mx
 from ..net import layer_shapes
 from ..symbols.graph.nodes import Graph
 
-# Operators that write over their input where nothing else needs it.
+# Operators that overwrite their input if no other layer needs it.
 IN_PLACE = {"Activation", "LeakyReLU", "_mul_scalar", "elemwise_add", "_copy", "identity"}
 
 
 def peak_bytes(
     symbol: mx.sym.Symbol, graph: Graph, shapes: Dict[str, Tuple[int, ...]], itemsize: int = 4
 ) -> int:
-    """Bytes of the layers' cells that are there at one time, at most, while a graph runs; no parameters.
+    """Estimate of the most bytes that layer outputs take at one time during a forward pass.
 
-    An estimate: oneDNN keeps channels by sixteens, and puts another order of them beside; of a layer's weights
-    it makes a copy in an order of its own while it runs.
+    Parameters are not counted. The estimate allows for oneDNN, which pads channels to multiples of 16, stores
+    inputs and outputs in a second memory layout, and copies a layer's weights into its own layout to run it.
+
+    Args:
+        symbol: the net.
+        graph: the parsed graph of `symbol`.
+        shapes: shapes of the inputs, by name.
+        itemsize: bytes of one value.
     """
     by_name = layer_shapes(symbol, **shapes)
     nodes, heads = graph.nodes, {head[0] for head in graph.heads}

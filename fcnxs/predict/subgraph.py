@@ -1,9 +1,9 @@
-"""The part of a net that computes a window of its layers' cells, from windows of what it starts from.
+"""Cut a window out of a net: the graph that computes given cells of some layers, and no others.
 
-Every cell comes out as in the whole net, since every layer is given what it has there: padding where the
-whole layer ends, and the neighbouring cells elsewhere. Which cells a layer needs follows from its kernel,
-stride and pad, backward from those that are wanted (`inputs_of` of symbols/reach.py); nothing is rounded.
-Rows are axis 0, columns axis 1. An `Extent` (first, last) counts cells of the whole layer, both included.
+The values equal those of the whole net, because each layer reads the same cells there: padding at the borders
+of the whole layer, neighbouring cells elsewhere. The cells that a layer needs follow exactly from its kernel,
+stride and pad, backward from the wanted cells (`inputs_of` of symbols/graph/reach.py).
+Rows are axis 0, columns axis 1. An `Extent` (first, last) is a range of a layer's cells, both included.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ _SAME = SAME - {"InstanceNorm", "slice_like", "SoftmaxOutput", "argmax"}
 
 
 class Subgraph(NamedTuple):
-    """A part of a net, for one window.
+    """A part of a net that computes one window.
 
     Attributes:
-        text: its graph as JSON; parts with the same text are the same graph.
-        inputs: cells that each of the nodes that it starts from has to give, by the node's number. Those
-            outside of the node's own are zeros.
-        outputs: cells that come out, by the node's number, in the graph's order.
+        text: the graph as JSON; subgraphs with the same text are the same graph.
+        inputs: cells to feed in, by the number of the node in the whole net that has them. Cells outside of
+            that node's output are zeros.
+        outputs: cells that the subgraph computes, by node number, in the order of its heads.
     """
 
     text: str
@@ -39,15 +39,20 @@ class Subgraph(NamedTuple):
 
     @property
     def symbol(self) -> mx.sym.Symbol:
-        """The graph."""
+        """The graph as an MXNet symbol."""
         return mx.sym.load_json(self.text)
 
 
 def check_windows(nodes: List[Node], members: Iterable[int], sizes: Sequence[int | None]) -> None:
-    """Refuse layers of which no window can be computed; `sizes` has the rows of every node.
+    """Refuse layers that cannot be computed window by window.
+
+    Args:
+        nodes: all nodes of the net.
+        members: numbers of the nodes to check.
+        sizes: rows (or columns) of every node; None where a node has no such axis.
 
     Raises:
-        FCNXSError: one of them is such; the message names it.
+        FCNXSError: a layer needs its whole input at once, or its kind is unknown; the message names it.
     """
     for node in (nodes[i] for i in members):
         op, attrs = node["op"], node["attrs"]
@@ -60,7 +65,7 @@ def check_windows(nodes: List[Node], members: Iterable[int], sizes: Sequence[int
         padded = op == "Pooling" and any(window(node, axis)[2] for axis in (0, 1))
         fixed = flag(node, "global_pool") or flag(node, "center_crop") or "target_shape" in attrs
         if not sized or not known or strided or padded or fixed:
-            raise FCNXSError(f"{op} {node['name']!r}: no part of it can be computed alone, so not in tiles")
+            raise FCNXSError(f"{op} {node['name']!r}: this layer cannot be computed tile by tile")
 
 
 def subgraph_of(nodes: List[Node], members: Set[int], sizes: Sizes, wanted: Dict[int, Box]) -> Subgraph:
@@ -78,11 +83,11 @@ def subgraph_of(nodes: List[Node], members: Set[int], sizes: Sizes, wanted: Dict
 
 
 def _taken(node: Node, span: Extent, size: int, axis: int) -> Extent:
-    """Cells of a node's input, of `size` cells, that a span is made of; at least one of them is there."""
+    """Cells of a node's input (which has `size` cells) that `span` depends on; at least one exists."""
     first, last = inputs_of(node, window(node, axis), span, axis)
-    if node["op"] == "Deconvolution":  # rows that `adj` adds are made of none
+    if node["op"] == "Deconvolution":  # the rows that `adj` adds depend on no input
         first, last = min(first, size - 1), max(last, 0)
-    if node["op"] == "Pooling":  # of whose last window less than a kernel may be there; MXNet wants one
+    if node["op"] == "Pooling":  # its last window may be cut off; MXNet wants one whole window
         kernel, stride, _ = window(node, axis)
         while first >= stride and min(last, size - 1) - first + 1 < kernel:
             first -= stride
@@ -90,7 +95,7 @@ def _taken(node: Node, span: Extent, size: int, axis: int) -> Extent:
 
 
 class _Window:
-    """The part of a net that is being written, with the cells that each of its layers has."""
+    """A subgraph while it is written, with the cells that each of its layers holds so far."""
 
     def __init__(self, nodes: List[Node], members: Set[int], sizes: Sizes, wanted: Dict[int, Box]) -> None:
         self._nodes, self._members, self._sizes = nodes, members, sizes
@@ -121,7 +126,7 @@ class _Window:
                 self.inputs[j] = (self._need[0][j], self._need[1][j])
                 self._layers[j] = (self.writer.variable(self._nodes[j]["name"]), self.inputs[j])
         need = (self._need[0][i], self._need[1][i])
-        if op == "Crop":  # the same cells, counted from another one
+        if op == "Crop":  # no layer is needed: only the numbers of the cells change
             at, have = self._layers[before[0]]
             offsets = [setting(node, "offset", axis, 0) for axis in (0, 1)]
             box = tuple((first - by, last - by) for (first, last), by in zip(have, offsets))
@@ -141,7 +146,7 @@ class _Window:
             self._layers[i] = (self._write(node, [at], settings), have)
 
     def cut(self, i: int, want: Box) -> Entry:
-        """A layer's entry with the cells of `want`, and no others."""
+        """Entry that holds exactly the cells `want` of a layer."""
         at, have = self._layers[i]
         if have == want:
             return at
@@ -149,7 +154,10 @@ class _Window:
         return self.writer.cut(at, f"{self._nodes[i]['name']}_cut{len(self.writer.nodes)}", *spans)
 
     def _convolution(self, node: Node, j: int, need: Box) -> Tuple[Entry, Box, Dict[str, Axes]]:
-        """Padded on both sides or on none: cells next to a pad that the whole has not are not needed."""
+        """Convolution with its pad on both sides of an axis, or on neither.
+
+        A pad on a side where the whole layer has none makes extra cells there, which nothing reads.
+        """
         windows = [window(node, axis) for axis in (0, 1)]
         spans = [_taken(node, need[axis], self._sizes[axis][j], axis) for axis in (0, 1)]
         at, have = self._layers[j]
@@ -171,7 +179,7 @@ class _Window:
         return self.cut(j, box), have, {}
 
     def _upsampling(self, node: Node, j: int, need: Box) -> Tuple[Entry, Box, Dict[str, Axes]]:
-        """Without the whole one's pad, of which the cells have numbers below 0; `adj` as far as is needed."""
+        """Upsample without the pad: cells that the pad would remove have negative indices. `adj` as needed."""
         taken, adj, box = [], [], []
         for axis in (0, 1):
             kernel, stride, pad = window(node, axis)
@@ -185,6 +193,6 @@ class _Window:
         return self.cut(j, (taken[0], taken[1])), (box[0], box[1]), {"pad": (0, 0), "adj": tuple(adj)}
 
     def _write(self, node: Node, images: Sequence[Entry], settings: Dict[str, Axes] | None = None) -> Entry:
-        """Write a node with other inputs and settings, and the parameters that it takes."""
+        """Write a copy of a node with new inputs and settings, and variables for its parameters."""
         parameters = [self.writer.variable(self._nodes[j]["name"]) for j, *_ in node["inputs"][len(images) :]]
         return self.writer.copy(node, [*images, *parameters], **(settings or {}))

@@ -1,10 +1,12 @@
 """Class maps of images of any size, in bounded memory: tiles whose results equal the whole image's.
 
-A net is computed in phases. The first is all that does not come after the last pooling: its results are small,
-an eighth of the image's size or less. The second goes on to the scores, the last upsamples them. The results of
-a phase are kept whole and computed in tiles, each from just the cells of the phase before that it is made of
-(`subgraph.py`): so what tiles have in common, and compute twice, is the reach of one phase, not of the net.
-All of it is read off the graph.
+The net is computed in three phases, which are read off the graph:
+
+    image -> layers up to the last pooling -> layers up to the scores -> upsampling -> class scores
+
+Each phase is computed in tiles, and its results are kept whole: they are small, at most an eighth of the
+image's height and width. A tile reads just the cells of the previous phase that it needs (`subgraph.py`). So
+neighbouring tiles overlap by the receptive field of one phase, not of the net, and little is computed twice.
 """
 
 from __future__ import annotations
@@ -26,39 +28,45 @@ from ..symbols.graph.reach import Extent
 from .peak_memory import peak_bytes
 from .subgraph import Box, Subgraph, check_windows, subgraph_of
 
-Read = Callable[[Box], np.ndarray]  # rows and columns of an image, (1, 3, h, w); zeros outside of it
-# Share of the limit that a subgraph may take by the estimate: executors of several do not share all of
-# their memory, and the class map and its pictures need some. 8192x8192 pixels took 1.4 times the estimate.
+# Reads a window (rows, columns) of the image as an array (1, 3, h, w), zero outside the image.
+Read = Callable[[Box], np.ndarray]
+# Share of the memory limit that the estimate for one subgraph may reach. The rest is for memory that executors
+# do not share, for the class map and for its pictures: 8192x8192 pixels took 1.4 times the estimate.
 SHARE = 0.65
 UPSAMPLING = {"Deconvolution", "UpSampling"}
 
 
 class Phase(NamedTuple):
-    """Nodes that are computed together, and those of them that the phases after it need, the coarsest first."""
+    """Layers that are computed together.
+
+    Attributes:
+        members: node numbers of these layers.
+        outputs: those members that later phases read, the coarsest first.
+    """
 
     members: Set[int]
     outputs: List[int]
 
 
 class Tiles(NamedTuple):
-    """How a phase's results are cut: for each row of tiles, and each column, the span of every output."""
+    """A grid of tiles: for each row (column) of tiles, the rows (columns) of every output, by node number."""
 
     rows: List[Dict[int, Extent]]
     columns: List[Dict[int, Extent]]
 
 
 class Tiling:
-    """A net, cut for one size of image and a limit of memory.
+    """A net cut into tiles for one image size and one memory limit.
 
     Args:
-        net: graph and parameters, ending in class scores, as `scores_symbol` makes it.
+        net: graph and parameters; its output are class scores, as `scores_symbol` makes it.
         size: rows and columns of the image.
-        limit: bytes to work in, beyond the parameters and the image.
+        limit: bytes that may be used besides the parameters and the image.
         ctx: device of the parameters.
-        graph: of the net's symbol, where it is at hand.
+        graph: the parsed graph of the net's symbol, if the caller has it already.
 
     Raises:
-        FCNXSError: the net has a layer that cannot be cut, or the limit is too small for the smallest tiles.
+        FCNXSError: the net has a layer that cannot be tiled, or even the smallest tiles exceed the limit.
     """
 
     def __init__(
@@ -88,16 +96,16 @@ class Tiling:
         self.tiles = [self._tiles(phase, room, limit) for phase in self.phases]
 
     def class_maps(self, read: Read) -> Iterator[Tuple[int, np.ndarray]]:
-        """First row, and class map, uint8 (h, W), of one band of the image after the other, from the top."""
+        """Yield first row and class map, uint8 (h, W), of each band of rows, from the top; see `bands`."""
         for row, scores in self.bands(read, classes=True):
             yield row, scores[0].astype(np.uint8)
 
     def bands(self, read: Read, classes: bool = False) -> Iterator[Tuple[int, np.ndarray]]:
-        """First row, and scores (C, h, W), of one band of the image after the other, from the top.
+        """Yield first row and scores (C, h, W) of each band of rows, from the top of the image.
 
         Args:
-            read: gives windows of the image, minus the mean.
-            classes: the class of the largest score, (1, h, W), instead of the scores.
+            read: returns windows of the image minus the mean; see `reader`.
+            classes: yield the class of the largest score, (1, h, W), instead of the scores.
         """
         kept: Dict[int, np.ndarray] = {}
         for phase, tiles in zip(self.phases[:-1], self.tiles):
@@ -158,7 +166,7 @@ class Tiling:
         return peak_bytes(subgraph.symbol, graph, shapes, self._dtype.itemsize)
 
     def _tiles(self, phase: Phase, room: float, limit: float) -> Tiles:
-        """The largest tiles, square where the image is larger, whose subgraphs need `room` bytes at most."""
+        """Largest tiles (square, unless the image is narrower) whose subgraphs need at most `room` bytes."""
         units = [self._unit(phase, axis) for axis in (0, 1)]
         counts = [-(-self._shape(phase.outputs[0])[axis] // units[axis]) for axis in (0, 1)]
 
@@ -175,13 +183,13 @@ class Tiling:
         if not most:
             least = (self._most(phase, tiles(1)) - room) / SHARE / 1e9 + limit / 1e9
             raise FCNXSError(
-                f"{self.size[1]}x{self.size[0]} pixels need {least:.3f} GB to work in, in the smallest tiles; "
+                f"{self.size[1]}x{self.size[0]} pixels need {least:.3f} GB, even in the smallest tiles; "
                 f"the limit is {limit / 1e9:.3f} GB"
             )
         return tiles(most)
 
     def _unit(self, phase: Phase, axis: int) -> int:
-        """Cells of the coarsest output that tiles go on by, so that all inner ones have the same graph."""
+        """Tile sides are multiples of so many cells of the coarsest output; then inner tiles share a graph."""
         taken = {j for i in phase.members for j in image_inputs(self._nodes[i])} - phase.members
         strides = [self._strides[axis][i] for i in (*phase.outputs, *taken)]
         unit = max(strides) / self._strides[axis][phase.outputs[0]]
@@ -191,10 +199,10 @@ class Tiling:
         return int(unit)
 
     def _spans(self, phase: Phase, axis: int, side: int) -> List[Dict[int, Extent]]:
-        """Spans of every output for each tile along an axis, of at most `side` cells of the coarsest."""
+        """For each tile along an axis, the cells of every output; at most `side` cells of the coarsest one."""
         coarsest, size = phase.outputs[0], self._shape(phase.outputs[0])[axis]
         count, unit = -(-size // side), self._unit(phase, axis)
-        side = -(-size // (count * unit)) * unit  # of equal tiles, but for the last
+        side = -(-size // (count * unit)) * unit  # equal tiles; the last may be smaller
         spans = []
         for first in range(0, size, side):
             spans.append({})
@@ -205,13 +213,13 @@ class Tiling:
         return spans
 
     def _most(self, phase: Phase, tiles: Tiles) -> int:
-        """Bytes that the most demanding tile works in: one at an end, or one in the middle."""
+        """Bytes that the most demanding tile needs; it is a first, a middle or a last one along each axis."""
         ends = [{0: each[0], 1: each[len(each) // 2], 2: each[-1]}.values() for each in tiles]
         return max(self._peak(self._subgraph(phase, rows, columns)) for rows, columns in product(*ends))
 
 
 def _phases(nodes: List[Node], head: int) -> List[Phase]:
-    """A net in phases: up to the last pooling, up to the first upsampling, and the rest."""
+    """The net's phases: layers up to the last pooling, layers up to the first upsampling, and the rest."""
     needed = {head}
     for i in range(head, -1, -1):
         if i in needed:
@@ -220,7 +228,7 @@ def _phases(nodes: List[Node], head: int) -> List[Phase]:
     poolings = [i for i in layers if nodes[i]["op"] == "Pooling"]
     number: Dict[int, int] = {}
     for i in layers:
-        inputs = [entry[0] for entry in nodes[i]["inputs"]]  # with those that only give a size
+        inputs = [entry[0] for entry in nodes[i]["inputs"]]  # includes inputs that only give a size
         number[i] = max((number.get(j, 0) for j in inputs), default=0)
         if poolings[-1:] and poolings[-1] in inputs:
             number[i] = max(number[i], 1)
@@ -241,7 +249,7 @@ def _channels(symbol: mx.sym.Symbol, nodes: List[Node], size: Tuple[int, int]) -
 
 
 def _window(array: np.ndarray, box: Box) -> np.ndarray:
-    """Cells of an array (C, H, W) as (1, C, h, w), with zeros outside of it."""
+    """A window of an array (C, H, W), as (1, C, h, w), zero outside the array."""
     there = [slice(max(first, 0), last + 1) for first, last in box]
     pads = [(max(-first, 0), max(last + 1 - size, 0)) for (first, last), size in zip(box, array.shape[1:])]
     cut = array[:, there[0], there[1]]
@@ -249,7 +257,7 @@ def _window(array: np.ndarray, box: Box) -> np.ndarray:
 
 
 def reader(image: np.ndarray, mean: Sequence[float]) -> Read:
-    """Windows of an image, RGB uint8 (H, W, 3), minus the mean."""
+    """Function that reads windows of an image, RGB uint8 (H, W, 3), and subtracts the mean (R, G, B)."""
     mean = np.asarray(mean, np.float32)
 
     def read(box: Box) -> np.ndarray:
@@ -265,5 +273,5 @@ def reader(image: np.ndarray, mean: Sequence[float]) -> Read:
 
 
 def windows(data: np.ndarray) -> Read:
-    """Windows of an image (1, 3, H, W) that is minus the mean already."""
+    """Function that reads windows of `data` (1, 3, H, W), an image with the mean already subtracted."""
     return lambda box: _window(data[0], box)

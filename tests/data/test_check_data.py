@@ -152,12 +152,16 @@ def test_long_lists_are_cut_short(tmp_path, capsys):
 def test_the_command_looks_at_train_and_val(voc, tmp_path, capsys):
     code, out, _ = run(capsys, voc, "--classes", voc / "classes.txt")
     assert code == 0 and "train: 6 images" in out and "val: 3 images" in out and "star" in out
-    assert "no image is in both train and val" in out and "nothing here makes training fail" in out
+    assert "no image is in both train and val" in out and "no error found that makes training fail" in out
     assert "3 sizes, width 272 to 336, height 272 to 336" in out
     code, out, _ = run(capsys, voc, "--classes", voc / "classes.txt", "--split", "val", "--also", "val")
     assert code == 0 and "train:" not in out
     code, out, _ = run(capsys, voc, "--classes", voc / "classes.txt", "--batch-size", 2)
-    assert code == 1 and "error: batches of 2 images want one size" in out and "by the errors of train\n" in out
+    assert (
+        code == 1
+        and "error: batches of 2 images want one size" in out
+        and "because of the errors in train\n" in out
+    )
     names = (voc / "ImageSets" / "Segmentation" / "val.txt").read_text().split()
     pair = f"0\t{voc}/JPEGImages/{names[0]}.jpg\t{voc}/SegmentationClass/{names[0]}.png\n"
     for name in ("a.lst", "b.lst"):

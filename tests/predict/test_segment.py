@@ -95,7 +95,7 @@ def test_a_limit_of_memory_changes_the_tiles_and_not_the_pictures(prefix, tmp_pa
 @pytest.mark.parametrize("text", ["2", "GB", "0GB", "-1GB", "2 TB", "1e9"])
 def test_a_limit_that_is_no_size_is_refused(prefix, text, tmp_path, capsys):
     assert main(command(prefix, tmp_path, "x.png", f"--memory-limit={text}")) == 2
-    assert f"--memory-limit {text}: want a size such as 2GB or 500MB" in capsys.readouterr().err
+    assert f"--memory-limit {text}: not a size; give one such as 2GB or 500MB" in capsys.readouterr().err
 
 
 def test_what_no_tile_and_no_memory_is_enough_for_is_named(prefix, tmp_path, capsys, monkeypatch):

@@ -39,7 +39,7 @@ def test_dump_writes_what_segment_writes_by_the_names_of_the_images(run_folder, 
     assert main(["evaluate", *prefix, "--data", str(voc), "--dump", str(tmp_path / "scored")]) == 0
     assert "mean IU" in capsys.readouterr().out
     assert main(["evaluate", *prefix, "--data", str(test), "--dump", str(tmp_path / "unscored")]) == 0
-    assert "none of the 3 images has a label: no scores" in capsys.readouterr().out
+    assert "none of the 3 images has a label, so nothing was scored" in capsys.readouterr().out
     for folder in ("scored", "unscored"):
         assert sorted(file.name for file in (tmp_path / folder).iterdir()) == [
             f"val_000{i}.png" for i in range(3)

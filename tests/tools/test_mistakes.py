@@ -100,7 +100,7 @@ def test_more_mistakes(run_folder, voc, caffemodel, tmp_path, capsys):
         (again, "fcn32s-0001.params is there already; choose another --output"),
         (
             ["evaluate", *net, "--data", str(voc), "--classes", str(tmp_path / "two.txt")],
-            "two.txt: 2 classes, but",
+            "two.txt: names 2 classes, but",
         ),
         (["evaluate", *net, "--data", str(tmp_path / "lst.lst"), "--split", "val"], "--split val:"),
         (["evaluate", *vgg, "--data", str(voc)], "ends in Activation 'relu7', not in one softmax"),

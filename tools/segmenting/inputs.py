@@ -1,4 +1,4 @@
-"""What `fcnxs segment` reads: files, folders with all below them, patterns; and what it writes for each."""
+"""Find the files that `fcnxs segment` reads, from its arguments, and name the files that it writes for each."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Iterator, List, NamedTuple, Tuple
 
 from ...errors import FCNXSError
 
-# What is taken of a folder. A file that is named is tried, whatever it is called.
+# Suffixes of the files taken from a folder. A file named on the command line is tried whatever its suffix.
 IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 VIDEOS = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp", ".ogv")
 
@@ -17,27 +17,32 @@ Errors = List[Tuple[Path, FCNXSError]]
 
 
 class Input(NamedTuple):
-    """A file to segment, and its name in the folder of the results: with folders, without suffix."""
+    """A file to segment.
+
+    Attributes:
+        file: path of the image or video.
+        name: path of its results below the output folder, with subfolders and without suffix.
+    """
 
     file: Path
     name: str
 
     @property
     def is_video(self) -> bool:
-        """Whether its suffix says that it is a video."""
+        """Whether the file has the suffix of a video."""
         return self.file.suffix.lower() in VIDEOS
 
     def targets(self, folder: Path) -> Tuple[Path, Path]:
-        """Files to write for it: class map or maps, and overlay."""
+        """Files to write into `folder`: the class map (for a video, a zip of them) and the overlay."""
         maps, overlay = (".zip", "_overlay.mp4") if self.is_video else (".png", "_overlay.png")
         return folder / f"{self.name}{maps}", folder / f"{self.name}{overlay}"
 
 
 def found(arguments: List[str], output: Path) -> Tuple[List[Input], Errors]:
-    """Files that the arguments mean, each once, and folders that cannot be read, each with an error.
+    """Files that the arguments name, each once, and folders that cannot be read, each with its error.
 
-    An argument is the file or folder of that name; if there is none, a pattern. What lies in `output`, and so
-    may be of an earlier call, is left out, unless an argument begins there.
+    An argument is read as a pattern only if no file or folder has that name. Files in `output` may be results
+    of an earlier call; they are left out unless the argument itself lies there.
 
     Raises:
         FCNXSError: a folder or pattern has no image and no video.
@@ -53,16 +58,16 @@ def found(arguments: List[str], output: Path) -> Tuple[List[Input], Errors]:
         before = len(errors)
         files = list(_matches(base, pattern, mine, errors) if pattern else _below(base, mine, errors))
         if not files and len(errors) == before:
-            where = "is of this pattern" if pattern else "in this folder"
+            where = "matches this pattern" if pattern else "in this folder"
             raise FCNXSError(f"{argument}: no image ({', '.join(IMAGES)}) and no video {where}")
         inputs += [Input(file, file.relative_to(base).with_suffix("").as_posix()) for file in files]
     return list(dict.fromkeys(inputs)), errors
 
 
 def _split(argument: str) -> Tuple[Path, str]:
-    """A file or folder and "", or the last folder that is there and the pattern of what is in it."""
+    """(file or folder, ""), or, for a pattern, (its last folder that exists, the pattern below it)."""
     if not argument:
-        raise FCNXSError("an empty name among the images; is a variable of the shell not set?")
+        raise FCNXSError("one of the images has an empty name; is a shell variable in the command not set?")
     path = Path(argument)
     if not os.path.lexists(path):
         base = next((parent for parent in path.parents if parent.is_dir()), path)
@@ -73,7 +78,7 @@ def _split(argument: str) -> Tuple[Path, str]:
 
 
 def _matches(base: Path, pattern: str, mine: Path | None, errors: Errors) -> Iterator[Path]:
-    """Files of a pattern: by what is known of suffixes, unless it says one; and what is below its folders."""
+    """Files that match a pattern or lie below a matching folder; unless it has a suffix, images and videos."""
     parts = Path(pattern)
     says_suffix = bool(parts.suffix) and not glob.has_magic(parts.suffix)
     for hit in sorted(glob.glob(os.path.join(glob.escape(str(base)), pattern), recursive=True)):
@@ -83,18 +88,18 @@ def _matches(base: Path, pattern: str, mine: Path | None, errors: Errors) -> Ite
         if not path.is_dir():
             if _is_file(path) and (says_suffix or path.suffix.lower() in (*IMAGES, *VIDEOS)):
                 yield path
-        elif "**" not in parts.parts:  # which gives what is below by itself
+        elif "**" not in parts.parts:  # ** matches the files below by itself
             yield from _below(path, mine, errors)
 
 
 def _below(folder: Path, mine: Path | None, errors: Errors) -> Iterator[Path]:
-    """Images and videos in a folder, by name, then in those below it; nothing hidden, nothing of `mine`."""
+    """Images and videos in a folder and those below it, sorted by name; none hidden, none in `mine`."""
 
     def note(error: OSError) -> None:
         why = FCNXSError(f"{error.filename}: cannot read this folder: {error.strerror}")
         errors.append((Path(error.filename), why))
 
-    seen = {None if mine is None else str(mine)}  # links may lead back
+    seen = {None if mine is None else str(mine)}  # symbolic links may form a loop
     for at, folders, names in os.walk(folder, onerror=note, followlinks=True):
         real = os.path.realpath(at)
         if real in seen:
@@ -109,5 +114,5 @@ def _below(folder: Path, mine: Path | None, errors: Errors) -> Iterator[Path]:
 
 
 def _is_file(path: Path) -> bool:
-    """No pipe, which nobody may ever write to; a link to nothing, which is named when it cannot be read."""
+    """Whether to read this path: a file or a broken link (an error when read), but no pipe (may hang)."""
     return path.is_file() or not path.exists()

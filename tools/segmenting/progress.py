@@ -1,4 +1,4 @@
-"""What `fcnxs segment` shows while it works and when it has done: a bar on a terminal, lines in any case."""
+"""Progress of `fcnxs segment`: a line for each file, a bar on a terminal, and a summary."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ BAR = "{desc} |{bar}| {n_fmt}/{total_fmt}, {rate_noinv_fmt}, left: {remaining}"
 
 
 class SegmentProgress:
-    """Lines on stdout for what is done, on stderr for what failed; on a terminal bars below them, on stderr.
+    """Print a line for each file, on stdout if it is done, on stderr if it failed; on a terminal also bars.
 
     Args:
-        total: files to segment.
-        clock: seconds, from anywhere.
+        total: number of files to segment.
+        clock: returns seconds.
     """
 
     def __init__(self, total: int, clock: Callable[[], float] = time.monotonic) -> None:
@@ -31,13 +31,13 @@ class SegmentProgress:
         self._video = ""
 
     def video(self, file: Path, count: int | None) -> None:
-        """A video has begun; `count` is how many frames it says it has."""
+        """Call when a video begins. `count` is the number of frames in its header, None if that is unknown."""
         self._bars.append(self._bar(file.name, count, "frames"))
         self._video, self._count, self._done = str(file), count, 0
         self._video_began = self._told = self._clock()
 
     def frame(self) -> None:
-        """A frame of it is done. Where there is no bar, a line comes now and then."""
+        """Call when a frame of the video is done. Moves the bar; without a bar, prints a line now and then."""
         self._done += 1
         self._bars[-1].update()
         now = self._clock()
@@ -47,20 +47,20 @@ class SegmentProgress:
             self._say(f"{self._video}: {self._done}{of} frames, {rate:.2f} frames/s")
 
     def done(self, line: str, frames: int | None = None) -> None:
-        """An image, or with `frames` a video, is done; `line` says what came of it."""
+        """Call when a file is done. `line` is printed; `frames` is the number of frames if it is a video."""
         self._images += frames is None
         self._frames += frames or 0
         self._say(line)
         self._next()
 
     def failed(self, file: Path, error: FCNXSError) -> None:
-        """A file could not be segmented."""
+        """Call when a file cannot be segmented; prints the error."""
         self._failed.append(file)
         self._say(f"fcnxs: {error}", sys.stderr)
         self._next()
 
     def summary(self) -> bool:
-        """Take the bars away; print how much was done, how fast, and what failed; whether nothing did."""
+        """Remove the bars, print the totals, the speed and all failures. Returns whether nothing failed."""
         self.close()
         seconds = self._clock() - self._began
         counts = {"image": self._images, "frame": self._frames}
@@ -76,7 +76,7 @@ class SegmentProgress:
         return not self._failed
 
     def close(self) -> None:
-        """Take the bars away."""
+        """Remove the bars."""
         while self._bars:
             self._bars.pop().close()
 
