@@ -64,7 +64,7 @@ def net_of(arg_params: Params, where: str, symbol: mx.sym.Symbol | None = None) 
         FCNXSError: the net is neither VGG-16 nor an FCN on it.
     """
     if "conv1_weight" in arg_params:
-        raise FCNXSError(f"{where}: the parameters of an AlexNet; want those of VGG-16 or an FCN on it")
+        raise FCNXSError(f"{where}: these are parameters of an AlexNet; expected VGG-16 or an FCN built on it")
     for name in ("conv1_1_weight", "fc6_weight"):
         if name not in arg_params:
             raise FCNXSError(f"{where}: no {name} among the parameters; neither VGG-16 nor an FCN")

@@ -63,7 +63,7 @@ def pool(x: Symbol, name: str, kernel: int = 2, pooling_convention: str = "valid
         FCNXSError: `pooling_convention` is neither.
     """
     if pooling_convention not in ("valid", "full"):
-        raise FCNXSError(f"pooling_convention={pooling_convention!r}: want 'valid' or 'full'")
+        raise FCNXSError(f"pooling_convention={pooling_convention!r}: expected 'valid' or 'full'")
     settings = {"pooling_convention": "full"} if pooling_convention == "full" else {}
     return mx.sym.Pooling(x, pool_type="max", kernel=(kernel, kernel), stride=(2, 2), name=name, **settings)
 

@@ -53,7 +53,7 @@ def get_fcnxs_symbol(
         FCNXSError: there is no such net.
     """
     if stride not in (32, *SKIPS):
-        raise FCNXSError(f"stride={stride!r}: want 32, 16, 8, 4 or 2")
+        raise FCNXSError(f"stride={stride!r}: expected 32, 16, 8, 4 or 2")
     data = mx.sym.Variable("data")
     pool3 = vgg16_pool3(data, workspace_default, width, pooling_convention=pooling_convention)
     pool4 = vgg16_pool4(pool3, workspace_default, width, pooling_convention)
@@ -141,7 +141,7 @@ def fcnxs_score(
             or `stride` is not square.
     """
     if len({*kernel}) != 1 or len({*stride}) != 1:
-        raise FCNXSError(f"fcnxs_score: kernel={kernel}, stride={stride}: want square ones")
+        raise FCNXSError(f"fcnxs_score: kernel={kernel}, stride={stride}: both must be square")
     bigscore = layers.deconv(
         input, "bigscore", numclass, kernel[0], stride[0], workspace_default, pooling_convention
     )

@@ -93,7 +93,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _sides(text: str) -> List[int]:
     found = [int(side) for side in text.split(",")]
     if min(found) < 64:
-        raise argparse.ArgumentTypeError("want 64 or more")
+        raise argparse.ArgumentTypeError("expected 64 or more")
     return found
 
 
@@ -103,7 +103,7 @@ def run(args: argparse.Namespace) -> int:
         sides("--size", args.size, least=1 if args.what == "parity" else 26)
     options.refuse_below(1, args, "steps", "fc", "epochs", "images")
     if not (args.width > 0 and (args.width * 16).is_integer()):
-        raise FCNXSError(f"--width {args.width}: want a multiple of 1/16")
+        raise FCNXSError(f"--width {args.width}: expected a multiple of 1/16")
     module, function = PARTS[args.what]
     found = importlib.import_module(f".benchmarks.{module}", __package__)
     return found.part(args) if args.part else getattr(found, function)(args)

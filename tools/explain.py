@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Explain one net; 1 if an offset in it is wrong."""
     if (args.net is None) == (args.model is None):
-        raise FCNXSError(f"want one net, as NET or with --model; {_known()}")
+        raise FCNXSError(f"give one net, as NET or with --model; {_known()}")
     name = args.net or args.model
     size = _size(args.size or CLASSIFIER_SIZE.get(name, "500x375"))
 
@@ -84,9 +84,9 @@ def _known() -> str:
 def _size(text: str) -> Tuple[int, int]:
     """Rows and columns of WxH."""
     if not re.fullmatch(r"[1-9][0-9]*x[1-9][0-9]*", text):
-        raise FCNXSError(f"--size {text}: want width x height in pixels, such as 500x375")
+        raise FCNXSError(f"--size {text}: expected width x height in pixels, such as 500x375")
     if max(map(len, text.split("x"))) > len(str(LARGEST_SIDE)):
-        raise FCNXSError(f"--size {text}: want at most {LARGEST_SIDE} pixels in width and in height")
+        raise FCNXSError(f"--size {text}: expected at most {LARGEST_SIDE} pixels in width and in height")
     width, height = map(int, text.split("x"))
     return (height, width)
 

@@ -137,7 +137,7 @@ def _size(text: str) -> Tuple[int, int] | None:
         return None
     found = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text, re.ASCII)
     if not found or not min(map(int, found.groups())):
-        raise FCNXSError(f"--size {text}: want HEIGHTxWIDTH, such as 375x500, or dynamic")
+        raise FCNXSError(f"--size {text}: expected HEIGHTxWIDTH, such as 375x500, or dynamic")
     return int(found[1]), int(found[2])
 
 
@@ -155,7 +155,7 @@ def _refuse_alone(args: argparse.Namespace) -> None:
             raise FCNXSError(f"{option} {value}: means nothing without {need}")
     for option, value in (("--layer-loss", args.layer_loss), ("--min-agreement", args.min_agreement)):
         if value is not None and not 0 <= value <= 1:
-            raise FCNXSError(f"{option} {value:g}: want a part of the pixels, from 0 to 1")
+            raise FCNXSError(f"{option} {value:g}: expected a fraction of the pixels, from 0 to 1")
 
 
 def _image_files(paths: List[Path]) -> List[Path]:

@@ -186,10 +186,10 @@ def _check(args: argparse.Namespace) -> None:
     options.refuse_below(1, args, "cut_off_size", "checkpoint_every", "keep", "accumulate")
     if os.environ.get("DMLC_ROLE") == "worker" and "dist" not in args.kv_store:
         raise FCNXSError(
-            f"--kv-store {args.kv_store}: of a job of several processes; want --kv-store dist_sync"
+            f"--kv-store {args.kv_store}: cannot sum over the processes of this job; give dist_sync"
         )
     if Path(args.output).exists() and not Path(args.output).is_dir():
-        raise FCNXSError(f"--output {args.output}: is a file; want a folder")
+        raise FCNXSError(f"--output {args.output}: is a file; give a folder")
     if args.cut_off_size is not None and args.crop_size is not None:
         raise FCNXSError("--cut-off-size and --crop-size: give one of them")
     data_options.augmentation_of(args)

@@ -111,7 +111,7 @@ def environment(given: List[str], cluster: str, workers: int, here: Mapping[str,
     for setting in given:
         name, sign, value = setting.partition("=")
         if not re.fullmatch(r"[A-Za-z_]\w*", name) or not (sign or name in here):
-            raise FCNXSError(f"--env {setting}: want NAME=VALUE, or the name of a variable that is set here")
+            raise FCNXSError(f"--env {setting}: expected NAME=VALUE, or the NAME of a variable set here")
         variables[name] = value if sign else here[name]
     if cluster == "local":
         return variables

@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     """Score the stages, print their scores and what is missing, write the page."""
     output = args.output or args.folder / "report.html"
     if output.suffix.lower() not in (".html", ".htm") or output.is_dir():
-        raise FCNXSError(f"--output {output}: want the name of a page, FILE.html")
+        raise FCNXSError(f"--output {output}: give the name of an HTML file, such as report.html")
     if args.data is None and (args.split or args.root):
         raise FCNXSError("--split and --root go with --data; without it the run's own validation data is taken")
 

@@ -91,7 +91,7 @@ def _hint(prefix: str, missing: Path) -> str:
     """What is there in the place of a missing file."""
     inside = sorted(Path(prefix).glob("*-symbol.json"))  # PREFIX is the folder of a run
     if inside:
-        return f"; {prefix} is a folder; want such as {str(inside[0])[: -len('-symbol.json')]}"
+        return f"; {prefix} is a folder; give a prefix, e.g. {str(inside[0])[: -len('-symbol.json')]}"
     there = ", ".join(map(str, epochs_of(prefix)))
     if there and missing.suffix == ".params":
         return f"; of its epochs there are: {there}"
@@ -186,7 +186,7 @@ def _refuse_to_orphan(prefix: str, params_file: Path, symbol: mx.sym.Symbol) -> 
     """Refuse the prefix of another net, whose parameters would lose their symbol."""
     name = Path(prefix).name
     if not name or prefix.endswith(os.sep):
-        raise FCNXSError(f"{prefix!r}: want a prefix of files, a folder and a name, such as {prefix}net")
+        raise FCNXSError(f"{prefix!r}: not a prefix; give a folder and a name, such as {prefix}net")
     others = [file for file in Path(prefix).parent.glob("*.params") if file.name.rpartition("-")[0] == name]
     others = sorted(file for file in others if file.name != params_file.name)
     symbol_file = Path(f"{prefix}-symbol.json")

@@ -64,21 +64,21 @@ def read_meta(file: Path) -> Meta:
         meta = Meta(**{key: content[key] for key in Meta.__dataclass_fields__ if key != "checksums"})
         checksums = content.get("checksums", {})  # older files have none
         if not all(isinstance(sums, list) for sums in checksums.values()):
-            raise ValueError("checksums: want lists of them by name of file")
+            raise ValueError("checksums: expected an object that maps file names to lists of checksums")
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         what = f"lacks {error}" if isinstance(error, KeyError) else reason(error)
         raise FCNXSError(f"{file}: not a meta file of a checkpoint: {what}") from None
     numbers = isinstance(meta.mean, list) and all(type(value) in (int, float) for value in meta.mean)
     if not numbers or len(meta.mean) != 3 or not np.isfinite(meta.mean).all():
-        raise FCNXSError(f"{file}: mean: want three finite numbers, not {meta.mean!r:.80}")
+        raise FCNXSError(f"{file}: mean: expected three finite numbers, not {meta.mean!r:.80}")
     if meta.channel_order != "RGB" or meta.ignore_label != IGNORE_LABEL:
-        raise FCNXSError(f"{file}: want channel_order RGB and ignore_label {IGNORE_LABEL}")
+        raise FCNXSError(f"{file}: expected channel_order RGB and ignore_label {IGNORE_LABEL}")
     if meta.classes is not None:
         names = isinstance(meta.classes, list) and all(isinstance(name, str) for name in meta.classes)
         colours = isinstance(meta.palette, list) and all(_is_colour(colour) for colour in meta.palette)
         if not names or not colours or len(meta.palette) != len(meta.classes):
             raise FCNXSError(
-                f"{file}: want a list of names as classes, and a colour (R, G, B) for each as palette"
+                f"{file}: expected classes, a list of names, and palette, a colour (R, G, B) for each"
             )
     return replace(meta, mean=tuple(map(float, meta.mean)), checksums=checksums)
 

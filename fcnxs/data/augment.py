@@ -38,12 +38,12 @@ class Augmentation:
 
     def __post_init__(self) -> None:
         if self.crop_size is not None and self.crop_size < 1:
-            raise FCNXSError(f"crop_size {self.crop_size}: must be 1 pixel or more")
+            raise FCNXSError(f"crop_size {self.crop_size}: expected 1 pixel or more")
         low, high = self.scale
         if not 0 < low <= high < float("inf"):
-            raise FCNXSError(f"scale {low:g},{high:g}: must be two factors above 0, the smaller one first")
+            raise FCNXSError(f"scale {low:g},{high:g}: expected two factors above 0, the smaller one first")
         if not 0 <= self.jitter <= 1:
-            raise FCNXSError(f"jitter {self.jitter:g}: must be a number from 0 to 1")
+            raise FCNXSError(f"jitter {self.jitter:g}: expected a number from 0 to 1")
 
     def __call__(
         self, rng: np.random.Generator, image: np.ndarray, label: np.ndarray, mean: Sequence[float]

@@ -161,7 +161,7 @@ def size_fault(batch_size: int, sizes: Sequence[Size]) -> str:
     """Message: images of these sizes (height, width) cannot form batches, and how to change that."""
     (height, width), (other_height, other_width) = sizes[:2]
     return (
-        f"batches of {batch_size} images want one size, but there are {width}x{height}, "
+        f"batches of {batch_size} images need images of one size, but there are {width}x{height}, "
         f"{other_width}x{other_height}{', ...' if len(sizes) > 2 else ''}: cut them alike (--crop-size), or "
         f"take one at a time and sum their gradients (--accumulate {batch_size})"
     )

@@ -88,7 +88,7 @@ class Loader(mx.io.DataIter):
             ("cut_off_size", 1 if cut_off_size is None else cut_off_size, 1),
         ):
             if value < least:
-                raise FCNXSError(f"{name}: {value}; want {least} or more")
+                raise FCNXSError(f"{name}={value}: expected {least} or more")
         self.samples, self.mean, self.cut_off_size = samples, tuple(mean), cut_off_size
         self.shuffle, self.seed, self.num_classes = shuffle, seed, num_classes
         self.data_name, self.label_name = data_name, label_name

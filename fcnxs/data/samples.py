@@ -125,7 +125,7 @@ def read_list(root_dir: PathLike, flist_name: PathLike, need: int = 2) -> List[T
             continue
         if len(fields) != 3 and (len(fields) != 1 or flist.suffix == ".lst"):
             raise FCNXSError(
-                f"{flist}, line {number}: {len(fields)} fields; want index, image and label between tabs"
+                f"{flist}, line {number}: {len(fields)} fields; expected index, image and label, between tabs"
             )
         pair = (root / fields[1], root / fields[2]) if len(fields) == 3 else _voc_pair(root, fields[0])
         for file in pair[:need]:
@@ -149,7 +149,7 @@ def find_list(data: PathLike, split: str) -> Tuple[Path, Path]:
     flist = Path("ImageSets", "Segmentation", f"{split}.txt")
     if not (path / flist).is_file():
         raise FCNXSError(
-            f"{path / flist}: no such file; want a folder in VOC layout with a split {split!r}, "
+            f"{path / flist}: no such file; expected a folder in VOC layout with a split {split!r}, "
             "a folder with images/ and labels/, or a .lst file"
         )
     return path, flist

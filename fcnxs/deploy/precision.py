@@ -135,7 +135,7 @@ def calibrate(net: Net, batches: Sequence[np.ndarray], mode: str = "minmax") -> 
 
     if mode not in MODES or not len(batches):
         raise FCNXSError(
-            f"calibration mode {mode!r} with {len(batches)} images: want {' or '.join(MODES)}, and images"
+            f"calibration mode {mode!r} with {len(batches)} images: expected {' or '.join(MODES)}, and images"
         )
     fused = Net(net.symbol.get_backend_symbol(BACKEND), net.arg_params, net.aux_params)
     kind = {"minmax": "naive", "entropy": "entropy"}[mode]

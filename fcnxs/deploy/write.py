@@ -198,7 +198,7 @@ def _net_of(source: Checkpoint, prefix: str | os.PathLike[str]) -> Net:
     if Path(prefix).resolve() == source_prefix.resolve():
         raise FCNXSError(f"{prefix}: an export would replace the symbol of its source; choose another --output")
     if not Path(prefix).name or os.fspath(prefix).endswith(os.sep):
-        raise FCNXSError(f"{str(prefix)!r}: want a prefix of files, a folder and a name, such as {prefix}net")
+        raise FCNXSError(f"{str(prefix)!r}: not a prefix; give a folder and a name, such as {prefix}net")
     args = {name: source.arg_params[name] for name in symbol.list_arguments() if name != "data"}
     return Net(symbol, args, source.aux_params)
 

@@ -144,7 +144,7 @@ class FCNxs(mx.gluon.SymbolBlock):
         except TypeError:
             known = None
         if known is None or known.name not in TYPES:
-            raise FCNXSError(f"cast({dtype!r}): want {', '.join(TYPES)}; for bf16 and int8 export the net")
+            raise FCNXSError(f"cast({dtype!r}): expected {', '.join(TYPES)}; for bf16 and int8 export the net")
         super().cast(known.name)
         self._dtype = known
         # MXNet's Crop takes float32 only
@@ -221,9 +221,9 @@ class FCNxs(mx.gluon.SymbolBlock):
     def _check(self, x: mx.nd.NDArray) -> None:
         """Refuse an input that is no batch of images in this net's type."""
         if not isinstance(x, mx.nd.NDArray):
-            raise FCNXSError(f"input: want an mx.nd.NDArray (N, 3, H, W), not {type(x).__name__}")
+            raise FCNXSError(f"input: expected an mx.nd.NDArray (N, 3, H, W), not {type(x).__name__}")
         if x.ndim != 4 or x.shape[1] != 3:
-            raise FCNXSError(f"input of shape {x.shape}: want (N, 3, H, W), RGB of 0 to 255 minus the mean")
+            raise FCNXSError(f"input of shape {x.shape}: expected (N, 3, H, W), RGB of 0 to 255 minus the mean")
         if x.dtype != self._dtype:
             kind = np.dtype(x.dtype).name
             raise FCNXSError(

@@ -59,7 +59,7 @@ def get_fcnxs(
         FCNXSError: there is no such net; the checkpoint is damaged, another net's or for other classes.
     """
     if name not in PARENTS:
-        raise FCNXSError(f"net {name!r}: want {', '.join(PARENTS)}")
+        raise FCNXSError(f"net {name!r}: expected {', '.join(PARENTS)}")
     for_block = {option: options.pop(option) for option in BLOCK if option in options}
     ctx = mx.cpu() if ctx is None else ctx
     if prefix is None:

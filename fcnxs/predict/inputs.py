@@ -15,7 +15,7 @@ from ..system.threads import in_order
 Image = Union[str, "os.PathLike[str]", np.ndarray]
 
 AHEAD = 2  # images that threads read in advance
-WANTED = "want uint8 (H, W, 3), RGB"
+WANTED = "expected uint8 (H, W, 3), RGB"
 
 
 def is_one(images: Any) -> bool:  # noqa: ANN401  (it is what this tells)
@@ -30,8 +30,8 @@ def is_one(images: Any) -> bool:  # noqa: ANN401  (it is what this tells)
     alone = hasattr(images, "shape") or hasattr(images, "read") or isinstance(images, (bytes, bytearray))
     if alone or not (hasattr(images, "__iter__") or hasattr(images, "__getitem__")):
         raise FCNXSError(
-            f"a {type(images).__name__} is no image: want a path, a NumPy array uint8 (H, W, 3), RGB, or an "
-            'iterable of these; np.asarray(image.convert("RGB")) makes an array of a Pillow image'
+            f"a {type(images).__name__} is no image: expected a path, a NumPy array uint8 (H, W, 3), RGB, or "
+            'an iterable of these; np.asarray(image.convert("RGB")) makes an array of a Pillow image'
         )
     return False
 
@@ -46,7 +46,7 @@ def read(image: Image, where: object = "an image") -> Tuple[object, np.ndarray]:
         return where, checked(image, where)
     if not isinstance(image, (str, os.PathLike)):
         raise FCNXSError(
-            f"{where}: a {type(image).__name__}; want a path, or a NumPy array uint8 (H, W, 3), RGB"
+            f"{where}: a {type(image).__name__}; expected a path, or a NumPy array uint8 (H, W, 3), RGB"
         )
     return image, read_image(image)
 

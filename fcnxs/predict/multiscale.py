@@ -36,7 +36,7 @@ def check_scales(scales: Iterable[float | str], where: str | None = None) -> Tup
         numbers = ()
     if not numbers or not all(0 < scale <= LARGEST for scale in numbers) or len({*numbers}) < len(numbers):
         where = where or f"scales {scales}"
-        raise FCNXSError(f"{where}: want different numbers above 0, up to {LARGEST:g}, such as 0.5,1,1.5")
+        raise FCNXSError(f"{where}: expected different numbers above 0, up to {LARGEST:g}, such as 0.5,1,1.5")
     return tuple(sorted(numbers))
 
 

@@ -144,7 +144,7 @@ class Segmenter:
             FCNXSError: as for class maps.
         """
         if not 0 <= alpha <= 1:
-            raise FCNXSError(f"alpha {alpha}: want 0 (the image) to 1 (the colours)")
+            raise FCNXSError(f"alpha {alpha}: expected 0 (the image) to 1 (the colours)")
 
         def laid_over(array: np.ndarray, where: object) -> np.ndarray:
             return overlay(np.ascontiguousarray(array), _whole(self.bands(array, where)), self.palette, alpha)
@@ -230,11 +230,11 @@ def _loaded(source: PathLike | Checkpoint, epoch: int | None) -> Checkpoint:
             raise FCNXSError(f"epoch {epoch}: goes with a prefix; a Checkpoint is one of an epoch")
         return source
     if not isinstance(source, (str, os.PathLike)):
-        raise FCNXSError(f"a {type(source).__name__}: want the prefix of a checkpoint, or a Checkpoint")
+        raise FCNXSError(f"a {type(source).__name__}: expected the prefix of a checkpoint, or a Checkpoint")
     if isinstance(epoch, Integral):
         return checkpoint.load(source, epoch, mapped=True)
     if epoch is not None:
-        raise FCNXSError(f"epoch {epoch!r}: want a whole number")
+        raise FCNXSError(f"epoch {epoch!r}: expected a whole number")
     there = ", ".join(map(str, checkpoint.epochs_of(source)))
     raise FCNXSError(f"{source}: which epoch? There is {there or 'none of this prefix'}")
 

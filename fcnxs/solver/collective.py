@@ -80,10 +80,10 @@ def exchange_for(kvstore: str | mx.kv.KVStore | Exchange, devices: int) -> Excha
 
 def _make(name: str) -> mx.kv.KVStore:
     if name not in KVSTORES:
-        raise FCNXSError(f"kvstore {name!r}: want one of {', '.join(KVSTORES)}")
+        raise FCNXSError(f"kvstore {name!r}: expected one of {', '.join(KVSTORES)}")
     if "dist" in name and "DMLC_ROLE" not in os.environ:
         way_out = "fcnxs launch -n N -- fcnxs finetune ...; one process takes --kv-store local"
-        raise FCNXSError(f"kvstore {name}: want several processes: {way_out}")
+        raise FCNXSError(f"kvstore {name}: needs several processes: {way_out}")
     try:
         return mx.kv.create(name)
     except mx.MXNetError as error:

@@ -81,7 +81,7 @@ class Solver:
     ) -> None:
         self.symbol, self.devices = symbol, devices_of(ctx)
         if not self.devices or len(set(self.devices)) < len(self.devices):
-            raise FCNXSError(f"devices {', '.join(map(str, self.devices))}: want some, each once")
+            raise FCNXSError(f"devices {', '.join(map(str, self.devices))}: name one or more, each only once")
         self.begin_epoch, self.num_epoch = begin_epoch, num_epoch
         recompute = kwargs.pop("mirror", recompute)
         self.optimizer, self.kwargs, self.kvstore = optimizer, kwargs, kvstore
@@ -128,7 +128,7 @@ class Solver:
         if self.num_epoch is None:
             raise FCNXSError("num_epoch is not given: until which epoch shall fit train?")
         if grad_req not in ("write", "null"):
-            raise FCNXSError(f"grad_req={grad_req!r}: want 'write' or 'null'")
+            raise FCNXSError(f"grad_req={grad_req!r}: expected 'write' or 'null'")
         self.kvstore = kvstore or self.kvstore
         metric = mx.metric.create(eval_metric)
         logger.info("training on %s", ", ".join(map(str, self.devices)))

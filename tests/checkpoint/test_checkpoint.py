@@ -62,15 +62,15 @@ def test_what_cannot_be_read_is_named(tmp_path):
     for content, message in (
         ("{", "not a meta file"),
         ("[]", "not a meta file"),
-        (json.dumps({**good, "mean": [1, 2]}), "mean: want three finite numbers"),
-        (json.dumps({**good, "mean": [1, "x", 2]}), "mean: want three finite numbers"),
-        (json.dumps({**good, "mean": "123"}), "mean: want three finite numbers"),
-        (json.dumps({**good, "mean": [float("nan")] * 3}), "mean: want three finite numbers"),
-        (json.dumps({**good, "channel_order": "BGR"}), "want channel_order RGB"),
-        (json.dumps({**good, "palette": [[0, 0, 0]]}), "want a list of names as classes"),
-        (json.dumps({**good, "palette": [[0, 0, 300]] * 3}), "want a list of names as classes"),
-        (json.dumps({**good, "classes": "abc"}), "want a list of names as classes"),
-        (json.dumps({**good, "classes": 5}), "want a list of names as classes"),
+        (json.dumps({**good, "mean": [1, 2]}), "mean: expected three finite numbers"),
+        (json.dumps({**good, "mean": [1, "x", 2]}), "mean: expected three finite numbers"),
+        (json.dumps({**good, "mean": "123"}), "mean: expected three finite numbers"),
+        (json.dumps({**good, "mean": [float("nan")] * 3}), "mean: expected three finite numbers"),
+        (json.dumps({**good, "channel_order": "BGR"}), "expected channel_order RGB"),
+        (json.dumps({**good, "palette": [[0, 0, 0]]}), "expected classes, a list of names"),
+        (json.dumps({**good, "palette": [[0, 0, 300]] * 3}), "expected classes, a list of names"),
+        (json.dumps({**good, "classes": "abc"}), "expected classes, a list of names"),
+        (json.dumps({**good, "classes": 5}), "expected classes, a list of names"),
         (json.dumps({k: v for k, v in good.items() if k != "classes"}), "lacks 'classes'"),
     ):
         meta.write_text(content)
@@ -126,6 +126,7 @@ def test_what_is_there_instead_is_told(tmp_path):
     with pytest.raises(FCNXSError, match=r"net-0011.params: no such file .*; of its epochs there are: 9, 10$"):
         checkpoint.load(tmp_path / "run" / "net", 11)
     with pytest.raises(
-        FCNXSError, match=r"run-symbol.json: no such file .*; .*run is a folder; want such as .*run/net$"
+        FCNXSError,
+        match=r"run-symbol.json: no such file .*; .*run is a folder; give a prefix, e.g. .*run/net$",
     ):
         checkpoint.load(tmp_path / "run", 10)

@@ -100,11 +100,11 @@ def test_colours_change_within_their_bounds_and_labels_do_not():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"crop_size": 0}, "crop_size 0: must be 1 pixel or more"),
-        ({"scale": (2, 1)}, "scale 2,1: must be two factors"),
-        ({"scale": (0, 1)}, "scale 0,1: must be two factors"),
+        ({"crop_size": 0}, "crop_size 0: expected 1 pixel or more"),
+        ({"scale": (2, 1)}, "scale 2,1: expected two factors"),
+        ({"scale": (0, 1)}, "scale 0,1: expected two factors"),
         ({"scale": (1, float("nan"))}, "scale 1,nan"),
-        ({"jitter": 1.5}, "jitter 1.5: must be a number from 0 to 1"),
+        ({"jitter": 1.5}, "jitter 1.5: expected a number from 0 to 1"),
         ({"jitter": float("nan")}, "jitter nan"),
     ],
 )

@@ -82,7 +82,7 @@ def test_batches_want_one_size(tmp_path):
     assert not check(samples, 2).fails and not check(samples, 2, batch_size=2, crop_size=32).fails
     assert not check(samples.subset([0, 1]), 2, batch_size=2).fails
     (fault,) = check(samples, 2, batch_size=4).faults
-    assert "batches of 4 images want one size" in fault and "50x40, 50x44" in fault
+    assert "batches of 4 images need images of one size" in fault and "50x40, 50x44" in fault
     assert "--crop-size" in fault and "--accumulate 4" in fault
 
 
@@ -159,7 +159,7 @@ def test_the_command_looks_at_train_and_val(voc, tmp_path, capsys):
     code, out, _ = run(capsys, voc, "--classes", voc / "classes.txt", "--batch-size", 2)
     assert (
         code == 1
-        and "error: batches of 2 images want one size" in out
+        and "error: batches of 2 images need images of one size" in out
         and "because of the errors in train\n" in out
     )
     names = (voc / "ImageSets" / "Segmentation" / "val.txt").read_text().split()
@@ -183,8 +183,8 @@ def test_the_command_takes_data_sets_by_name(tmp_path, capsys, monkeypatch):
         (["citys", "--root", "x", "--split", "test"], "citys has no split 'test'"),
         (["cities"], "cities: no such folder or list, and no data set by name"),
         (["./voc", "--root", "x"], "--root x: ./voc is no data set by name"),
-        (["citys", "--root", tmp_path, "--batch-size", "0"], "--batch-size 0: want 1 or more"),
-        (["citys", "--root", tmp_path, "--num-classes", "1"], "--num-classes 1: want 2 to 255"),
+        (["citys", "--root", tmp_path, "--batch-size", "0"], "--batch-size 0: expected 1 or more"),
+        (["citys", "--root", tmp_path, "--num-classes", "1"], "--num-classes 1: expected 2 to 255"),
         (["citys", "--root", tmp_path, "--crop-size", "9"], "crop size 9: the net needs at least 26x26"),
         (["citys", "--root", tmp_path, "--num-classes", "4", "--classes", "x"], "--num-classes: give one"),
     ):

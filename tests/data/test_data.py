@@ -129,8 +129,11 @@ def test_bad_lists_are_refused_with_file_and_line(pair):
             "0\timage.png\tlabel.png\n1\tnix.png\tlabel.png\n",
             r"nix.png: no such file \(named in .*all.lst, line 2\)",
         ),
-        ("0\timage.png\n", r"all.lst, line 1: 2 fields; want index, image and label"),
-        ("0 image.png label.png\n", r"all.lst, line 1: 1 fields; want index, image and label between tabs"),
+        ("0\timage.png\n", r"all.lst, line 1: 2 fields; expected index, image and label"),
+        (
+            "0 image.png label.png\n",
+            r"all.lst, line 1: 1 fields; expected index, image and label, between tabs",
+        ),
         ("\n\n", r"all.lst: the list names no image"),
     ):
         flist.write_text(text)
@@ -144,6 +147,6 @@ def test_find_list_knows_folders_and_lists(voc, pair):
     assert find_list(pair / "all.lst", "val") == (pair, Path("all.lst"))
     assert len(read_list(*find_list(voc, "val"))) == 3
     with pytest.raises(
-        FCNXSError, match="nix.txt: no such file; want a folder in VOC layout with a split 'nix'"
+        FCNXSError, match="nix.txt: no such file; expected a folder in VOC layout with a split 'nix'"
     ):
         find_list(voc, "nix")

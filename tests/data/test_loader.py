@@ -220,10 +220,10 @@ def test_shapes_are_known_before_the_first_batch_which_is_not_lost():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"batch_size": 0}, "batch_size: 0; want 1 or more"),
-        ({"workers": 0}, "workers: 0; want 1"),
-        ({"seed": -1}, "seed: -1; want 0"),
-        ({"cut_off_size": 0}, "cut_off_size: 0; want 1"),
+        ({"batch_size": 0}, "batch_size=0: expected 1 or more"),
+        ({"workers": 0}, "workers=0: expected 1"),
+        ({"seed": -1}, "seed=-1: expected 0"),
+        ({"cut_off_size": 0}, "cut_off_size=0: expected 1"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(settings, message):

@@ -172,7 +172,7 @@ def test_the_same_net_makes_the_same_archive(exported, tmp_path):
 def test_what_cannot_be_an_archive_is_refused_and_nothing_is_left(exported, tmp_path):
     out = tmp_path / "out"
     for name in ("net.zip", "my net.mar", ".mar", "nèt.mar"):
-        with pytest.raises(FCNXSError, match="want a name of letters, digits"):
+        with pytest.raises(FCNXSError, match="expected a name of letters, digits"):
             write_mar(exported, out / name)
     Path(f"{exported}-0000.params").unlink()
     with pytest.raises(FCNXSError, match="net-0000.params: no such file"):

@@ -198,7 +198,7 @@ def test_names_of_layers(net, batches):
         FCNXSError, match=r"no convolution of the net is called 'conv9'; it has conv1_1, conv1_2"
     ):
         to_bf16(net, ("conv9",))
-    with pytest.raises(FCNXSError, match="calibration mode 'kl' with 2 images: want minmax or entropy"):
+    with pytest.raises(FCNXSError, match="calibration mode 'kl' with 2 images: expected minmax or entropy"):
         calibrate(net, batches, "kl")
     with pytest.raises(FCNXSError, match="with 0 images"):
         to_int8(net, [])

@@ -54,10 +54,10 @@ def test_devices_are_named_by_options(monkeypatch):
     assert devices("0,2", None) == [mx.gpu(0), mx.gpu(2)] and devices(None, None) == [mx.cpu(0)]
     assert devices(None, 3) == [mx.cpu(0), mx.cpu(1), mx.cpu(2)]
     for gpus, cpus, message in (
-        ("0,0", None, "--gpus 0,0: want each GPU once"),
+        ("0,0", None, "--gpus 0,0: name each GPU only once"),
         ("0,4", None, "--gpus 4: MXNet sees 4 GPUs"),
         ("0", 2, "--gpus and --cpus: give one"),
-        (None, 0, "--cpus 0: want 1 or more"),
+        (None, 0, "--cpus 0: expected 1 or more"),
     ):
         with pytest.raises(FCNXSError, match=message):
             devices(gpus, cpus)
@@ -101,7 +101,7 @@ def test_bad_pairs_are_refused_at_once_or_left_out_and_stay_so(run_folder, voc, 
 def test_batches_of_cuts(run_folder, voc, tmp_path, capsys):
     arguments = [*finetune(voc, run_folder, *ONE, "--batch-size", "4"), "--output", str(tmp_path / "run")]
     assert main(arguments) == 2
-    assert "--data: batches of 4 images want one size" in capsys.readouterr().err
+    assert "--data: batches of 4 images need images of one size" in capsys.readouterr().err
     assert main([*arguments, "--crop-size", "48", "--random-flip", "--random-scale", "0.7,1.4"]) == 0
     assert (tmp_path / "run" / "fcn32s-0001.params").is_file()
     assert main([*arguments, "--crop-size", "48", "--cut-off-size", "64"]) == 2

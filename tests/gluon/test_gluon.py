@@ -162,7 +162,7 @@ def test_other_types(net):
         net.cast(np.float16)
         with pytest.raises(FCNXSError, match="MXNet computes float16 on GPUs alone"):
             net(x.astype("float16"))
-        with pytest.raises(FCNXSError, match="cast.'bfloat16'.: want float16"):
+        with pytest.raises(FCNXSError, match="cast.'bfloat16'.: expected float16"):
             net.cast("bfloat16")
     finally:
         net.cast("float32")

@@ -216,7 +216,7 @@ def test_a_mistake_is_said_by_the_worker_alone(tmp_path):
     code, output, errors = Launched("-n", "1", "-s", "2", command=command).end()
     assert code == 2
     assert not output
-    assert errors.splitlines()[0] == "fcnxs: --seed -1: want 0 or more"
+    assert errors.splitlines()[0] == "fcnxs: --seed -1: expected 0 or more"
     assert "worker on" in errors.splitlines()[1]
     assert "ended with exit code 2; the job ends; `fcnxs finetune --resume RUN` goes on" in errors
     assert len(errors.splitlines()) == 2
@@ -226,8 +226,8 @@ def test_a_mistake_is_said_by_the_worker_alone(tmp_path):
     ("options", "word"),
     [
         (["-n", "2", "--", "no-such-command"], "no-such-command: there is no such command"),
-        (["-n", "0", "--", "true"], "-n 0 -s 1: want 1 or more of both"),
-        (["-n", "2", "-s", "0", "--", "true"], "-n 2 -s 0: want 1 or more of both"),
+        (["-n", "0", "--", "true"], "-n 0 -s 1: expected 1 or more of both"),
+        (["-n", "2", "-s", "0", "--", "true"], "-n 2 -s 0: expected 1 or more of both"),
         (["-n", "2"], "required: -- COMMAND"),
         (["-n", "2", "--cluster", "ssh", "--", "true"], "--cluster ssh needs --host-file"),
         (
@@ -235,7 +235,7 @@ def test_a_mistake_is_said_by_the_worker_alone(tmp_path):
             "'none'",
         ),
         (["-n", "2", "--worker-memory", "much", "--", "true"], "does not take"),
-        (["-n", "2", "--env", "NOT_SET_HERE", "--", "true"], "--env NOT_SET_HERE: want NAME=VALUE"),
+        (["-n", "2", "--env", "NOT_SET_HERE", "--", "true"], "--env NOT_SET_HERE: expected NAME=VALUE"),
     ],
 )
 def test_a_mistake_in_the_options_is_one_line(options, word):

@@ -139,13 +139,13 @@ def test_an_image_too_small_at_a_scale_is_named_with_the_scale(source, averaging
 def test_scales_that_make_no_sense_are_refused_in_one_line(text, capsys):
     command = ["evaluate", "--prefix", "none", "--epoch", "0", "--data", "none", f"--scales={text}"]
     assert main(command) == 2
-    want = "want different numbers above 0, up to 10, such as 0.5,1,1.5"
+    want = "expected different numbers above 0, up to 10, such as 0.5,1,1.5"
     assert capsys.readouterr().err == f"fcnxs: --scales {text}: {want}\n"
 
 
 @pytest.mark.parametrize("scales", [(), 1, "abc", (0,), (1, 1), None])
 def test_so_are_they_by_the_library(scales, source):
-    with pytest.raises(FCNXSError, match="scales .*: want different numbers above 0"):
+    with pytest.raises(FCNXSError, match="scales .*: expected different numbers above 0"):
         Segmenter(source, scales=scales)
     assert check_scales(("1.5", 1)) == (1.0, 1.5)
 

@@ -60,9 +60,9 @@ def test_a_prefix_with_an_epoch_or_a_checkpoint(prefix, segmenter):
         ((prefix,), "fcn8s: which epoch? There is 2, 19$"),
         ((prefix.with_name("none"),), "none: which epoch. There is none of this prefix$"),
         ((prefix, 3), "fcn8s-0003.params: no such file"),
-        ((prefix, mx.cpu()), r"epoch cpu\(0\): want a whole number$"),
+        ((prefix, mx.cpu()), r"epoch cpu\(0\): expected a whole number$"),
         ((source, 19), "epoch 19: goes with a prefix"),
-        ((None, 19), "a NoneType: want the prefix of a checkpoint, or a Checkpoint$"),
+        ((None, 19), "a NoneType: expected the prefix of a checkpoint, or a Checkpoint$"),
     ):
         with pytest.raises(FCNXSError, match=said.replace("?", r"\?")):
             Segmenter(*arguments)
@@ -135,7 +135,7 @@ def test_overlays_have_the_checkpoint_s_colours(segmenter, files):
     flipped = image[:, :, ::-1]  # as OpenCV's images are turned into RGB, without a copy
     np.testing.assert_array_equal(segmenter.overlay(flipped), segmenter.overlay(flipped.copy()))
     for alpha in (-0.1, 1.5, float("nan")):
-        with pytest.raises(FCNXSError, match=r"alpha .*: want 0 \(the image\) to 1"):
+        with pytest.raises(FCNXSError, match=r"alpha .*: expected 0 \(the image\) to 1"):
             segmenter.overlay(image, alpha)
 
 
@@ -144,7 +144,7 @@ def test_overlays_have_the_checkpoint_s_colours(segmenter, files):
     [
         (
             np.zeros((40, 50, 3)),
-            r"float64 \(40, 50, 3\); want uint8 \(H, W, 3\), RGB: image.astype\(np.uint8\) keeps",
+            r"float64 \(40, 50, 3\); expected uint8 \(H, W, 3\), RGB: image.astype\(np.uint8\) keeps",
         ),
         (np.zeros((40, 50, 3), bool), "bool .* keeps values of 0 to 255; multiply those of 0 to 1 by 255"),
         (
@@ -181,10 +181,10 @@ def test_the_ways_out_that_are_named_lead_out():
     "thing", [b"photo.jpg", 7, None, io.BytesIO(), mx.nd.zeros((40, 50, 3)), Image.new("RGB", (50, 40))]
 )
 def test_what_is_no_image_is_refused(thing, segmenter):
-    with pytest.raises(FCNXSError, match=f"a {type(thing).__name__} is no image: want a path, a NumPy array"):
+    with pytest.raises(FCNXSError, match=f"a {type(thing).__name__} is no image: expected a path, a NumPy"):
         segmenter(thing)
     with pytest.raises(
-        FCNXSError, match=rf"images\[0\]: a {type(thing).__name__}; want a path, or a NumPy array"
+        FCNXSError, match=rf"images\[0\]: a {type(thing).__name__}; expected a path, or a NumPy array"
     ):
         next(segmenter([thing]))
 

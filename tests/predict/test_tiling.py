@@ -102,9 +102,7 @@ def test_class_maps_of_an_image_within_a_limit_and_the_smallest_limit():
         for phase, tiles in zip(tiling.phases, tiling.tiles):
             assert tiling._most(phase, tiles) <= limit
     assert counts[0] == 3 and counts[0] < counts[1] < counts[2]
-    with pytest.raises(
-        FCNXSError, match=r"310x230 pixels need 0.01\d GB, even in the smallest tiles"
-    ) as error:
+    with pytest.raises(FCNXSError, match=r"310x230 pixels need 0.01\d GB, even in the smallest tiles") as error:
         Tiling(net, (230, 310), 1e6)
     least = float(re.search(r"need ([\d.]+) GB", str(error.value))[1]) * 1e9 + 1e6
     assert Tiling(net, (230, 310), least).tiles

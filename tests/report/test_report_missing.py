@@ -149,8 +149,8 @@ def damage(file, content):
 @pytest.mark.parametrize(
     ("change", "more", "message"),
     [
-        (shutil.rmtree, [], "no such folder; want one that `fcnxs finetune` wrote"),
-        (damage("run.json", None), [], "run.json: no such file; want a folder that `fcnxs finetune` wrote"),
+        (shutil.rmtree, [], "no such folder; give one that `fcnxs finetune` wrote"),
+        (damage("run.json", None), [], "run.json: no such file; give a folder that `fcnxs finetune` wrote"),
         (damage("run.json", b"{}"), [], "run.json: not the plan of a run, or damaged"),
         (damage("metrics.jsonl", b'{"stage": "fcn8s"}\n'), [], "metrics.jsonl, line 1: damaged"),
         (damage("metrics.jsonl", b"\xff"), [], "metrics.jsonl: cannot read the scores of the epochs"),
@@ -161,7 +161,7 @@ def damage(file, content):
         (
             lambda run: None,
             ["--output", "report.png"],
-            "--output report.png: want the name of a page, FILE.html",
+            "--output report.png: give the name of an HTML file, such as report.html",
         ),
         (lambda run: None, ["--output", "/dev/null/p.html"], "--output /dev/null: cannot write in"),
     ],

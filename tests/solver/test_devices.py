@@ -185,10 +185,10 @@ def test_another_optimizer_s_state_is_refused():
 
 def test_devices_given_twice_or_unknown_kvstores_are_refused():
     symbol, data = get_fcn8s_symbol(3, width=WIDTH, fc=FC), Images(SIZES)
-    with pytest.raises(FCNXSError, match=r"cpu\(1\), cpu\(1\): want some, each once"):
+    with pytest.raises(FCNXSError, match=r"cpu\(1\), cpu\(1\): name one or more, each only once"):
         Solver(symbol, [mx.cpu(1), mx.cpu(1)])
     solver = Solver(symbol, [mx.cpu(0), mx.cpu(1)], arg_params=random_params(symbol), kvstore="magic")
-    with pytest.raises(FCNXSError, match="kvstore 'magic': want one of local"):
+    with pytest.raises(FCNXSError, match="kvstore 'magic': expected one of local"):
         solver.step(data.batches[:2], data)
     solver.kvstore = "nccl"  # only the wheels for GPUs have it
     if not mx.runtime.Features().is_enabled("NCCL"):

@@ -139,11 +139,11 @@ def test_a_worker_without_its_kv_store_is_told(run_folder, voc, tmp_path, monkey
     monkeypatch.setenv("DMLC_ROLE", "worker")
     assert main([*finetune(voc, run_folder), "--output", str(tmp_path / "run")]) == 2
     assert (
-        "--kv-store local: of a job of several processes; want --kv-store dist_sync" in capsys.readouterr().err
+        "--kv-store local: cannot sum over the processes of this job; give dist_sync" in capsys.readouterr().err
     )
     monkeypatch.delenv("DMLC_ROLE")
     assert main([*finetune(voc, run_folder, "--kv-store", "dist_sync"), "--output", str(tmp_path / "run")]) == 2
-    assert "kvstore dist_sync: want several processes: fcnxs launch" in capsys.readouterr().err
+    assert "kvstore dist_sync: needs several processes: fcnxs launch" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 

@@ -249,13 +249,13 @@ def test_pooling_convention_changes_rounding_and_adj_and_nothing_else(name):
 
 def test_builders_refuse_what_they_do_not_have():
     for stride in (64, 3, "8", None):
-        with pytest.raises(FCNXSError, match="want 32, 16, 8, 4 or 2"):
+        with pytest.raises(FCNXSError, match="expected 32, 16, 8, 4 or 2"):
             symbols.get_fcnxs_symbol(stride)
     for build in symbols.NETS.values():
-        with pytest.raises(FCNXSError, match="pooling_convention='same': want 'valid' or 'full'"):
+        with pytest.raises(FCNXSError, match="pooling_convention='same': expected 'valid' or 'full'"):
             build(pooling_convention="same")
-    with pytest.raises(FCNXSError, match="layer score: 0 channels; want 1 or more"):
+    with pytest.raises(FCNXSError, match="layer score: 0 channels; expected 1 or more"):
         symbols.get_fcn8s_symbol(numclass=0)
     data = mx.sym.Variable("data")
-    with pytest.raises(FCNXSError, match="want square ones"):
+    with pytest.raises(FCNXSError, match="both must be square"):
         symbols.fcnxs_score(data, data, kernel=(64, 32))

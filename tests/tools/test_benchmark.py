@@ -71,7 +71,7 @@ def test_a_process_that_fails_is_named_with_its_reason():
     args = argparse.Namespace(what="train", size="9x9", width=1.0, fc=16, steps=1, images=None, gpus=None)
     with (
         Worker(args, "bare") as worker,
-        pytest.raises(FCNXSError, match="'bare' failed: --size 9x9: want width x height of 26x26"),
+        pytest.raises(FCNXSError, match="'bare' failed: --size 9x9: expected width x height, 26x26"),
     ):
         worker.ask()
 

@@ -189,10 +189,10 @@ def test_the_command_leaves_out_what_is_not_here_and_writes_the_rest(tmp_path, m
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [
-        ("--sizes", "50x43,20x20", "--sizes 20x20: want width x height of 26x26 or more"),
-        ("--sizes", "500", "--sizes 500: want width x height"),
-        ("--precision", "fp32,fp16", "--precision fp16: want some of fp32,bf16,int8"),
-        ("--engines", "fcnxs,tvm", "--engines tvm: want some of fcnxs-trimmed,fcnxs,mxnet"),
+        ("--sizes", "50x43,20x20", "--sizes 20x20: expected width x height, 26x26 or more"),
+        ("--sizes", "500", "--sizes 500: expected width x height"),
+        ("--precision", "fp32,fp16", "--precision fp16: expected some of fp32,bf16,int8"),
+        ("--engines", "fcnxs,tvm", "--engines tvm: expected some of fcnxs-trimmed,fcnxs,mxnet"),
         ("--gpus", "0", "--gpus: infer measures on the CPU; leave it out"),
         ("--output", f"{__file__}/b", f"--output {__file__}: cannot write in {__file__}"),
     ],

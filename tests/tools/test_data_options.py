@@ -46,7 +46,7 @@ def test_options_make_the_augmentation():
     ],
 )
 def test_options_that_make_no_sense_are_named(options):
-    with pytest.raises(FCNXSError, match=re.escape(f"{' '.join(options)}: want ")):
+    with pytest.raises(FCNXSError, match=re.escape(f"{' '.join(options)}: expected ")):
         data_options.augmentation_of(parsed(*options))
 
 

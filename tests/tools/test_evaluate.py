@@ -61,7 +61,7 @@ def test_dump_writes_over_nothing_that_is_read(run_folder, voc, tmp_path, capsys
     assert main(["evaluate", *prefix, *clash]) == 2
     assert "would write over" in capsys.readouterr().err and not (tmp_path / "d").exists()
     assert main(["evaluate", *prefix, "--dump", str(tmp_path / "file")]) == 2
-    assert "is a file; want a folder" in capsys.readouterr().err
+    assert "is a file; give a folder" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("labelled", [True, False])

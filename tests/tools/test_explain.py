@@ -170,15 +170,15 @@ def test_operators_that_are_not_known_have_dashes(capsys, saved):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((), "want one net, as NET or with --model; the nets are fcn32s, fcn16s"),
-        (("fcn8s", "--model", "fcn8s"), "want one net"),
+        ((), "give one net, as NET or with --model; the nets are fcn32s, fcn16s"),
+        (("fcn8s", "--model", "fcn8s"), "give one net"),
         (("fcn9s",), "fcn9s: neither a net nor a file; the nets are fcn32s, .*, mask_regression"),
         (("none.json",), "none.json: no such file"),
-        (("fcn8s", "--size", "375"), "--size 375: want width x height in pixels, such as 500x375"),
-        (("fcn8s", "--size", "500x0"), "--size 500x0: want"),
+        (("fcn8s", "--size", "375"), "--size 375: expected width x height in pixels, such as 500x375"),
+        (("fcn8s", "--size", "500x0"), "--size 500x0: expected"),
         (
             ("fcn8s", "--size", "500x100000"),
-            "--size 500x100000: want at most 99999 pixels in width and in height",
+            "--size 500x100000: expected at most 99999 pixels in width and in height",
         ),
         (
             ("fcn8s", "--png", "net.jpg"),

@@ -45,8 +45,8 @@ def test_options_that_do_not_go_together(command, voc, tmp_path, capsys):
     image = pictures(voc, "val_0000")[0]
     int8 = ["--precision", "int8", "--calibrate"]
     for options, message in (
-        (["--size", "500"], "--size 500: want HEIGHTxWIDTH, such as 375x500, or dynamic"),
-        (["--size", "0x40"], "--size 0x40: want HEIGHTxWIDTH"),
+        (["--size", "500"], "--size 500: expected HEIGHTxWIDTH, such as 375x500, or dynamic"),
+        (["--size", "0x40"], "--size 0x40: expected HEIGHTxWIDTH"),
         (["--size", "12x14"], "--size 12x14: 14x12 pixels is too small; the smallest for this net is 26x26"),
         (["--trim"], "--trim: a trimmed net is for one size; give it with --size HxW"),
         (["--bgr"], "--bgr: without --raw-input the input is RGB minus the mean; give --raw-input too"),
@@ -62,7 +62,7 @@ def test_options_that_do_not_go_together(command, voc, tmp_path, capsys):
         (["--min-agreement", "0.9"], "--min-agreement 0.9: means nothing without --precision bf16 or int8"),
         (
             ["--precision", "bf16", "--layer-loss", "2"],
-            "--layer-loss 2: want a part of the pixels, from 0 to 1",
+            "--layer-loss 2: expected a fraction of the pixels, from 0 to 1",
         ),
         (
             ["--precision", "bf16", "--keep", "conv9"],

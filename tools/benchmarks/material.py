@@ -36,7 +36,7 @@ def sides(option: str, text: str, least: int = 26) -> Tuple[int, int]:
         FCNXSError: `text` is no size, or a side is shorter than `least`.
     """
     if not re.fullmatch(r"[0-9]+x[0-9]+", text) or min(map(int, text.split("x"))) < least:
-        raise FCNXSError(f"{option} {text}: want width x height of {least}x{least} or more, such as 500x375")
+        raise FCNXSError(f"{option} {text}: expected width x height, {least}x{least} or more, e.g. 500x375")
     width, height = map(int, text.split("x"))
     return height, width
 

@@ -50,7 +50,7 @@ def segment(args: argparse.Namespace) -> int:
             f"net alone {timed / bare:.3f} images a second, segment {timed / command:.3f}: {bare / command:.1%}"
         )
         _start_up(root, args)
-    print(f"FCN-8s, {args.size}, width {args.width:g}, {timed} images; want {LEAST:.0%}")
+    print(f"FCN-8s, {args.size}, width {args.width:g}, {timed} images; at least {LEAST:.0%}")
     return int(bare / command < LEAST)
 
 

@@ -48,7 +48,7 @@ def plan(args: argparse.Namespace) -> List[Stage]:
     recipe, names = RECIPES[args.recipe], args.stages.split(",")
     unknown = [name for name in names if name not in recipe]
     if unknown or len(set(names)) < len(names):
-        raise FCNXSError(f"--stages {args.stages}: want some of {','.join(recipe)}, each once")
+        raise FCNXSError(f"--stages {args.stages}: expected some of {','.join(recipe)}, each once")
     stages = [recipe[name] for name in names]
     changes: Dict[str, list] = {}
     if args.lr:
@@ -88,7 +88,7 @@ def _with_momentum_if_any(stage: Stage, args: argparse.Namespace) -> Stage:
     from ...compat import mxnet as mx
 
     if stage.optimizer not in OPTIMIZERS:
-        raise FCNXSError(f"--optimizer {stage.optimizer}: want one of {', '.join(OPTIMIZERS)}")
+        raise FCNXSError(f"--optimizer {stage.optimizer}: expected one of {', '.join(OPTIMIZERS)}")
     optimizer = mx.optimizer.Optimizer.opt_registry[stage.optimizer]
     has_momentum = "momentum" in inspect.signature(optimizer.__init__).parameters
     if args.momentum is not None and not has_momentum:
@@ -104,6 +104,6 @@ def _numbers(option: str, text: str, kind: type, count: int) -> list:
         values = []
     if len(values) not in (1, count) or not all(0 < value < float("inf") for value in values):
         raise FCNXSError(
-            f"{option} {text}: want {'1' if count == 1 else f'1 or {count}'} numbers above 0, between commas"
+            f"{option} {text}: expected {'1' if count == 1 else f'1 or {count}'} numbers above 0, with commas"
         )
     return values

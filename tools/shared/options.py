@@ -55,7 +55,7 @@ def device(gpus: str | None) -> mx.Context:
     if gpus is None:
         return mx.cpu()
     if not (gpus.isascii() and gpus.isdigit()):
-        raise FCNXSError(f"--gpus {gpus}: want the number of one GPU, from 0")
+        raise FCNXSError(f"--gpus {gpus}: give the number of one GPU, counted from 0")
     try:
         count = mx.context.num_gpus()
     except mx.MXNetError:
@@ -76,12 +76,12 @@ def devices(gpus: str | None, cpus: int | None) -> List[mx.Context]:
     if gpus is not None and cpus is not None:
         raise FCNXSError("--gpus and --cpus: give one of them")
     if cpus is not None and cpus < 1:
-        raise FCNXSError(f"--cpus {cpus}: want 1 or more")
+        raise FCNXSError(f"--cpus {cpus}: expected 1 or more")
     if gpus is None:
         return [mx.cpu(i) for i in range(cpus or 1)]
     numbers = gpus.split(",")
     if len(set(numbers)) < len(numbers):
-        raise FCNXSError(f"--gpus {gpus}: want each GPU once")
+        raise FCNXSError(f"--gpus {gpus}: name each GPU only once")
     return [device(number) for number in numbers]
 
 
@@ -111,7 +111,7 @@ def read_classes(file: str) -> List[str]:
     except (OSError, UnicodeDecodeError) as error:
         raise FCNXSError(f"--classes {file}: cannot read it: {getattr(error, 'strerror', error)}") from None
     if not 2 <= len(names) <= 255 or len(set(names)) < len(names):
-        raise FCNXSError(f"--classes {file}: want 2 to 255 different names, a line each; has {len(names)}")
+        raise FCNXSError(f"--classes {file}: expected 2 to 255 different names, a line each; has {len(names)}")
     return names
 
 
@@ -137,7 +137,7 @@ def refuse_clashes(
         FCNXSError: that would happen, or the folder is a file.
     """
     if folder.exists() and not folder.is_dir():
-        raise FCNXSError(f"{option} {folder}: is a file; want a folder")
+        raise FCNXSError(f"{option} {folder}: is a file; give a folder")
     made_of: Dict[Path, Path] = {}
     for name, image in written:
         if name in made_of:

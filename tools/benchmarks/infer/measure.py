@@ -65,7 +65,7 @@ def _chosen(args: argparse.Namespace) -> Tuple[List[str], List[str]]:
     ):
         wrong = [value for value in values if value not in known]
         if wrong:
-            raise FCNXSError(f"{option} {wrong[0]}: want some of {','.join(known)}")
+            raise FCNXSError(f"{option} {wrong[0]}: expected some of {','.join(known)}")
     options.refuse_unwritable("--output", args.output.parent)
     return list(dict.fromkeys(sizes)), list(dict.fromkeys(precisions))
 
