@@ -79,8 +79,8 @@ def load(
             own = digest.result() if digest is not None and file == params_file else sha256_of(file)
             if own not in meta.checksums[file.name]:
                 raise FCNXSError(
-                    f"{file}: damaged, or changed since it was written: {meta_file} has another checksum of it "
-                    "(if it was changed on purpose, remove that)"
+                    f"{file}: damaged, or changed since it was written: its checksum differs from "
+                    f"the one in {meta_file} (if it was changed on purpose, remove the meta file)"
                 )
     symbol = completed(load_symbol(symbol_file))
     arg_params, aux_params = load_arrays(params_file, ctx, mapped)
@@ -88,14 +88,14 @@ def load(
 
 
 def _hint(prefix: str, missing: Path) -> str:
-    """What is there in the place of a missing file."""
+    """Hint for the message on a missing file: what exists in its place."""
     inside = sorted(Path(prefix).glob("*-symbol.json"))  # PREFIX is the folder of a run
     if inside:
         return f"; {prefix} is a folder; give a prefix, e.g. {str(inside[0])[: -len('-symbol.json')]}"
     there = ", ".join(map(str, epochs_of(prefix)))
     if there and missing.suffix == ".params":
-        return f"; of its epochs there are: {there}"
-    return "; PREFIX goes without -symbol.json and -0000.params" if Path(prefix).is_file() else ""
+        return f"; it has the epochs {there}"
+    return "; give the prefix without -symbol.json or -0000.params" if Path(prefix).is_file() else ""
 
 
 def epochs_of(prefix: str | os.PathLike[str]) -> List[int]:
@@ -115,7 +115,7 @@ def load_symbol(file: Path) -> mx.sym.Symbol:
     try:
         return mx.sym.load(str(file))
     except (mx.MXNetError, ValueError) as error:
-        raise FCNXSError(f"{file}: not a symbol that MXNet reads: {last_line(error)}") from None
+        raise FCNXSError(f"{file}: MXNet cannot load this symbol: {last_line(error)}") from None
 
 
 def _check_json(file: Path) -> None:
@@ -191,4 +191,4 @@ def _refuse_to_orphan(prefix: str, params_file: Path, symbol: mx.sym.Symbol) -> 
     others = sorted(file for file in others if file.name != params_file.name)
     symbol_file = Path(f"{prefix}-symbol.json")
     if others and symbol_file.is_file() and symbol_file.read_text(errors="replace") != _text_of(symbol):
-        raise FCNXSError(f"{symbol_file}: is another net's, with {others[0].name}; choose another prefix")
+        raise FCNXSError(f"{symbol_file}: belongs to another net, with {others[0].name}; choose another prefix")

@@ -44,7 +44,7 @@ def load_params(file: str | Path, mapped: bool = False) -> Dict[str, mx.nd.NDArr
         return dict(mx.nd.load(str(file)).items())
     except (mx.MXNetError, AttributeError, OSError, UnicodeDecodeError) as error:
         what = str(error).strip().splitlines()[-1]
-        what = "its arrays have no names" if isinstance(error, AttributeError) else what  # but are a list
+        what = "it holds arrays without names" if isinstance(error, AttributeError) else what  # but are a list
         raise FCNXSError(f"{file}: {NOT_PARAMS}: {what}") from None
 
 
@@ -59,7 +59,7 @@ def load_arrays(file: Path, ctx: mx.Context | None = None, mapped: bool = False)
         kind, _, name = key.partition(":")
         if kind not in params or not name:
             raise FCNXSError(
-                f"{file}: {key!r:.80} is not the name of a checkpoint's parameter, such as arg:fc6_bias"
+                f"{file}: {key!r:.80} is not a parameter name; those of a checkpoint look like arg:fc6_bias"
             )
         if not is_input(name):
             params[kind][name] = array if ctx is None else array.as_in_context(ctx)
@@ -76,7 +76,7 @@ def write_arrays(file: Path, arrays: Dict[str, mx.nd.NDArray]) -> None:
         mx.nd.save(str(file), arrays)
         headers(file)
     except (mx.MXNetError, FCNXSError):
-        raise OSError("it was not written to its end; is the disk full?") from None
+        raise OSError("the file was not written completely; is the disk full?") from None
 
 
 def headers(file: str | Path) -> Tuple[List[_Array], List[str]]:
@@ -127,7 +127,7 @@ def _walk(stream: BinaryIO, size: int) -> Tuple[List[_Array], List[str]]:
         stream.seek(length, os.SEEK_CUR)
 
     if number("Q") != LIST_MAGIC:
-        raise _DamagedError("it begins otherwise")
+        raise _DamagedError("it does not begin with the mark of such a file")
     number("Q")  # reserved
     for _ in range(number("Q")):
         magic = number("I")
@@ -135,7 +135,7 @@ def _walk(stream: BinaryIO, size: int) -> Tuple[List[_Array], List[str]]:
             raise _DamagedError("an array is sparse")
         dimensions = number("I") if magic in (V1, V2, V3) else magic  # of the oldest files
         if not 0 < dimensions <= MOST_DIMENSIONS:
-            raise _DamagedError(f"an array declares {dimensions} dimensions")
+            raise _DamagedError(f"an array has {dimensions} dimensions, by its header")
         shape = [number("q" if magic in (V1, V2, V3) else "I") for _ in range(dimensions)]
         skip(8)  # the device that it was on
         kind = number("i")

@@ -119,11 +119,11 @@ def _collect(path: str | Path, framework: str, arrays: Iterator[NamedArray]) -> 
         if not np.isfinite([array.values.min(initial=0), array.values.max(initial=0)]).all():  # nor NaN
             raise FCNXSError(f"{path}: {array.title} holds values that are not finite numbers")
         if array.parameter in file.taken:
-            raise FCNXSError(f"{path}: layer {array.layer} is there twice")
+            raise FCNXSError(f"{path}: layer {array.layer} occurs twice")
         if array.parameter in known:
             file.taken[array.parameter] = array
         elif f"{array.layer}_weight" in known and array.values.any():
-            raise FCNXSError(f"{path}: {array.title} has no place in the net, and is not zero")
+            raise FCNXSError(f"{path}: the net has no parameter for {array.title}, whose values are not zero")
         else:
             file.fates.append(Fate(array.title, None, array.done or "dropped: not a layer of these nets"))
     return file
@@ -143,7 +143,7 @@ def _net_of(file: _File, trunk: bool) -> str:
         if "score" not in layers:
             if any(name.startswith(("score", "scale_", "upscore", "bigscore")) for name in layers):
                 raise FCNXSError(
-                    f"{file.path}: has layers of an FCN, but no score_fr; --trunk takes VGG-16 alone"
+                    f"{file.path}: has layers of an FCN, but lacks score_fr; --trunk converts its VGG-16 alone"
                 )
             return "vgg16fc"
         if layers & SCALES.keys():
@@ -151,10 +151,10 @@ def _net_of(file: _File, trunk: bool) -> str:
         return "fcn8s" if "score_pool3" in layers else "fcn16s" if "score_pool4" in layers else "fcn32s"
     if "conv1" in layers and "score" in layers:
         if trunk:
-            raise FCNXSError(f"{file.path}: an FCN-AlexNet, which has no VGG-16 to take; leave --trunk out")
+            raise FCNXSError(f"{file.path}: an FCN-AlexNet, which contains no VGG-16; leave --trunk out")
         return "fcn_alexnet"
     if "arg:conv1_1_weight" in layers:
-        raise FCNXSError(f"{file.path}: is a checkpoint of MXNet's already; use it with --prefix and --epoch")
+        raise FCNXSError(f"{file.path}: already a checkpoint of MXNet; use it with --prefix and --epoch")
     found = ", ".join([*dict.fromkeys(file.layers)][:4]) or "none"
     raise FCNXSError(f"{file.path}: neither VGG-16 nor one of the FCNs: its layers are {found:.100}, ...")
 
@@ -182,12 +182,12 @@ def _converted(file: _File, net: str, pooling_convention: str) -> Converted:
     if missing:
         theirs = _names_of(file)
         names = ", ".join(dict.fromkeys(theirs.get(name, name) for name in missing))
-        raise FCNXSError(f"{path}: layers {names} of {TITLES[net]} are not, or not whole, in this file")
+        raise FCNXSError(f"{path}: layers {names} of {TITLES[net]} are missing or incomplete in this file")
     first = "conv1" if net == "fcn_alexnet" else "conv1_1"
     settings = {"width": taken[f"{first}_bias"].values.size / FIRST[first], "fc": taken["fc6_bias"].values.size}
     numclass = None if net == "vgg16fc" else taken["score_bias"].values.size
     if not (all(settings.values()) and numclass in (None, *range(1, 256))):
-        raise FCNXSError(f"{path}: {first} or fc6 has no channels, or there are not 1 to 255 classes")
+        raise FCNXSError(f"{path}: {first} or fc6 has no channels, or the number of classes is not 1 to 255")
     classes = {} if numclass is None else {"numclass": numclass}
     try:
         symbol = NETS[net](**settings, **classes, pooling_convention=pooling_convention)
@@ -236,6 +236,6 @@ def _fitted(
     else:
         raise FCNXSError(
             f"{path}: {array.title} has the wrong shape for {array.parameter} of {title}, which needs {shape} "
-            "beside the file's other layers"
+            "to fit the file's other layers"
         )
     return mx.nd.array(values), ", ".join(filter(None, (done, array.done)))

@@ -64,7 +64,7 @@ def arrays_of_caffe(path: str | Path) -> Iterator[NamedArray]:
                 if i > 0 or not np.allclose(values, SCALES[layer], rtol=1e-6, atol=0):
                     other = values.flat[np.abs(values - SCALES[layer]).argmax()] if values.size else np.nan
                     raise FCNXSError(
-                        f"{path}: layer {layer} is {other:.6g}, not the constant {SCALES[layer]:g}"
+                        f"{path}: layer {layer} is {other:.6g}, but the net needs {SCALES[layer]:g}"
                     )
                 parameter, done = None, f"dropped: the net has the constant {SCALES[layer]:g}"
             yield NamedArray(f"{layer}[{i}] {blobs[i].shape}", name, parameter, values, done)
@@ -91,7 +91,7 @@ def arrays_of_sequential(path: str | Path, tensors: Dict[str, np.ndarray]) -> It
         parameter = kind and f"{layer}_{kind}"
         if parameter == "conv1_1_weight" and values.ndim == 4 and values.shape[1] == 3:
             scale = 255 * np.asarray(IMAGENET_STD).reshape(1, 3, 1, 1)
-            values, done = (values / scale).astype(np.float32), "divided by 255 times the deviation"
+            values, done = (values / scale).astype(np.float32), "divided by 255 times the standard deviation"
         yield NamedArray(f"{key} {values.shape}", layer, parameter, values, done)
 
 

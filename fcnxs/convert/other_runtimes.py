@@ -49,7 +49,7 @@ def run_opencv(source: str | Path, converted: Converted, data: np.ndarray) -> np
             caffe.setInput(data)
             scores = caffe.forward()
         except cv2.error as error:
-            raise FCNXSError(f"{source}: OpenCV does not run it: {error.err}") from None
+            raise FCNXSError(f"{source}: OpenCV cannot run this net: {error.err}") from None
     return scores.reshape(*scores.shape, *(1, 1)[: 4 - scores.ndim])
 
 

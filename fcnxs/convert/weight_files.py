@@ -47,7 +47,7 @@ def iterate_tensors(path: str | Path, kind: str) -> Iterator[Tuple[str, np.ndarr
         if values.dtype.kind == "f":
             yield name, values.astype(np.float32, copy=False)
         elif "num_batches_tracked" not in name:
-            raise FCNXSError(f"{path}: {name} is {values.dtype}, not floating-point numbers")
+            raise FCNXSError(f"{path}: {name} has type {values.dtype}; weights must be floating-point numbers")
 
 
 def _mxnet(path: str | Path) -> dict:

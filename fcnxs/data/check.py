@@ -148,11 +148,11 @@ def _faults(found: Inspection, values: np.ndarray, batch_size: int, crop_size: i
     if batch_size > 1 and crop_size is None and len(found.sizes) > 1:
         faults.append(size_fault(batch_size, list(found.sizes)))
     if found.sizes and not values[:IGNORE_LABEL].any():
-        faults.append(f"every pixel of the labels is {IGNORE_LABEL}, which is left out: nothing to learn from")
+        faults.append(f"every pixel of the labels is {IGNORE_LABEL} and so ignored: nothing can be learned")
     elif values[0] and values[IGNORE_LABEL] and not values[1:IGNORE_LABEL].any():
         faults.append(
-            "the labels have the values 0 and 255 only: is 255 the figure? 255 is left out; "
-            "write 1 for the figure's pixels"
+            "the labels have only the values 0 and 255: 255 means that a pixel is "
+            "ignored; if it marks objects, write 1 instead"
         )
     return faults
 

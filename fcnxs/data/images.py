@@ -33,7 +33,7 @@ def read_image(path: PathLike) -> np.ndarray:
             return _from_16_bits(np.asarray(image), image.info.get("transparency"))
         if image.mode in ("I", "F"):
             raise ValueError(
-                f"of its numbers (mode {image.mode}) nothing says which is black and which white; "
+                f"the image (mode {image.mode}) does not define which values are black and white; "
                 "save it with 8 or 16 bits a channel"
             )
         if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
@@ -92,7 +92,7 @@ def _named(path: PathLike) -> Iterator[None]:
         empty = isinstance(path, (str, os.PathLike)) and not os.path.getsize(path)
         raise FCNXSError(f"{path}: {'empty' if empty else 'not an image of a known format'}") from None
     except MemoryError:
-        raise FCNXSError(f"{path}: cannot read this image: it does not fit into the memory") from None
+        raise FCNXSError(f"{path}: cannot read this image: it does not fit into memory") from None
     except FileNotFoundError:
         raise FCNXSError(f"{path}: no such file") from None
     except Exception as error:

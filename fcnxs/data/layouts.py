@@ -144,7 +144,7 @@ class _Mhp(Samples):
         first, *others = (read_label(file) for file in self.labels[number])
         for file, other in zip(self.labels[number][1:], others):
             if other.shape != first.shape:
-                raise FCNXSError(f"{file}: of another size than {self.labels[number][0]}")
+                raise FCNXSError(f"{file}: its size differs from that of {self.labels[number][0]}")
             first = np.where(first == 0, other, first)
         return first
 

@@ -127,7 +127,7 @@ class Loader(mx.io.DataIter):
         wrong = [position for position in positions if not 0 <= position < self.batches]
         if wrong or epoch < 0:
             raise FCNXSError(
-                f"epoch {epoch}, batches {wrong}: there are 0 to {self.batches - 1}, epochs from 0"
+                f"epoch {epoch}, batches {wrong}: batches go from 0 to {self.batches - 1}, epochs from 0"
             )
         self.close()
         self.epoch = epoch

@@ -102,7 +102,7 @@ def open_samples(data: PathLike, split: str | None = None, default: str = "train
     if _is_folder_pair(path):
         return _folder_pair(path, split, default, need)
     if split is not None and not path.is_dir():
-        raise FCNXSError(f"{data}: a list has no splits, such as {split!r}")
+        raise FCNXSError(f"{data}: is a list, which has no splits; leave {split!r} out")
     root, flist = find_list(path, split or default)
     return Samples(*zip(*read_list(root, flist, need)), root)
 
@@ -179,16 +179,16 @@ def _folder_pair(path: Path, split: str | None, default: str, need: int) -> Samp
     if not (path / "images" / part).is_dir():
         found = splits_of(path)
         if split is not None or found:
-            none = f"; leave the split out, there are none, or make images/{part}/ and labels/{part}/"
+            none = f"; there are no splits: leave the split out, or make images/{part}/ and labels/{part}/"
             has = f"; it has {', '.join(found)}" if found else none
             raise FCNXSError(f"{path / 'images' / part}: no such folder{has}")
         part = ""
     folders = path / "images" / part, path / "labels" / part
     images, labels = _by_stem(folders[0], IMAGE_SUFFIXES), _by_stem(folders[1], LABEL_SUFFIXES)
     if not images:
-        raise FCNXSError(f"{folders[0]}: no image there ({', '.join(IMAGE_SUFFIXES)})")
+        raise FCNXSError(f"{folders[0]}: no image in this folder ({', '.join(IMAGE_SUFFIXES)})")
     if need != 1 and not folders[1].is_dir():
-        raise FCNXSError(f"{folders[1]}: no such folder, for the labels of {folders[0]}")
+        raise FCNXSError(f"{folders[1]}: no such folder; it should hold the labels of {folders[0]}")
     stems = sorted({*images, *labels})
     if need:
         kinds = [("image", labels, images, folders[0], IMAGE_SUFFIXES)]
@@ -198,7 +198,7 @@ def _folder_pair(path: Path, split: str | None, default: str, need: int) -> Samp
             if alone:
                 raise FCNXSError(
                     f"{those[alone[0]]}: no {kind} of this name in {where} "
-                    f"({', '.join(suffixes)}); {len(alone)} of {len(those)} have none"
+                    f"({', '.join(suffixes)}); {len(alone)} of {len(those)} files have no {kind}"
                 )
     return Samples(
         [images.get(stem, folders[0] / f"{stem}.jpg") for stem in stems],
@@ -214,6 +214,6 @@ def _by_stem(folder: Path, suffixes: Sequence[str]) -> Dict[str, Path]:
         if file.suffix.lower() in suffixes and not file.name.startswith(".") and file.is_file():
             stem = file.relative_to(folder).with_suffix("").as_posix()
             if stem in result:
-                raise FCNXSError(f"{file}: {result[stem].name} beside it has the same name; which one counts?")
+                raise FCNXSError(f"{file}: differs from {result[stem].name} only by its suffix; remove one")
             result[stem] = file
     return result

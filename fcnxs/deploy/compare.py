@@ -109,13 +109,15 @@ def refuse_mismatch(form: Form, result: Sequence[Compared], least: float | None 
             if each.difference is not None and not each.difference <= limit:  # NaN is not
                 raise ExportMismatch(f"differs from the checkpoint by {each.difference:.1e} on {each.name}")
             if not each.same_classes:
-                raise ExportMismatch(f"gives {each.agreement:.4%} of the checkpoint's classes on {each.name}")
+                raise ExportMismatch(
+                    f"gives the checkpoint's class in {each.agreement:.4%} of the pixels of {each.name}"
+                )
         return
     least, mean = LEAST[form.precision] if least is None else least, mean_agreement(result)
     if not mean >= least:
         raise ExportMismatch(
-            f"gives {mean:.2%} of the checkpoint's classes in {form.precision}, less than {least:.2%}; keep "
-            "more layers in float32 (--keep), or allow it (--min-agreement)"
+            f"in {form.precision} gives the checkpoint's class in {mean:.2%} of the pixels, not {least:.2%}; "
+            "keep more layers in float32 (--keep), or accept less (--min-agreement)"
         )
 
 

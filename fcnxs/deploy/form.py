@@ -50,17 +50,17 @@ class Form:
     def __post_init__(self) -> None:
         if self.format == "onnx" and self.precision != "fp32":
             raise FCNXSError(
-                f"--precision {self.precision} with --format onnx: MXNet's graphs of that are none in ONNX; "
-                "export fp32, and let the runtime lower it (onnxruntime.quantization, TensorRT)"
+                f"--precision {self.precision} with --format onnx: MXNet cannot convert such nets; "
+                "export fp32, and lower the precision in the runtime (onnxruntime.quantization, TensorRT)"
             )
         if self.trimmed and self.size is None:
-            raise FCNXSError("--trim: a trimmed net is for one size; give it with --size HxW")
+            raise FCNXSError("--trim: a trimmed net takes images of one size; give it with --size HxW")
         if self.bgr and self.raw is None:
-            raise FCNXSError("--bgr: without --raw-input the input is RGB minus the mean; give --raw-input too")
+            raise FCNXSError("--bgr: works only with --raw-input; without it the input is RGB minus the mean")
         if self.bgr and self.format == "mar":
             raise FCNXSError("--bgr with --format mar: the server decodes images itself; leave --bgr out")
         if self.keep != KEEP and self.precision == "fp32":
-            raise FCNXSError("--keep: every layer of --precision fp32 is float32; give bf16 or int8")
+            raise FCNXSError("--keep: has no effect with --precision fp32; give bf16 or int8")
 
     @property
     def output(self) -> str:
@@ -155,4 +155,4 @@ def refuse_exported(symbol: mx.sym.Symbol, where: object) -> None:
         ("is in bfloat16", "amp_cast" in ops),
     ):
         if found:
-            raise FCNXSError(f"{where}: {what} already; export the checkpoint that it was made from")
+            raise FCNXSError(f"{where}: {what}, so it is an export itself; export its original")

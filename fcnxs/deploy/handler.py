@@ -86,7 +86,7 @@ def read_body(body: bytes, max_pixels: int = MAX_PIXELS) -> np.ndarray:
         with Image.open(Body(body), formats=FORMATS) as image:  # reads the header alone
             width, height = image.size
     except UnidentifiedImageError:
-        raise Refused(415, "neither a JPEG nor a PNG file, or one cut off at its beginning") from None
+        raise Refused(415, "neither a JPEG nor a PNG file, or cut off near its beginning") from None
     except Image.DecompressionBombError:
         raise Refused(413, "the image has far too many pixels") from None
     except (OSError, SyntaxError, ValueError) as error:
@@ -144,7 +144,7 @@ class ServedNet:
         height, width = image.shape[:2]
         if self.size not in ("dynamic", [height, width]):
             only = f"{self.size[1]}x{self.size[0]}"
-            raise Refused(400, f"the image: {width}x{height} pixels; this net takes images of {only} alone")
+            raise Refused(400, f"the image has {width}x{height} pixels; this net takes only images of {only}")
         data = preprocess(image, self.meta["mean"])
         try:
             scores = self.passes.scores(compat.mxnet.nd.array(data), "the image")

@@ -95,7 +95,7 @@ def answers_of(archive: Path, images: Sequence[np.ndarray]) -> List[np.ndarray]:
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
         if done.returncode:
             last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-            raise FCNXSError(f"{archive}: does not answer as it should: {last}")
+            raise FCNXSError(f"{archive}: the server's handler does not give the expected answer: {last}")
         return [np.asarray(Image.open(file)) for file in files]
 
 

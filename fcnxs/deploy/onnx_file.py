@@ -59,7 +59,7 @@ def write_onnx(net: Net, form: Form, metadata: Mapping[str, str], file: Path) ->
         )
     # The errors that its operators raise when they, or a setting of theirs, have no translation.
     except (AttributeError, NotImplementedError, AssertionError, KeyError) as error:
-        raise FCNXSError(f"MXNet's converter to ONNX does not take this net: {error}") from None
+        raise FCNXSError(f"MXNet's ONNX converter cannot convert this net: {error}") from None
     for tensor in graph.initializer:
         if tensor.name in params:
             tensor.CopyFrom(onnx.numpy_helper.from_array(params[tensor.name].asnumpy(), tensor.name))

@@ -68,7 +68,7 @@ def kept_layers(symbol: mx.sym.Symbol, keep: Sequence[str]) -> List[str]:
         found["first"] = layers[:1]
     for pattern, names in found.items():
         if not names and pattern not in KEEP:
-            raise FCNXSError(f"no convolution of the net is called {pattern!r}; it has {', '.join(layers)}")
+            raise FCNXSError(f"no convolution of the net matches {pattern!r}; there are {', '.join(layers)}")
     return [name for name in layers if any(name in names for names in found.values())]
 
 

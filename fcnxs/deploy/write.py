@@ -170,7 +170,7 @@ def export(
 
         check_installed()
     if form.precision == "int8" and not images:
-        raise FCNXSError("--precision int8: the ranges come from images; give --calibrate IMAGE ...")
+        raise FCNXSError("--precision int8: needs images to measure ranges on; give --calibrate IMAGE ...")
     pictures = [each._replace(image=form.fitted(each.image)) for each in images] or generated(form)
     for each in pictures:
         check_size(net.symbol, "data", (1, 3, *each.image.shape[:2]), each.name)
@@ -196,7 +196,7 @@ def _net_of(source: Checkpoint, prefix: str | os.PathLike[str]) -> Net:
     check_params(source.symbol, source.arg_params, source.aux_params, str(source.params_file))
     source_prefix = source.params_file.with_name(source.params_file.stem[: -len("-0000")])
     if Path(prefix).resolve() == source_prefix.resolve():
-        raise FCNXSError(f"{prefix}: an export would replace the symbol of its source; choose another --output")
+        raise FCNXSError(f"{prefix}: the export would overwrite its source; choose another --output")
     if not Path(prefix).name or os.fspath(prefix).endswith(os.sep):
         raise FCNXSError(f"{str(prefix)!r}: not a prefix; give a folder and a name, such as {prefix}net")
     args = {name: source.arg_params[name] for name in symbol.list_arguments() if name != "data"}

@@ -231,7 +231,7 @@ class FCNxs(mx.gluon.SymbolBlock):
                 f"(x.astype({self._dtype.name!r}), net.cast({kind!r}))"
             )
         if x.dtype == np.float16 and x.context.device_type != "gpu":
-            raise FCNXSError("input of type float16 on the CPU: MXNet computes float16 on GPUs alone")
+            raise FCNXSError("input of type float16 on the CPU: MXNet computes float16 only on GPUs")
 
     def _check_values(self, ctx: mx.Context | None = None) -> None:
         """Refuse parameters that have no values, or none on `ctx`."""
@@ -240,8 +240,8 @@ class FCNxs(mx.gluon.SymbolBlock):
                 there = parameter.list_ctx()
             except RuntimeError:
                 raise FCNXSError(
-                    f"parameter {name} has no value yet: initialize(ctx=...) gives first ones, "
-                    "load_parameters(FILE, ctx=...) those of a file"
+                    f"parameter {name} has no value yet: call initialize(ctx=...) "
+                    "or load_parameters(FILE, ctx=...) first"
                 ) from None
             if ctx not in (None, *there):
                 places = ", ".join(map(str, there))

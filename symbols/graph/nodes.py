@@ -147,7 +147,7 @@ def _entry(given: Any, before: int, taker: str) -> Entry:  # noqa: ANN401
 
 
 def _damaged(what: str) -> FCNXSError:
-    return FCNXSError(f"not a symbol that MXNet reads: {what}")
+    return FCNXSError(f"MXNet cannot load this symbol: {what}")
 
 
 def image_inputs(node: Node) -> List[int]:

@@ -78,7 +78,7 @@ def test_what_cannot_be_read_is_named(tmp_path):
             checkpoint.load(prefix, 1)
     meta.write_text(json.dumps(good))
     symbol.write_text("{}")
-    with pytest.raises(FCNXSError, match="net-symbol.json: not a symbol that MXNet reads"):
+    with pytest.raises(FCNXSError, match="net-symbol.json: MXNet cannot load this symbol"):
         checkpoint.load(prefix, 1)
 
 
@@ -123,7 +123,7 @@ def test_what_is_there_instead_is_told(tmp_path):
     symbol = get_fcn32s_symbol(3, width=WIDTH, fc=FC)
     for epoch in (10, 9):
         checkpoint.save(tmp_path / "run" / "net", epoch, symbol, random_params(symbol), {}, Meta())
-    with pytest.raises(FCNXSError, match=r"net-0011.params: no such file .*; of its epochs there are: 9, 10$"):
+    with pytest.raises(FCNXSError, match=r"net-0011.params: no such file .*; it has the epochs 9, 10$"):
         checkpoint.load(tmp_path / "run" / "net", 11)
     with pytest.raises(
         FCNXSError,

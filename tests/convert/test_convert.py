@@ -129,7 +129,7 @@ NAN[1, 2, 0, 0] = np.nan
 @pytest.mark.parametrize(
     ("broken", "message"),
     [
-        (lambda b: {k: v for k, v in b.items() if k != "conv3_2"}, "layers conv3_2 of VGG-16 are not, or"),
+        (lambda b: {k: v for k, v in b.items() if k != "conv3_2"}, "layers conv3_2 of VGG-16 are missing or"),
         (lambda b: changed(b, "conv3_2", 0, NAN), r"conv3_2\[0\] \(16, 16, 3, 3\) holds values that are not"),
         (lambda b: changed(b, "fc8", 0, b["fc8"][0] * np.nan), r"fc8\[0\] \(7, 16\) holds values that are not"),
         (
@@ -147,8 +147,11 @@ NAN[1, 2, 0, 0] = np.nan
         ),
         (lambda b: changed(b, "conv1_1", 1, np.zeros(0)), "conv1_1 or fc6 has no channels"),
         (lambda b: changed(b, "conv5_1", 1, b["conv5_1"][1][:5]), r"conv5_1\[1\] \(5,\) has the wrong shape"),
-        (lambda b: {**b, "conv1_2": b["conv1_2"][:1]}, "layers conv1_2 of VGG-16 are not, or not whole"),
-        (lambda b: {**b, "conv1_2": [*b["conv1_2"], np.ones(3)]}, r"conv1_2\[2\] \(3,\) has no place"),
+        (lambda b: {**b, "conv1_2": b["conv1_2"][:1]}, "layers conv1_2 of VGG-16 are missing or incomplete"),
+        (
+            lambda b: {**b, "conv1_2": [*b["conv1_2"], np.ones(3)]},
+            r"no parameter for conv1_2\[2\] \(3,\)",
+        ),
         (lambda b: {**b, "score_fr": b["fc8"]}, "layers bigscore of FCN-32s are not"),
         (
             lambda b: {f"{k}x": v for k, v in b.items()},
@@ -173,18 +176,18 @@ def without(layer):
         (
             "fcn8s_atonce",
             lambda b: changed(b, "scale_pool3", 0, b["scale_pool3"][0] * 2),
-            "scale_pool3 is 0.0002, not the constant 0.0001",
+            "scale_pool3 is 0.0002, but the net needs 0.0001",
         ),
         (
             "fcn16s",
             lambda b: {**b, "upscore2": [*b["upscore2"], np.ones(7)]},
-            r"upscore2\[1\] \(7,\) has no place",
+            r"no parameter for upscore2\[1\] \(7,\)",
         ),
-        ("fcn32s", lambda b: changed(b, "score_fr", 1, np.zeros(300)), "not 1 to 255 classes"),
+        ("fcn32s", lambda b: changed(b, "score_fr", 1, np.zeros(300)), "number of classes is not 1 to 255"),
         (
             "fcn8s",
             lambda b: {k: v for k, v in b.items() if k != "score_fr"},
-            "layers of an FCN, but no score_fr; --trunk",
+            "layers of an FCN, but lacks score_fr; --trunk",
         ),
         (
             "fcn16s",
@@ -194,7 +197,7 @@ def without(layer):
         (
             "fcn32s",
             lambda b: {**b, "score_fr_sem": b["score_fr"], "score_fr": []},
-            "layers of an FCN, but no score_fr",
+            "layers of an FCN, but lacks score_fr",
         ),
         ("fcn_alexnet", without("conv4"), "layers conv4 of FCN-AlexNet"),
         (

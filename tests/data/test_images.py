@@ -155,7 +155,9 @@ def test_what_is_no_image_is_named(tmp_path, monkeypatch):
             read_image(file)
     for dtype in (np.float32, np.int32):
         Image.fromarray(np.ones((4, 5), dtype)).save(tmp_path / "x.tif")
-        with pytest.raises(FCNXSError, match=r"x\.tif: .* nothing says which is black .* with 8 or 16 bits"):
+        with pytest.raises(
+            FCNXSError, match=r"x\.tif: .* not define which values are black .* with 8 or 16 bits"
+        ):
             read_image(tmp_path / "x.tif")
     (tmp_path / "d.jpg").mkdir()
     for name, why in (("d.jpg", "cannot read this image: Is a directory"), ("none.jpg", "no such file")):
@@ -167,7 +169,7 @@ def test_what_is_no_image_is_named(tmp_path, monkeypatch):
     ("error", "why"),
     [
         (PermissionError(13, "Permission denied"), "Permission denied"),
-        (MemoryError(), "it does not fit into the memory"),
+        (MemoryError(), "it does not fit into memory"),
         (struct.error("unpack requires 4 bytes"), "unpack requires 4 bytes"),
     ],
 )

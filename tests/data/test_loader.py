@@ -233,7 +233,7 @@ def test_settings_that_make_no_sense_are_refused(settings, message):
         Loader(Memory(0))
     loader = Loader(Memory(3))
     for epoch, positions in ((0, [3]), (0, [-1]), (-1, None)):
-        with pytest.raises(FCNXSError, match="there are 0 to 2, epochs from 0"):
+        with pytest.raises(FCNXSError, match="batches go from 0 to 2, epochs from 0"):
             loader.seek(epoch, positions)
 
 

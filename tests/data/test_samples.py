@@ -26,7 +26,7 @@ def test_lists_and_voc_folders(voc, tmp_path):
     assert val.classes is None and val.palette is None and splits_of(voc) == ["train", "val"]
     (tmp_path / "l.lst").write_text(f"0\t{val.name(2)}\t{val.label_name(2)}\n")
     np.testing.assert_array_equal(open_samples(tmp_path / "l.lst").read(0)[0], val.read(2)[0])
-    with pytest.raises(FCNXSError, match="l.lst: a list has no splits, such as 'val'"):
+    with pytest.raises(FCNXSError, match="l.lst: is a list, which has no splits; leave 'val' out"):
         open_samples(tmp_path / "l.lst", "val")
 
 
@@ -56,7 +56,9 @@ def test_folder_pairs_without_splits_and_with_folders_in_them(tmp_path):
     for number, seed in enumerate((2, 1, 0)):
         np.testing.assert_array_equal(samples.read(number)[1], random_label([0, 1], seed))
     assert splits_of(tmp_path) == []
-    with pytest.raises(FCNXSError, match="images/val: no such folder; leave the split out, there are none"):
+    with pytest.raises(
+        FCNXSError, match="images/val: no such folder; there are no splits: leave the split out"
+    ):
         open_samples(tmp_path, "val")
 
 
@@ -79,15 +81,15 @@ def test_pairs_that_lack_a_part_are_refused_by_name(tmp_path):
         with pytest.raises(FCNXSError, match=message):
             every.read(number)
     shutil.copy(label, tmp_path / "labels" / "p0.gif")
-    with pytest.raises(FCNXSError, match="p0.png: p0.gif beside it has the same name"):
+    with pytest.raises(FCNXSError, match="p0.png: differs from p0.gif only by its suffix"):
         open_samples(tmp_path)
     shutil.rmtree(tmp_path / "labels")
-    with pytest.raises(FCNXSError, match="labels: no such folder, for the labels of"):
+    with pytest.raises(FCNXSError, match="labels: no such folder; it should hold the labels of"):
         open_samples(tmp_path)
     assert not any(map(open_samples(tmp_path, need=1).has_label, range(3)))
     shutil.rmtree(tmp_path / "images")
     (tmp_path / "images").mkdir()
-    with pytest.raises(FCNXSError, match="images: no image there"):
+    with pytest.raises(FCNXSError, match="images: no image in this folder"):
         open_samples(tmp_path)
 
 

@@ -251,7 +251,7 @@ def test_exports_that_end_in_a_softmax_are_checkpoints_too(form, said, tmp_path)
         with pytest.raises(FCNXSError, match="50x40 pixels, but the net was exported for 56x40 alone; resize"):
             segmenter(photo(40, 50))
     if said:
-        with pytest.raises(FCNXSError, match=f"net-0000.params: {said} already; export the checkpoint"):
+        with pytest.raises(FCNXSError, match=f"net-0000.params: {said}, so it is an export itself"):
             export(exported, tmp_path / "again")
 
 

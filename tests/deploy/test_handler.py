@@ -92,7 +92,7 @@ def test_an_archive_that_does_not_answer_says_why(exported, tmp_path):
         answers_of(tmp_path / "net.mar", [photo(9, 12)])
     with zipfile.ZipFile(tmp_path / "net.mar", "a") as archive, pytest.warns(UserWarning, match="Duplicate"):
         archive.writestr("net-0000.params", b"damaged")
-    with pytest.raises(FCNXSError, match="net.mar: does not answer as it should: "):
+    with pytest.raises(FCNXSError, match="net.mar: the server's handler does not give the expected answer: "):
         answers_of(tmp_path / "net.mar", [photo()])
 
 

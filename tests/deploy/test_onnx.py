@@ -143,6 +143,6 @@ def test_an_operator_that_the_converter_does_not_know_is_named(tmp_path):
     x = source.symbol.get_children()[0]
     strange = mx.sym.SoftmaxOutput(mx.sym.contrib.div_sqrt_dim(mx.sym.smooth_l1(x)), name="softmax")
     source.symbol = strange
-    with pytest.raises(FCNXSError, match="converter to ONNX does not take this net: .*smooth_l1"):
+    with pytest.raises(FCNXSError, match="ONNX converter cannot convert this net: .*smooth_l1"):
         export(source, tmp_path / "net", Form(format="onnx"))
     assert not (tmp_path / "net.onnx").exists()

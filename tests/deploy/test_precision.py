@@ -195,7 +195,7 @@ def test_names_of_layers(net, batches):
     assert kept_layers(net.symbol, ("fc*", "conv3_2")) == ["conv3_2", "fc6", "fc7"]
     assert kept_layers(net.symbol, ()) == []
     with pytest.raises(
-        FCNXSError, match=r"no convolution of the net is called 'conv9'; it has conv1_1, conv1_2"
+        FCNXSError, match=r"no convolution of the net matches 'conv9'; there are conv1_1, conv1_2"
     ):
         to_bf16(net, ("conv9",))
     with pytest.raises(FCNXSError, match="calibration mode 'kl' with 2 images: expected minmax or entropy"):

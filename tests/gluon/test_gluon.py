@@ -160,7 +160,7 @@ def test_other_types(net):
         with pytest.raises(FCNXSError, match="input of type float32: the net is float64; cast one of them"):
             net(x)
         net.cast(np.float16)
-        with pytest.raises(FCNXSError, match="MXNet computes float16 on GPUs alone"):
+        with pytest.raises(FCNXSError, match="MXNet computes float16 only on GPUs"):
             net(x.astype("float16"))
         with pytest.raises(FCNXSError, match="cast.'bfloat16'.: expected float16"):
             net.cast("bfloat16")

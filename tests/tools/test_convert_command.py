@@ -40,10 +40,10 @@ def test_a_conversion_takes_no_other_net_s_place(caffemodel, run_folder, tmp_pat
     shutil.copytree(run_folder / "run", run)
     before = {file: file.read_bytes() for file in run.iterdir()}
     assert main(["convert", str(caffemodel), str(run / "fcn8s")]) == 2
-    assert "fcn8s-symbol.json: is another net's, with fcn8s-0001.params" in capsys.readouterr().err
+    assert "fcn8s-symbol.json: belongs to another net, with fcn8s-0001.params" in capsys.readouterr().err
     at = ["--prefix", str(run / "fcn8s"), "--epoch", "1"]
     assert main(["export", *at, "--output", str(run / "fcn16s")]) == 2
-    assert "fcn16s-symbol.json: is another net's" in capsys.readouterr().err
+    assert "fcn16s-symbol.json: belongs to another net" in capsys.readouterr().err
     assert {file: file.read_bytes() for file in run.iterdir()} == before
     named = tmp_path / "vgg-0000.params"
     named.write_bytes(caffemodel.read_bytes())
@@ -74,7 +74,7 @@ def test_options_that_do_not_go_together_are_refused(fcn, caffemodel, tmp_path, 
     assert main(["convert", file, out, "--classes", str(names)]) == 0
     assert checkpoint.load(out, 0).meta.classes == [*"abcdefg"]
     assert main(["convert", f"{out}-0000.params", str(tmp_path / "again")]) == 2
-    assert "is a checkpoint of MXNet's already; use it with --prefix" in capsys.readouterr().err
+    assert "already a checkpoint of MXNet; use it with --prefix" in capsys.readouterr().err
 
 
 def test_verify_runs_the_net_that_was_written(caffemodel, tmp_path):

@@ -200,8 +200,8 @@ def test_mistakes_are_one_line_and_exit_code_2(capsys, arguments, message):
         (b"", "not a symbol JSON: Expecting value"),
         (b"\x89PNG", "not a symbol JSON: it is not text"),
         (b"some text", "not a symbol JSON: Expecting value"),
-        (b"{}", "not a symbol that MXNet reads"),
-        (b'{"nodes": [{"op": "Foo", "name": "a", "inputs": []}]}', "not a symbol that MXNet reads"),
+        (b"{}", "MXNet cannot load this symbol"),
+        (b'{"nodes": [{"op": "Foo", "name": "a", "inputs": []}]}', "MXNet cannot load this symbol"),
     ],
 )
 def test_what_is_not_a_symbol_is_refused(capsys, tmp_path, content, what):

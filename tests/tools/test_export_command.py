@@ -48,17 +48,23 @@ def test_options_that_do_not_go_together(command, voc, tmp_path, capsys):
         (["--size", "500"], "--size 500: expected HEIGHTxWIDTH, such as 375x500, or dynamic"),
         (["--size", "0x40"], "--size 0x40: expected HEIGHTxWIDTH"),
         (["--size", "12x14"], "--size 12x14: 14x12 pixels is too small; the smallest for this net is 26x26"),
-        (["--trim"], "--trim: a trimmed net is for one size; give it with --size HxW"),
-        (["--bgr"], "--bgr: without --raw-input the input is RGB minus the mean; give --raw-input too"),
+        (["--trim"], "--trim: a trimmed net takes images of one size; give it with --size HxW"),
+        (["--bgr"], "--bgr: works only with --raw-input; without it the input is RGB minus the mean"),
         (["--bgr", "--raw-input", "--format", "mar"], "--bgr with --format mar: the server decodes images"),
-        (["--precision", "int8"], "--precision int8: the ranges come from images; give --calibrate IMAGE"),
-        (["--precision", "bf16", "--format", "onnx"], "--precision bf16 with --format onnx: MXNet's graphs"),
-        ([*int8, image, "--format", "onnx"], "--precision int8 with --format onnx: MXNet's graphs"),
+        (
+            ["--precision", "int8"],
+            "--precision int8: needs images to measure ranges on; give --calibrate IMAGE",
+        ),
+        (
+            ["--precision", "bf16", "--format", "onnx"],
+            "--precision bf16 with --format onnx: MXNet cannot",
+        ),
+        ([*int8, image, "--format", "onnx"], "--precision int8 with --format onnx: MXNet cannot"),
         (
             ["--calibration-mode", "entropy"],
             "--calibration-mode entropy: means nothing without --precision int8",
         ),
-        (["--keep", "fc6"], "--keep: every layer of --precision fp32 is float32; give bf16 or int8"),
+        (["--keep", "fc6"], "--keep: has no effect with --precision fp32; give bf16 or int8"),
         (["--min-agreement", "0.9"], "--min-agreement 0.9: means nothing without --precision bf16 or int8"),
         (
             ["--precision", "bf16", "--layer-loss", "2"],
@@ -66,7 +72,7 @@ def test_options_that_do_not_go_together(command, voc, tmp_path, capsys):
         ),
         (
             ["--precision", "bf16", "--keep", "conv9"],
-            "no convolution of the net is called 'conv9'; it has conv1_1",
+            "no convolution of the net matches 'conv9'; there are conv1_1",
         ),
         ([*int8, str(tmp_path / "nix")], "nix: no such file or folder"),
         ([*int8, str(tmp_path / "empty")], "empty: no images in this folder"),
@@ -137,7 +143,7 @@ def test_too_little_agreement_is_exit_code_1(command, voc, tmp_path, capsys):
     assert main([*command, *options]) == 1
     err = capsys.readouterr().err
     assert re.search(
-        r"gives \d\d\.\d\d% of the checkpoint's classes in int8, less than 100.00%; keep more", err
+        r"in int8 gives the checkpoint's class in \d\d\.\d\d% of the pixels, not 100.00%; keep more", err
     )
     assert err.endswith("nothing was written\n") and err.count("\n") == 1
     assert not (tmp_path / "out").exists()
@@ -164,5 +170,7 @@ def test_an_archive_is_made_of_the_json_form(command, tmp_path, capsys, monkeypa
     monkeypatch.setattr(mar, "answers_of", lambda _, images: [np.zeros(each.shape[:2], int) for each in images])
     command[-1] = str(tmp_path / "new" / "net")
     assert main([*command, "--format", "mar"]) == 1
-    assert re.search(r"gives \d+\.\d+% of the checkpoint's classes on picture 1", capsys.readouterr().err)
+    assert re.search(
+        r"gives the checkpoint's class in \d+\.\d+% of the pixels of picture 1", capsys.readouterr().err
+    )
     assert not (tmp_path / "new").exists()
