@@ -35,7 +35,7 @@ def init_from_fcnxs(
     `init_from_vgg16`.
     """
     if "score_weight" not in fcnxs_args_from:
-        raise FCNXSError("score_weight is missing: these are not the parameters of an FCN; use init_from_vgg16")
+        raise FCNXSError("score_weight is missing, so these are not parameters of an FCN; use init_from_vgg16")
     nets = ["fcn32s", *SKIPS]
     later = nets[nets.index(net_of(fcnxs_args_from, "parent").name) + 1 :]
     new = [f"{layer}_{kind}" for net in later for layer in SKIPS[net] for kind in ("weight", "bias")]

@@ -129,15 +129,15 @@ def check_size(symbol: mx.sym.Symbol, name: str, shape: Shape, where: object) ->
     fixed = fixed_size(symbol, name)
     if fixed is not None and shape[-2:] != fixed:
         raise FCNXSError(
-            f"{where}: {shape[-1]}x{shape[-2]} pixels, but the net was exported for {fixed[1]}x{fixed[0]} "
-            "alone; resize the image, or export with --size dynamic"
+            f"{where}: {shape[-1]}x{shape[-2]} pixels, but the net was exported only for "
+            f"{fixed[1]}x{fixed[0]}; resize the image, or export with --size dynamic"
         )
     if _fits(symbol, name, shape):
         return
     sides = (side for side in range(1, 1024) if _fits(symbol, name, (*shape[:2], side, side)))
     smallest = next(sides, None)
     if smallest is None:
-        raise FCNXSError(f"{where}: input {name!r} of shape {shape}: the net takes no such input")
+        raise FCNXSError(f"{where}: the net cannot take input {name!r} of shape {shape}")
     size = f"{shape[-1]}x{shape[-2]}"
     raise FCNXSError(f"{where}: {size} pixels is too small; the smallest for this net is {smallest}x{smallest}")
 

@@ -118,7 +118,7 @@ def test_net_is_told_by_its_parameters():
     symbol = NETS["fcn8s_atonce"](5, pooling_convention="full", **NARROW)
     net = net_of(random_params(symbol), "here", symbol)
     assert (net.name, net.pooling_convention) == ("fcn8s_atonce", "full")
-    with pytest.raises(FCNXSError, match="here: the parameters of an AlexNet"):
+    with pytest.raises(FCNXSError, match="here: these are parameters of an AlexNet"):
         net_of(random_params(NETS["fcn_alexnet"](5, **NARROW)), "here")
     net = net_of(random_params(get_vgg16fc_symbol(**NARROW)), "here")
     assert (net.name, net.width, net.fc, net.numclass) == ("vgg16", WIDTH, FC, None)

@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     image = read_image(args.verify) if args.verify else None
     written = [Path(f"{args.prefix}{end}") for end in ("-symbol.json", "-0000.params", "-meta.json")]
     if Path(args.source).resolve() in [file.resolve() for file in written]:
-        raise FCNXSError(f"{args.source}: would be written over; choose another PREFIX")
+        raise FCNXSError(f"{args.source}: would be overwritten; choose another PREFIX")
     converted = read(args.source, args.trunk, args.pooling_convention)
     if args.verify and converted.numclass and args.pooling_convention == "valid":
         raise FCNXSError("--verify compares with Caffe, which rounds up: leave out --pooling-convention valid")
@@ -88,7 +88,8 @@ def run(args: argparse.Namespace) -> int:
         file = checkpoint.save(args.prefix, 0, converted.symbol, converted.arg_params, {}, meta, check=check)
     except _NotEqual:
         print(
-            f"fcnxs: {args.source}: the converted net gives other scores; nothing was written", file=sys.stderr
+            f"fcnxs: {args.source}: the converted net differs in its scores; nothing was written",
+            file=sys.stderr,
         )
         return 1
     print(f"wrote {args.prefix}-symbol.json, {file}, {args.prefix}-meta.json")
@@ -101,7 +102,7 @@ def _print(converted: Converted) -> None:
     from .shared.text import table
 
     rows = [(fate.blob, fate.parameter or "-", fate.what) for fate in converted.fates]
-    print(table(("array of the file", "parameter of the net", "what became of it"), rows))
+    print(table(("array of the file", "parameter of the net", "how it was converted"), rows))
     dropped = sum(fate.parameter is None for fate in converted.fates)
     count = f", {converted.numclass} classes" if converted.numclass else ""
     print(f"{TITLES[converted.net]} of width {converted.width:g} and fc {converted.fc}{count}")

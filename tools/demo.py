@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
 def demo(output: Path, train: int, val: int, epochs: tuple) -> int:
     """Run the demo with `train` and `val` pictures, and `epochs` for each stage."""
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise FCNXSError(f"--output {output}: is there already and not empty; choose a new folder")
+        raise FCNXSError(f"--output {output}: exists and is not empty; choose a new folder")
 
     from importlib.resources import files
 

@@ -104,11 +104,11 @@ def _net(name: str, pooling_convention: str | None) -> Tuple[mx.sym.Symbol, str]
     if not file.is_file() and Path(f"{name}-symbol.json").is_file():
         file = Path(f"{name}-symbol.json")
     if not file.is_file():
-        what = "no such file" if file.suffix or len(file.parts) > 1 else "neither a net nor a file"
+        what = "no such file" if file.suffix or len(file.parts) > 1 else "neither the name of a net nor a file"
         raise FCNXSError(f"{name}: {what}; {_known()}")
     if pooling_convention is not None:
         raise FCNXSError(
-            f"--pooling-convention {pooling_convention}: {name} says itself how its poolings round"
+            f"--pooling-convention {pooling_convention}: {name} already sets how its poolings round"
         )
     saved = checkpoint.load_symbol(file)
     symbol = completed(saved)

@@ -39,25 +39,43 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `fcnxs export`."""
     add = parser.add_argument
     options.add_checkpoint(parser)
-    add("--output", required=True, metavar="PREFIX", help="prefix of the files to write")
+    add(
+        "--output",
+        required=True,
+        metavar="PREFIX",
+        help="prefix of the files to write, such as deploy/fcn8s",
+    )
     add("--format", choices=("json", "onnx", "mar"), default="json", help="default: json")
     add(
         "--head",
         choices=("softmax", "logits", "argmax"),
-        help="what comes out: probabilities, scores, or the class map (default: softmax; of mar: argmax)",
+        help="output: probabilities, scores, or the class map (default: softmax; for mar argmax)",
     )
-    add("--size", default="dynamic", metavar="HxW|dynamic", help="height and width it takes (default: any)")
+    add(
+        "--size",
+        default="dynamic",
+        metavar="HxW|dynamic",
+        help="image size to take (default: dynamic, any)",
+    )
     add(
         "--raw-input",
         nargs="?",
         const="uint8",
         choices=("uint8", "float32"),
-        help="take RGB of 0 to 255, of this type (default: uint8), and subtract the mean in the graph",
+        help="take RGB of 0 to 255 in this type (default: uint8); the exported net subtracts the mean",
     )
-    add("--bgr", action="store_true", help="with --raw-input: the channels are blue, green, red")
-    add("--trim", action="store_true", help="compute only what depends on the image; needs --size HxW")
+    add("--bgr", action="store_true", help="with --raw-input: channels are blue, green, red")
+    add(
+        "--trim",
+        action="store_true",
+        help="skip padding that no image influences; needs --size HxW",
+    )
     _add_precision(parser)
-    add("--data", metavar="DIR|LST|NAME", help=f"labelled images to score both on: {data_options.DATA_HELP}")
+    add(
+        "--data",
+        metavar="DIR|LST|NAME",
+        help=f"labelled images to score on: {data_options.DATA_HELP}",
+    )
     data_options.add_root_and_split(parser, "val")
 
 
@@ -69,26 +87,30 @@ def _add_precision(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         type=Path,
         metavar="IMAGE",
-        help="images or folders of them, to take the ranges of int8 from, and (the first 16) to compare on",
+        help="images or folders to measure int8's ranges on; the first 16 are also used for the comparison",
     )
-    add("--calibration-mode", choices=("minmax", "entropy"), help="of int8's ranges (default: minmax)")
+    add(
+        "--calibration-mode",
+        choices=("minmax", "entropy"),
+        help="how int8's ranges are found (default: minmax)",
+    )
     add(
         "--keep",
         metavar="LAYERS",
-        help="convolutions that stay in float32: names or patterns, with commas; `first` is the first one; "
-        "`none` (default: first,score*)",
+        help="convolutions that stay in float32: names or patterns, with commas; `first` means "
+        "the first one, `none` no one (default: first,score*)",
     )
     add(
         "--layer-loss",
         type=float,
         metavar="X",
-        help="those that alone change more than this part of the pixels stay in float32 too (default: 0.01)",
+        help="keep layers in float32 that alone change more than this fraction of the pixels (default: 0.01)",
     )
     add(
         "--min-agreement",
         type=float,
         metavar="X",
-        help="part of the pixels that bf16 and int8 must give the checkpoint's class (default: 0.99 and 0.97)",
+        help="fraction of the pixels that must keep their class (default: 0.99 for bf16, 0.97 for int8)",
     )
 
 
@@ -152,7 +174,7 @@ def _refuse_alone(args: argparse.Namespace) -> None:
         ("--root", args.root, args.data, "--data"),
     ):
         if value is not None and not counts:
-            raise FCNXSError(f"{option} {value}: means nothing without {need}")
+            raise FCNXSError(f"{option} {value}: has no effect without {need}")
     for option, value in (("--layer-loss", args.layer_loss), ("--min-agreement", args.min_agreement)):
         if value is not None and not 0 <= value <= 1:
             raise FCNXSError(f"{option} {value:g}: expected a fraction of the pixels, from 0 to 1")

@@ -88,7 +88,7 @@ def _read(run: Run, count: int) -> List[Batch]:
     except FCNXSError as error:
         saved = "" if run.workers > 1 else f"the state is saved in {run.save(run.metric)}; "
         where = f"{run.stage.name}, epoch {run.state.epoch}"
-        way_out = f"{saved}put it right, and --resume {run.output.folder} goes on"
+        way_out = f"{saved}correct the file, then --resume {run.output.folder} continues"
         raise FCNXSError(f"{where}: {error}; {way_out}") from None
 
 

@@ -191,14 +191,14 @@ class Run:
     def diverged(self, what: str) -> FCNXSError:
         """Error for a loss or parameters that are not finite; `what` says which, and where."""
         return FCNXSError(
-            f"{self.stage.name}, {what}; the last good checkpoint is {self.last_good}; from there, or from the "
-            f"start, try a smaller --lr than {self.stage.learning_rate:g}"
+            f"{self.stage.name}, {what}; the last good checkpoint is {self.last_good}; start from it, or "
+            f"anew, with a smaller --lr than {self.stage.learning_rate:g}"
         )
 
     def _check_finite(self) -> None:
         if not all_finite(list(self.solver.arg_params.values())):
             where = f"epoch {self.state.epoch}, after batch {self.state.position}"
-            raise self.diverged(f"{where}: the parameters are not finite any more")
+            raise self.diverged(f"{where}: the parameters are no longer finite")
 
     @contextmanager
     def _last_state_offered(self) -> Iterator[None]:
@@ -207,8 +207,8 @@ class Run:
             yield
         except FCNXSError as error:
             way_out = (
-                f"; the last good state is {self.last_state}: with room for more, --resume "
-                f"{self.output.folder} goes on"
+                f"; the last good state is {self.last_state}: when there is room to write, "
+                f"--resume {self.output.folder} continues"
             )
             raise FCNXSError(f"{error}{way_out if self.last_state else ''}") from None
 

@@ -61,7 +61,7 @@ def read_sealed(file: Path) -> Dict[str, Any]:
     """Content that `write_sealed` wrote; raises one of `DAMAGED` if it cannot be read or was changed."""
     content = json.loads(file.read_text(encoding="utf-8"))
     if content.pop("sha256") != _digest(content):
-        raise ValueError("its checksum is another")
+        raise ValueError("its checksum is wrong")
     return content
 
 
@@ -91,7 +91,7 @@ def read_plan(folder: Path) -> Dict[str, Any] | None:
         return None
     except DAMAGED as error:
         raise FCNXSError(
-            f"{folder / PLAN}: not the plan of a run, or damaged: {error}; choose another --output"
+            f"{folder / PLAN}: not the record of a run, or damaged: {error}; choose another --output"
         ) from None
 
 
@@ -100,11 +100,11 @@ def refuse_to_overwrite(folder: Path, stages: Sequence[Stage]) -> None:
     plan = read_plan(folder)
     if plan is not None and not plan.get("finished") and state_files(folder):
         raise FCNXSError(
-            f"{folder / PLAN}: a run here has not ended; --resume {folder} goes on with it; for a new one "
-            "choose another --output"
+            f"{folder / PLAN}: the run in this folder has not ended; continue it with --resume {folder}, "
+            "or choose another --output for a new run"
         )
     for file in params_files(folder, stages):
-        raise FCNXSError(f"{file} is there already; choose another --output, or remove the old run")
+        raise FCNXSError(f"{file} exists already; choose another --output, or remove the old run")
 
 
 def write_scores(folder: Path, records: List[Dict[str, Any]], rows: List[Dict[str, Any]]) -> None:
@@ -158,7 +158,7 @@ def locked(folder: Path) -> Iterator[None]:
             fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise FCNXSError(
-                f"{folder}: another run is at work there; wait for it, or choose another folder"
+                f"{folder}: another process trains in this folder; wait for it, or choose another folder"
             ) from None
         except OSError:
             pass  # a file system without locks

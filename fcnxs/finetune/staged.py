@@ -113,7 +113,7 @@ def _from_parent(run: Run, parent: Checkpoint) -> Weights:
     for before, name in zip([net.name, *names], names):
         if before not in lineage(name):
             raise FCNXSError(
-                f"{name} cannot start from {before}, which has other layers; change --stages or --prefix"
+                f"{name} cannot start from {before}, whose layers differ; change --stages or --prefix"
             )
     run.last_good = str(parent.params_file)
     weights = Weights(net, parent.arg_params, parent.aux_params)
@@ -143,8 +143,8 @@ def _check_agreement(run: Run) -> None:
     stages = [asdict(stage) for stage in run.stages]
     if not run.exchange.same(json.dumps([stages, data, meta, run.output.checkpoint_every, where])):
         raise FCNXSError(
-            f"the {run.workers} processes of this job differ in options, data, weights or state: all "
-            f"must have the same, and see the same {run.output.folder}"
+            f"the {run.workers} processes of this job differ in options, data, weights or state; "
+            f"start all with the same, on machines that share {run.output.folder}"
         )
 
 

@@ -110,11 +110,11 @@ def load_state(folder: Path, run: str, stages: Sequence[str]) -> State | None:
         if damaged:
             where = f"{state.stage}, {state.epoch - 1} epochs and {state.position} batches done"
             raise FCNXSError(
-                f"{damaged}; the last good one is {file} ({where}): remove {files[-1]} to go on from it"
+                f"{damaged}; the last good one is {file} ({where}): remove {files[-1]} to continue from it"
             )
         return state
     if damaged:
-        raise FCNXSError(f"{damaged}; there is no good one: remove {files[-1]} to begin anew")
+        raise FCNXSError(f"{damaged}; no older state is intact: remove {files[-1]} to start anew")
     return None
 
 

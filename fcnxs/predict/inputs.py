@@ -85,7 +85,7 @@ def checked(image: np.ndarray, where: object = "an image") -> np.ndarray:
             channels == 3,
             "image.astype(np.uint8) keeps values of 0 to 255; multiply those of 0 to 1 by 255 before",
         ),
-        (True, "it is no image"),
+        (True, "this shape is not an image"),
     )
     way = next(way for applies, way in ways if applies)
     raise FCNXSError(f"{where}: {image.dtype} {shape}; {WANTED}: {way}")

@@ -99,7 +99,7 @@ class Segmenter:
         symbol, params_file = scores_symbol(source.symbol), source.params_file
         check_params(symbol, source.arg_params, source.aux_params, str(params_file))
         if "score_weight" not in source.arg_params:
-            raise FCNXSError(f"{params_file}: no score_weight among the parameters; is it an FCN?")
+            raise FCNXSError(f"{params_file}: has no parameter score_weight, so it is not an FCN")
         self.ctx = mx.cpu() if ctx is None else ctx
         self.mean = source.meta.mean
         self.numclass = source.arg_params["score_weight"].shape[0]
@@ -227,7 +227,7 @@ def _loaded(source: PathLike | Checkpoint, epoch: int | None) -> Checkpoint:
     """Return `source` if it is a Checkpoint; else load the checkpoint of this prefix and epoch."""
     if isinstance(source, Checkpoint):
         if epoch is not None:
-            raise FCNXSError(f"epoch {epoch}: goes with a prefix; a Checkpoint is one of an epoch")
+            raise FCNXSError(f"epoch {epoch}: give an epoch only with a prefix; a Checkpoint already has one")
         return source
     if not isinstance(source, (str, os.PathLike)):
         raise FCNXSError(f"a {type(source).__name__}: expected the prefix of a checkpoint, or a Checkpoint")
@@ -236,7 +236,7 @@ def _loaded(source: PathLike | Checkpoint, epoch: int | None) -> Checkpoint:
     if epoch is not None:
         raise FCNXSError(f"epoch {epoch!r}: expected a whole number")
     there = ", ".join(map(str, checkpoint.epochs_of(source)))
-    raise FCNXSError(f"{source}: which epoch? There is {there or 'none of this prefix'}")
+    raise FCNXSError(f"{source}: give the epoch to load; available: {there or 'none'}")
 
 
 def _softmax(scores: np.ndarray) -> np.ndarray:

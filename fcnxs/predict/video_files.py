@@ -154,7 +154,7 @@ class VideoWriter:
             size, codec = frame.shape[1::-1], cv2.VideoWriter_fourcc(*CODEC)
             self._writer = cv2.VideoWriter(_name(self._file), cv2.CAP_FFMPEG, codec, self._rate, size)
             if not self._writer.isOpened():
-                raise OSError(f"OpenCV does not write a video of {width}x{height} pixels here")
+                raise OSError(f"OpenCV cannot write a video of {width}x{height} pixels here")
         self._writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
         self._frames += 1
 
@@ -169,7 +169,7 @@ class VideoWriter:
             return
         there = cv2.VideoCapture(_name(self._file), cv2.CAP_FFMPEG).get(cv2.CAP_PROP_FRAME_COUNT)
         if there != self._frames:
-            raise OSError("it was not written to its end; is the disk full?")
+            raise OSError("the file was not written completely; is the disk full?")
 
     def release(self) -> None:
         """Close the file, complete or not."""
@@ -187,5 +187,5 @@ def _name(file: Path) -> str:
     try:
         path.encode()
     except UnicodeEncodeError:
-        raise FCNXSError(f"{file}: OpenCV takes names in UTF-8 alone; rename it") from None
+        raise FCNXSError(f"{file}: OpenCV opens only files whose names are UTF-8; rename it") from None
     return path

@@ -86,7 +86,7 @@ class Bounded:
         if taken >= available:
             raise FCNXSError(
                 f"{where}: scores of {self.numclass} classes for every pixel take {taken / 1e9:.3f} GB; "
-                f"the limit is {available / 1e9:.3f} GB. Class maps alone need less; or cut the image up"
+                f"the limit is {available / 1e9:.3f} GB. Class maps need less; or cut the image up"
             )
         return available - taken
 
@@ -106,7 +106,7 @@ class Bounded:
             try:
                 self._tiling = Tiling(self.passes.net, tuple(size), room, self.passes.ctx, self.passes.graph)
             except FCNXSError as error:
-                beside = f", beside {taken / 1e9:.3f} GB of scores" if taken else ""
+                beside = f", besides {taken / 1e9:.3f} GB of scores" if taken else ""
                 raise FCNXSError(f"{where}: {error}{beside}") from None
             self._tiled = wanted
         return self._tiling

@@ -143,7 +143,7 @@ def _checkpoints(run: RunRecord) -> Tuple[List[Tuple[str, int]], List[str]]:
         if file.is_file():
             sources.append((stage, epoch))
         else:
-            notes.append(f"{stage} is not compared: its parameters {file.name} are gone.")
+            notes.append(f"{stage} is not compared: its parameters {file.name} have been removed.")
     return sources, notes
 
 

@@ -86,8 +86,8 @@ def _state(run: RunRecord) -> str:
         epochs = f"{sum(done.values())} epoch{'s' * (sum(done.values()) != 1)}"
     if run.plan.get("finished"):
         return f"Finished: {epochs}."
-    how = "it goes on, or was killed" if run.log.ends is None else f"it ended with {run.log.ends}"
-    return f"Not finished: {epochs}; {how}. fcnxs finetune --resume {run.folder} goes on where it is."
+    how = "it is still running, or was killed" if run.log.ends is None else f"it ended with {run.log.ends}"
+    return f"Not finished: {epochs}; {how}. fcnxs finetune --resume {run.folder} continues it."
 
 
 def _confusions(matrix: np.ndarray, names: Sequence[str]) -> List[Tuple[str, str, int, float]]:

@@ -69,7 +69,7 @@ def read_run(folder: Path) -> RunRecord:
     if not records:
         notes.append(f"No epoch has ended yet: {METRICS} has no scores.")
     if not log.facts:
-        notes.append(f"{LOG} does not tell the command, the versions and the machine.")
+        notes.append(f"{LOG} does not record the command, the versions and the machine.")
     classes, palette = _classes(folder, plan, list(records))
     return RunRecord(folder, plan, records, log, classes, full_palette(palette), tuple(notes))
 
@@ -86,7 +86,7 @@ def _plan(folder: Path) -> Dict[str, Any]:
     try:
         plan = read_plan(folder)
     except FCNXSError as error:
-        raise FCNXSError(f"{str(error).rpartition(';')[0]}; a report needs the run as it was written") from None
+        raise FCNXSError(f"{str(error).rpartition(';')[0]}; a report needs this file undamaged") from None
     if plan is None:
         raise FCNXSError(f"{folder / PLAN}: no such file; give a folder that `fcnxs finetune` wrote")
     return plan

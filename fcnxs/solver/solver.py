@@ -126,7 +126,7 @@ class Solver:
         """
         logger = logger or logging.getLogger(__name__)
         if self.num_epoch is None:
-            raise FCNXSError("num_epoch is not given: until which epoch shall fit train?")
+            raise FCNXSError("fit needs num_epoch, the epoch to train to")
         if grad_req not in ("write", "null"):
             raise FCNXSError(f"grad_req={grad_req!r}: expected 'write' or 'null'")
         self.kvstore = kvstore or self.kvstore

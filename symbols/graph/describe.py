@@ -98,7 +98,7 @@ def _check_fit(graph: Graph, size: Tuple[int, int]) -> None:
                 raise FCNXSError(f"no image of up to {LARGEST} rows fits: with {size[axis]} {what}, {fault}")
             raise FCNXSError(
                 f"an image of {size[0]} rows and {size[1]} columns does not fit: {fault}; "
-                f"the {which} that fits has {other[0]} rows and {other[1]} columns"
+                f"the {which} size that fits has {other[0]} rows and {other[1]} columns"
             )
 
 

@@ -71,7 +71,7 @@ def _maps_of(a: mx.sym.Symbol, b: mx.sym.Symbol) -> List[List[Tuple[str, Map]]]:
     heads = [head[0] for head in graph.heads]
     names = [graph.nodes[i]["name"] for i in heads]
     if len(heads) != 2:
-        raise FCNXSError(f"layers with one output each are wanted, not {names}")
+        raise FCNXSError(f"expected layers with one output each, not {names}")
     found = [walk(graph, axis).maps for axis in (0, 1)]
     return [[(name, maps[i] or IDENTITY) for name, i in zip(names, heads)] for maps in found]
 
@@ -156,5 +156,5 @@ def _map(nodes: List[Node], i: int, images: List[int], maps: List[Map | None], a
 def _misaligned(what: str, name_a: str, fp_a: Map, name_b: str, fp_b: Map) -> FCNXSError:
     return FCNXSError(
         f"{what} joins {name_a!r}, map {format_map(fp_a)}, and {name_b!r}, map {format_map(fp_b)}: "
-        "their cells do not lie on each other; crop one like the other first"
+        "their cells do not coincide; crop one like the other first"
     )

@@ -132,7 +132,7 @@ def _node(i: int, given: Any) -> Node:  # noqa: ANN401
     name, attrs = f"node {i}, {given['name']!r},", {}
     for key in SETTINGS:
         if not isinstance(given.get(key, {}), dict):
-            raise _damaged(f"{name} has {key} that are no settings: {given[key]!r}")
+            raise _damaged(f"the {key} of {name} are not settings: {given[key]!r}")
         attrs.update({setting: str(value) for setting, value in given.get(key, {}).items()})
     rest = {key: value for key, value in given.items() if key not in SETTINGS}
     return {**rest, "attrs": attrs, "inputs": [_entry(each, i, name) for each in given["inputs"]]}

@@ -152,7 +152,7 @@ NAN[1, 2, 0, 0] = np.nan
             lambda b: {**b, "conv1_2": [*b["conv1_2"], np.ones(3)]},
             r"no parameter for conv1_2\[2\] \(3,\)",
         ),
-        (lambda b: {**b, "score_fr": b["fc8"]}, "layers bigscore of FCN-32s are not"),
+        (lambda b: {**b, "score_fr": b["fc8"]}, "layers bigscore of FCN-32s are missing"),
         (
             lambda b: {f"{k}x": v for k, v in b.items()},
             "neither VGG-16 nor one of the FCNs: .* conv1_1x, conv1_2x",
@@ -192,7 +192,7 @@ def without(layer):
         (
             "fcn16s",
             lambda b: {k: v for k, v in b.items() if k != "upscore2"},
-            "layers upscore2 of FCN-16s are not",
+            "layers upscore2 of FCN-16s are missing",
         ),
         (
             "fcn32s",

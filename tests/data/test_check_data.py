@@ -182,11 +182,11 @@ def test_the_command_takes_data_sets_by_name(tmp_path, capsys, monkeypatch):
         (["./voc"], "voc/ImageSets/Segmentation/train.txt: no such file"),
         (["citys", "--root", "x", "--split", "test"], "citys has no split 'test'"),
         (["cities"], "cities: no such folder or list, and no data set by name"),
-        (["./voc", "--root", "x"], "--root x: ./voc is no data set by name"),
+        (["./voc", "--root", "x"], "--root x: goes with a data set by name"),
         (["citys", "--root", tmp_path, "--batch-size", "0"], "--batch-size 0: expected 1 or more"),
         (["citys", "--root", tmp_path, "--num-classes", "1"], "--num-classes 1: expected 2 to 255"),
         (["citys", "--root", tmp_path, "--crop-size", "9"], "crop size 9: the net needs at least 26x26"),
-        (["citys", "--root", tmp_path, "--num-classes", "4", "--classes", "x"], "--num-classes: give one"),
+        (["citys", "--root", tmp_path, "--num-classes", "4", "--classes", "x"], "--num-classes: give only one"),
     ):
         code, out, err = run(capsys, *arguments)
         assert code == 2 and err.count("\n") == 1 and re.search(message, err), err

@@ -229,7 +229,7 @@ def test_shapes_are_known_before_the_first_batch_which_is_not_lost():
 def test_settings_that_make_no_sense_are_refused(settings, message):
     with pytest.raises(FCNXSError, match=message):
         Loader(Memory(3), **settings)
-    with pytest.raises(FCNXSError, match="images in the data set: 0"):
+    with pytest.raises(FCNXSError, match="images in the data set=0"):
         Loader(Memory(0))
     loader = Loader(Memory(3))
     for epoch, positions in ((0, [3]), (0, [-1]), (-1, None)):

@@ -67,7 +67,7 @@ def test_pairs_that_lack_a_part_are_refused_by_name(tmp_path):
     image, label = tmp_path / "images" / "p1.png", tmp_path / "labels" / "p1.png"
     label.rename(tmp_path / "p1.png")
     with pytest.raises(
-        FCNXSError, match=r"images/p1.png: no label of this name in .*labels \(.*1 of 3 have none"
+        FCNXSError, match=r"images/p1.png: no label of this name in .*labels \(.*1 of 3 files have no label"
     ):
         open_samples(tmp_path)
     assert len(open_samples(tmp_path, need=1)) == 3

@@ -248,7 +248,7 @@ def test_exports_that_end_in_a_softmax_are_checkpoints_too(form, said, tmp_path)
     segmenter = Segmenter(exported)
     assert (segmenter(image) == Segmenter(source)(image)).mean() >= (1 if form.precision == "fp32" else 0.9)
     if form.size:
-        with pytest.raises(FCNXSError, match="50x40 pixels, but the net was exported for 56x40 alone; resize"):
+        with pytest.raises(FCNXSError, match="50x40 pixels, but the net was exported only for 56x40; resize"):
             segmenter(photo(40, 50))
     if said:
         with pytest.raises(FCNXSError, match=f"net-0000.params: {said}, so it is an export itself"):

@@ -39,7 +39,7 @@ def test_a_damaged_state_is_told_and_the_last_good_one_offered(stopped, whole, c
             err = capsys.readouterr().err
             assert f"{file}: damaged" in err and err.count("\n") == 1
             assert f"the last good one is {older} (fcn32s, 0 epochs and " in err
-            assert f"remove {newer} to go on from it" in err
+            assert f"remove {newer} to continue from it" in err
         file.write_bytes(content)
     print(f"{2 * DAMAGE} damaged states")
     newer.unlink()
@@ -51,8 +51,8 @@ def test_no_good_state_is_told_too(stopped, capsys):
     for file in stopped.glob("fcn32s-last.*.state"):
         file.write_bytes(file.read_bytes()[:-1])
     assert main(["finetune", "--resume", str(stopped)]) == 2
-    assert "there is no good one: remove" in capsys.readouterr().err
-    with pytest.raises(FCNXSError, match="not the plan of a run, or damaged"):
+    assert "no older state is intact: remove" in capsys.readouterr().err
+    with pytest.raises(FCNXSError, match="not the record of a run, or damaged"):
         (stopped / "run.json").write_text("{}")
         main(["finetune", "--resume", str(stopped)]) == 2 or load_state(stopped, "", STAGES)
         raise FCNXSError(capsys.readouterr().err)
@@ -64,7 +64,7 @@ def test_a_damaged_plan_is_told(stopped, capsys):
     for _ in range(DAMAGE):
         (stopped / "run.json").write_bytes(damage(content, rng))
         assert main(["finetune", "--resume", str(stopped)]) == 2
-        assert "run.json: not the plan of a run, or damaged" in capsys.readouterr().err
+        assert "run.json: not the record of a run, or damaged" in capsys.readouterr().err
     print(f"{DAMAGE} damaged plans")
 
 

@@ -102,7 +102,9 @@ def test_repeated_options_must_agree(stopped, voc, capsys):
         assert main([*resume, *more]) == 2, more
         assert message in capsys.readouterr().err
     assert main([*finetune(voc, Path("x")), "--output", str(stopped)]) == 2
-    assert f"a run here has not ended; --resume {stopped} goes on with it" in capsys.readouterr().err
+    assert (
+        f"the run in this folder has not ended; continue it with --resume {stopped}," in capsys.readouterr().err
+    )
     assert main([*resume, "--seed", "7", "--epochs", RUN[3], "--data", str(voc), "--quiet"]) == 0
 
 
@@ -170,7 +172,7 @@ def test_a_second_run_in_one_folder_is_refused(stopped, capsys):
     with locked(stopped):
         process = start("finetune", "--resume", stopped)
         _, err = process.communicate(timeout=600)
-    assert process.returncode == 2 and "another run is at work there" in err and err.count("\n") == 1
+    assert process.returncode == 2 and "another process trains in this folder" in err and err.count("\n") == 1
 
 
 def test_keep_leaves_the_last_epochs_and_the_best(run_folder, voc, tmp_path):

@@ -56,7 +56,7 @@ def test_devices_are_named_by_options(monkeypatch):
     for gpus, cpus, message in (
         ("0,0", None, "--gpus 0,0: name each GPU only once"),
         ("0,4", None, "--gpus 4: MXNet sees 4 GPUs"),
-        ("0", 2, "--gpus and --cpus: give one"),
+        ("0", 2, "--gpus and --cpus: give only one"),
         (None, 0, "--cpus 0: expected 1 or more"),
     ):
         with pytest.raises(FCNXSError, match=message):
@@ -197,7 +197,7 @@ def test_an_image_that_goes_bad_meanwhile_saves_the_state(run_folder, voc, tmp_p
     err = capsys.readouterr().err
     assert "fcn32s, epoch 1: " in err and "cannot read this image: gone" in err
     saved = f"the state is saved in {tmp_path}/fcn32s-last.0001-000003.json"
-    assert f"{saved}; put it right, and --resume {tmp_path} goes on" in err
+    assert f"{saved}; correct the file, then --resume {tmp_path} continues" in err
     monkeypatch.undo()
     assert main(["finetune", "--resume", str(tmp_path), "--no-quiet"]) == 0
     assert main([*arguments[:-1], str(tmp_path / "whole")]) == 0

@@ -172,7 +172,7 @@ def test_three_stages_write_the_checkpoints_that_fcnxs_finetune_writes(run_folde
         assert {*own.arg_params} == {*theirs.arg_params}
         for key, array in theirs.arg_params.items():
             np.testing.assert_array_equal(own.arg_params[key].asnumpy(), array.asnumpy(), err_msg=key)
-    with pytest.raises(FCNXSError, match="is there already"):
+    with pytest.raises(FCNXSError, match="exists already"):
         gluon.finetune(run_folder / "vgg", 0, STAGES, small(), tmp_path / "gluon", meta)
 
 

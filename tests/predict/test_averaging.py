@@ -115,7 +115,7 @@ def test_scales_that_need_tiles_give_the_same(source):
     assert tiled._net._tiled[:2] == (150, 180)  # and 50x60 ran as a whole
     tiled.memory_limit = 2e6
     with pytest.raises(
-        FCNXSError, match=r"^an image at scale 1.5: 180x150 pixels need .* beside .*; leave this scale"
+        FCNXSError, match=r"^an image at scale 1.5: 180x150 pixels need .* besides .*; leave this scale"
     ):
         tiled(image)
     tiled.memory_limit = 0.3e6

@@ -57,8 +57,8 @@ def test_a_prefix_with_an_epoch_or_a_checkpoint(prefix, segmenter):
     old = Segmenter(str(prefix.with_name("old")), np.int64(1))
     assert old.classes == ["class 0", "class 1", "class 2"] and old.palette == voc_palette(3)
     for arguments, said in (
-        ((prefix,), "fcn8s: which epoch? There is 2, 19$"),
-        ((prefix.with_name("none"),), "none: which epoch. There is none of this prefix$"),
+        ((prefix,), "fcn8s: give the epoch to load; available: 2, 19$"),
+        ((prefix.with_name("none"),), "none: give the epoch to load; available: none$"),
         ((prefix, 3), "fcn8s-0003.params: no such file"),
         ((prefix, mx.cpu()), r"epoch cpu\(0\): expected a whole number$"),
         ((source, 19), "epoch 19: goes with a prefix"),
@@ -116,7 +116,7 @@ def test_probabilities_in_tiles_equal_those_of_the_whole(prefix, segmenter):
         tiled.probabilities(image)
     tiled.memory_limit = 1e6
     with pytest.raises(
-        FCNXSError, match=r"190x150 pixels need 0.0.* smallest tiles.*, beside 0.001 GB of scores$"
+        FCNXSError, match=r"190x150 pixels need 0.0.* smallest tiles.*, besides 0.001 GB of scores$"
     ):
         tiled.probabilities(image)
 
@@ -156,8 +156,8 @@ def test_overlays_have_the_checkpoint_s_colours(segmenter, files):
         (np.zeros((3, 40, 50), np.uint8), r"image.transpose\(1, 2, 0\) puts channels last"),
         (np.zeros((2, 40, 50, 3), np.uint8), "give the images of a batch as a list"),
         (np.zeros((0, 50, 3), np.uint8), "it is empty"),
-        (np.zeros(7, np.uint8), "it is no image"),
-        (np.zeros((40, 50, 7), np.uint8), "it is no image"),
+        (np.zeros(7, np.uint8), "this shape is not an image"),
+        (np.zeros((40, 50, 7), np.uint8), "this shape is not an image"),
     ],
 )
 def test_a_wrong_array_is_refused_with_the_way_out(array, said, segmenter):

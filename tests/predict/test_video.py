@@ -181,7 +181,7 @@ def test_a_disk_that_gets_full_leaves_nothing(prefix, tmp_path, capsys, monkeypa
     monkeypatch.setattr(video_files.VideoWriter, "release", lambda self: os.truncate(self._file, 100))
     file = save(tmp_path / "in.mkv", pictures(3, 40, 50))
     assert main(command(prefix, tmp_path / "out", file)) == 1
-    assert "in_overlay.mp4: cannot write: it was not written to its end" in capsys.readouterr().err
+    assert "in_overlay.mp4: cannot write: the file was not written completely" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

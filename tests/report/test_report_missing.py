@@ -79,7 +79,7 @@ def test_a_run_that_has_not_ended(run, log):
         f"2026-01-01T00:00:00Z {log}\n  seed: 3\n2026-01-03T00:00:00Z warning: <odd>\n"
     )
     parts, notes, scored = report(run)
-    how = "it ended with StoppedError" if "ends" in log else "it goes on, or was killed"
+    how = "it ended with StoppedError" if "ends" in log else "it is still running, or was killed"
     assert parts.texts["p"][0].startswith(f"Not finished: 1 of 5 epochs; {how}. ")
     assert scored and "Warning of the run: <odd>" in notes
 
@@ -88,7 +88,7 @@ def test_a_run_with_no_epoch_and_no_log_says_so(run):
     for name in ("metrics.jsonl", "summary.json", "run.log"):
         (run / name).unlink()
     parts, notes, scored = report(run)
-    assert not scored and "No epoch has ended yet" in notes and "run.log does not tell" in notes
+    assert not scored and "No epoch has ended yet" in notes and "run.log does not record" in notes
     assert "--val-split" in [row[0] for table in parts.tables for row in table.rows]
 
 
@@ -151,7 +151,7 @@ def damage(file, content):
     [
         (shutil.rmtree, [], "no such folder; give one that `fcnxs finetune` wrote"),
         (damage("run.json", None), [], "run.json: no such file; give a folder that `fcnxs finetune` wrote"),
-        (damage("run.json", b"{}"), [], "run.json: not the plan of a run, or damaged"),
+        (damage("run.json", b"{}"), [], "run.json: not the record of a run, or damaged"),
         (damage("metrics.jsonl", b'{"stage": "fcn8s"}\n'), [], "metrics.jsonl, line 1: damaged"),
         (damage("metrics.jsonl", b"\xff"), [], "metrics.jsonl: cannot read the scores of the epochs"),
         (damage("fcn8s-0001.params", b"none"), [], "fcn8s-0001.params"),

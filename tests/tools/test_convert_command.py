@@ -23,7 +23,7 @@ def test_verify_finds_a_difference_and_nothing_is_written(caffemodel, tmp_path, 
     monkeypatch.setattr("fcnxs.convert.layer_names.FIRST", {"conv1": 96})
     assert main(arguments) == 1
     captured = capsys.readouterr()
-    assert "gives other scores; nothing was written" in captured.err and "largest difference" in captured.out
+    assert "differs in its scores; nothing was written" in captured.err and "largest difference" in captured.out
     assert not out.exists()
     monkeypatch.undo()
     assert main(arguments) == 0
@@ -48,7 +48,7 @@ def test_a_conversion_takes_no_other_net_s_place(caffemodel, run_folder, tmp_pat
     named = tmp_path / "vgg-0000.params"
     named.write_bytes(caffemodel.read_bytes())
     assert main(["convert", str(named), str(tmp_path / "vgg")]) == 2
-    assert "would be written over" in capsys.readouterr().err and named.read_bytes() == caffemodel.read_bytes()
+    assert "would be overwritten" in capsys.readouterr().err and named.read_bytes() == caffemodel.read_bytes()
     for _ in range(2):  # one's own may be made anew
         assert main(["convert", str(caffemodel), str(tmp_path / "mine")]) == 0
 

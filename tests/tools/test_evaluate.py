@@ -54,12 +54,12 @@ def test_dump_writes_over_nothing_that_is_read(run_folder, voc, tmp_path, capsys
     prefix = ["--prefix", str(run_folder / "run" / "fcn8s"), "--epoch", "1", "--data", str(voc)]
     truth = {file: file.read_bytes() for file in (voc / "SegmentationClass").iterdir()}
     assert main(["evaluate", *prefix, "--dump", str(voc / "SegmentationClass")]) == 2
-    assert "would write over" in capsys.readouterr().err
+    assert "would overwrite" in capsys.readouterr().err
     assert {file: file.read_bytes() for file in (voc / "SegmentationClass").iterdir()} == truth
     (tmp_path / "file").touch()
     clash = ["--dump", str(tmp_path / "d"), "--json", str(tmp_path / "d" / "val_0000.png")]
     assert main(["evaluate", *prefix, *clash]) == 2
-    assert "would write over" in capsys.readouterr().err and not (tmp_path / "d").exists()
+    assert "would overwrite" in capsys.readouterr().err and not (tmp_path / "d").exists()
     assert main(["evaluate", *prefix, "--dump", str(tmp_path / "file")]) == 2
     assert "is a file; give a folder" in capsys.readouterr().err
 

@@ -172,7 +172,7 @@ def test_operators_that_are_not_known_have_dashes(capsys, saved):
     [
         ((), "give one net, as NET or with --model; the nets are fcn32s, fcn16s"),
         (("fcn8s", "--model", "fcn8s"), "give one net"),
-        (("fcn9s",), "fcn9s: neither a net nor a file; the nets are fcn32s, .*, mask_regression"),
+        (("fcn9s",), "fcn9s: neither the name of a net nor a file; the nets are fcn32s, .*, mask_regression"),
         (("none.json",), "none.json: no such file"),
         (("fcn8s", "--size", "375"), "--size 375: expected width x height in pixels, such as 500x375"),
         (("fcn8s", "--size", "500x0"), "--size 500x0: expected"),
@@ -182,9 +182,9 @@ def test_operators_that_are_not_known_have_dashes(capsys, saved):
         ),
         (
             ("fcn8s", "--png", "net.jpg"),
-            "net.jpg: the picture is a PNG: give its file a name that ends in .png",
+            "net.jpg: the picture is written as PNG; give a file name that ends in .png",
         ),
-        (("fcn8s", "--png", "net"), "net: the picture is a PNG"),
+        (("fcn8s", "--png", "net"), "net: the picture is written as PNG"),
         (("fcn8s", "--size", "25x375"), "25 columns does not fit: .*; the smallest .* 26 rows and 26 columns"),
         (("vgg16", "--size", "500x200"), "200 rows and 500 columns does not fit: .* has 224 rows and 224"),
     ],
@@ -212,7 +212,7 @@ def test_what_is_not_a_symbol_is_refused(capsys, tmp_path, content, what):
 
 def test_a_file_says_itself_how_it_pools(capsys, saved):
     code, _, err = run(capsys, saved(small(offset=(10, 10))), "--pooling-convention", "full")
-    assert code == 2 and "says itself how its poolings round" in err
+    assert code == 2 and "already sets how its poolings round" in err
 
 
 def test_drawing_without_dot_says_what_to_install(capsys, tmp_path, monkeypatch):

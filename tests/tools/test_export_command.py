@@ -62,10 +62,10 @@ def test_options_that_do_not_go_together(command, voc, tmp_path, capsys):
         ([*int8, image, "--format", "onnx"], "--precision int8 with --format onnx: MXNet cannot"),
         (
             ["--calibration-mode", "entropy"],
-            "--calibration-mode entropy: means nothing without --precision int8",
+            "--calibration-mode entropy: has no effect without --precision int8",
         ),
         (["--keep", "fc6"], "--keep: has no effect with --precision fp32; give bf16 or int8"),
-        (["--min-agreement", "0.9"], "--min-agreement 0.9: means nothing without --precision bf16 or int8"),
+        (["--min-agreement", "0.9"], "--min-agreement 0.9: has no effect without --precision bf16 or int8"),
         (
             ["--precision", "bf16", "--layer-loss", "2"],
             "--layer-loss 2: expected a fraction of the pixels, from 0 to 1",
@@ -77,7 +77,7 @@ def test_options_that_do_not_go_together(command, voc, tmp_path, capsys):
         ([*int8, str(tmp_path / "nix")], "nix: no such file or folder"),
         ([*int8, str(tmp_path / "empty")], "empty: no images in this folder"),
         ([*int8, str(voc / "classes.txt")], "classes.txt: "),
-        (["--split", "val"], "--split val: means nothing without --data"),
+        (["--split", "val"], "--split val: has no effect without --data"),
         (["--data", str(tmp_path / "nix")], "nix: no such folder or list"),
     ):
         assert main([*command, *options]) == 2, options

@@ -52,7 +52,7 @@ def test_labels_of_255_alone_stop_the_run(run_folder, voc, tmp_path, capsys):
     ("more", "message"),
     [
         (["--stages", "fcn4s"], "--stages fcn4s: expected some of fcn32s,fcn16s,fcn8s"),
-        (["--stages", "fcn16s,fcn32s"], "fcn32s cannot start from fcn16s, which has other layers"),
+        (["--stages", "fcn16s,fcn32s"], "fcn32s cannot start from fcn16s, whose layers differ"),
         (["--stages", "fcn8s,fcn8s"], "--stages fcn8s,fcn8s: expected"),
         (["--lr", "1e-3,1e-4"], "--lr 1e-3,1e-4: expected 1 or 3 numbers"),
         (["--lr", "fast"], "--lr fast: expected"),
@@ -97,7 +97,7 @@ def test_more_mistakes(run_folder, voc, caffemodel, tmp_path, capsys):
             "bad.caffemodel: not a caffemodel, nor",
         ),
         (["convert", "nix", str(tmp_path / "o")], "nix: cannot read these weights: No such file"),
-        (again, "fcn32s-0001.params is there already; choose another --output"),
+        (again, "fcn32s-0001.params exists already; choose another --output"),
         (
             ["evaluate", *net, "--data", str(voc), "--classes", str(tmp_path / "two.txt")],
             "two.txt: names 2 classes, but",
@@ -106,7 +106,7 @@ def test_more_mistakes(run_folder, voc, caffemodel, tmp_path, capsys):
         (["evaluate", *vgg, "--data", str(voc)], "ends in Activation 'relu7', not in one softmax"),
         (["evaluate", *net, "--data", str(tmp_path / "lst.lst")], "a: no such file"),
         (["export", *vgg, "--output", str(tmp_path / "o")], "ends in Activation 'relu7'"),
-        (["demo", "--output", str(voc)], "is there already and not empty"),
+        (["demo", "--output", str(voc)], "exists and is not empty"),
         ([*again[:-1], "1", "--output", str(tmp_path / "two.txt" / "run")], "two.txt/run"),
     ):
         assert main(arguments) == 2, arguments
@@ -144,7 +144,7 @@ def test_segment_never_writes_over_an_image(run_folder, tmp_path, capsys):
     Image.new("RGB", (40, 40), (9, 9, 9)).save(tmp_path / "photo.png")
     prefix = ["--prefix", str(run_folder / "run" / "fcn32s"), "--epoch", "2"]
     assert main(["segment", *prefix, str(tmp_path / "photo.png"), "--output", str(tmp_path)]) == 2
-    assert "would write over" in capsys.readouterr().err
+    assert "would overwrite" in capsys.readouterr().err
     assert Image.open(tmp_path / "photo.png").mode == "RGB" and len(list(tmp_path.iterdir())) == 1
 
 

@@ -126,7 +126,7 @@ def test_segment_writes_palette_masks_and_overlays_and_names_what_fails(run_fold
         assert mask.getpalette()[:15] == [value for entry in voc_palette(5) for value in entry]
     assert main(["segment", *prefix, str(images[0])]) == 0
     assert main(["segment", *prefix, str(images[0]), str(tmp_path / "val_0000.png")]) == 2
-    assert "masks/val_0000.png; take them to different folders" in capsys.readouterr().err
+    assert "masks/val_0000.png; use different folders" in capsys.readouterr().err
 
 
 def test_export_says_the_difference(run_folder, tmp_path, capsys):
@@ -208,7 +208,7 @@ def test_a_checkpoint_of_the_original_works_and_the_mean_is_said(voc, tmp_path, 
         ],
     ):
         assert main(command) == 0
-        said = "FCN32s-meta.json is not there: taking the original's mean, RGB (123.68, 116.779, 103.939)"
+        said = "FCN32s-meta.json is missing: using the original example's mean, RGB (123.68, 116.779, 103.939)"
         assert said in capsys.readouterr().out
 
 

@@ -26,7 +26,7 @@ def draw_net(symbol: mx.sym.Symbol, size: Tuple[int, int], file: Path) -> None:
             is missing or fails, or the file cannot be written.
     """
     if file.suffix.lower() != ".png":
-        raise FCNXSError(f"{file}: the picture is a PNG: give its file a name that ends in .png")
+        raise FCNXSError(f"{file}: the picture is written as PNG; give a file name that ends in .png")
     rows, columns = describe(symbol, size), describe(symbol, size, axis=1)
     symbol, layers = _with_names_of_their_own(symbol)
     boxes = {"fontname": "Helvetica", "fixedsize": "false", "margin": "0.2,0.06", "height": "0"}

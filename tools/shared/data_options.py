@@ -1,4 +1,4 @@
-"""Options of the commands that read data sets: which one, and how images are changed."""
+"""Options of the commands that read data sets: the data set, its split, and the augmentation."""
 
 from __future__ import annotations
 
@@ -18,32 +18,38 @@ DATA_HELP = (
 
 
 def add_data(parser: argparse.ArgumentParser, default: str) -> None:
-    """--data, --root and --split; `default` is the split where none is given."""
+    """Add --data, --root and --split; `default` is the split if none is given."""
     parser.add_argument("--data", required=True, metavar="DIR|LST|NAME", help=DATA_HELP)
     add_root_and_split(parser, default)
 
 
 def add_root_and_split(parser: argparse.ArgumentParser, default: str) -> None:
-    """--root and --split; `default` is the split where none is given."""
+    """Add --root and --split; `default` is the split if none is given."""
     parser.add_argument(
         "--root",
         metavar="DIR",
-        help="where a data set by name is (default: below ~/.mxnet/datasets, as GluonCV)",
+        help="root folder of a data set by name (default: below ~/.mxnet/datasets, as GluonCV)",
     )
-    parser.add_argument("--split", help=f"of a folder or a data set by name (default: {default})")
+    parser.add_argument("--split", help=f"split of a folder or of a data set by name (default: {default})")
 
 
 def add_augmentation(parser: argparse.ArgumentParser) -> None:
-    """--batch-size, --crop-size, --random-scale, --random-flip, --color-jitter, --workers."""
+    """Add --batch-size, --crop-size, --random-scale, --random-flip, --color-jitter and --workers."""
     add = parser.add_argument
-    add("--batch-size", type=int, default=1, metavar="N", help="images of a step, of one size (default: 1)")
-    add("--crop-size", type=int, metavar="N", help="train on NxN pixels from a random place (default: all)")
+    add(
+        "--batch-size",
+        type=int,
+        default=1,
+        metavar="N",
+        help="images of a step, all of one size (default: 1)",
+    )
+    add("--crop-size", type=int, metavar="N", help="train on random crops of NxN pixels (default: none)")
     add(
         "--random-scale",
         metavar="LO,HI",
         help="resize each image by a random factor from LO to HI, before the crop (default: 1,1)",
     )
-    add("--random-flip", action="store_true", help="exchange left and right of half of the images")
+    add("--random-flip", action="store_true", help="swap left and right of half of the images")
     add("--random-mirror", dest="random_flip", action="store_true", help=argparse.SUPPRESS)  # its former name
     add(
         "--color-jitter",
@@ -64,11 +70,16 @@ def samples_of(
     option: str = "--split",
     data_option: str = "--data",
 ) -> Samples:
-    """Data set that the options name.
+    """Open the data set that the options name.
 
     Args:
-        split: what `option` says; None: `default`. `data_option` names `data`.
-        need: files of a pair that have to be there: 2, 1 (the image) or 0.
+        data: folder, list, or name of a data set.
+        split: split to read; None stands for `default`.
+        root: root folder of a data set by name; None for its usual place.
+        default: split to read if none is given.
+        need: files of each pair that must exist: 2, 1 (the image) or 0.
+        option: option that gave `split`, for messages.
+        data_option: option that gave `data`, for messages.
 
     Raises:
         FCNXSError: there is no such data set or split, or a file is missing.
@@ -80,7 +91,7 @@ def samples_of(
             here = f"; the folder here is ./{data}" if Path(data).exists() else ""
             raise FCNXSError(f"{data_option} {data}: {error}{here}") from None
     if root is not None:
-        raise FCNXSError(f"--root {root}: {data} is no data set by name ({', '.join(NAMED)})")
+        raise FCNXSError(f"--root {root}: goes with a data set by name ({', '.join(NAMED)})")
     path = Path(data)
     if split is not None and not path.is_dir():
         raise FCNXSError(f"{option} {split}: {data} is no folder or name of a data set; a list has no splits")
@@ -92,7 +103,7 @@ def samples_of(
 
 
 def validation_samples(args: argparse.Namespace) -> Samples | None:
-    """Data that --data, --root, --val and --val-split name to evaluate on, if they do; files may be missing."""
+    """Data set to evaluate on, None if --val and --val-split are not given; its files may be missing."""
     if not args.val and not args.val_split:
         return None
     root = None if args.val and Path(args.val).exists() else args.root
@@ -104,7 +115,7 @@ def augmentation_of(args: argparse.Namespace) -> Augmentation | None:
     """Augmentation by --crop-size, --random-scale, --random-flip and --color-jitter; None if none is given.
 
     Raises:
-        FCNXSError: one of them, --batch-size or --workers makes no sense.
+        FCNXSError: one of these options, --batch-size or --workers is out of range.
     """
     refuse_below(1, args, "batch_size", "crop_size", "workers")
     if not 0 <= args.color_jitter <= 1:

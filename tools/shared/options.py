@@ -1,4 +1,4 @@
-"""Options that several commands share, and what they mean."""
+"""Options that several commands share, and functions that check and read them."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 
 def add_checkpoint(parser: argparse.ArgumentParser) -> None:
-    """--prefix and --epoch of the checkpoint to use."""
-    parser.add_argument("--prefix", required=True, help="of the checkpoint, e.g. RUN/fcn8s")
-    parser.add_argument("--epoch", type=int, required=True, help="of the checkpoint, e.g. 5")
+    """Add --prefix and --epoch, the checkpoint to use."""
+    parser.add_argument("--prefix", required=True, help="prefix of the checkpoint, e.g. RUN/fcn8s")
+    parser.add_argument("--epoch", type=int, required=True, help="epoch of the checkpoint, e.g. 5")
 
 
 def add_gpus(parser: argparse.ArgumentParser) -> None:
-    """--gpus: the device."""
+    """Add --gpus, the device to compute on."""
     parser.add_argument("--gpus", metavar="N", help="number of the GPU to use, from 0 (default: the CPU)")
 
 
@@ -45,10 +45,10 @@ def refuse_below(least: int, args: argparse.Namespace, *names: str) -> None:
 
 
 def device(gpus: str | None) -> mx.Context:
-    """Device that --gpus names; GPU 0 is a GPU.
+    """Device that --gpus names; None stands for the CPU.
 
     Raises:
-        FCNXSError: it is not the number of one GPU of this machine.
+        FCNXSError: `gpus` is not the number of a GPU that MXNet sees.
     """
     from ...compat import mxnet as mx
 
@@ -74,7 +74,7 @@ def devices(gpus: str | None, cpus: int | None) -> List[mx.Context]:
     from ...compat import mxnet as mx
 
     if gpus is not None and cpus is not None:
-        raise FCNXSError("--gpus and --cpus: give one of them")
+        raise FCNXSError("--gpus and --cpus: give only one of them")
     if cpus is not None and cpus < 1:
         raise FCNXSError(f"--cpus {cpus}: expected 1 or more")
     if gpus is None:
@@ -101,7 +101,7 @@ def class_names(args: argparse.Namespace) -> List[str] | None:
 
 
 def read_classes(file: str) -> List[str]:
-    """Names of classes, a line each.
+    """Class names from a file with a name in each line.
 
     Raises:
         FCNXSError: the file cannot be read, or names no or too many classes.
@@ -116,7 +116,7 @@ def read_classes(file: str) -> List[str]:
 
 
 def default_classes(numclass: int | None) -> List[str]:
-    """Names where nobody gave any: PASCAL VOC's for 21 classes or none known, else numbers."""
+    """Default class names: PASCAL VOC's for 21 classes or if the number is unknown, else `class 0`, ..."""
     from ...conventions import VOC_CLASSES
 
     if numclass not in (None, len(VOC_CLASSES)):
@@ -127,14 +127,16 @@ def default_classes(numclass: int | None) -> List[str]:
 def refuse_clashes(
     option: str, folder: Path, written: Sequence[Tuple[Path, Path]], others: Iterable[Path] = ()
 ) -> None:
-    """Refuse to write two pictures under one name in a folder, or over a file that is read.
+    """Refuse to write two pictures to one file, or over a file that is read.
 
     Args:
-        written: each file to write, and the image that it is made of.
-        others: files that are read besides.
+        option: option that names the folder, for messages.
+        folder: folder to write to.
+        written: pairs of a file to write and the image that it is made from.
+        others: further files that are read.
 
     Raises:
-        FCNXSError: that would happen, or the folder is a file.
+        FCNXSError: two files to write are the same, one is read, or the folder is a file.
     """
     if folder.exists() and not folder.is_dir():
         raise FCNXSError(f"{option} {folder}: is a file; give a folder")
@@ -142,19 +144,19 @@ def refuse_clashes(
     for name, image in written:
         if name in made_of:
             raise FCNXSError(
-                f"{made_of[name]} and {image} would both be written to {name}; take them to different folders"
+                f"{made_of[name]} and {image} would both be written to {name}; use different folders"
             )
         made_of[name] = image
     over = {file.resolve() for file in (*made_of.values(), *others)} & {name.resolve() for name in made_of}
     if over:
-        raise FCNXSError(f"{option} {folder}: would write over {over.pop()}; choose another folder")
+        raise FCNXSError(f"{option} {folder}: would overwrite {over.pop()}; choose another folder")
 
 
 def refuse_unwritable(option: str, folder: Path) -> None:
     """Refuse a folder in which nothing can be written.
 
     Raises:
-        FCNXSError: it, or the first folder above it that is there, is a file or not writable.
+        FCNXSError: the folder, or if it is missing its closest existing parent, is a file or not writable.
     """
     there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
@@ -162,7 +164,7 @@ def refuse_unwritable(option: str, folder: Path) -> None:
 
 
 def tell_mean(prefix: str, source: Checkpoint) -> None:
-    """Say so where a checkpoint has no meta file, and the original's mean is taken."""
+    """Print a note if a checkpoint has no meta file, so that the original example's mean is used."""
     if not source.meta_found:
         mean = ", ".join(map(str, source.meta.mean))
-        print(f"{prefix}-meta.json is not there: taking the original's mean, RGB ({mean})")
+        print(f"{prefix}-meta.json is missing: using the original example's mean, RGB ({mean})")

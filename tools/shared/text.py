@@ -8,7 +8,7 @@ from ...score import NAMES, Scores
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]], right: Sequence[int] = ()) -> str:
-    """Columns as wide as they need to be; numbers are set right, and so are the columns named by `right`."""
+    """Text table. Columns of numbers, and those whose indices are in `right`, are aligned to the right."""
     cells = [[_cell(value) for value in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(header, *cells)]
     numeric = [
@@ -26,21 +26,25 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]], right: Sequen
 
 
 def scores_table(result: Scores, classes: Sequence[str]) -> str:
-    """A row for each class; classes that occur nowhere have no scores."""
+    """Table with a row for each class; classes that occur nowhere have no scores."""
     per_class = zip(classes, result.class_pixels, result.class_accuracy, result.class_iu)
     rows = [(name, int(pixels), float(accuracy), float(iu)) for name, pixels, accuracy, iu in per_class]
     return table(("class", "pixels", "accuracy", "IU"), rows)
 
 
 def summary_table(rows: Sequence[dict]) -> str:
-    """Rows of a summary: a stage each, with its four scores."""
+    """Table with a row for each stage of a run: its net, epochs, four scores and seconds."""
     header = ("net", "epoch", "pixel acc.", "mean acc.", "mean IU", "f.w. IU", "seconds")
     cells = [(row["name"], row["epoch"], *(row[key] for key in NAMES), round(row["seconds"])) for row in rows]
     return table(header, cells)
 
 
 def best_epochs(records: Sequence[dict]) -> str:
-    """Epoch of each stage that is best by mean IU, of the lines of metrics.jsonl; "" if none was evaluated."""
+    """Text that names each stage's best epoch by mean IU; "" if none was evaluated.
+
+    Args:
+        records: the records of metrics.jsonl, one for each epoch.
+    """
     best: Dict[str, dict] = {}
     for record in records:
         before = best.get(record["stage"])

@@ -65,7 +65,7 @@ def test_settings_under_two_keys_are_joined():
         ({"nodes": [7], "heads": []}, "node 0 has no op"),
         (as_json(name=None), "node 1 has no name"),
         (as_json(inputs=3), "node 1 has no inputs"),
-        (as_json(attrs="(2, 2)"), "node 1, 'pool', has attrs that are no settings"),
+        (as_json(attrs="(2, 2)"), "the attrs of node 1, 'pool', are not settings"),
         (as_json(inputs=[[0]]), r"node 1, 'pool', is made of \[0\], which is no node before it"),
         (as_json(inputs=[[1, 0, 0]]), r"node 1, 'pool', is made of \[1, 0, 0\], which is no node before it"),
         (as_json(inputs=[["data", 0]]), r"node 1, 'pool', is made of \['data', 0\]"),
