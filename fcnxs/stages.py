@@ -17,7 +17,7 @@ class Stage:
         name: the net: fcn32s, fcn16s or fcn8s.
         parent: net that its initial parameters come from.
         optimizer: MXNet's name of the optimizer.
-        learning_rate, momentum, wd: of the optimizer; momentum is None if it has none.
+        learning_rate, momentum, wd: settings of the optimizer; momentum is None if it has none.
         epochs: passes over the training images.
         fixed: parameters that are not trained.
         caffe_biases: biases have twice the rate and no weight decay.

@@ -47,7 +47,7 @@ def compose_fp(fp_first: Map, fp_second: Map) -> Map:
 
 
 def compose_fp_list(fp_list: Iterable[Map]) -> Map:
-    """Map of a sequence of layers, the one nearest to the image first; of none, the identity."""
+    """Map of a sequence of layers, the one nearest to the image first; the identity if there are none."""
     fp_out = IDENTITY
     for fp in fp_list:
         fp_out = compose_fp(fp_out, fp)

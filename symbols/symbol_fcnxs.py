@@ -133,8 +133,10 @@ def fcnxs_score(
     """Upsample the scores `input` to the pixels of `crop`, with softmax and its loss.
 
     Args:
+        input: class scores of the coarse net.
+        crop: layer whose size the upsampled scores are cropped to, usually the image.
         offset: rows and columns cut from the top and left; None takes them from the coordinate maps.
-        kernel, stride: of the upsampling, both square.
+        kernel, stride: kernel and stride of the upsampling, both square.
 
     Raises:
         FCNXSError: `offset` is given and is not that of the maps, the maps cannot be aligned, or `kernel`

@@ -20,7 +20,7 @@ def vgg16_pool3(
     Args:
         workspace_default: MXNet's workspace for each convolution, in MB.
         width: scale of the channels, a multiple of 1/64.
-        pad: of conv1_1: 100 in the FCNs, 1 in the classifier.
+        pad: pad of conv1_1: 100 in the FCNs, 1 in the classifier.
         pooling_convention: 'valid' rounds sizes down as the original, 'full' up as Caffe.
     """
 

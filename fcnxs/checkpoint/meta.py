@@ -36,10 +36,10 @@ class Meta:
         classes: names in the order of the labels; None for nets without classes of their own.
         palette: colour (R, G, B) of each class, 0 to 255.
         mean: (R, G, B), subtracted from images with values 0 to 255.
-        channel_order: of the input, always "RGB".
+        channel_order: order of the input's channels, always "RGB".
         ignore_label: label of pixels that count neither in the loss nor in the scores, always 255.
         source: {"file", "sha256"} of the weights that these were made from.
-        versions: of the packages that wrote the checkpoint.
+        versions: versions of the packages that wrote the checkpoint.
         checksums: SHA-256 of the other files by name; of the last version and, if any, the one before.
     """
 

@@ -30,7 +30,7 @@ class Comparison(Agreement):
 
     Args:
         runtime: name of the other runtime.
-        shape: of the scores, (1, C, H, W).
+        shape: shape of the scores, (1, C, H, W).
     """
 
     runtime: str

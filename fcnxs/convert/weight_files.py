@@ -36,7 +36,7 @@ def iterate_tensors(path: str | Path, kind: str) -> Iterator[Tuple[str, np.ndarr
     """Yield names and arrays, float32 of any shape, of a file.
 
     Args:
-        kind: from `kind_of_file`; not caffe.
+        kind: kind of the file, from `kind_of_file`; not caffe.
 
     Raises:
         FCNXSError: the file is damaged, has an array that is not of floats, or PyTorch is not installed.

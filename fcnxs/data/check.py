@@ -82,7 +82,7 @@ def check(
     """Read every pair of a data set and return the findings.
 
     Args:
-        batch_size, crop_size: of the training to come. A batch of several images needs images of one size.
+        batch_size, crop_size: what training will use. A batch of several images needs images of one size.
         smallest: (height, width) that the net needs. With `crop_size` smaller images are padded.
         workers: threads that read; None: as many as a `Loader` takes.
         on_progress: called after each pair.

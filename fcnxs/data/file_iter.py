@@ -20,7 +20,7 @@ class FileIter(Loader):
         root_dir: folder that the paths of the list are relative to.
         flist_name: list file in `root_dir`, as `read_list` takes it.
         rgb_mean: subtracted from every pixel (R, G, B).
-        cut_off_size, data_name, label_name, shuffle, seed, num_classes: as of `Loader`.
+        cut_off_size, data_name, label_name, shuffle, seed, num_classes: see `Loader`.
 
     Source: the arguments before `shuffle` are those of apache/mxnet 1.4.1 example/fcn-xs/data.py.
 

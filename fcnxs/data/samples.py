@@ -23,7 +23,7 @@ class Samples:
 
     Args:
         images: files of the images.
-        labels: for each image the source of its label that `_read_label` reads: by default a file.
+        labels: source of each image's label, by default a file; `_read_label` reads it.
         root: folder of all files; `fingerprint` uses names relative to it.
         classes: names of the classes, or None if unknown; `palette`: their colours (R, G, B).
     """
@@ -92,7 +92,7 @@ def open_samples(data: PathLike, split: str | None = None, default: str = "train
     """Data set that is a `.lst` file, a folder in VOC layout, or a folder with images/ and labels/.
 
     Args:
-        split: of a folder; None: its split `default`, or everything if images/ and labels/ have no splits.
+        split: split of a folder; None takes `default`, or everything if images/ and labels/ have no splits.
         need: number of files of a pair that must exist: 2, 1 (the image) or 0.
 
     Raises:

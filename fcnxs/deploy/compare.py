@@ -43,7 +43,8 @@ class Compared(Agreement):
     """Agreement of an export with its checkpoint on one image.
 
     Args:
-        name, size: of the image; (H, W).
+        name: name of the image.
+        size: size of the image, (H, W).
     """
 
     name: str

@@ -50,7 +50,7 @@ def write_mar(prefix: Path, target: Path) -> None:
     its bytes have changed.
 
     Args:
-        prefix: of PREFIX-symbol.json, PREFIX-0000.params and PREFIX-meta.json, as an export writes them.
+        prefix: prefix of an export: PREFIX-symbol.json, PREFIX-0000.params and PREFIX-meta.json.
         target: ends in `.mar`; its name is the model's on the server.
 
     Raises:

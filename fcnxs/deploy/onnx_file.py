@@ -33,7 +33,7 @@ def write_onnx(net: Net, form: Form, metadata: Mapping[str, str], file: Path) ->
     """Write a net to an ONNX file (opset 13).
 
     Args:
-        net: from `with_ends`.
+        net: the net to write, from `with_ends`.
         metadata: texts for the file's metadata.
 
     Raises:

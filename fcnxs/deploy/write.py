@@ -52,7 +52,7 @@ class Exported:
         layers: loss of each layer in the lower precision; layers that are kept by name are not measured.
         kept: convolutions in float32, if others are not.
         trimmed: whether the graph is trimmed; some nets cannot be trimmed, or would not be faster.
-        scores: of the checkpoint and of the export, over labelled images, if there were any.
+        scores: scores of the checkpoint and of the export on labelled images, if any were given.
     """
 
     files: Dict[str, int] = field(default_factory=dict)
@@ -150,7 +150,7 @@ def export(
         form: None: json, probabilities, any size.
         images: images for the ranges of int8; the first 16 also serve the comparison, for which generated
             pictures stand in if there are none.
-        mode: of the ranges, `minmax` or `entropy`.
+        mode: how the ranges of int8 are found, `minmax` or `entropy`.
         samples: labelled images to score the checkpoint and the export on.
         least: least agreement of the class maps in bf16 or int8.
         most_loss: layers that alone change more than this part of the pixels stay in float32.

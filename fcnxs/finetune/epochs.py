@@ -75,7 +75,7 @@ def own_positions(start: int, batches: int, own: int, workers: int, rank: int) -
     """Numbers of an epoch's batches that a process trains on, from `start` on.
 
     Args:
-        batches: of the epoch, over all processes.
+        batches: number of batches of the epoch, over all processes.
         own: batches of each process in a step; processes take turns.
     """
     return [position for position in range(start, batches) if (position - start) // own % workers == rank]

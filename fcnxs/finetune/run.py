@@ -37,8 +37,8 @@ class Data:
     """Images and labels.
 
     Args:
-        train: to train on; its seed is the run's, of order, augmentation and dropout.
-        val: to evaluate on after each epoch; None: no evaluation.
+        train: loader of the training data; its seed also seeds order, augmentation and dropout of the run.
+        val: loader of the data to evaluate on after each epoch; None for no evaluation.
     """
 
     train: Loader
@@ -73,7 +73,7 @@ class Settings:
     Args:
         devices: device, or devices, each of which takes its own images; None is the CPU.
         kvstore, recompute, trim: see `Solver`.
-        pooling_convention: of the nets, 'valid' or 'full'; None takes the parent's.
+        pooling_convention: rounding of the nets' pooled sizes, 'valid' or 'full'; None takes the parent's.
         accumulate: batches of each device in a step.
     """
 
@@ -93,8 +93,8 @@ class Run:
         stages: all stages, in order.
         exchange: sums over devices and processes; the process of rank 0 evaluates and writes.
         should_stop: asked before every step and evaluated batch.
-        state: where the run stands; kept up to date while it trains.
-        stage, solver: those of the stage in training.
+        state: current position, parameters and scores of the run, updated while it trains.
+        stage, solver: the stage in training, and its solver.
         metric: loss and scores that this process counted in this epoch.
         last_good: the last parameters known to be finite, for messages.
         last_state: the state that was saved last, or that the run resumed from.
@@ -137,7 +137,7 @@ class Run:
         return result
 
     def tell(self, what: str, *args: Any) -> None:  # noqa: ANN401  (as the listeners' methods)
-        """Call a method of every listener."""
+        """Call the method `what` of every listener, with these arguments."""
         for listener in self.listeners:
             getattr(listener, what)(*args)
 

@@ -80,7 +80,7 @@ class RunLog(Listener):
 
     Args:
         file: the log; its folder exists when the run begins.
-        facts: by name, as the function `facts` returns them.
+        facts: facts on the machine and the run, by name, from the function `facts`.
 
     Raises:
         FCNXSError: the file cannot be written.

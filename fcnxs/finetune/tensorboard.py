@@ -78,7 +78,7 @@ class TensorBoard(Listener):
         """Write a picture: image, truth and prediction side by side.
 
         Args:
-            number: of the image.
+            number: number of the image in the data set.
             data: the net's input (3, H, W).
             truth, class_map: classes, uint8 (H, W); 255 in the truth is left out.
         """

@@ -124,7 +124,7 @@ class FCNxs(mx.gluon.SymbolBlock):
         return self(x).log_softmax(axis=1)
 
     def predict(self, x: mx.nd.NDArray) -> mx.nd.NDArray:
-        """Class scores (N, C, H, W), as `forward`: images are not resized."""
+        """Class scores (N, C, H, W), the same as `forward`; images are not resized."""
         return self(x)
 
     def demo(self, x: mx.nd.NDArray) -> mx.nd.NDArray:

@@ -51,7 +51,7 @@ def get_fcnxs(
     Args:
         name: fcn32s, fcn16s, fcn8s, fcn8s_atonce or fcn_alexnet.
         numclass: number of classes; None: the checkpoint's, or VOC's 21.
-        prefix, epoch: of the checkpoint.
+        prefix, epoch: prefix and epoch of the checkpoint.
         ctx: device or devices that get the parameters; None: the CPU.
         **options: of the net's builder (width, fc, pooling_convention, ...), and base_size and crop_size.
 

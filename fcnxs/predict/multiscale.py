@@ -82,10 +82,10 @@ def resized(planes: np.ndarray, size: Sequence[int]) -> np.ndarray:
 
 @contextmanager
 def naming(scale: float, where: object) -> Iterator[object]:
-    """Give the name of an image at a scale.
+    """Context that gives the name of an image at a scale, for messages.
 
     Raises:
-        FCNXSError: an FCNXSError of the block; unless the scale is 1, with the advice to leave it out.
+        FCNXSError: an error of the block, with the advice to leave the scale out unless it is 1.
     """
     if scale == 1:
         yield where

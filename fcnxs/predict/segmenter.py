@@ -60,7 +60,7 @@ class Segmenter:
 
     Args:
         source: prefix of a checkpoint's files, such as "run/fcn8s", or a Checkpoint.
-        epoch: of the checkpoint, where `source` is a prefix.
+        epoch: epoch of the checkpoint, if `source` is a prefix.
         ctx: device; None: the CPU.
         trim: skip the part of the padded canvas that the image cannot influence. Scores change by no more than
             float32's rounding, and take less time.

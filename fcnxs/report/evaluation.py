@@ -65,7 +65,7 @@ class Evaluation:
 
     Args:
         images: number of images.
-        stages: in the order of training; empty if no stage's parameters are there.
+        stages: scored stages in the order of training; empty if no stage's parameters exist.
         best, worst: images with the best and the worst mean IU in the last stage, the best and the worst first;
             no image is in both.
         notes: sentences on parameters that are missing, and scores that differ from the records.

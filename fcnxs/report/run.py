@@ -28,7 +28,7 @@ class Log:
         facts: command, versions, machine, ..., by name, of the last start or resume; strings or JSON's values.
         begun: time (UTC) of the first line; "" if there is none.
         ends: how the run ended; None: it is still running, or the process was killed.
-        warnings: in their order.
+        warnings: warnings of the run, in order.
     """
 
     facts: Dict[str, Any] = field(default_factory=dict)

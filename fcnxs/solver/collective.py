@@ -41,7 +41,7 @@ class Exchange:
 
         Args:
             names: names of the arrays.
-            arrays: for each device, its arrays in the order of `names`; arrays of one name have the same shape.
+            arrays: the arrays of each device, in the order of `names`; arrays of one name have the same shape.
         """
         for i, (name, of_devices) in enumerate(zip(names, map(list, zip(*arrays)))):
             key = f"{name} {of_devices[0].shape}"  # in a later stage's net its shape may be another

@@ -79,7 +79,7 @@ class Pass:
     """Takes the place of an executor in a `Replica`, for one pass forward and one back.
 
     Args:
-        segments: of the net, in order.
+        segments: the parts of the net, in order.
         arg_dict: arrays of all arguments; the caller fills the inputs before `forward`.
         grads: gradients that `backward` writes, of the parameters to train.
         outputs: arrays that `forward` fills, in the shapes of the net's outputs.

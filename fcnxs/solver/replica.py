@@ -107,7 +107,7 @@ class Replica:
         """Start the update of all trained parameters.
 
         Args:
-            gradients: in the order and shapes of `trained`.
+            gradients: gradient arrays, in the order and shapes of `trained`.
             rescale_grad: factor of the gradients.
         """
         self.optimizer.rescale_grad = rescale_grad

@@ -28,7 +28,7 @@ def available_memory() -> int:
 
 
 def processor_quota(root: Path = Path("/")) -> float | None:
-    """Number of processors whose time the control group may use; None if there is no quota."""
+    """Number of processors that the control group (container) may use; None if it has no quota."""
     quotas = []
     for folder in _groups("cpu", root):
         with contextlib.suppress(OSError, ValueError):

@@ -55,7 +55,7 @@ def unscored_border(symbol: mx.sym.Symbol, size: Tuple[int, int]) -> Tuple[Exten
 
 
 def most_unscored(symbol: mx.sym.Symbol) -> int | None:
-    """Most rows or columns without a score at any size that fits; None where `unscored_border` is."""
+    """Largest number of rows or columns without a score, over all sizes that fit; None if that is unknown."""
     graph = Graph.of(symbol)
     ends = [each for axis in (0, 1) for each in _unscored(graph, axis, telling(graph, axis)[0])]
     return None if None in ends else max(map(sum, ends), default=None)
@@ -108,7 +108,7 @@ def _seen(graph: Graph, windows: List[Window], before: List[int], cell: int, axi
 
 
 def inputs_of(node: Node, window: Window, extent: Extent, axis: int) -> Extent | None:
-    """Cells of a node's input from which the cells of an extent are computed; None: all of them."""
+    """Cells of a node's input that the cells `extent` of its output depend on; None if on all of them."""
     op, (kernel, stride, pad), (first, last) = node["op"], window, extent
     if op == "InstanceNorm":  # averages over the image
         return None

@@ -28,8 +28,8 @@ class Writer:
     """A graph that is being written. Methods that add a node return the entry of its first output.
 
     Attributes:
-        nodes: those written so far.
-        written: of the graph that `write` goes through, each node's entry here.
+        nodes: nodes written so far.
+        written: entry in the new graph of each node of the graph passed to `write`.
     """
 
     def __init__(self) -> None:
@@ -53,7 +53,7 @@ class Writer:
         return self._variable(node) if node["op"] == "null" else self._append(node)
 
     def write(self, graph: Graph, change: Change, heads: Sequence[Entry] | None = None) -> List[Entry]:
-        """All nodes of a graph, changed or copied; returns the entries of its outputs, or of `heads`."""
+        """Write all nodes of a graph, changed or copied; returns the entries of its outputs, or of `heads`."""
         self.written = []
         for i, node in enumerate(graph.nodes):
             inputs = [self._at(entry) for entry in node["inputs"]]

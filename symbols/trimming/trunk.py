@@ -88,7 +88,7 @@ class Trunks:
         self.poolings = [k for k, i in enumerate(self.chain) if self.nodes[i]["op"] == "Pooling"]
 
     def get(self, size: Axes) -> Trunk | None:
-        """The longest trunk that can be trimmed for an image of a size (rows, columns); None if none can."""
+        """The longest trunk that can be trimmed at an image size (rows, columns); None if there is none."""
         found = (self._trunk(self.chain[: k + 1], size) for k in reversed(self.poolings))
         return next((trunk for trunk in found if trunk is not None), None)
 

@@ -115,7 +115,7 @@ def test_a_loss_that_is_not_finite_names_step_images_and_the_last_good_checkpoin
     err = capsys.readouterr().err
     where = r"fcn16s, epoch 1, step 2 \(\S+train_\d+.jpg, \S+train_\d+.jpg\): the loss is not finite"
     assert re.search(where, err) and f"the last good checkpoint is {tmp_path}/fcn32s-0001.params" in err
-    assert "try a smaller --lr than 1e+12" in err
+    assert "with a smaller --lr than 1e+12" in err
     assert not list(tmp_path.glob("fcn16s-0*")) and "run ends: FCNXSError" in (tmp_path / "run.log").read_text()
 
 

@@ -61,7 +61,7 @@ def test_a_prefix_with_an_epoch_or_a_checkpoint(prefix, segmenter):
         ((prefix.with_name("none"),), "none: give the epoch to load; available: none$"),
         ((prefix, 3), "fcn8s-0003.params: no such file"),
         ((prefix, mx.cpu()), r"epoch cpu\(0\): expected a whole number$"),
-        ((source, 19), "epoch 19: goes with a prefix"),
+        ((source, 19), "epoch 19: give an epoch only with a prefix"),
         ((None, 19), "a NoneType: expected the prefix of a checkpoint, or a Checkpoint$"),
     ):
         with pytest.raises(FCNXSError, match=said.replace("?", r"\?")):

@@ -22,7 +22,7 @@ def answers(
 
     Args:
         size: rows and columns of the image.
-        rows, columns: of `describe(symbol, size)`, for axis 0 and 1.
+        rows, columns: results of `describe(symbol, size)` for axis 0 and axis 1.
     """
     graph = Graph.of(symbol)
     least = (smallest(graph, 0), smallest(graph, 1))

@@ -9,7 +9,7 @@ from ..shared.text import table
 
 
 def layers_text(name: str, size: Tuple[int, int], rows: Sequence[Row]) -> str:
-    """The table of layers, without those that have no parameters and the size of the layer above."""
+    """The table of layers; layers without parameters that keep the size of the layer above are left out."""
     total = sum(row.parameters for row in rows)
     head = f"{name}: {len(rows)} layers, {total:,} parameters. Image {size[1]}x{size[0]}: H = {size[0]} rows."
     shown = [row for before, row in zip([None, *rows], rows) if not _says_nothing_new(row, before)]

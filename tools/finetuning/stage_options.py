@@ -18,7 +18,7 @@ OPTIMIZERS = (
 
 
 def add_stages(parser: argparse.ArgumentParser) -> None:
-    """--stages, --recipe, --epochs and the options that override a recipe."""
+    """Add --stages, --recipe, --epochs and the options that override a recipe."""
     add = parser.add_argument
     add("--stages", default=STAGES, help="nets to train, in this order (default: %(default)s)")
     add("--recipe", default="mxnet", choices=RECIPES, help="settings of the stages (default: %(default)s)")

@@ -46,7 +46,7 @@ class Row:
 
 @dataclass
 class LeftOut:
-    """An engine without measurements, and why; `failed` if it is installed and should have some."""
+    """An engine without measurements, and the reason; `failed` if it is installed and should have worked."""
 
     engine: str
     precision: str
