@@ -29,7 +29,7 @@ def conv(
         FCNXSError: `channels` is less than 1.
     """
     if channels < 1:
-        raise FCNXSError(f"layer {name}: {channels} channels; want 1 or more")
+        raise FCNXSError(f"layer {name}: {channels} channels; expected 1 or more")
     settings = {"kernel": (kernel, kernel), "pad": (pad, pad), "stride": (stride, stride), "num_group": groups}
     unset = {"pad": (0, 0), "stride": (1, 1), "num_group": 1}  # MXNet's defaults
     settings = {key: value for key, value in settings.items() if value != unset.get(key)}

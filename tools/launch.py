@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
     from ..launch import dmlc, job
 
     if args.num_workers < 1 or args.num_servers < 1:
-        raise FCNXSError(f"-n {args.num_workers} -s {args.num_servers}: want 1 or more of both")
+        raise FCNXSError(f"-n {args.num_workers} -s {args.num_servers}: expected 1 or more of both")
     options: List[str] = []
     for name in ("cluster", "num-workers", "num-servers", *TRACKER):
         value = getattr(args, name.replace("-", "_"))

@@ -58,7 +58,7 @@ def write_mar(prefix: Path, target: Path) -> None:
     """
     target = Path(target)
     if target.suffix != ".mar" or not re.fullmatch(r"[A-Za-z0-9][\w.-]*", target.stem, re.ASCII):
-        raise FCNXSError(f"{target}: want a name of letters, digits, '_', '-' and '.' that ends in .mar")
+        raise FCNXSError(f"{target}: expected a name of letters, digits, '_', '-' and '.' that ends in .mar")
     files = [Path(f"{prefix}{end}") for end in ("-symbol.json", "-0000.params", "-meta.json")]
     for file in files:
         if not file.is_file():

@@ -62,7 +62,7 @@ def plan(args: argparse.Namespace) -> List[Stage]:
     for key in ("momentum", "wd", "optimizer"):
         value = getattr(args, key)
         if isinstance(value, float) and not 0 <= value < 1:
-            raise FCNXSError(f"--{key} {value}: want a number from 0 to below 1")
+            raise FCNXSError(f"--{key} {value}: expected a number from 0 to below 1")
         if value is not None:
             changes[key] = [value] * len(stages)
     changed = ({key: values[i] for key, values in changes.items()} for i in range(len(stages)))

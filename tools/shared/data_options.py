@@ -119,12 +119,12 @@ def augmentation_of(args: argparse.Namespace) -> Augmentation | None:
     """
     refuse_below(1, args, "batch_size", "crop_size", "workers")
     if not 0 <= args.color_jitter <= 1:
-        raise FCNXSError(f"--color-jitter {args.color_jitter:g}: want a number from 0 to 1")
+        raise FCNXSError(f"--color-jitter {args.color_jitter:g}: expected a number from 0 to 1")
     try:
         low, high = map(float, ("1,1" if args.random_scale is None else args.random_scale).split(","))
         augmentation = Augmentation(args.crop_size, (low, high), args.random_flip, args.color_jitter)
     except (ValueError, FCNXSError):  # the scale's: crop size and jitter are valid here
         raise FCNXSError(
-            f"--random-scale {args.random_scale}: want LO,HI: two factors above 0, LO not above HI"
+            f"--random-scale {args.random_scale}: expected LO,HI, two factors above 0, LO not above HI"
         ) from None
     return None if augmentation == Augmentation() else augmentation

@@ -41,7 +41,7 @@ def refuse_below(least: int, args: argparse.Namespace, *names: str) -> None:
     for name in names:
         value = getattr(args, name)
         if value is not None and value < least:
-            raise FCNXSError(f"--{name.replace('_', '-')} {value}: want {least} or more")
+            raise FCNXSError(f"--{name.replace('_', '-')} {value}: expected {least} or more")
 
 
 def device(gpus: str | None) -> mx.Context:
@@ -96,7 +96,7 @@ def class_names(args: argparse.Namespace) -> List[str] | None:
     if args.classes:
         raise FCNXSError("--classes and --num-classes: give one of them")
     if not 2 <= args.num_classes <= 255:
-        raise FCNXSError(f"--num-classes {args.num_classes}: want 2 to 255")
+        raise FCNXSError(f"--num-classes {args.num_classes}: expected 2 to 255")
     return [f"class {number}" for number in range(args.num_classes)]
 
 
