@@ -65,7 +65,7 @@ def test_labels_of_255_alone_stop_the_run(run_folder, voc, tmp_path, capsys):
         (["--seed", "-1"], "--seed -1: expected"),
         (["--gpus", "99"], "--gpus 99: MXNet sees"),
         (["--gpus", "x"], "--gpus x: give the number"),
-        (["--num-classes", "5"], "--classes and --num-classes: give one"),
+        (["--num-classes", "5"], "--classes and --num-classes: give only one"),
         (["--split", "nix"], "nix.txt: no such file"),
         (["--val", "nix.lst"], "nix.lst: cannot read this list"),
         (["--val", "nix.lst", "--val-split", "val"], "--val-split val: nix.lst is no folder"),

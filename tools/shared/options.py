@@ -94,7 +94,7 @@ def class_names(args: argparse.Namespace) -> List[str] | None:
     if args.num_classes is None:
         return read_classes(args.classes) if args.classes else None
     if args.classes:
-        raise FCNXSError("--classes and --num-classes: give one of them")
+        raise FCNXSError("--classes and --num-classes: give only one of them")
     if not 2 <= args.num_classes <= 255:
         raise FCNXSError(f"--num-classes {args.num_classes}: expected 2 to 255")
     return [f"class {number}" for number in range(args.num_classes)]
