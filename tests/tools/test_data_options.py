@@ -77,4 +77,4 @@ def test_evaluate_takes_folder_pairs_and_data_sets_by_name(run_folder, voc, tmp_
 
     fakes.citys(root)
     assert main([*prefix, "--data", "citys", "--root", str(root)]) == 2
-    assert "--data citys: 19 classes, but the net has 5" in capsys.readouterr().err
+    assert "--data citys: names 19 classes, but the net has 5" in capsys.readouterr().err
