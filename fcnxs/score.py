@@ -77,7 +77,7 @@ def scores(matrix: np.ndarray) -> Scores:
 
 
 def or_none(value: float) -> float | None:
-    """The number, or None, which JSON can hold, for NaN."""
+    """The number; None in the place of NaN, which JSON cannot hold."""
     return None if np.isnan(value) else float(value)
 
 

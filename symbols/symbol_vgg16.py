@@ -31,7 +31,8 @@ def get_vgg16_symbol(
 ) -> Symbol:
     """VGG-16 as a classifier of (N, 3, 224, 224) images. `softmax_label` (N,), output (N, numclass).
 
-    Layers fc6 to fc8 are convolutions whose outputs are 1x1: the same numbers, and the FCNs' shapes.
+    Layers fc6 to fc8 are convolutions with 1x1 outputs. They compute the same as VGG-16's inner products, and
+    their weights have the shapes of the FCNs' layers.
     """
     relu7 = get_vgg16fc_symbol(workspace_default, width, fc, pooling_convention, pad=1)
     x = layers.dropout(relu7, "drop7")

@@ -80,7 +80,11 @@ def vgg16_score(
     fc: int = 4096,
     pooling_convention: str = "valid",
 ) -> Symbol:
-    """Layers conv5_1 to score, on the output of `vgg16_pool4`. Output (N, numclass, (H + 6) / 32, ...)."""
+    """Layers conv5_1 to score, on the output of `vgg16_pool4`.
+
+    Output (N, numclass, (H + 6) / 32, ...) for an
+    image of H rows.
+    """
     x = vgg16_relu7(input, workspace_default, width, fc, pooling_convention)
     x = dropout(x, "drop7")
     return conv(x, "score", numclass, kernel=1, workspace=workspace_default)

@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Check each split, and print what it comes to."""
+    """Check each split and print the findings."""
     options.refuse_below(1, args, "batch_size", "crop_size", "workers")
     if args.bad and args.bad.is_dir():
         raise FCNXSError(f"--bad {args.bad}: is a folder; give the name of a file")

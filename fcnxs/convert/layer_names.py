@@ -52,7 +52,7 @@ def arrays_of_caffe(path: str | Path) -> Iterator[NamedArray]:
     """Yield the arrays of a caffemodel; the first convolution is changed from BGR to RGB.
 
     Raises:
-        FCNXSError: as `iterate_layers`; or a scale layer has another constant than the net.
+        FCNXSError: as `iterate_layers`; or a scale layer multiplies by another constant than the net does.
     """
     for layer, blobs in iterate_layers(path):
         name = CAFFE_NAMES.get(layer, layer)
@@ -64,7 +64,7 @@ def arrays_of_caffe(path: str | Path) -> Iterator[NamedArray]:
                 if i > 0 or not np.allclose(values, SCALES[layer], rtol=1e-6, atol=0):
                     other = values.flat[np.abs(values - SCALES[layer]).argmax()] if values.size else np.nan
                     raise FCNXSError(
-                        f"{path}: layer {layer} is {other:.6g}, but the net needs {SCALES[layer]:g}"
+                        f"{path}: layer {layer} multiplies by {other:.6g}, but the net by {SCALES[layer]:g}"
                     )
                 parameter, done = None, f"dropped: the net has the constant {SCALES[layer]:g}"
             yield NamedArray(f"{layer}[{i}] {blobs[i].shape}", name, parameter, values, done)

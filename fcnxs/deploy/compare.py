@@ -52,7 +52,7 @@ class Compared(Agreement):
 
 
 def generated(form: Form) -> List[Picture]:
-    """Pictures of coloured shapes, in several sizes or in the form's one size."""
+    """Generated pictures: in several sizes, or in the one size that the export takes."""
     rng = np.random.default_rng(0)
     sizes = SIZES if form.size is None else [form.size] * 2
     return [Picture(f"picture {i + 1}", picture(rng, *size, shapes=3)[0]) for i, size in enumerate(sizes)]
@@ -69,7 +69,7 @@ def compare(
         pictures: images in a size that the form takes.
 
     Raises:
-        ExportMismatch: the runtime cannot run it.
+        ExportMismatch: the runtime of the export cannot run the written files.
     """
     outputs = run_fresh(form, written, [form.input_of(each.image, mean) for each in pictures], "full")
     return _compared(net, mean, pictures, outputs, form.head)
@@ -130,7 +130,7 @@ def mean_agreement(result: Sequence[Compared]) -> float:
 def score_both(
     net: Net, mean: Sequence[float], form: Form, written: Path, samples: Samples, numclass: int
 ) -> Tuple[Scores, Scores]:
-    """Scores of the checkpoint and of the export over labelled images, in a size that the form takes.
+    """Scores of the checkpoint and of the export over labelled images, resized if the export takes one size.
 
     Raises:
         FCNXSError: an image or a label cannot be read.

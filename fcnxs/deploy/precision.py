@@ -75,10 +75,9 @@ def kept_layers(symbol: mx.sym.Symbol, keep: Sequence[str]) -> List[str]:
 def to_bf16(net: Net, keep: Sequence[str] = KEEP) -> Net:
     """Convert convolutions and their parameters to bfloat16; input and scores stay float32.
 
-    If the first convolution is kept and the second is not, the first multiplies bfloat16 halves (`halves.py`):
-    it is as accurate as in float32, and its output, which takes longer to cast than to compute, is bfloat16
-    already. The symbol has `amp_cast` nodes, which `tojson` and `save` drop unless they are called with
-    `remove_amp_cast=False`.
+    If the first convolution is kept and the second is not, the first is computed in bfloat16 with its numbers
+    split into sums of two (`halves.py`): as accurate as in float32, and without a cast of its large output.
+    The symbol has `amp_cast` nodes, which `tojson` and `save` drop unless called with `remove_amp_cast=False`.
 
     Args:
         net: without label and dropout, ending in scores.
@@ -135,7 +134,8 @@ def calibrate(net: Net, batches: Sequence[np.ndarray], mode: str = "minmax") -> 
 
     if mode not in MODES or not len(batches):
         raise FCNXSError(
-            f"calibration mode {mode!r} with {len(batches)} images: expected {' or '.join(MODES)}, and images"
+            f"calibration mode {mode!r} with {len(batches)} images: expected {' or '.join(MODES)}, "
+            "and at least one image"
         )
     fused = Net(net.symbol.get_backend_symbol(BACKEND), net.arg_params, net.aux_params)
     kind = {"minmax": "naive", "entropy": "entropy"}[mode]

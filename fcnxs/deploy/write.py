@@ -49,7 +49,8 @@ class Exported:
     Args:
         files: size in bytes of each file written.
         compared: agreement on each image.
-        layers: loss of each layer in the lower precision; layers that are kept by name are not measured.
+        layers: share of pixels whose class changes if this layer alone is in the lower precision; layers that
+            `keep` names are not measured.
         kept: convolutions in float32, if others are not.
         trimmed: whether the graph is trimmed; some nets cannot be trimmed, or would not be faster.
         scores: scores of the checkpoint and of the export on labelled images, if any were given.

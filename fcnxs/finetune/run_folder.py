@@ -31,7 +31,7 @@ DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionEr
 
 
 def best_prefix(folder: Path, stage: str) -> Path:
-    """Prefix of a stage's best checkpoint, whose epoch is 0."""
+    """Prefix of the copy of a stage's best checkpoint, which is saved under epoch number 0."""
     return folder / f"{stage}-best"
 
 

@@ -1,11 +1,13 @@
 """Staged finetuning (FCN paper, section 4.2): each net starts from the one before.
 
-rows = finetune(
-lambda: checkpoint.load("vgg16fc", 0),
-list(RECIPES["mxnet"].values()),  # FCN-32s, FCN-16s, FCN-8s
-Data(train, val),
-Output(Path("run"), meta),
-)
+The command `fcnxs finetune` ends in a call such as
+
+    rows = finetune(
+        lambda: checkpoint.load("vgg16fc", 0),
+        list(RECIPES["mxnet"].values()),  # FCN-32s, FCN-16s, FCN-8s
+        Data(train, val),
+        Output(Path("run"), meta),
+    )
 """
 
 from __future__ import annotations

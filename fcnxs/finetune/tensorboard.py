@@ -103,7 +103,7 @@ class TensorBoard(Listener):
         self._count()
 
     def saved(self, file: Path) -> None:
-        """Write the points to disk, so that a state never has more steps than the events."""
+        """Write the curves to disk, so that a saved state is never ahead of the event file."""
         self._flush()
 
     def close(self) -> None:

@@ -158,7 +158,8 @@ def quoted(command: Sequence[str], cluster: str) -> List[str]:
     for word in command:
         if not word or "'" in word or "\n" in word:
             raise FCNXSError(
-                f"{word!r} cannot be passed on with --cluster {cluster}: empty, a quote or a line end"
+                f"{word!r} cannot be passed on with --cluster {cluster}: a word of the command may "
+                "not be empty, nor contain a single quote or a line end"
             )
     return [re.sub(r"([^\w@%+=:,./-])", r"\\\1", word) for word in command]
 

@@ -37,7 +37,10 @@ class Exchange:
         self._known: Set[str] = set()
 
     def sum(self, names: List[str], arrays: List[List[mx.nd.NDArray]]) -> None:
-        """Replace each array by its sum over devices and machines. All machines must call this alike.
+        """Replace each array by its sum over devices and machines.
+
+        Every machine must make the same calls,
+        with the same names in the same order.
 
         Args:
             names: names of the arrays.

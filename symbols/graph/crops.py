@@ -23,7 +23,7 @@ Affine = Tuple[Fraction, Fraction]  # size = scale * H + shift
 
 
 class Term(NamedTuple):
-    """Pixels by which one layer moves the edge of cell 0; `text` is the calculation."""
+    """Image pixels by which one layer moves the upper or left edge of cell 0; `text` is the calculation."""
 
     name: str
     shift: Fraction

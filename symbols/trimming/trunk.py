@@ -79,7 +79,7 @@ class Trunk(NamedTuple):
 
 
 class Trunks:
-    """The trunks of one net, by the size of the image."""
+    """Trunks of one net, the layers from the image to a pooling that can be trimmed, by image size."""
 
     def __init__(self, graph: Graph) -> None:
         self.graph, self.nodes, self.consumers = graph, graph.nodes, graph.consumers

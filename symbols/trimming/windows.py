@@ -28,7 +28,7 @@ class Step:
 
     Args:
         kernel, stride, pad: of its window; (1, 1, 0) for a layer that works on single cells, such as a relu.
-        rebased: the layer's input is computed minus its plateau, so that zero padding continues the plateau.
+        rebased: whether the layer takes its input minus the input's plateau, the value far from the border.
     """
 
     kernel: int = 1

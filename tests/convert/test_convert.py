@@ -176,7 +176,7 @@ def without(layer):
         (
             "fcn8s_atonce",
             lambda b: changed(b, "scale_pool3", 0, b["scale_pool3"][0] * 2),
-            "scale_pool3 is 0.0002, but the net needs 0.0001",
+            "scale_pool3 multiplies by 0.0002, but the net by 0.0001",
         ),
         (
             "fcn16s",

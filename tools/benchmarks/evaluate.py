@@ -38,7 +38,7 @@ def pooling(args: argparse.Namespace) -> int:
 
 
 def part(args: argparse.Namespace) -> int:
-    """Be one of the processes: --images images in each turn."""
+    """Run one process of the comparison, which evaluates --images images each time that it is asked."""
     checkpoint = random_checkpoint(args, pooling_convention="full" if args.part == "full" else "valid")
     make = {"finetune": _finetune, "evaluate": _evaluate}.get(args.part, _bare)
     with tempfile.TemporaryDirectory() as folder:

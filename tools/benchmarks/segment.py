@@ -47,10 +47,11 @@ def segment(args: argparse.Namespace) -> int:
         bare, command = (sum(each[1:] or each) for each in zip(*seconds))  # the first turns warm up
         timed = count - CHUNK if count > CHUNK else count
         print(
-            f"net alone {timed / bare:.3f} images a second, segment {timed / command:.3f}: {bare / command:.1%}"
+            f"images a second: net alone {timed / bare:.3f}, segment {timed / command:.3f}, "
+            f"which is {bare / command:.1%} of the first"
         )
         _start_up(root, args)
-    print(f"FCN-8s, {args.size}, width {args.width:g}, {timed} images; at least {LEAST:.0%}")
+    print(f"FCN-8s, {args.size}, width {args.width:g}, {timed} images; expected: {LEAST:.0%} or more")
     return int(bare / command < LEAST)
 
 

@@ -32,7 +32,8 @@ def sizes(args: argparse.Namespace) -> int:
             )
     ratio, grown = answers[-1].peak / alone.peak, answers[-1].peak - answers[0].peak
     print(
-        f"FCN-8s, width {args.width:g}: peak {ratio:.3f} times that of the largest alone (at most {LIMIT}); "
+        f"FCN-8s, width {args.width:g}: "
+        f"peak memory {ratio:.3f} times that of the largest size alone (at most {LIMIT}); "
         f"epochs 2 to {args.epochs} added {1000 * grown:.0f} MB"
     )
     return 0 if ratio <= LIMIT and grown <= SLACK else 1

@@ -158,6 +158,6 @@ def _check(args: argparse.Namespace) -> Callable[[], None]:
             change = ours.params[name].asnumpy() - array
             difference = np.linalg.norm(weights[name] - array - change)
             if difference > 1e-3 * np.linalg.norm(change):
-                raise FCNXSError(f"benchmark train: PyTorch updates {name} differently from the solver")
+                raise FCNXSError(f"benchmark train: PyTorch's step changes parameter {name} differently")
 
     return check

@@ -22,7 +22,7 @@ def draw_net(symbol: mx.sym.Symbol, size: Tuple[int, int], file: Path) -> None:
         size: rows and columns of the image.
 
     Raises:
-        FCNXSError: the file's name does not end in .png, the image does not fit, graphviz's program `dot`
+        FCNXSError: the file's name does not end in .png, the image is too small, graphviz's program `dot`
             is missing or fails, or the file cannot be written.
     """
     if file.suffix.lower() != ".png":

@@ -97,7 +97,7 @@ def same_data(
 
 
 def same_stages(args: argparse.Namespace, stages: Sequence[Stage], before: Dict[str, Any]) -> None:
-    """Refuse to resume with other settings, which the recipes of another version may have.
+    """Refuse to resume with settings that differ, as they do if another version of fcnxs changed the recipe.
 
     Raises:
         FCNXSError: the settings differ from those that the run began with.

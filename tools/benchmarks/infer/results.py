@@ -24,7 +24,7 @@ class Row:
         agreement: share of the pixels that have the class of the untrimmed net in float32.
         operations: multiplications and additions of a pass.
         ratio: median of the fastest other engine, divided by this one's; None if there is no other.
-        share: operations in a second, divided by the matrix rate; None if that is unknown.
+        share: operations in a second, divided by those of a plain matrix product; None if not measured.
     """
 
     engine: str
@@ -103,7 +103,7 @@ class Measurements:
 
 
 def make_row(engine: str, precision: str, size: str, answers: Sequence[Answer], folder: Path) -> Row:
-    """Row of an engine, of its timed passes and the files that its process has left."""
+    """Row of one engine, from its timed passes (`answers`) and the files that its process wrote to `folder`."""
     left = folder / f"{engine}-{precision}"
     facts = json.loads(left.with_suffix(".json").read_text())
     agreement = np.mean(np.load(left.with_suffix(".npy")) == np.load(folder / "classes.npy"))
