@@ -106,9 +106,7 @@ def _print(converted: Converted) -> None:
     dropped = sum(fate.parameter is None for fate in converted.fates)
     count = f", {converted.numclass} classes" if converted.numclass else ""
     print(f"{TITLES[converted.net]} of width {converted.width:g} and fc {converted.fc}{count}")
-    print(
-        f"{len(converted.arg_params)} parameters from {len(rows)} arrays of the file, of which {dropped} were dropped"
-    )
+    print(f"{len(converted.arg_params)} parameters from {len(rows)} arrays of the file; {dropped} were dropped")
     print(f"mean RGB {converted.mean}")
 
 

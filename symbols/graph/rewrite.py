@@ -1,12 +1,13 @@
 """Writing a graph: node by node, or another graph's anew with some of its nodes changed.
 
-writer = Writer()
+This makes every pad of a graph three times as large:
 
-def tripled(i, node, inputs):     # every pad three times as large
-pads = tuple(3 * window(node, axis)[2] for axis in (0, 1))
-return writer.copy(node, inputs, pad=pads) if node["op"] == "Convolution" else None
+    def tripled(i, node, inputs):
+        pads = tuple(3 * window(node, axis)[2] for axis in (0, 1))
+        return writer.copy(node, inputs, pad=pads) if node["op"] == "Convolution" else None
 
-symbol = writer.symbol(writer.write(graph, tripled))
+    writer = Writer()
+    symbol = writer.symbol(writer.write(graph, tripled))
 """
 
 from __future__ import annotations
