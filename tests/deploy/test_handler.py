@@ -145,7 +145,7 @@ def test_a_net_of_one_size_refuses_others(exported):
     meta_file.write_text(json.dumps({**meta, "export": {"size": [60, 70]}}))
     net = ServedNet(exported.parent)
     assert net.class_map(photo(60, 70)).shape == (60, 70)
-    with pytest.raises(Refused, match="70x61 pixels; this net takes images of 70x60 alone"):
+    with pytest.raises(Refused, match="70x61 pixels; this net takes only images of 70x60"):
         net.class_map(photo(61, 70))
 
 

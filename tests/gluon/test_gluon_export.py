@@ -94,7 +94,7 @@ def test_mistakes_are_said_in_one_line(run_folder, net, tmp_path):
     refused(lambda: net(np.zeros((1, 3, 40, 60))), "expected an mx.nd.NDArray", "ndarray")
     refused(lambda: net(mx.nd.zeros((1, 3, 40, 60), dtype="uint8")), "type uint8: the net is float32")
     fresh = gluon.FCNxs(get_fcn32s_symbol(5, **NARROW))
-    refused(lambda: fresh(mx.nd.zeros((1, 3, 40, 60))), "conv1_1_weight has no value yet: initialize")
+    refused(lambda: fresh(mx.nd.zeros((1, 3, 40, 60))), "conv1_1_weight has no value yet: call initialize")
     refused(lambda: fresh.save_checkpoint(tmp_path / "no", 1), "conv1_1_weight has no value yet")
     refused(lambda: gluon.FCNxs(mx.sym.Variable("data") * 2), "not in one softmax")
     assert not [*tmp_path.iterdir()]

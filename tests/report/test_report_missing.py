@@ -105,7 +105,7 @@ def test_parameters_that_are_gone_are_not_compared(run):
     with open(run / "metrics.jsonl", "a") as file:
         file.write(json.dumps({**line, "stage": "fcn16s"}) + "\n")
     _, notes, scored = report(run)
-    assert scored and "fcn16s is not compared: its parameters fcn16s-0001.params are gone" in notes
+    assert scored and "fcn16s is not compared: its parameters fcn16s-0001.params have been removed" in notes
 
 
 def test_data_that_is_gone_or_changed_is_told(run, voc, tmp_path):

@@ -135,7 +135,10 @@ def test_sizes_in_between_that_do_not_fit_are_said(capsys, saved):
     assert code == 0 and "Not every larger one fits: of 3x3, 'cut' cuts 3 rows out of 2, from 0 on." in out
     assert "Yes, at every size that fits (3x3 does not): the upsampled scores reach the edges" in out
     code, _, err = run(capsys, file, "--size", "65x64")
-    assert code == 2 and "65 columns out of 64, from 0 on; the nearest that fits has 64 rows and 66 col" in err
+    assert (
+        code == 2
+        and "65 columns out of 64, from 0 on; the nearest size that fits has 64 rows and 66 col" in err
+    )
 
 
 def test_a_net_for_one_size_says_so(capsys, saved):

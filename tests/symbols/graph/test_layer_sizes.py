@@ -70,7 +70,7 @@ def test_a_crop_to_a_given_size_fits_where_mxnet_runs_it(ctx):
 def test_a_size_between_those_that_fit_is_refused_with_the_nearest():
     with pytest.raises(FCNXSError, match="'cut' cuts 65 rows out of 64, from 0 on; .* 66 rows and 70 columns"):
         symbols.describe(gaps(), (65, 70))
-    with pytest.raises(FCNXSError, match="the nearest that fits has 70 rows and 66 columns"):
+    with pytest.raises(FCNXSError, match="the nearest size that fits has 70 rows and 66 columns"):
         symbols.describe(gaps(), (70, 65))
     assert symbols.describe(gaps(), (66, 70))[-1].shape == (1, 2, 66, 70)
 
