@@ -55,9 +55,6 @@ class Loader(mx.io.DataIter):
         workers: threads that read; None: `default_workers()` of `system/threads.py`.
         data_name, label_name: names of the symbol's inputs.
 
-    Attributes:
-        batches: number of batches of an epoch.
-
     Raises:
         FCNXSError: at once, if an argument is out of range. When its batch is due, if a file cannot be read, a
             label has a wrong value, or images of one batch differ in size; the message names the file.
@@ -93,7 +90,7 @@ class Loader(mx.io.DataIter):
         self.shuffle, self.seed, self.num_classes = shuffle, seed, num_classes
         self.data_name, self.label_name = data_name, label_name
         self._read = _Reader(samples, self.mean, augmentation, cut_off_size, num_classes, seed)
-        self._workers, self.batches = workers, -(-len(samples) // batch_size)
+        self._workers = workers
         self._batch: Batch | None = None
         self._files: Tuple[str, ...] = ()
         self._images: Generator | None = None
@@ -102,6 +99,11 @@ class Loader(mx.io.DataIter):
     def __len__(self) -> int:
         """Number of images."""
         return len(self.samples)
+
+    @property
+    def batches(self) -> int:
+        """Number of batches of an epoch."""
+        return -(-len(self.samples) // self.batch_size)
 
     def order(self, epoch: int) -> np.ndarray:
         """Numbers of the images, int64, shape (len(self),), in the order of an epoch."""
