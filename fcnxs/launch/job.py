@@ -135,9 +135,13 @@ class Job:
                 self._check()
 
     def _ended(self, process: dmlc.Process) -> None:
-        """Handle the end of a process on this machine."""
-        if process.code:
-            same = [member for member in self.members if self.local and member.session == process.handle.pid]
+        """A process on this machine has ended.
+
+        The kernel may end a process by SIGIO after it has announced its exit code (`lifeline.leave`). The
+        announced code counts then, and comes by the lifeline.
+        """
+        same = [member for member in self.members if self.local and member.session == process.handle.pid]
+        if process.code and not (same and process.code == 128 + signal.SIGIO):
             self._fail(same[0] if same else process, process.code)
         self._check()
 
