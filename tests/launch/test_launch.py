@@ -164,6 +164,13 @@ def test_a_signal_goes_to_the_workers_which_save_first(tmp_path, number):
     assert output == "saved\nsaved\n"
 
 
+def test_the_announced_code_counts_if_the_kernel_ends_the_process_after_it(tmp_path):
+    """By SIGIO, as `lifeline.leave` arranges; its own exit code is then another."""
+    ended = "lifeline.leave(3); os.kill(os.getpid(), signal.SIGIO); time.sleep(600)"
+    code, _, errors = job(tmp_path, PLAIN, ended, workers=1).end()
+    assert code == 3 and "ended with exit code 3" in errors
+
+
 def test_the_second_signal_does_not_wait_for_the_workers(tmp_path):
     deaf = f"signal.signal({int(signal.SIGTERM)}, signal.SIG_IGN); say('ready'); time.sleep(600)"
     each = job(tmp_path, PLAIN, deaf, workers=1)
