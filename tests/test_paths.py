@@ -134,7 +134,7 @@ def test_what_was_promised_can_be_imported(path):
 
 
 def test_paths_are_found_in_text_and_in_imports():
-    text = """See `fcnxs.data.FileIter`, and /tmp/fcnxs.log. Ends with fcnxs.
+    text = """See `fcnxs.data.FileIter`, and logs/fcnxs.log. Ends with fcnxs.
     >>> from fcnxs.symbols import (crop,
     ...     offset)
 from fcnxs import gluon as g, vis  # two
