@@ -190,6 +190,8 @@ def _check(args: argparse.Namespace) -> None:
         )
     if Path(args.output).exists() and not Path(args.output).is_dir():
         raise FCNXSError(f"--output {args.output}: is a file; give a folder")
+    if args.num_classes is not None:
+        options.class_names(args)  # which refuses it beside --classes, before anything is loaded
     if args.cut_off_size is not None and args.crop_size is not None:
         raise FCNXSError("--cut-off-size and --crop-size: give one of them")
     data_options.augmentation_of(args)
