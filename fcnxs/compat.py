@@ -17,7 +17,7 @@ import importlib.util
 import os
 import sys
 from types import ModuleType
-from typing import Iterator
+from typing import Iterator, Sequence
 
 INSTALL_HINT = (
     "MXNet is not installed; choose one: pip install 'fcnxs[cpu]' (any machine), "
@@ -97,18 +97,28 @@ def __getattr__(name: str) -> ModuleType:
     return mxnet
 
 
+class _Hidden:
+    """Finder that makes the import of some modules fail: SciPy stumbles over None in `sys.modules`."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._names = names
+
+    def find_spec(self, name: str, *_: object) -> None:
+        if name in self._names:
+            raise ModuleNotFoundError(f"{name} is hidden by fcnxs", name=name)
+
+
 @contextlib.contextmanager
 def hidden(*names: str) -> Iterator[None]:
     """Make the import of modules fail within the block."""
-    before = {name: sys.modules.get(name) for name in names}
-    sys.modules.update(dict.fromkeys(names))  # Python takes None for "not installed".
+    before = {name: sys.modules.pop(name) for name in names if name in sys.modules}
+    finder = _Hidden(names)
+    sys.meta_path.insert(0, finder)
     try:
         yield
     finally:
-        for name, module in before.items():
-            del sys.modules[name]
-            if module is not None:
-                sys.modules[name] = module
+        sys.meta_path.remove(finder)
+        sys.modules.update(before)
 
 
 def _import_gluoncv() -> ModuleType:
