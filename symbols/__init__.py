@@ -1,6 +1,6 @@
 """The nets, as symbol builders, and the coordinate maps that their crop offsets come from.
 
-Begin with `symbol_fcnxs.py`: FCN-32s, 16s and 8s, built on `vgg16.py` with the layers of `layers.py`.
+Begin with `symbol_fcnxs.py`: FCN-32s, 16s and 8s, built on `symbol_vgg16.py` with the layers of `layers.py`.
 `coord_map.py` is the algebra of coordinate maps, `interpolation.py` has bilinear upsampling, `legacy.py`
 completes old symbols. `graph/` reads and writes graphs, `trimming/` leaves out cells that no image can change.
 
@@ -27,8 +27,14 @@ from .symbol_fcnxs import (
     get_fcnxs_symbol,
     offset,
 )
-from .symbol_vgg16 import get_mask_regression_symbol, get_vgg16_symbol, get_vgg16fc_symbol
-from .vgg16 import vgg16_pool3, vgg16_pool4, vgg16_score
+from .symbol_vgg16 import (
+    get_mask_regression_symbol,
+    get_vgg16_symbol,
+    get_vgg16fc_symbol,
+    vgg16_pool3,
+    vgg16_pool4,
+    vgg16_score,
+)
 
 # Every net by its name; a builder's further arguments have defaults.
 NETS = {

@@ -41,19 +41,13 @@ def relu(x: Symbol, name: str) -> Symbol:
     return mx.sym.Activation(x, act_type="relu", name=name)
 
 
-def conv_relu(
-    x: Symbol,
-    suffix: str,
-    channels: int,
-    pad: int = 1,
-    workspace: int = 1024,
-    kernel: int = 3,
-    stride: int = 1,
-    groups: int = 1,
-) -> Symbol:
-    """Convolution `conv{suffix}`, 3x3 with a pad of 1 unless said otherwise, and its `relu{suffix}`."""
-    x = conv(x, f"conv{suffix}", channels, kernel, pad, workspace, stride, groups)
-    return relu(x, f"relu{suffix}")
+def conv_relu(x: Symbol, suffix: str, channels: int, pad: int = 1, **settings: int) -> Symbol:
+    """Convolution `conv{suffix}`, 3x3 with a pad of 1 by default, and `relu{suffix}`.
+
+    Args:
+        **settings: further arguments of `conv`.
+    """
+    return relu(conv(x, f"conv{suffix}", channels, pad=pad, **settings), f"relu{suffix}")
 
 
 def pool(x: Symbol, name: str, kernel: int = 2, pooling_convention: str = "valid") -> Symbol:

@@ -23,10 +23,8 @@ def get_fcn_alexnet_symbol(
     Source: shelhamer/fcn.berkeleyvision.org voc-fcn-alexnet/net.py.
     """
 
-    def group(
-        x: Symbol, suffix: str, channels: int, kernel: int, pad: int, stride: int = 1, groups: int = 1
-    ) -> Symbol:
-        return conv_relu(x, suffix, scaled(channels, width), pad, workspace_default, kernel, stride, groups)
+    def group(x: Symbol, suffix: str, channels: int, **settings: int) -> Symbol:
+        return conv_relu(x, suffix, scaled(channels, width), workspace=workspace_default, **settings)
 
     def half(x: Symbol, name: str) -> Symbol:
         return pool(x, name, kernel=3, pooling_convention=pooling_convention)

@@ -14,7 +14,7 @@ from . import layers
 from .graph import maps
 from .graph.nodes import Graph
 from .layers import Symbol
-from .vgg16 import vgg16_pool3, vgg16_pool4, vgg16_score
+from .symbol_vgg16 import vgg16_pool3, vgg16_pool4, vgg16_score
 
 # By the stride of the first net with the skip: the pooling it starts from, the upsampled scores, their sum.
 SKIPS = {
@@ -57,7 +57,9 @@ def get_fcnxs_symbol(
     data = mx.sym.Variable("data")
     pool3 = vgg16_pool3(data, workspace_default, width, pooling_convention=pooling_convention)
     pool4 = vgg16_pool4(pool3, workspace_default, width, pooling_convention)
-    x = vgg16_score(pool4, numclass, workspace_default, width, fc, pooling_convention)
+    x = vgg16_score(
+        pool4, numclass, workspace_default, width=width, fc=fc, pooling_convention=pooling_convention
+    )
 
     trunk = x.get_internals()
     for skip_stride, (pool, up, total) in SKIPS.items():
@@ -72,52 +74,30 @@ def get_fcnxs_symbol(
     return fcnxs_score(x, data, None, kernel, strides, numclass, workspace_default, pooling_convention)
 
 
-def get_fcn32s_symbol(
-    numclass: int = 21,
-    workspace_default: int = 1024,
-    width: float = 1,
-    fc: int = 4096,
-    pooling_convention: str = "valid",
-) -> Symbol:
-    """FCN-32s: the class scores of VGG-16, upsampled 32 times. All as `get_fcnxs_symbol`."""
-    return get_fcnxs_symbol(32, numclass, workspace_default, width, fc, pooling_convention)
+def get_fcn32s_symbol(numclass: int = 21, workspace_default: int = 1024, **options: float | str) -> Symbol:
+    """FCN-32s: the class scores of VGG-16, upsampled 32 times. All arguments as `get_fcnxs_symbol`."""
+    return get_fcnxs_symbol(32, numclass, workspace_default, **options)
 
 
-def get_fcn16s_symbol(
-    numclass: int = 21,
-    workspace_default: int = 1024,
-    width: float = 1,
-    fc: int = 4096,
-    pooling_convention: str = "valid",
-) -> Symbol:
-    """FCN-16s: FCN-32s with the skip from pool4. All as `get_fcnxs_symbol`."""
-    return get_fcnxs_symbol(16, numclass, workspace_default, width, fc, pooling_convention)
+def get_fcn16s_symbol(numclass: int = 21, workspace_default: int = 1024, **options: float | str) -> Symbol:
+    """FCN-16s: FCN-32s with the skip from pool4. All arguments as `get_fcnxs_symbol`."""
+    return get_fcnxs_symbol(16, numclass, workspace_default, **options)
 
 
-def get_fcn8s_symbol(
-    numclass: int = 21,
-    workspace_default: int = 1024,
-    width: float = 1,
-    fc: int = 4096,
-    pooling_convention: str = "valid",
-) -> Symbol:
-    """FCN-8s: FCN-16s with the skip from pool3. All as `get_fcnxs_symbol`."""
-    return get_fcnxs_symbol(8, numclass, workspace_default, width, fc, pooling_convention)
+def get_fcn8s_symbol(numclass: int = 21, workspace_default: int = 1024, **options: float | str) -> Symbol:
+    """FCN-8s: FCN-16s with the skip from pool3. All arguments as `get_fcnxs_symbol`."""
+    return get_fcnxs_symbol(8, numclass, workspace_default, **options)
 
 
 def get_fcn8s_atonce_symbol(
-    numclass: int = 21,
-    workspace_default: int = 1024,
-    width: float = 1,
-    fc: int = 4096,
-    pooling_convention: str = "valid",
+    numclass: int = 21, workspace_default: int = 1024, **options: float | str
 ) -> Symbol:
     """FCN-8s for training in one stage: the skips' inputs are scaled to the size of the scores.
 
-    All as `get_fcnxs_symbol`. Source: shelhamer/fcn.berkeleyvision.org voc-fcn8s-atonce/net.py.
+    All arguments as `get_fcnxs_symbol`. Source: shelhamer/fcn.berkeleyvision.org voc-fcn8s-atonce/net.py.
     """
     scales = {"pool4": 0.01, "pool3": 0.0001}
-    return get_fcnxs_symbol(8, numclass, workspace_default, width, fc, pooling_convention, scales)
+    return get_fcnxs_symbol(8, numclass, workspace_default, skip_scales=scales, **options)
 
 
 def fcnxs_score(
