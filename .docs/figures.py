@@ -18,7 +18,7 @@ from matplotlib.figure import Figure  # noqa: E402
 
 from fcnxs import symbols  # noqa: E402
 from fcnxs.symbols.coord_map import Map, format_map  # noqa: E402
-from fcnxs.symbols.graph.edits import with_pad  # noqa: E402
+from fcnxs.symbols.graph.rewrite import with_pad  # noqa: E402
 
 IMAGE, LAYER, MARKED, CUT = "#cfe3f5", "#fbdcb6", "#f2a65a", "#dddddd"
 

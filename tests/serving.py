@@ -16,7 +16,7 @@ import psutil
 
 from fcnxs import checkpoint
 from fcnxs.compat import mxnet as mx
-from fcnxs.symbols.graph.edits import scores_symbol
+from fcnxs.symbols.graph.rewrite import scores_symbol
 
 START_SECONDS = 120
 REQUEST_SECONDS = 60

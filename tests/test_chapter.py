@@ -14,9 +14,9 @@ from fcnxs.compat import mxnet as mx
 from fcnxs.data.images import read_image, read_label
 from fcnxs.score import confusion_matrix, scores
 from fcnxs.symbols.coord_map import format_map
-from fcnxs.symbols.graph.edits import with_pad
 from fcnxs.symbols.graph.layer_sizes import telling
 from fcnxs.symbols.graph.nodes import Graph
+from fcnxs.symbols.graph.rewrite import with_pad
 from fcnxs.tools.main import main
 
 ROOT = Path(__file__).parent.parent

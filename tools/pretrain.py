@@ -24,7 +24,7 @@ from ..convert.layer_names import VGG16_CONVOLUTIONS  # noqa: E402
 from ..data.generated import CLASSES, picture  # noqa: E402
 from ..data.images import preprocess  # noqa: E402
 from ..symbols import get_vgg16_symbol  # noqa: E402
-from ..symbols.graph.edits import scores_symbol  # noqa: E402
+from ..symbols.graph.rewrite import scores_symbol  # noqa: E402
 
 WIDTH, FC, SIZE, BATCH = 1 / 8, 256, 224, 8
 

@@ -16,7 +16,7 @@ from ..compat import mxnet as mx
 from ..data.images import preprocess
 from ..errors import FCNXSError
 from ..net import Net, scores_of
-from ..symbols.graph.edits import scores_symbol, with_pad
+from ..symbols.graph.rewrite import scores_symbol, with_pad
 from .conversion import Converted
 from .layer_names import IMAGENET_MEAN, IMAGENET_STD
 from .other_runtimes import run_gluon, run_opencv, run_torch

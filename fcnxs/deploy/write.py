@@ -22,7 +22,7 @@ from ..errors import FCNXSError
 from ..net import Net, check_params, check_size
 from ..predict.trim import trim
 from ..score import Scores
-from ..symbols.graph.edits import scores_symbol
+from ..symbols.graph.rewrite import scores_symbol
 from ..system.files import sha256_of, write_json, written_whole
 from .compare import (
     Compared,

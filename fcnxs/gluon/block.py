@@ -18,7 +18,7 @@ from ..deploy.form import Form
 from ..errors import FCNXSError
 from ..net import ANY_SIZE, DECONVOLUTIONS, SCORES, Params, check_size, fixed_size
 from ..stages import BIGSCORE, Stage
-from ..symbols.graph.edits import scores_symbol, without_crop
+from ..symbols.graph.rewrite import scores_symbol, without_crop
 from ..symbols.interpolation import bilinear
 
 TYPES = ("float16", "float32", "float64")

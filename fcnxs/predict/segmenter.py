@@ -18,7 +18,7 @@ from ..data.images import preprocess
 from ..errors import FCNXSError
 from ..net import Net, check_params
 from ..score import confusion_matrix
-from ..symbols.graph.edits import scores_symbol
+from ..symbols.graph.rewrite import scores_symbol
 from ..vis import overlay, voc_palette
 from . import inputs
 from .inputs import Image

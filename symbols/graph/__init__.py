@@ -1,8 +1,8 @@
 """Graphs of any net: how to read and write them, and the sizes, maps and receptive fields of their layers.
 
 Begin with `nodes.py`, which reads a graph, and `maps.py`, which finds the coordinate map of each layer.
-`sizes.py` and `layer_sizes.py` are about rows and columns, `reach.py` about receptive fields; `describe.py` and
-`crops.py` explain a net; `rewrite.py` writes a graph, `edits.py` has small changes that several rooms need.
+`layer_sizes.py` is about rows and columns, `reach.py` about receptive fields; `describe.py` and `crops.py`
+explain a net; `rewrite.py` writes a graph, and has small changes that several rooms need.
 
 This room may import `coord_map`, but neither the nets nor `trimming/`.
 """

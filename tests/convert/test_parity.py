@@ -10,7 +10,7 @@ from fcnxs.convert.caffe_prototxt import prototxt
 from fcnxs.init import bilinear
 from fcnxs.net import DECONVOLUTIONS, Net, scores_of
 from fcnxs.symbols import NETS
-from fcnxs.symbols.graph.edits import scores_symbol
+from fcnxs.symbols.graph.rewrite import scores_symbol
 from fcnxs.tools.benchmarks.parity import FCNS, SIZES, comparisons
 
 CROPPING = [net for net in NETS if net.startswith("fcn")]

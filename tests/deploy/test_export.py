@@ -22,7 +22,7 @@ from fcnxs.predict import Segmenter, evaluate
 from fcnxs.score import confusion_matrix
 from fcnxs.solver.executors import Executors
 from fcnxs.symbols import get_fcn8s_symbol
-from fcnxs.symbols.graph.edits import scores_symbol
+from fcnxs.symbols.graph.rewrite import scores_symbol
 from fcnxs.symbols.symbol_fcnxs import FCNXS
 
 MEAN = (120.0, 110.0, 100.0)

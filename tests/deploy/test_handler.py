@@ -18,7 +18,7 @@ from fcnxs.compat import mxnet as mx
 from fcnxs.deploy.handler import Refused, ServedNet, handle, read_body
 from fcnxs.deploy.mar import answers_of, write_mar
 from fcnxs.predict import Segmenter
-from fcnxs.symbols.graph.edits import scores_symbol
+from fcnxs.symbols.graph.rewrite import scores_symbol
 from fcnxs.symbols.symbol_fcnxs import FCNXS
 
 MEAN = (120.0, 110.0, 100.0)

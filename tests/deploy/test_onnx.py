@@ -16,7 +16,7 @@ from fcnxs.deploy.form import Form
 from fcnxs.deploy.write import export
 from fcnxs.net import Net, scores_of
 from fcnxs.symbols import NETS
-from fcnxs.symbols.graph.edits import scores_symbol
+from fcnxs.symbols.graph.rewrite import scores_symbol
 from fcnxs.symbols.interpolation import bilinear
 from fcnxs.system.files import sha256_of
 

@@ -21,7 +21,7 @@ from fcnxs.deploy.precision import (
 )
 from fcnxs.net import Net, scores_of
 from fcnxs.symbols import get_fcn8s_symbol
-from fcnxs.symbols.graph.edits import scores_symbol
+from fcnxs.symbols.graph.rewrite import scores_symbol
 
 KEPT = ["conv1_1", "score", "score_pool4", "score_pool3"]
 

@@ -10,7 +10,7 @@ from fcnxs.data.images import preprocess
 from fcnxs.net import Net
 from fcnxs.solver.executors import Executors
 from fcnxs.symbols import NETS
-from fcnxs.symbols.graph.edits import scores_symbol
+from fcnxs.symbols.graph.rewrite import scores_symbol
 from fcnxs.symbols.interpolation import bilinear
 
 NARROW = {"width": WIDTH, "fc": FC}

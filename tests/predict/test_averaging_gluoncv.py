@@ -16,7 +16,7 @@ from fcnxs.data.images import preprocess
 from fcnxs.predict import Segmenter
 from fcnxs.predict.multiscale import resized
 from fcnxs.symbols import get_fcn8s_symbol
-from fcnxs.symbols.graph.edits import scores_symbol
+from fcnxs.symbols.graph.rewrite import scores_symbol
 
 SIDE, CLASSES = 64, 4
 IMAGE = photo(SIDE, SIDE)

@@ -14,8 +14,8 @@ from fcnxs.predict.peak_memory import peak_bytes
 from fcnxs.predict.tiling import Tiling, reader, windows
 from fcnxs.solver.executors import Executors
 from fcnxs.symbols import NETS
-from fcnxs.symbols.graph.edits import scores_symbol
 from fcnxs.symbols.graph.nodes import Graph
+from fcnxs.symbols.graph.rewrite import scores_symbol
 
 FCNS = ("fcn32s", "fcn16s", "fcn8s", "fcn4s", "fcn2s", "fcn8s_atonce", "fcn_alexnet")
 

@@ -3,7 +3,7 @@
 from fcnxs.compat import mxnet as mx
 from fcnxs.net import Net
 from fcnxs.symbols import get_fcn8s_symbol
-from fcnxs.symbols.graph.edits import scores_symbol
+from fcnxs.symbols.graph.rewrite import scores_symbol
 from fcnxs.tools.benchmarks.infer.operations import operations
 
 

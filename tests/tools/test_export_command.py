@@ -16,7 +16,7 @@ from fcnxs.deploy import compare, mar
 from fcnxs.net import Net, scores_of
 from fcnxs.score import confusion_matrix, scores
 from fcnxs.symbols import get_fcn8s_symbol
-from fcnxs.symbols.graph.edits import scores_symbol
+from fcnxs.symbols.graph.rewrite import scores_symbol
 from fcnxs.tools.main import main
 
 pytestmark = pytest.mark.usefixtures("in_process")

@@ -8,10 +8,10 @@ from typing import List, Sequence, Tuple
 
 from ...compat import mxnet as mx
 from ...symbols import Row, crop_derivations, describe, get_fcn8s_symbol, smallest_input, unscored_border
-from ...symbols.graph.edits import with_pad
 from ...symbols.graph.layer_sizes import LARGEST, layer_formula, misfit, smallest, telling
 from ...symbols.graph.nodes import Graph
 from ...symbols.graph.reach import most_unscored
+from ...symbols.graph.rewrite import with_pad
 from .reasons import Answer, by, reasons, source_of
 
 

@@ -7,9 +7,9 @@ from typing import Dict, List, NamedTuple, Sequence, Tuple
 
 from ...compat import mxnet as mx
 from ...symbols import Row
-from ...symbols.graph.edits import with_pad
 from ...symbols.graph.layer_sizes import layer_sizes
 from ...symbols.graph.nodes import JOIN, Graph, window
+from ...symbols.graph.rewrite import with_pad
 
 Answer = Tuple[str, str]  # question, answer
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from fcnxs import FCNXSError, symbols
 from fcnxs.compat import mxnet as mx
+from fcnxs.symbols.graph.layer_sizes import Size
 from fcnxs.symbols.graph.nodes import Graph
-from fcnxs.symbols.graph.sizes import Size
 
 NETS = [(name, convention) for name in symbols.NETS for convention in ("valid", "full")]
 FCNS = [(name, convention) for name, convention in NETS if "fcn" in name]

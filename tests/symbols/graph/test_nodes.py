@@ -16,9 +16,8 @@ from fcnxs.predict.peak_memory import peak_bytes
 from fcnxs.predict.within_memory import Bounded
 from fcnxs.solver.solver import Solver
 from fcnxs.symbols import NETS
-from fcnxs.symbols.graph.edits import scores_symbol
 from fcnxs.symbols.graph.nodes import Graph
-from fcnxs.symbols.graph.rewrite import Writer
+from fcnxs.symbols.graph.rewrite import Writer, scores_symbol
 
 SYMBOLS = Path(__file__).parents[3] / "symbols"
 

@@ -12,8 +12,8 @@ from fcnxs.net import Net
 from fcnxs.predict.trim import trim
 from fcnxs.solver.solver import Solver
 from fcnxs.symbols import NETS
-from fcnxs.symbols.graph.edits import scores_symbol
 from fcnxs.symbols.graph.nodes import Graph
+from fcnxs.symbols.graph.rewrite import scores_symbol
 from fcnxs.symbols.interpolation import bilinear
 from fcnxs.symbols.trimming import trunk
 from fcnxs.symbols.trimming.trimmed import Trimmer, fixed_params

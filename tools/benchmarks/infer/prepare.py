@@ -17,9 +17,8 @@ from ....deploy.form import Form
 from ....deploy.onnx_file import write_onnx
 from ....net import Net, layer_shapes
 from ....solver.executors import Executors
-from ....symbols.graph.edits import scores_symbol
 from ....symbols.graph.nodes import Entry, Graph, Node, setting
-from ....symbols.graph.rewrite import Writer
+from ....symbols.graph.rewrite import Writer, scores_symbol
 from ..material import image_shape, net_and_weights
 from .operations import operations
 from .ours import load
