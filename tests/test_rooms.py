@@ -119,7 +119,7 @@ def test_the_table_refuses():
     for name, other in (
         ("fcnxs.symbols.layers", "fcnxs.net"),
         ("fcnxs.solver.solver", "fcnxs.predict.trim"),
-        ("fcnxs.doctor.rules", "fcnxs.checkpoint.meta"),
+        ("fcnxs.doctor.rules", "fcnxs.checkpoint.checkpoint"),
         ("fcnxs.finetune.epochs", "fcnxs.deploy.form"),
         ("fcnxs.symbols.graph.maps", "fcnxs.symbols.layers"),
         ("fcnxs.symbols.layers", "fcnxs.symbols.trimming.windows"),

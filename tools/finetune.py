@@ -34,8 +34,7 @@ from .shared.signals import Stopping
 from .shared.text import best_epochs, summary_table
 
 if TYPE_CHECKING:
-    from ..checkpoint.checkpoint import Checkpoint
-    from ..checkpoint.meta import Meta
+    from ..checkpoint import Checkpoint, Meta
     from ..finetune import Output
     from ..finetune.listener import Listener
 
@@ -94,7 +93,6 @@ def run(args: argparse.Namespace) -> int:
     samples = samples_of(args)
 
     from .. import checkpoint
-    from ..checkpoint.meta import Meta
     from ..finetune import Data, Output, Settings, finetune
     from ..finetune.run_folder import refuse_to_overwrite
     from ..solver.collective import exchange_for
@@ -109,7 +107,7 @@ def run(args: argparse.Namespace) -> int:
         samples, meta, kept = _begin(args, stages, samples, load(), quiet=args.quiet or not first)
     else:
         same_stages(args, stages, before)
-        meta = Meta(**{**before["meta"], "mean": tuple(before["meta"]["mean"])})
+        meta = checkpoint.Meta(**{**before["meta"], "mean": tuple(before["meta"]["mean"])})
         samples, kept = same_data(args, samples, before), before
     data = Data(**make_loaders(args, samples, meta))
     output = Output(folder, meta, args.checkpoint_every, args.keep, args.resume is not None, kept)

@@ -1,13 +1,12 @@
 """Checkpoints: PREFIX-symbol.json, PREFIX-NNNN.params in MXNet's format, and PREFIX-meta.json.
 
-Begin with `checkpoint.py`, which loads and saves all three files. `meta.py` has the meta file, and
-`params_file.py` reads and writes files of parameters, damaged ones without a crash.
+Begin with `checkpoint.py`, which loads and saves all three files. `params_file.py` reads and writes files of
+parameters, damaged ones without a crash.
 
 This room may import `symbols`, `system` and the single files beside it.
 """
 
-from .checkpoint import Checkpoint, epochs_of, load, load_symbol, save
-from .meta import Meta, read_meta, source_of, versions
+from .checkpoint import Checkpoint, Meta, epochs_of, load, load_symbol, read_meta, save, source_of, versions
 from .params_file import load_arrays
 
 __all__ = [

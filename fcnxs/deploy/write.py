@@ -14,8 +14,7 @@ from typing import Dict, List, Sequence, Tuple
 import numpy as np
 
 from .. import checkpoint
-from ..checkpoint.checkpoint import Checkpoint
-from ..checkpoint.meta import Meta
+from ..checkpoint import Checkpoint, Meta
 from ..data.images import preprocess
 from ..data.samples import Samples
 from ..errors import FCNXSError

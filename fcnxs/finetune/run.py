@@ -10,7 +10,6 @@ from typing import Any, Callable, Dict, Iterator, List, Sequence
 import numpy as np
 
 from .. import checkpoint
-from ..checkpoint.meta import Meta
 from ..compat import mxnet as mx
 from ..data.loader import Loader
 from ..errors import FCNXSError
@@ -59,7 +58,7 @@ class Output:
     """
 
     folder: Path
-    meta: Meta
+    meta: checkpoint.Meta
     checkpoint_every: int | None = None
     keep: int | None = None
     resume: bool = False

@@ -14,7 +14,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Dict, Mapping, Sequence, TextIO
 
-from ..checkpoint.meta import Meta, versions
+from ..checkpoint import Meta, versions
 from ..compat import mxnet as mx
 from ..errors import FCNXSError, reason
 from ..score import Scores

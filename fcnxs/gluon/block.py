@@ -10,8 +10,7 @@ from typing import List, Sequence, Tuple
 import numpy as np
 
 from .. import checkpoint
-from ..checkpoint.checkpoint import Checkpoint
-from ..checkpoint.meta import Meta
+from ..checkpoint import Checkpoint, Meta
 from ..compat import mxnet as mx
 from ..deploy import write
 from ..deploy.form import Form

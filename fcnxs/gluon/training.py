@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import Any, Dict, List, Sequence
 
 from ..binding import devices_of
-from ..checkpoint.meta import Meta
+from ..checkpoint import Meta
 from ..compat import mxnet as mx
 from ..data.loader import Loader
 from ..errors import FCNXSError

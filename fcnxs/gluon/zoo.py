@@ -11,8 +11,7 @@ import os
 from typing import Callable, Sequence
 
 from .. import checkpoint
-from ..checkpoint.checkpoint import Checkpoint
-from ..checkpoint.meta import Meta
+from ..checkpoint import Checkpoint, Meta
 from ..compat import mxnet as mx
 from ..deploy.form import refuse_exported
 from ..errors import FCNXSError

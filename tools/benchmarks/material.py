@@ -14,7 +14,7 @@ from ...errors import FCNXSError
 from ..shared import options
 
 if TYPE_CHECKING:
-    from ...checkpoint.checkpoint import Checkpoint
+    from ...checkpoint import Checkpoint
     from ...compat import mxnet as mx
     from ...solver.solver import Solver
 
@@ -72,8 +72,7 @@ def net_and_params(args: argparse.Namespace, ctx: mx.Context | None = None, **ho
 
 def random_checkpoint(args: argparse.Namespace, **how: str) -> Checkpoint:
     """Checkpoint of the random net, which is on no disk."""
-    from ...checkpoint.checkpoint import Checkpoint
-    from ...checkpoint.meta import Meta
+    from ...checkpoint import Checkpoint, Meta
 
     symbol, params = net_and_params(args, **how)
     return Checkpoint(symbol, params, {}, Meta(), Path("random weights"))

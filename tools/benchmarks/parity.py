@@ -10,8 +10,7 @@ from typing import Iterator, Sequence, Tuple
 
 import numpy as np
 
-from ...checkpoint.checkpoint import Checkpoint
-from ...checkpoint.meta import Meta
+from ...checkpoint import Checkpoint, Meta
 from ...compat import mxnet as mx
 from ...convert.caffe_prototxt import UPSAMPLING
 from ...convert.caffemodel import write_caffemodel

@@ -18,8 +18,7 @@ from ...stages import Stage
 from ..shared import data_options, options
 
 if TYPE_CHECKING:
-    from ...checkpoint.checkpoint import Checkpoint
-    from ...checkpoint.meta import Meta
+    from ...checkpoint import Checkpoint, Meta
     from ...data.loader import Loader
 
 
@@ -112,7 +111,7 @@ def same_stages(args: argparse.Namespace, stages: Sequence[Stage], before: Dict[
 
 def make_meta(args: argparse.Namespace, parent: Checkpoint, samples: Samples) -> Meta:
     """Metadata of the checkpoints: the parent's mean; classes of the options, data set, parent, or VOC."""
-    from ...checkpoint.meta import source_of
+    from ...checkpoint import source_of
     from ...net import net_of
     from ...vis import voc_palette
 
