@@ -12,8 +12,7 @@ from ..compat import mxnet as mx
 from ..data.images import check_label
 from ..errors import FCNXSError
 from ..net import Net, Params
-from .executors import Executors
-from .recompute import Pass, Segments
+from .executors import Executors, Pass, Segments
 
 Batch = Dict[str, np.ndarray]  # image (N, 3, H, W) and label (N, H, W), by name; `loader.Batch` says more
 

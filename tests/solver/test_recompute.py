@@ -11,8 +11,7 @@ from fcnxs import FCNXSError
 from fcnxs.compat import mxnet as mx
 from fcnxs.metric import SegmentationMetric
 from fcnxs.net import Net
-from fcnxs.solver.executors import Executors
-from fcnxs.solver.recompute import Segments
+from fcnxs.solver.executors import Executors, Segments
 from fcnxs.solver.solver import Solver
 from fcnxs.symbols import NETS, get_fcn8s_symbol
 from fcnxs.tools.main import main
