@@ -35,8 +35,7 @@ from .shared.text import best_epochs, summary_table
 
 if TYPE_CHECKING:
     from ..checkpoint import Checkpoint, Meta
-    from ..finetune import Output
-    from ..finetune.listener import Listener
+    from ..finetune import Listener, Output
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -7,7 +7,7 @@ happens: `run_log.py` and `tensorboard.py` write it down.
 This room may import `solver`, `data` and the levels below them; not `deploy`.
 """
 
-from .run import Data, Output, Settings, StoppedError
+from .run import Data, Listener, Output, Settings, StoppedError
 from .staged import finetune, make_solver
 
-__all__ = ["Data", "Output", "Settings", "StoppedError", "finetune", "make_solver"]
+__all__ = ["Data", "Listener", "Output", "Settings", "StoppedError", "finetune", "make_solver"]

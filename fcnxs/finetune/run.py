@@ -1,4 +1,4 @@
-"""A run of finetuning: its data, folder and settings, the stage it is in, and how far it has come."""
+"""A run of finetuning: its data, folder and settings, how far it has come, and who listens to its events."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ from ..compat import mxnet as mx
 from ..data.loader import Loader
 from ..errors import FCNXSError
 from ..metric import SegmentationMetric
-from ..score import NAMES
+from ..score import NAMES, Scores
 from ..solver.collective import Exchange
 from ..solver.solver import Solver
 from ..stages import Stage
-from .listener import Listener
 from .run_folder import best_prefix, params_file, write_scores
 from .state import State, save_state
 
@@ -82,6 +81,52 @@ class Settings:
     recompute: bool = False
     trim: bool = True
     accumulate: int = 1
+
+
+class Listener:
+    """Base class of listeners: `finetune` calls a method for each event; here, they do nothing."""
+
+    def begin(self, stages: Sequence[Stage], images: int, evaluated: int) -> None:
+        """The run begins or resumes, with so many images to train and to evaluate on (0: none)."""
+
+    def goes_on(self, stage: str, epoch: int, batches: int) -> None:
+        """The run resumes after so many batches of a stage's epoch, counted from 1."""
+
+    def step(self, stage: Stage, epoch: int, done: int, images: int, loss: float) -> None:
+        """A step is done.
+
+        Args:
+            epoch: epoch of the stage, from 1.
+            done: images of this epoch so far, including this step's.
+            images: images of this step, on all devices and machines.
+            loss: mean over this process's pixels that are not ignored, before the update; NaN if all are.
+        """
+
+    def evaluated(self, stage: Stage, epoch: int, done: int) -> None:
+        """So many images of the evaluation are done."""
+
+    def prediction(
+        self, stage: Stage, epoch: int, number: int, data: np.ndarray, truth: np.ndarray, class_map: np.ndarray
+    ) -> None:
+        """One of the first few images of an evaluation is predicted.
+
+        Args:
+            number: number of the image, from 0, in the order of evaluation.
+            data: the net's input, float32 (3, H, W), RGB minus the mean.
+            truth, class_map: classes, uint8 (H, W); 255 in the truth is ignored.
+        """
+
+    def epoch(self, record: Dict[str, Any], result: Scores | None) -> None:
+        """An epoch is done: its line of metrics.jsonl, and its scores with those of each class."""
+
+    def saved(self, file: Path) -> None:
+        """A checkpoint or a state is written."""
+
+    def warning(self, text: str) -> None:
+        """Something is likely to be wrong, but the run continues."""
+
+    def close(self) -> None:
+        """The run has ended, with or without an error."""
 
 
 @dataclass

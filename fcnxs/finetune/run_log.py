@@ -19,7 +19,7 @@ from ..compat import mxnet as mx
 from ..errors import FCNXSError, reason
 from ..score import Scores
 from ..stages import Stage
-from .listener import Listener
+from .run import Listener
 
 PACKAGES = ("gluoncv", "opencv-python", "pillow", "protobuf", "tensorboardX")
 VARIABLES = ("CUDA_", "DMLC_", "DNNL_", "KMP_", "MALLOC_", "MXNET_", "OMP_", "PS_")  # beginnings of their names

@@ -30,8 +30,7 @@ from ..stages import Stage, lineage
 from ..symbols.symbol_fcnxs import FCNXS
 from . import run_folder
 from .epochs import train_stage
-from .listener import Listener
-from .run import Data, Output, Run, Settings
+from .run import Data, Listener, Output, Run, Settings
 from .state import State, load_state
 
 

@@ -17,7 +17,7 @@ from ..errors import FCNXSError, reason
 from ..score import NAMES, Scores
 from ..stages import Stage
 from ..vis import colour, comparison, voc_palette
-from .listener import Listener
+from .run import Listener
 
 INSTALL_HINT = "TensorBoard's files need tensorboardX, which is not installed: pip install 'fcnxs[tensorboard]'"
 SPEED_EVERY = 10  # seconds

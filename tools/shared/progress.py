@@ -11,7 +11,7 @@ from typing import Any, Callable, Dict, Sequence
 from tqdm import tqdm
 from tqdm.std import EMA
 
-from ...finetune.listener import Listener
+from ...finetune import Listener
 from ...score import Scores
 from ...stages import Stage
 
