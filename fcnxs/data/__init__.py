@@ -1,8 +1,8 @@
 """Images with labels: reading them from files, checking, augmenting and batching them for training.
 
 Begin with `images.py`, which reads one image or label, and `samples.py`, a numbered data set of pairs.
-`loader.py` makes batches of them (`file_iter.py` is the original's iterator), `augment.py` changes pairs.
-`datasets.py` and `layouts.py` know public data sets, `check.py` inspects a data set, `generated.py` draws one.
+`loader.py` makes batches of them (`FileIter` is the original's iterator), `augment.py` changes pairs.
+`datasets.py` knows public data sets, `check.py` inspects a data set, `generated.py` draws one.
 
 This room may import the single files of fcnxs/, `symbols` and `system`. Loader and FileIter are imported when
 they are asked for, since they need MXNet; images are read without it.
@@ -17,8 +17,7 @@ from .images import check_label, preprocess, read_image, read_label
 from .samples import find_list, read_list
 
 if TYPE_CHECKING:
-    from .file_iter import FileIter
-    from .loader import Loader
+    from .loader import FileIter, Loader
 
 __all__ = [
     "IGNORE_LABEL",
@@ -40,6 +39,6 @@ def __getattr__(name: str) -> type[Loader]:
     """Import `fcnxs.data.Loader` and `fcnxs.data.FileIter`, which load MXNet, at their first use."""
     if name not in ("FileIter", "Loader"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from . import file_iter
+    from . import loader
 
-    return getattr(file_iter, name)
+    return getattr(loader, name)

@@ -1,20 +1,24 @@
-"""Batches of labelled images, decoded in advance by threads, reproducible bit for bit."""
+"""Batches of labelled images, decoded in advance by threads, reproducible bit for bit.
+
+`FileIter` is the original example's iterator: the images of a list, one at a time.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import Dict, Generator, Iterable, List, Sequence, Tuple
 
 import numpy as np
 
 from ..compat import mxnet as mx
-from ..conventions import VGG_MEAN
+from ..conventions import VGG_MEAN, PathLike
 from ..errors import FCNXSError
 from ..system.threads import default_workers, in_order
 from .augment import Augmentation, cut
 from .images import check_label, preprocess
-from .samples import Samples
+from .samples import Samples, read_list
 
 _AUGMENTATION, _DROPOUT = 1, 2  # separate the streams of random numbers of an image
 
@@ -220,6 +224,47 @@ class Loader(mx.io.DataIter):
         seed = np.random.SeedSequence((self.seed, self.epoch, numbers[0], _DROPOUT)).generate_state(1)[0]
         arrays = {self.data_name: images, self.label_name: labels}
         return Batch(arrays, numbers, self._files, int(seed) & 0x7FFFFFFF)
+
+
+class FileIter(Loader):
+    """Labelled images of a list, one at a time, whole, each of its own size.
+
+    Each step gives `{data_name: (1, 3, H, W) float32, label_name: (1, H, W) float32}`; the image is RGB
+    minus `rgb_mean`. Every image of the list comes once between two calls of `reset`.
+
+    Args:
+        root_dir: folder that the paths of the list are relative to.
+        flist_name: list file in `root_dir`, as `read_list` takes it.
+        rgb_mean: subtracted from every pixel (R, G, B).
+        cut_off_size, data_name, label_name: see `Loader`.
+        **options: shuffle, seed and num_classes of `Loader`.
+
+    Source: the arguments by position are those of apache/mxnet 1.4.1 example/fcn-xs/data.py.
+
+    Raises:
+        FCNXSError: as `read_list`; or an image cannot be read, or its label has a wrong size, kind or value (at
+            once for the first image, while iterating for the others).
+    """
+
+    def __init__(
+        self,
+        root_dir: PathLike,
+        flist_name: PathLike,
+        rgb_mean: Iterable[float] = VGG_MEAN,
+        cut_off_size: int | None = None,
+        data_name: str = "data",
+        label_name: str = "softmax_label",
+        **options: bool | int | None,
+    ) -> None:
+        samples = Samples(*zip(*read_list(root_dir, flist_name)), root_dir)
+        names = {"data_name": data_name, "label_name": label_name}
+        super().__init__(samples, rgb_mean, cut_off_size=cut_off_size, **names, **options)
+        self._last()
+
+    @property
+    def current(self) -> Path:
+        """Image file that was read last."""
+        return Path(super().current)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
-from typing import Dict, List, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Sequence, Tuple
 
 import numpy as np
 
@@ -19,13 +19,14 @@ SPLITS = ("train", "training", "val", "valid", "validation", "test", "testing")
 
 
 class Samples:
-    """Numbered images with labels. Subclasses override `_read_label` for other kinds of labels.
+    """Numbered images with labels.
 
     Args:
         images: files of the images.
-        labels: source of each image's label, by default a file; `_read_label` reads it.
+        labels: source of each image's label, by default a file.
         root: folder of all files; `fingerprint` uses names relative to it.
         classes: names of the classes, or None if unknown; `palette`: their colours (R, G, B).
+        label_of: reads a label, uint8 (H, W), from its source.
     """
 
     def __init__(
@@ -35,10 +36,12 @@ class Samples:
         root: PathLike,
         classes: Sequence[str] | None = None,
         palette: Palette | None = None,
+        label_of: Callable[[Any], np.ndarray] = read_label,
     ) -> None:
         self.images, self.labels, self.root = list(images), list(labels), Path(root)
         self.classes = None if classes is None else list(classes)
         self.palette = None if palette is None else [list(colour) for colour in palette]
+        self.label_of = label_of
 
     def __len__(self) -> int:
         """Number of images."""
@@ -62,17 +65,13 @@ class Samples:
         Raises:
             FCNXSError: one of them cannot be read or is of another kind, or their sizes differ.
         """
-        image, label = read_image(self.images[number]), self._read_label(number)
+        image, label = read_image(self.images[number]), self.label_of(self.labels[number])
         if image.shape[:2] != label.shape:
             raise FCNXSError(
                 f"{self.label_name(number)}: {label.shape[1]}x{label.shape[0]} pixels, but its image "
                 f"{self.name(number)} has {image.shape[1]}x{image.shape[0]}"
             )
         return image, label
-
-    def _read_label(self, number: int) -> np.ndarray:
-        """Label, uint8 (H, W)."""
-        return read_label(self.labels[number])
 
     def fingerprint(self) -> str:
         """SHA-256 of the images' names in their order, relative to the root; no file is opened."""

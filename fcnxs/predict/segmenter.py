@@ -13,8 +13,8 @@ from .. import checkpoint
 from ..checkpoint.checkpoint import Checkpoint
 from ..compat import mxnet as mx
 from ..conventions import PathLike
-from ..data.file_iter import FileIter
 from ..data.images import preprocess
+from ..data.loader import FileIter
 from ..errors import FCNXSError
 from ..net import Net, check_params
 from ..score import confusion_matrix

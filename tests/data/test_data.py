@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 
 from fcnxs import FCNXSError
-from fcnxs.data.file_iter import FileIter
 from fcnxs.data.images import preprocess, read_label
+from fcnxs.data.loader import FileIter
 from fcnxs.data.samples import find_list, read_list
 from fcnxs.vis import save_mask, voc_palette
 

@@ -288,7 +288,7 @@ def test_class_map_is_that_of_the_largest_probability(tmp_path, ctx):
 
 
 def test_evaluate_counts_every_pixel_of_every_image(voc, tmp_path, ctx):
-    from fcnxs.data.file_iter import FileIter
+    from fcnxs.data.loader import FileIter
 
     segmenter = Segmenter(make(tmp_path, classes=5), ctx=ctx)
     data = FileIter(voc, "ImageSets/Segmentation/val.txt", segmenter.mean, num_classes=5)

@@ -12,7 +12,7 @@ from fcnxs import FCNXSError
 from fcnxs.compat import mxnet as mx
 from fcnxs.convert.caffemodel import write_caffemodel
 from fcnxs.convert.conversion import read
-from fcnxs.data.file_iter import FileIter
+from fcnxs.data.loader import FileIter
 from fcnxs.finetune import make_solver
 from fcnxs.init import init_from_fcnxs, init_from_vgg16
 from fcnxs.metric import SegmentationMetric

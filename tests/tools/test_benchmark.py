@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fcnxs import FCNXSError
-from fcnxs.data.file_iter import FileIter
+from fcnxs.data.loader import FileIter
 from fcnxs.tools.benchmarks.material import Inputs, random_image, write_images
 from fcnxs.tools.benchmarks.sizes import different_sizes
 from fcnxs.tools.benchmarks.worker import Worker, memory

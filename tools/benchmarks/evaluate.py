@@ -9,7 +9,7 @@ from typing import Callable
 
 from ...checkpoint.checkpoint import Checkpoint
 from ...compat import mxnet as mx
-from ...data.file_iter import FileIter
+from ...data.loader import FileIter
 from ...metric import SegmentationMetric
 from ...net import Net
 from ...predict.segmenter import Segmenter
