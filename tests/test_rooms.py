@@ -14,7 +14,7 @@ LEVELS = (
     {"compat", "errors", "conventions"},
     {"symbols", "system"},
     {
-        *("net", "binding", "init", "stages", "score", "metric", "vis", "agreement", "checkpoint"),
+        *("net", "init", "stages", "score", "metric", "vis", "agreement", "checkpoint"),
         *("launch", "doctor"),
     },
     {"data"},

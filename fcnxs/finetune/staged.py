@@ -18,12 +18,11 @@ from contextlib import nullcontext
 from dataclasses import asdict, replace
 from typing import Any, Callable, Dict, List, NamedTuple, Sequence
 
-from ..binding import devices_of
 from ..checkpoint.checkpoint import Checkpoint
 from ..compat import mxnet as mx
 from ..errors import FCNXSError
 from ..init import init_from_fcnxs, init_from_vgg16
-from ..net import Params, Variant, check_params, net_of
+from ..net import Params, Variant, check_params, devices_of, net_of
 from ..solver.collective import Exchange, exchange_for
 from ..solver.solver import Solver
 from ..stages import Stage, lineage

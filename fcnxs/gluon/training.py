@@ -8,12 +8,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Dict, List, Sequence
 
-from ..binding import devices_of
 from ..checkpoint import Meta
 from ..compat import mxnet as mx
 from ..data.loader import Loader
 from ..errors import FCNXSError
 from ..finetune.run_folder import refuse_to_overwrite
+from ..net import devices_of
 from ..stages import Stage
 from .block import FCNxs
 from .zoo import get_fcnxs

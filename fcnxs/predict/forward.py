@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Tuple
 
-from ..binding import SharedMemory, unfused
 from ..compat import mxnet as mx
-from ..net import Net, check_size
+from ..net import Net, SharedMemory, check_size, unfused
 from ..symbols.graph.nodes import Graph
 from ..symbols.trimming.trimmed import Trimmer
 from .trim import trim as trimmed

@@ -17,10 +17,9 @@ from typing import Callable, Dict, Iterator, List, NamedTuple, Sequence, Set, Tu
 
 import numpy as np
 
-from ..binding import SharedMemory, unfused
 from ..compat import mxnet as mx
 from ..errors import FCNXSError
-from ..net import Net, layer_shapes
+from ..net import Net, SharedMemory, layer_shapes, unfused
 from ..symbols.graph.layer_sizes import layer_sizes
 from ..symbols.graph.maps import walk
 from ..symbols.graph.nodes import Graph, Node, image_inputs

@@ -15,10 +15,9 @@ from functools import lru_cache, partial
 from math import prod
 from typing import List, NamedTuple, Sequence, Tuple
 
-from ..binding import SharedMemory, unfused
 from ..compat import mxnet as mx
 from ..errors import FCNXSError
-from ..net import Net, Params, Shape, check_size
+from ..net import Net, Params, Shape, SharedMemory, check_size, unfused
 from ..symbols.graph.nodes import Entry, Graph, Node
 from ..symbols.graph.rewrite import Writer
 from ..symbols.trimming.trimmed import Trimmer, fixed_params

@@ -8,11 +8,10 @@ from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Sequence
 
 import numpy as np
 
-from ..binding import devices_of
 from ..compat import mxnet as mx
 from ..errors import FCNXSError
 from ..metric import count_batch
-from ..net import ANY_SIZE, Params, check_params, check_size, is_input
+from ..net import ANY_SIZE, Params, check_params, check_size, devices_of, is_input
 from .collective import Exchange, exchange_for
 from .replica import Batch, Replica, files_of, groups, make_optimizer
 
