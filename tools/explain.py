@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     if args.png is not None:
         print(f"\nwrote {args.png}")
     if wrong:
-        print(f"\nNot what the layers give: {'; '.join(wrong)}")
+        print(f"\nThese offsets differ from those that the layers give: {'; '.join(wrong)}")
     return 1 if wrong else 0
 
 

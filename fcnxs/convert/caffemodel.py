@@ -117,7 +117,10 @@ def _array(blob: Any, layer: str, path: str | Path) -> np.ndarray:  # noqa: ANN4
     data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
     shape = tuple(blob.shape.dim) if blob.HasField("shape") else tuple(getattr(blob, key) for key in OLD_SHAPE)
     if len(shape) > MOST_DIMENSIONS:
-        raise FCNXSError(f"{path}: a blob of layer {layer!r} has {len(shape)} dimensions, by its header")
+        raise FCNXSError(
+            f"{path}: damaged, copy it again: a blob of {layer!r} declares {len(shape)} dimensions, and Caffe "
+            f"allows {MOST_DIMENSIONS}"
+        )
     if any(size < 0 for size in shape) or len(data) != prod(shape) * np.dtype(kind).itemsize:
         raise FCNXSError(
             f"{path}: a blob of layer {layer!r} declares shape {shape}, but holds {len(data)} bytes of values"

@@ -44,7 +44,10 @@ def compare(ours: np.ndarray, theirs: np.ndarray, runtime: str) -> Comparison:
         FCNXSError: their shapes differ.
     """
     if ours.shape != theirs.shape:
-        raise FCNXSError(f"MXNet gives scores of shape {ours.shape}, {runtime} of {theirs.shape}")
+        raise FCNXSError(
+            f"the scores have shape {ours.shape} in MXNet, but {theirs.shape} in {runtime}: the checkpoint is "
+            "another net than the file, do not use it"
+        )
     return Comparison(**vars(agreement_of(theirs, ours)), runtime=runtime, shape=ours.shape)
 
 

@@ -146,7 +146,9 @@ def _map(nodes: List[Node], i: int, images: List[int], maps: List[Map | None], a
         if maps[j] != fp:
             raise _misaligned(what, nodes[images[0]]["name"], fp, nodes[j]["name"], maps[j])
     if own is None and nodes[i]["op"] == "Concat":
-        raise FCNXSError(f"{what} along axis {attrs['dim']} has no one coordinate map")
+        raise FCNXSError(
+            f"{what} along axis {attrs['dim']} joins parts side by side: it has no single coordinate map"
+        )
     if own is None:
         settings = ", ".join(f"{key}={text}" for key, text in attrs.items())
         raise FCNXSError(f"{what} ({settings}) has no known coordinate map")

@@ -140,7 +140,7 @@ def without_crop(symbol: mx.sym.Symbol) -> mx.sym.Symbol:
 
 
 def with_pad(symbol: mx.sym.Symbol, layer: int, pad: int) -> mx.sym.Symbol:
-    """The same graph with another pad of one layer, by its number in order."""
+    """The same graph with another pad of one layer, given by its position in `Graph.layers`."""
     graph, writer = Graph.of(symbol), Writer()
 
     def padded(i: int, node: Node, inputs: List[Entry]) -> Entry | None:

@@ -152,7 +152,7 @@ def test_a_wrong_offset_is_said_and_is_exit_code_1(capsys, saved):
     code, out, err = run(capsys, file, "--size", "64x48")
     assert (code, err) == (1, "")
     assert "the graph has 10: they agree" in out and "the graph has 9, WHICH THEY DO NOT GIVE" in out
-    assert out.endswith("Not what the layers give: offset 9 of cut, columns")
+    assert out.endswith("These offsets differ from those that the layers give: offset 9 of cut, columns")
     data = mx.sym.Variable("data")
     wide = mx.sym.Convolution(data, kernel=(3, 3), pad=(2, 2), num_filter=3, name="wide")
     total = mx.sym.elemwise_add(mx.sym.Crop(wide, data, offset=(0, 0), name="cut"), data, name="total")

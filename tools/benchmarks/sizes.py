@@ -26,8 +26,8 @@ def sizes(args: argparse.Namespace) -> int:
             answers.append(answer := worker.ask())
             print(
                 f"epoch {epoch:>2} of {args.images} sizes: {answer.seconds:.0f} s; resident "
-                f"{answer.resident:.3f} GB, ratio {answer.resident / alone.resident:.3f}; peak "
-                f"{answer.peak:.3f} GB, ratio {answer.peak / alone.peak:.3f}",
+                f"{answer.resident:.3f} GB, {answer.resident / alone.resident:.3f} times the largest; peak "
+                f"{answer.peak:.3f} GB, {answer.peak / alone.peak:.3f} times",
                 flush=True,
             )
     ratio, grown = answers[-1].peak / alone.peak, answers[-1].peak - answers[0].peak

@@ -33,7 +33,7 @@ def tiling(args: argparse.Namespace) -> int:
         most = max(most, used)
         print(f"{side}x{side}: {seconds:.1f} s", flush=True)
     print(table(("size", "s", "s per Mpixel", "processor s", "GB beyond weights and image"), rows, range(1, 5)))
-    print(f"FCN-8s, width {args.width:g}, limit {LIMIT / 1e9:g} GB; as one tile where that is enough")
+    print(f"FCN-8s, width {args.width:g}, limit {LIMIT / 1e9:g} GB; in one tile where the limit allows")
     return 0 if most * 1e9 <= LIMIT else 1
 
 
