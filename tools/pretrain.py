@@ -19,8 +19,8 @@ from ..compat import use_the_machine
 use_the_machine()
 
 from ..compat import mxnet as mx  # noqa: E402
+from ..convert.arrays import VGG16_CONVOLUTIONS  # noqa: E402
 from ..convert.caffemodel import write_caffemodel  # noqa: E402
-from ..convert.layer_names import VGG16_CONVOLUTIONS  # noqa: E402
 from ..data.generated import CLASSES, picture  # noqa: E402
 from ..data.images import preprocess  # noqa: E402
 from ..symbols import get_vgg16_symbol  # noqa: E402

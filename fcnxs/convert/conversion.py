@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, Iterator, List, NamedTuple, Tuple
+from typing import Dict, List, NamedTuple, Tuple
 
 import numpy as np
 
@@ -21,20 +21,8 @@ from ..conventions import VGG_MEAN
 from ..errors import FCNXSError
 from ..net import Params, is_input
 from ..symbols import NETS
-from .layer_names import (
-    CAFFE_NAMES,
-    FCN_MEAN,
-    FIRST,
-    GLUON,
-    IMAGENET_MEAN,
-    SCALES,
-    TORCHVISION,
-    VGG16_LAYERS,
-    NamedArray,
-    arrays_of_caffe,
-    arrays_of_sequential,
-)
-from .weight_files import iterate_tensors, kind_of_file
+from . import arrays
+from .arrays import FIRST, NamedArray
 
 TITLES = {
     **{"vgg16fc": "VGG-16", "fcn32s": "FCN-32s", "fcn16s": "FCN-16s", "fcn8s": "FCN-8s"},
@@ -88,12 +76,7 @@ def read(path: str | Path, trunk: bool = False, pooling_convention: str | None =
         FCNXSError: the file cannot be read or is damaged, holds none of these nets, or lacks a layer; or an
             array has a wrong shape or a value that is not finite.
     """
-    kind = kind_of_file(path)
-    if kind == "caffe":
-        file = _collect(path, "caffe", arrays_of_caffe(path))
-    else:
-        framework = "gluon" if kind == "gluon" else "torchvision"
-        file = _collect(path, framework, arrays_of_sequential(path, dict(iterate_tensors(path, kind))))
+    file = _collect(path)
     net = _net_of(file, trunk)
     if pooling_convention is None:
         pooling_convention = "full" if file.framework == "caffe" and "score" in file.layers else "valid"
@@ -110,11 +93,12 @@ class _File(NamedTuple):
     layers: List[str]
 
 
-def _collect(path: str | Path, framework: str, arrays: Iterator[NamedArray]) -> _File:
+def _collect(path: str | Path) -> _File:
     """Sort the arrays of a file; refuse values that are not finite, and layers that occur twice."""
     known = {name for net in (*TITLES, "vgg16") for name in _parameters_of(net)}
+    framework, found = arrays.arrays_of(path)
     file = _File(path, framework, {}, [], [])
-    for array in arrays:
+    for array in found:
         file.layers.append(array.layer)
         if not np.isfinite([array.values.min(initial=0), array.values.max(initial=0)]).all():  # nor NaN
             raise FCNXSError(f"{path}: {array.title} holds values that are not finite numbers")
@@ -146,7 +130,7 @@ def _net_of(file: _File, trunk: bool) -> str:
                     f"{file.path}: has layers of an FCN, but lacks score_fr; --trunk converts its VGG-16 alone"
                 )
             return "vgg16fc"
-        if layers & SCALES.keys():
+        if layers & arrays.SCALES.keys():
             return "fcn8s_atonce"
         return "fcn8s" if "score_pool3" in layers else "fcn16s" if "score_pool4" in layers else "fcn32s"
     if "conv1" in layers and "score" in layers:
@@ -162,23 +146,23 @@ def _net_of(file: _File, trunk: bool) -> str:
 def _mean(file: _File) -> Tuple[float, ...]:
     """RGB mean that a file's weights were trained with."""
     if file.framework != "caffe":
-        return tuple(round(255 * value, 4) for value in IMAGENET_MEAN)
-    return FCN_MEAN if "score" in file.layers else VGG_MEAN
+        return tuple(round(255 * value, 4) for value in arrays.IMAGENET_MEAN)
+    return arrays.FCN_MEAN if "score" in file.layers else VGG_MEAN
 
 
 def _names_of(file: _File) -> Dict[str, str]:
     """The framework's names of our layers, where they differ."""
     if file.framework == "caffe":
-        return {ours: theirs for theirs, ours in CAFFE_NAMES.items() if ours != "bigscore"}
-    scheme = GLUON if file.framework == "gluon" else TORCHVISION
-    return {ours: f"{theirs} ({ours})" for theirs, ours in zip(scheme, VGG16_LAYERS)}
+        return {ours: theirs for theirs, ours in arrays.CAFFE_NAMES.items() if ours != "bigscore"}
+    scheme = arrays.GLUON if file.framework == "gluon" else arrays.TORCHVISION
+    return {ours: f"{theirs} ({ours})" for theirs, ours in zip(scheme, arrays.VGG16_LAYERS)}
 
 
 def _converted(file: _File, net: str, pooling_convention: str) -> Converted:
     """Build the net in the width of the file's arrays, and fit each array to its parameter."""
     path, _, taken, fates, layers = file
     missing = [name.rpartition("_")[0] for name in _parameters_of(net) if name not in taken]
-    missing += [layer for layer in SCALES if net == "fcn8s_atonce" and layer not in layers]
+    missing += [layer for layer in arrays.SCALES if net == "fcn8s_atonce" and layer not in layers]
     if missing:
         theirs = _names_of(file)
         names = ", ".join(dict.fromkeys(theirs.get(name, name) for name in missing))

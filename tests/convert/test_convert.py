@@ -4,9 +4,9 @@ from conftest import FC, WIDTH, as_checkpoint, photo, random_vgg16
 from PIL import Image
 
 from fcnxs import FCNXSError, checkpoint
+from fcnxs.convert.arrays import FCN_MEAN
 from fcnxs.convert.caffemodel import write_caffemodel
 from fcnxs.convert.conversion import read
-from fcnxs.convert.layer_names import FCN_MEAN
 from fcnxs.convert.verify import verify
 from fcnxs.predict import Segmenter
 from fcnxs.tools.benchmarks.parity import FCNS, random_blobs

@@ -9,8 +9,8 @@ from PIL import Image
 
 from fcnxs import FCNXSError, checkpoint
 from fcnxs.compat import mxnet as mx
+from fcnxs.convert.arrays import VGG16_CONVOLUTIONS
 from fcnxs.convert.conversion import read
-from fcnxs.convert.layer_names import VGG16_CONVOLUTIONS
 from fcnxs.convert.verify import verify
 from fcnxs.data.images import preprocess
 from fcnxs.net import Net, scores_of

@@ -40,7 +40,7 @@ def test_a_wrong_net_is_seen(monkeypatch):
         text = prototxt(net, dict.fromkeys(OUTPUTS, 8), 40, 40)
         assert right in text and text.replace(right, wrong) != text
         monkeypatch.setattr(
-            "fcnxs.convert.other_runtimes.prototxt",
+            "fcnxs.convert.verify.prototxt",
             lambda *a, r=right, w=wrong, **k: prototxt(*a, **k).replace(r, w),
         )
         assert not all(result.equal for _, result in comparisons(net, ((51, 67),), WIDTH, FC, 7))

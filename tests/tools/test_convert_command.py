@@ -20,7 +20,7 @@ def test_verify_finds_a_difference_and_nothing_is_written(caffemodel, tmp_path, 
     Image.fromarray(photo()).save(image)
     out = tmp_path / "out"
     arguments = ["convert", str(caffemodel), str(out / "vgg"), "--verify", str(image)]
-    monkeypatch.setattr("fcnxs.convert.layer_names.FIRST", {"conv1": 96})
+    monkeypatch.setattr("fcnxs.convert.arrays.FIRST", {"conv1": 96})
     assert main(arguments) == 1
     captured = capsys.readouterr()
     assert "differs in its scores; nothing was written" in captured.err and "largest difference" in captured.out

@@ -12,10 +12,10 @@ import numpy as np
 
 from ...checkpoint import Checkpoint, Meta
 from ...compat import mxnet as mx
+from ...convert.arrays import CAFFE_NAMES, GLUON, SCALES, TORCHVISION
 from ...convert.caffe_prototxt import UPSAMPLING
 from ...convert.caffemodel import write_caffemodel
 from ...convert.conversion import TITLES, read
-from ...convert.layer_names import CAFFE_NAMES, GLUON, SCALES, TORCHVISION
 from ...convert.verify import Comparison, verify
 from ...net import is_input
 from ...symbols import NETS

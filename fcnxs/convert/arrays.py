@@ -1,13 +1,20 @@
-"""Names of layers in each framework's files, and changes that arrays need: BGR to RGB, the input's scale."""
+"""Read the named arrays of a file of weights, of any framework.
+
+`iterate_tensors` gives the arrays of MXNet's, PyTorch's and safetensors' files by the file's names.
+`arrays_of` gives them, and a caffemodel's, by the layers' names here, with the changes that they need: BGR to
+RGB, and the input's scale.
+"""
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Dict, Iterable, Iterator, NamedTuple, Tuple
 
 import numpy as np
 
-from ..errors import FCNXSError
+from ..checkpoint.params_file import LIST_MAGIC, load_params
+from ..errors import FCNXSError, printable, reason
 from .caffemodel import iterate_layers
 
 FCN_MEAN = (122.67892, 116.66877, 104.00699)  # RGB; of shelhamer/fcn.berkeleyvision.org
@@ -48,7 +55,20 @@ class NamedArray(NamedTuple):
     done: str
 
 
-def arrays_of_caffe(path: str | Path) -> Iterator[NamedArray]:
+def arrays_of(path: str | Path) -> Tuple[str, Iterator[NamedArray]]:
+    """Framework of a file (caffe, gluon, or torchvision, timm's too), and its arrays, of any shape, one by one.
+
+    Raises:
+        FCNXSError: the file cannot be read, is damaged, or has arrays that no net of this package can take.
+    """
+    kind = kind_of_file(path)
+    if kind == "caffe":
+        return kind, _arrays_of_caffe(path)
+    framework = "gluon" if kind == "gluon" else "torchvision"
+    return framework, _arrays_of_sequential(path, dict(iterate_tensors(path, kind)))
+
+
+def _arrays_of_caffe(path: str | Path) -> Iterator[NamedArray]:
     """Yield the arrays of a caffemodel; the first convolution is changed from BGR to RGB.
 
     Raises:
@@ -70,7 +90,7 @@ def arrays_of_caffe(path: str | Path) -> Iterator[NamedArray]:
             yield NamedArray(f"{layer}[{i}] {blobs[i].shape}", name, parameter, values, done)
 
 
-def arrays_of_sequential(path: str | Path, tensors: Dict[str, np.ndarray]) -> Iterator[NamedArray]:
+def _arrays_of_sequential(path: str | Path, tensors: Dict[str, np.ndarray]) -> Iterator[NamedArray]:
     """Yield the arrays of a VGG-16 by Gluon's, torchvision's or timm's names.
 
     conv1_1 is divided by the frameworks' scale of the input, so that it takes images of 0 to 255.
@@ -84,7 +104,7 @@ def arrays_of_sequential(path: str | Path, tensors: Dict[str, np.ndarray]) -> It
     """
     if any("running_mean" in key for key in tensors):
         raise FCNXSError(f"{path}: has batch normalisation; the FCNs are built on VGG-16 without it")
-    names = sequential_names(tensors)
+    names = _sequential_names(tensors)
     for key in list(tensors):
         values, done = tensors.pop(key), ""
         layer, kind = names.get(key, (key, None))
@@ -95,7 +115,7 @@ def arrays_of_sequential(path: str | Path, tensors: Dict[str, np.ndarray]) -> It
         yield NamedArray(f"{key} {values.shape}", layer, parameter, values, done)
 
 
-def sequential_names(keys: Iterable[str]) -> Dict[str, Tuple[str, str]]:
+def _sequential_names(keys: Iterable[str]) -> Dict[str, Tuple[str, str]]:
     """Layer and kind (weight or bias) of every key that a framework's names include."""
     by_order = [*(f"conv{i}" for i in range(13)), *(f"dense{i}" for i in range(3))]
     schemes = {}
@@ -109,3 +129,78 @@ def sequential_names(keys: Iterable[str]) -> Dict[str, Tuple[str, str]]:
         if len(parts) == 2 and parts[0] in by_order and parts[1] in KINDS:
             found[key] = (VGG16_LAYERS[by_order.index(parts[0])], parts[1])
     return found
+
+
+def kind_of_file(path: str | Path) -> str:
+    """Kind of a file of weights by its first bytes: gluon, torch, safetensors, otherwise caffe.
+
+    Raises:
+        FCNXSError: the file cannot be read.
+    """
+    try:
+        with open(path, "rb") as file:
+            start = file.read(9)
+    except OSError as error:
+        raise FCNXSError(f"{path}: cannot read these weights: {reason(error)}") from None
+    if start.startswith(LIST_MAGIC.to_bytes(8, "little")):
+        return "gluon"
+    if start.startswith((b"PK\x03\x04", b"\x80\x02")):  # a zip file, or a pickle of older versions
+        return "torch"
+    if start[8:] == b"{" and int.from_bytes(start[:8], "little") < 1 << 32:  # length of the header, header
+        return "safetensors"
+    return "caffe"
+
+
+def iterate_tensors(path: str | Path, kind: str) -> Iterator[Tuple[str, np.ndarray]]:
+    """Yield names and arrays, float32 of any shape, of a file.
+
+    Args:
+        kind: kind of the file, from `kind_of_file`; not caffe.
+
+    Raises:
+        FCNXSError: the file is damaged, has an array that is not of floats, or PyTorch is not installed.
+    """
+    tensors = {"gluon": _mxnet, "torch": _torch, "safetensors": _safetensors}[kind](path)
+    for name, values in tensors.items():
+        name = printable(name)
+        if values.dtype.kind == "f":
+            yield name, values.astype(np.float32, copy=False)
+        elif "num_batches_tracked" not in name:
+            raise FCNXSError(f"{path}: {name} has type {values.dtype}; weights must be floating-point numbers")
+
+
+def _mxnet(path: str | Path) -> dict:
+    return {name: array.asnumpy() for name, array in load_params(path).items()}
+
+
+def _torch(path: str | Path) -> dict:
+    try:
+        import torch
+    except ModuleNotFoundError:
+        raise FCNXSError(
+            f"{path}: PyTorch's format needs PyTorch: pip install torch, or save the weights as .safetensors"
+        ) from None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            content = torch.load(path, map_location="cpu", weights_only=True)  # runs no code of the file's
+        content = content.get("state_dict", content)
+        return {
+            name: (tensor.float() if tensor.is_floating_point() else tensor).detach().numpy()
+            for name, tensor in content.items()
+        }
+    except Exception as error:  # (a damaged file can raise anything: KeyError, EOFError, ...)
+        what = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+        raise FCNXSError(f"{path}: not the state dict of a PyTorch net, or damaged: {what}") from None
+
+
+def _safetensors(path: str | Path) -> dict:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise FCNXSError(f"{path}: not a safetensors file, or damaged: {reason(error)}") from None
+    except (KeyError, TypeError) as error:
+        raise FCNXSError(f"{path}: has arrays of a type that NumPy does not know: {error}") from None
