@@ -1,7 +1,7 @@
 """The nets as Gluon blocks: they train with `autograd` and `Trainer`, and work with GluonCV.
 
 Begin with `zoo.py`, which builds the nets by name, and `block.py`, the block, with the same graphs, checkpoints
-and exports as elsewhere. `training.py` has the loss and a short training loop, `transforms.py` prepares images.
+and exports as elsewhere. `training.py` prepares images, and has the loss and a short training loop.
 
 This room may import `deploy`, `finetune` and what is below them; not `report`.
 
@@ -56,8 +56,7 @@ GluonCV also spreads a batch over several devices, and evaluates at several scal
 """
 
 from .block import FCNxs
-from .training import PixelLoss, finetune, make_trainer
-from .transforms import gluoncv_label, transform
+from .training import PixelLoss, finetune, gluoncv_label, make_trainer, transform
 from .zoo import get_fcn8s, get_fcn8s_atonce, get_fcn16s, get_fcn32s, get_fcn_alexnet, get_fcnxs
 
 __all__ = [
