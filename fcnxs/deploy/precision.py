@@ -12,8 +12,8 @@ import numpy as np
 from ..compat import mxnet as mx
 from ..errors import FCNXSError
 from ..net import Net, bind, scores_of
-from ..symbols.graph.nodes import Graph
-from .halves import in_halves
+from ..symbols.graph.nodes import Entry, Graph, Node
+from ..symbols.graph.rewrite import Writer
 
 KEEP = ("first", "score*")  # patterns of layers that stay in float32; `first` is the first convolution
 MODES = ("minmax", "entropy")
@@ -21,6 +21,7 @@ BACKEND = "MKLDNN_QUANTIZE"  # MXNet's name of the graph passes that fuse layers
 FUSED = "_sg_mkldnn_conv"  # a convolution fused with its relu or sum
 # Operators that may be quantized, or whose output goes into a quantized one.
 CALIBRATED = (FUSED, "Activation", "BatchNorm", "Concat", "Pad", "Pooling", "elemwise_add")
+BFLOAT16 = np.dtype([("bfloat16", np.uint16)])  # MXNet's stand-in for a type that NumPy lacks
 
 Ranges = Dict[str, Tuple[float, float]]  # smallest and largest value of a tensor, by the tensor's name
 
@@ -42,8 +43,7 @@ class Loss(NamedTuple):
 @functools.cache
 def runs_bf16() -> bool:
     """Whether this processor convolves bfloat16 numbers, as MXNet's oneDNN does with AVX512 alone."""
-    bfloat16 = np.dtype([("bfloat16", np.uint16)])  # as MXNet calls what NumPy does not have
-    x, weight = (mx.nd.amp_cast(mx.nd.ones((1, 1, 4, 4)), dtype=bfloat16) for _ in range(2))
+    x, weight = (mx.nd.amp_cast(mx.nd.ones((1, 1, 4, 4)), dtype=BFLOAT16) for _ in range(2))
     try:
         mx.nd.Convolution(x, weight, kernel=(4, 4), num_filter=1, no_bias=True).wait_to_read()
     except mx.MXNetError:  # oneDNN has no such convolution
@@ -76,7 +76,7 @@ def to_bf16(net: Net, keep: Sequence[str] = KEEP) -> Net:
     """Convert convolutions and their parameters to bfloat16; input and scores stay float32.
 
     If the first convolution is kept and the second is not, the first is computed in bfloat16 with its numbers
-    split into sums of two (`halves.py`): as accurate as in float32, and without a cast of its large output.
+    split into sums of two (`in_halves`): as accurate as in float32, and without a cast of its large output.
     The symbol has `amp_cast` nodes, which `tojson` and `save` drop unless called with `remove_amp_cast=False`.
 
     Args:
@@ -205,3 +205,42 @@ def _layers_of(node: dict) -> List[str]:
     """Convolutions in a node of a fused graph."""
     inner = [name for each in node.get("subgraphs", []) for name in Graph.read(each).named("Convolution")]
     return [node["name"], *inner] if node["op"] == "Convolution" else inner
+
+
+def in_halves(net: Net, layer: str) -> Net:
+    """Rewrite one convolution, without groups, so that it multiplies bfloat16 numbers as accurately as float32.
+
+    A float32 number is, to 2^-16, the sum of two bfloat16 numbers, its halves: x = a + b with a = bf16(x),
+    b = bf16(x - a). With w = c + d the product is x * w = a*c + b*c + a*d + b*d: one convolution of the
+    channels (a, b, a, b) with the weights (c, c, d, d). It has four times the input channels, which is cheap
+    where the image has three.
+
+    Its weight (K, C, h, w) becomes LAYER_halves_weight, float32 (K, 4C, h, w). Its input becomes bfloat16 by
+    `amp_cast` nodes.
+    """
+    graph, writer, args = Graph.of(net.symbol), Writer(), dict(net.arg_params)
+
+    def split(_: int, node: Node, inputs: List[Entry]) -> Entry | None:
+        if node["name"] != layer:
+            return None
+        weight, name = graph.nodes[node["inputs"][1][0]]["name"], f"{layer}_halves_weight"
+        high, low = _halves(args.pop(weight))
+        args[name] = mx.nd.concat(high, high, low, low, dim=1)
+        return writer.copy(node, [_image(writer, inputs[0], layer), writer.variable(name), *inputs[2:]])
+
+    symbol = writer.symbol(writer.write(graph, split))
+    return net._replace(symbol=symbol, arg_params=args)
+
+
+def _halves(array: mx.nd.NDArray) -> Tuple[mx.nd.NDArray, mx.nd.NDArray]:
+    high = mx.nd.amp_cast(mx.nd.amp_cast(array, dtype=BFLOAT16), dtype="float32")
+    return high, array - high
+
+
+def _image(writer: Writer, x: Entry, layer: str) -> Entry:
+    """The image's channels as (high, low, high, low) halves."""
+    high = writer.add("amp_cast", f"{layer}_high", [x], dtype="bfloat16")
+    same = writer.add("amp_cast", f"{layer}_high_float32", [high], dtype="float32")
+    rest = writer.add("elemwise_sub", f"{layer}_rest", [x, same])
+    low = writer.add("amp_cast", f"{layer}_low", [rest], dtype="bfloat16")
+    return writer.add("Concat", f"{layer}_halves", [high, low, high, low], num_args=4, dim=1)
