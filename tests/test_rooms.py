@@ -118,7 +118,7 @@ def test_a_module_imports_what_its_level_may(name):
 def test_the_table_refuses():
     for name, other in (
         ("fcnxs.symbols.layers", "fcnxs.net"),
-        ("fcnxs.solver.solver", "fcnxs.predict.trim"),
+        ("fcnxs.solver.solver", "fcnxs.predict.forward"),
         ("fcnxs.doctor.rules", "fcnxs.checkpoint.checkpoint"),
         ("fcnxs.finetune.epochs", "fcnxs.deploy.form"),
         ("fcnxs.symbols.graph.maps", "fcnxs.symbols.layers"),

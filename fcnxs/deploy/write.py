@@ -19,7 +19,7 @@ from ..data.images import preprocess
 from ..data.samples import Samples
 from ..errors import FCNXSError
 from ..net import Net, check_params, check_size
-from ..predict.trim import trim
+from ..predict.forward import trim
 from ..score import Scores
 from ..symbols.graph.rewrite import scores_symbol
 from ..system.files import sha256_of, write_json, written_whole

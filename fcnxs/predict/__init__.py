@@ -1,8 +1,8 @@
 """Class maps, probabilities and overlays of images of any size, from a checkpoint.
 
 Begin with `segmenter.py`. `inputs.py` takes images as people have them, `multiscale.py` averages over scales.
-`within_memory.py` computes an image whole (`forward.py`, `trim.py`) or in tiles (`tiling.py`, `subgraph.py`),
-by what `peak_memory.py` estimates. `image_files.py` and `video_files.py` write the results of files.
+`within_memory.py` computes an image whole (`forward.py`, which trims the net and estimates its memory) or in
+tiles (`tiling.py`, `subgraph.py`). `image_files.py` and `video_files.py` write the results of files.
 
 This room may import `data` and what is below it; neither `solver` nor `convert`. Segmenter is imported at its
 first use: a server's handler needs `forward` alone, and has no OpenCV.

@@ -1,19 +1,20 @@
-"""Forward passes of one net with fixed weights, at many sizes."""
+"""Forward passes of one net with fixed weights, at many sizes; trimming a net; the memory of a pass."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
 from functools import partial
-from typing import Tuple
+from math import prod
+from typing import Dict
+
+import numpy as np
 
 from ..compat import mxnet as mx
-from ..net import Net, SharedMemory, check_size, unfused
+from ..net import Net, Shape, SharedMemory, check_size, layer_shapes, unfused
 from ..symbols.graph.nodes import Graph
-from ..symbols.trimming.trimmed import Trimmer
-from .trim import trim as trimmed
-
-Shape = Tuple[int, ...]
+from ..symbols.interpolation import is_bilinear
+from ..symbols.trimming.trimmed import Trimmer, fixed_params
 
 SIZES = 16  # sizes whose executors are kept; beyond that, the least recently used one is dropped
 # MXNet's oneDNN subgraph pass fuses layers. A fused executor gives the same bits in 3% less processor time
@@ -21,6 +22,8 @@ SIZES = 16  # sizes whose executors are kept; beyond that, the least recently us
 # twenty passes save, and it keeps the reordered copy, 0.56 GB. So only sizes that come OFTEN are fused, and at
 # most FUSED of them.
 OFTEN, FUSED = 20, 2
+# Operators that overwrite their input if no other layer needs it.
+IN_PLACE = {"Activation", "LeakyReLU", "_mul_scalar", "elemwise_add", "_copy", "identity"}
 
 
 @dataclass
@@ -42,7 +45,7 @@ class Passes:
     Args:
         net: the net, with its parameters on `ctx`. Nobody else may write to them.
         ctx: device to compute on.
-        trim: compute only the part of the padded canvas that the image can influence (`trim.py`).
+        trim: compute only the part of the padded canvas that the image can influence (`trim`).
     """
 
     def __init__(self, net: Net, ctx: mx.Context, trim: bool = True) -> None:
@@ -65,7 +68,7 @@ class Passes:
         if shape not in self._kept:
             check_size(self.net.symbol, "data", shape, where)
             self._kept[shape] = _Size(
-                self.net if self._trimmer is None else trimmed(self.net, shape, self._trimmer)
+                self.net if self._trimmer is None else trim(self.net, shape, self._trimmer)
             )
             if len(self._kept) > SIZES:
                 self._kept.popitem(last=False)
@@ -98,3 +101,73 @@ class Passes:
         args = {**net.arg_params, "data": mx.nd.empty(shape, self.ctx)}
         grads = {} if fused else unfused(net.symbol, self.net.arg_params)
         return self._memory.bind(net.symbol, args, grads, net.aux_params)
+
+
+def trim(net: Net, shape: Shape, trimmer: Trimmer | None = None) -> Net:
+    """The net for one image size, without the part of the padded canvas that no image can influence.
+
+    The FCNs pad the image by 100 pixels; far from the image the layers' cells are the same for every image. A
+    trimmed net stores these as constants (`symbols/trimming/trimmed.py` makes the graph).
+
+    Input and output stay the same: `data` (N, 3, H, W), and scores (N, C, H, W) to float32's rounding, for any
+    batch size N. The constants are computed from the present weights. A net that cannot be trimmed (it is
+    trimmed already, or has parameters that are not float32) is returned unchanged.
+
+    Args:
+        net: the net without label and dropout, as `scores_symbol` makes it.
+        shape: shape (N, 3, H, W) of the images.
+        trimmer: analysis of the net's graph, to share it between several sizes.
+    """
+    if any(array.dtype != np.float32 for array in net.arg_params.values()):
+        return net
+    trimmer = trimmer or Trimmer(Graph.of(net.symbol))
+    bilinear = {name for name in trimmer.upsampling_weights if is_bilinear(net.arg_params[name].asnumpy())}
+    trimmed = trimmer.with_constants(shape[2:], bilinear)
+    if trimmed is None:
+        return net
+    ctx = next(iter(net.arg_params.values())).context
+    needed = {name: net.arg_params[name] for name in trimmed.constants.list_arguments()}
+    outputs = trimmed.constants.bind(ctx, needed, grad_req="null").forward(is_train=False)
+    # The constants are copied, so that they do not keep the executor's memory pool alive.
+    known = {**net.arg_params, **{name: x.copy() for name, x in zip(trimmed.names, outputs)}}
+    known.update({name: mx.nd.array(array, ctx) for name, array in trimmed.matrices.items()})
+    args, auxs = fixed_params(trimmed.symbol, {"data": shape}, ctx)
+    used = {name: known[name] for name in trimmed.symbol.list_arguments() if name in known}
+    return Net(trimmed.symbol, {**used, **args}, {**net.aux_params, **auxs})
+
+
+def peak_bytes(symbol: mx.sym.Symbol, graph: Graph, shapes: Dict[str, Shape], itemsize: int = 4) -> int:
+    """Estimate of the most bytes that layer outputs take at one time during a forward pass.
+
+    Parameters are not counted. The estimate allows for oneDNN, which pads channels to multiples of 16, stores
+    inputs and outputs in a second memory layout, and copies a layer's weights into its own layout to run it.
+
+    Args:
+        symbol: the net.
+        graph: the parsed graph of `symbol`.
+        shapes: shapes of the inputs, by name.
+        itemsize: bytes of one value.
+    """
+    by_name = layer_shapes(symbol, **shapes)
+    nodes, heads = graph.nodes, {head[0] for head in graph.heads}
+    last = {entry[0]: i for i, node in enumerate(nodes) for entry in node["inputs"]}
+    live, peak, own = 0, 0, {}
+    for i, node in enumerate(nodes):
+        if node["op"] == "null":
+            own[i] = 3 * _cells(shapes[node["name"]]) if node["name"] in shapes else 0
+            live += own[i]
+            continue
+        images = [entry[0] for entry in node["inputs"] if nodes[entry[0]]["op"] != "null"]
+        gone = {j for j in images if last[j] == i and j not in heads}
+        shape = by_name.get(f"{node['name']}_output") or by_name[f"{node['name']}_output0"]
+        own[i] = _cells(shape) * (2 if i in heads else 1)
+        reused = max((own[j] for j in gone), default=0) if node["op"] in IN_PLACE else 0
+        weights = [nodes[entry[0]]["name"] for entry in node["inputs"] if nodes[entry[0]]["op"] == "null"]
+        ordered = sum(prod(by_name[name]) for name in weights if name not in shapes)
+        peak = max(peak, live + ordered + own[i] - min(reused, own[i]))
+        live += own[i] - sum(own[j] for j in gone)
+    return int(max(peak, live) * itemsize)
+
+
+def _cells(shape: Shape) -> int:
+    return -(-shape[1] // 16) * 16 * shape[2] * shape[3] if shape[1] > 3 else shape[1] * shape[2] * shape[3]

@@ -24,7 +24,7 @@ from ..symbols.graph.layer_sizes import layer_sizes
 from ..symbols.graph.maps import walk
 from ..symbols.graph.nodes import Graph, Node, image_inputs
 from ..symbols.graph.reach import Extent
-from .peak_memory import peak_bytes
+from .forward import peak_bytes
 from .subgraph import Box, Subgraph, check_windows, subgraph_of
 
 # Reads a window (rows, columns) of the image as an array (1, 3, h, w), zero outside the image.

@@ -14,8 +14,7 @@ from ..compat import mxnet as mx
 from ..errors import FCNXSError
 from ..net import Net, check_size
 from ..system.memory import available_memory
-from .forward import Passes
-from .peak_memory import peak_bytes
+from .forward import Passes, peak_bytes
 from .tiling import Read, Tiling, windows
 
 SHARE = 0.8  # of the available memory is used if no limit is set
@@ -28,7 +27,7 @@ class Bounded:
 
     Args:
         net: as for `Passes`, with `numclass` classes.
-        trim: skip what the image cannot influence (`trim.py`).
+        trim: skip what the image cannot influence (`forward.trim`).
         limit: bytes to work in, besides the weights and the image; None: 80% of the available memory.
     """
 

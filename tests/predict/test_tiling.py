@@ -10,7 +10,7 @@ from conftest import FC, LONG, WIDTH, photo, random_params
 from fcnxs import FCNXSError
 from fcnxs.compat import mxnet as mx
 from fcnxs.net import Net
-from fcnxs.predict.peak_memory import peak_bytes
+from fcnxs.predict.forward import peak_bytes
 from fcnxs.predict.tiling import Tiling, reader, windows
 from fcnxs.solver.executors import Executors
 from fcnxs.symbols import NETS

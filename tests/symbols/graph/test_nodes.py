@@ -12,7 +12,7 @@ from conftest import FC, WIDTH, Images, random_params
 from fcnxs import FCNXSError
 from fcnxs.compat import mxnet as mx
 from fcnxs.net import Net
-from fcnxs.predict.peak_memory import peak_bytes
+from fcnxs.predict.forward import peak_bytes
 from fcnxs.predict.within_memory import Bounded
 from fcnxs.solver.solver import Solver
 from fcnxs.symbols import NETS

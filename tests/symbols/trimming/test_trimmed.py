@@ -9,7 +9,7 @@ from conftest import FC, LONG, WIDTH, Images, random_params
 from fcnxs.compat import mxnet as mx
 from fcnxs.metric import SegmentationMetric
 from fcnxs.net import Net
-from fcnxs.predict.trim import trim
+from fcnxs.predict.forward import trim
 from fcnxs.solver.solver import Solver
 from fcnxs.symbols import NETS
 from fcnxs.symbols.graph.nodes import Graph

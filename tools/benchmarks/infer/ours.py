@@ -10,7 +10,7 @@ import numpy as np
 from ....compat import mxnet as mx
 from ....deploy.precision import to_bf16, to_int8
 from ....net import Net, bind
-from ....predict.trim import trim
+from ....predict.forward import trim
 from .engines import Run
 from .operations import operations
 
