@@ -252,7 +252,9 @@ def in_process(monkeypatch):
     """Exports are compared in this process on small pictures, by the same script: a new one takes seconds."""
     from fcnxs.deploy import compare
 
-    def run(command, **_):
+    def run(command, **settings):
+        if command[3] not in ("mxnet", "onnx"):  # an archive's handler: it hides this package
+            return subprocess.run(command, **settings)
         monkeypatch.setattr(sys, "argv", command[2:])
         exec(command[2], {"__name__": "__main__"})
         return subprocess.CompletedProcess(command, 0, "", "")

@@ -5,18 +5,19 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Iterable, Iterator, List, NamedTuple, Sequence, Tuple
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from ..agreement import TOLERANCE, Agreement, agreement_of
 from ..data.generated import picture
 from ..data.images import check_label, preprocess
 from ..data.samples import Samples
-from ..errors import FCNXSError
 from ..net import Net, scores_of
 from ..score import Scores, confusion_matrix, scores
 from .form import Form
@@ -75,20 +76,16 @@ def compare(
     return _compared(net, mean, pictures, outputs, form.head)
 
 
-def compare_archive(net: Net, mean: Sequence[float], form: Form, archive: Path) -> List[Compared]:
-    """Compare the answers of an archive's handler with the checkpoint's class maps, on generated pictures.
+def check_archive(net: Net, mean: Sequence[float], form: Form, least: float | None, archive: Path) -> None:
+    """Refuse an archive whose handler does not give the checkpoint's class maps of generated pictures.
 
     Raises:
-        ExportMismatch: the handler does not answer.
+        ExportMismatch: as `refuse_mismatch`, which `least` is for; or the handler does not answer.
     """
-    from .mar import answers_of
-
     pictures = generated(form)
-    try:
-        answers = answers_of(archive, [each.image for each in pictures])
-    except FCNXSError as error:
-        raise ExportMismatch(str(error)) from None
-    return _compared(net, mean, pictures, [answer[np.newaxis] for answer in answers], "argmax")
+    answers = answers_of(archive, [each.image for each in pictures])
+    result = _compared(net, mean, pictures, [answer[np.newaxis] for answer in answers], "argmax")
+    refuse_mismatch(form, result, least)
 
 
 def refuse_mismatch(form: Form, result: Sequence[Compared], least: float | None = None) -> None:
@@ -158,19 +155,44 @@ def run_fresh(form: Form, written: Path, inputs: Sequence[np.ndarray], kind: str
         ExportMismatch: the process fails; the message has its last line.
     """
     runtime = "onnx" if form.format == "onnx" else "mxnet"
-    script = Path(__file__).with_name("plain_net.py").read_text(encoding="utf-8")
     with tempfile.TemporaryDirectory() as folder:
         files = [Path(folder) / f"{kind}-{i:04d}.npy" for i in range(len(inputs))]
         for file, data in zip(files, inputs):
             np.save(file, data)
-        command = [sys.executable, "-c", script, runtime, str(Path(written).absolute()), folder]
-        done = start(command, cwd=folder, capture_output=True, text=True, errors="replace")
-        if done.returncode:
-            lines = [line for line in done.stderr.splitlines() if line.strip()] or ["no word"]
-            why = f"{lines[-1].strip()} ({done.returncode})"
-            raise ExportMismatch(f"does not run in plain {runtime}: {why}")
+        arguments = (runtime, str(Path(written).absolute()), folder)
+        _run_script("plain_net.py", arguments, folder, f"does not run in plain {runtime}")
         for file in files:
             yield np.load(file.with_name(f"out-{file.name}"))
+
+
+def answers_of(archive: Path, images: Sequence[np.ndarray]) -> List[np.ndarray]:
+    """Class maps (H, W) with which an archive's handler answers, in a fresh process that hides this package.
+
+    Args:
+        images: RGB uint8, (H, W, 3); they are sent as PNGs.
+
+    Raises:
+        ExportMismatch: the handler does not answer; the message has the handler's message.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        model, files = Path(folder, "model"), [Path(folder, f"{i}.png") for i in range(len(images))]
+        with zipfile.ZipFile(archive) as content:
+            content.extractall(model)
+        for file, image in zip(files, images):
+            Image.fromarray(image).save(file)
+        failed = f"{archive}: the server's handler does not give the expected answer"
+        _run_script("plain_mar.py", [str(model), *map(str, files)], folder, failed)
+        return [np.asarray(Image.open(file)) for file in files]
+
+
+def _run_script(name: str, arguments: Sequence[str], folder: str, failed: str) -> None:
+    """Run a script of this folder in a fresh process; if it fails, raise `failed` with its last line."""
+    script = Path(__file__).with_name(name).read_text(encoding="utf-8")
+    command = [sys.executable, "-c", script, *arguments]
+    done = start(command, cwd=folder, capture_output=True, text=True, errors="replace")
+    if done.returncode:
+        lines = [line for line in done.stderr.splitlines() if line.strip()] or ["no word"]
+        raise ExportMismatch(f"{failed}: {lines[-1].strip()} ({done.returncode})")
 
 
 def _compared(

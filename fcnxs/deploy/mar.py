@@ -5,15 +5,9 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import subprocess
-import sys
-import tempfile
 import zipfile
 from pathlib import Path
-from typing import Dict, List, Sequence
-
-import numpy as np
-from PIL import Image
+from typing import Dict
 
 from .. import __version__, symbols
 from ..errors import FCNXSError
@@ -78,31 +72,6 @@ def write_mar(prefix: Path, target: Path) -> None:
             for file in files[:-1]:
                 with file.open("rb") as stream, archive.open(_entry(file.name), "w") as copy:
                     shutil.copyfileobj(stream, copy, 1 << 20)
-
-
-def answers_of(archive: Path, images: Sequence[np.ndarray]) -> List[np.ndarray]:
-    """Class maps (H, W) with which an archive's handler answers, in a fresh process that hides this package.
-
-    Args:
-        images: RGB uint8, (H, W, 3); they are sent as PNGs.
-
-    Raises:
-        FCNXSError: the handler does not answer; the message has the handler's message.
-    """
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        with zipfile.ZipFile(archive) as content:
-            content.extractall(folder / "model")
-        files = [folder / f"{i}.png" for i in range(len(images))]
-        for file, image in zip(files, images):
-            Image.fromarray(image).save(file)
-        script = (Path(__file__).parent / "plain_mar.py").read_text(encoding="utf-8")
-        command = [sys.executable, "-c", script, str(folder / "model"), *map(str, files)]
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
-        if done.returncode:
-            last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-            raise FCNXSError(f"{archive}: the server's handler does not give the expected answer: {last}")
-        return [np.asarray(Image.open(file)) for file in files]
 
 
 def _entry(name: str) -> zipfile.ZipInfo:

@@ -16,7 +16,7 @@ from ..symbols.graph.nodes import Entry, Graph, Node
 from ..symbols.graph.rewrite import Writer
 
 KEEP = ("first", "score*")  # patterns of layers that stay in float32; `first` is the first convolution
-MODES = ("minmax", "entropy")
+MODES = {"minmax": "naive", "entropy": "entropy"}  # of calibration, and MXNet's names of them
 BACKEND = "MKLDNN_QUANTIZE"  # MXNet's name of the graph passes that fuse layers for oneDNN
 FUSED = "_sg_mkldnn_conv"  # a convolution fused with its relu or sum
 # Operators that may be quantized, or whose output goes into a quantized one.
@@ -138,9 +138,8 @@ def calibrate(net: Net, batches: Sequence[np.ndarray], mode: str = "minmax") -> 
             "and at least one image"
         )
     fused = Net(net.symbol.get_backend_symbol(BACKEND), net.arg_params, net.aux_params)
-    kind = {"minmax": "naive", "entropy": "entropy"}[mode]
     collector = quantization.quantize_graph(
-        *fused, calib_mode=kind, quantized_dtype="auto", quantize_mode="smart"
+        *fused, calib_mode=MODES[mode], quantized_dtype="auto", quantize_mode="smart"
     )[-1]
     nodes = Graph.of(fused.symbol).nodes
     collector.include_layer = ["data"] + [

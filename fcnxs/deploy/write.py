@@ -6,10 +6,11 @@ import json
 import os
 import tempfile
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
-from typing import Dict, List, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Sequence, Tuple
 
 import numpy as np
 
@@ -26,8 +27,8 @@ from ..system.files import sha256_of, write_json, written_whole
 from .compare import (
     Compared,
     Picture,
+    check_archive,
     compare,
-    compare_archive,
     generated,
     mean_agreement,
     refuse_mismatch,
@@ -39,6 +40,8 @@ from .precision import Loss, calibrate, kept_layers, losses, quantized, runs_bf1
 MOST_LOSS = 0.01  # layers that alone change the class of a larger part of the pixels stay in float32
 LOSS_IMAGES = 2  # images on which this loss is measured
 MOST_COMPARED = 16  # images to compare on: their outputs go through the disk
+
+Check = Callable[[Path], Dict[str, Any]]  # compares written files; returns the part `export` of the meta file
 
 
 @dataclass
@@ -102,35 +105,6 @@ class _Batches(Sequence):
         return preprocess(self.pictures[number].image, self.mean)[:, :: self.step]
 
 
-@dataclass
-class _Export:
-    """An export that is being written: the net to compare it with, and the content of its meta file."""
-
-    prefix: Path
-    form: Form
-    net: Net  # of the checkpoint, ending in scores
-    mean: Sequence[float]
-    numclass: int
-    pictures: List[Picture]
-    samples: Samples | None
-    least: float | None
-    meta: Meta
-    exported: Exported
-
-    def described(self) -> dict:
-        """Description of the form, for the meta file."""
-        return {**self.form.described(self.mean, self.numclass), "trimmed": self.exported.trimmed}
-
-    def check(self, written: Path) -> dict:
-        """Compare the written files with the checkpoint; the result is the meta file's part `export`."""
-        against = (self.net, self.mean, self.form, written)
-        self.exported.compared = compare(*against, self.pictures)
-        refuse_mismatch(self.form, self.exported.compared, self.least)
-        if self.samples is not None:
-            self.exported.scores = score_both(*against, self.samples, self.numclass)
-        return {"export": {**self.described(), "compared": self.exported.as_json()}}
-
-
 def export(
     source: Checkpoint,
     prefix: str | os.PathLike[str],
@@ -169,11 +143,7 @@ def export(
         from .onnx_file import check_installed
 
         check_installed()
-    if form.precision == "int8" and not images:
-        raise FCNXSError("--precision int8: needs images to measure ranges on; give --calibrate IMAGE ...")
-    pictures = [each._replace(image=form.fitted(each.image)) for each in images] or generated(form)
-    for each in pictures:
-        check_size(net.symbol, "data", (1, 3, *each.image.shape[:2]), each.name)
+    pictures = _pictures(net, form, images)
     ordered = for_bgr(net) if form.bgr else net
     lowered = trim(ordered, (1, 3, *form.size)) if form.trimmed else ordered
     exported = Exported(trimmed=lowered is not ordered)
@@ -181,10 +151,23 @@ def export(
     lowered, exported.layers, exported.kept = _lowered(lowered, form, batches, mode, most_loss)
     meta = replace(source.meta, source=checkpoint.source_of(source.params_file))
     meta = meta if form.raw is None else replace(meta, mean=(0.0, 0.0, 0.0))  # the graph subtracts it
-    pictures = pictures[:MOST_COMPARED]
-    pending = _Export(Path(prefix), form, net, mean, numclass, pictures, samples, least, meta, exported)
-    write = {"json": _write_json, "onnx": _write_onnx, "mar": _write_mar}[form.format]
-    files = write(pending, with_ends(lowered, form, mean))
+    described = {**form.described(mean, numclass), "trimmed": exported.trimmed}
+
+    def check(written: Path) -> dict:
+        """Compare the written files with the checkpoint; the result is the meta file's part `export`."""
+        exported.compared = compare(net, mean, form, written, pictures[:MOST_COMPARED])
+        refuse_mismatch(form, exported.compared, least)
+        if samples is not None:
+            exported.scores = score_both(net, mean, form, written, samples, numclass)
+        return {"export": {**described, "compared": exported.as_json()}}
+
+    pending = (with_ends(lowered, form, mean), Path(prefix), meta, check)
+    if form.format == "json":
+        files = _write_json(*pending)
+    elif form.format == "onnx":
+        files = _write_onnx(*pending, form, described)
+    else:
+        files = _write_mar(*pending, partial(check_archive, net, mean, form, least))
     exported.files = {str(file): file.stat().st_size for file in files}
     return exported
 
@@ -201,6 +184,16 @@ def _net_of(source: Checkpoint, prefix: str | os.PathLike[str]) -> Net:
         raise FCNXSError(f"{str(prefix)!r}: not a prefix; give a folder and a name, such as {prefix}net")
     args = {name: source.arg_params[name] for name in symbol.list_arguments() if name != "data"}
     return Net(symbol, args, source.aux_params)
+
+
+def _pictures(net: Net, form: Form, images: Sequence[Picture]) -> List[Picture]:
+    """Images in a size that the form takes, or generated ones; refuse one that is too small for the net."""
+    if form.precision == "int8" and not images:
+        raise FCNXSError("--precision int8: needs images to measure ranges on; give --calibrate IMAGE ...")
+    pictures = [each._replace(image=form.fitted(each.image)) for each in images] or generated(form)
+    for each in pictures:
+        check_size(net.symbol, "data", (1, 3, *each.image.shape[:2]), each.name)
+    return pictures
 
 
 def _lowered(
@@ -225,35 +218,35 @@ def _lowered(
     return lower(keep), found, kept_layers(net.symbol, keep)
 
 
-def _write_json(pending: _Export, net: Net, prefix: Path | None = None) -> List[Path]:
-    prefix = prefix or pending.prefix
-    checkpoint.save(prefix, 0, net.symbol, net.arg_params, net.aux_params, pending.meta, pending.check)
+def _write_json(net: Net, prefix: Path, meta: Meta, check: Check) -> List[Path]:
+    checkpoint.save(prefix, 0, net.symbol, net.arg_params, net.aux_params, meta, check)
     return [Path(f"{prefix}{end}") for end in ("-symbol.json", "-0000.params", "-meta.json")]
 
 
-def _write_onnx(pending: _Export, net: Net) -> List[Path]:
+def _write_onnx(
+    net: Net, prefix: Path, meta: Meta, check: Check, form: Form, described: Dict[str, Any]
+) -> List[Path]:
     from .onnx_file import write_onnx
 
-    file, meta_file = (Path(f"{pending.prefix}{end}") for end in (".onnx", ".json"))
+    file, meta_file = Path(f"{prefix}.onnx"), Path(f"{prefix}.json")
     versions = {**checkpoint.versions(), "onnx": version("onnx"), "onnxruntime": version("onnxruntime")}
-    content = asdict(replace(pending.meta, versions=versions))
+    content = asdict(replace(meta, versions=versions))
     with written_whole(meta_file, file) as (meta_part, part):
-        texts = {key: json.dumps(value) for key, value in {**content, "export": pending.described()}.items()}
-        write_onnx(net, pending.form, texts, part)
+        texts = {key: json.dumps(value) for key, value in {**content, "export": described}.items()}
+        write_onnx(net, form, texts, part)
         content["checksums"] = {file.name: [sha256_of(part)]}
-        write_json(meta_part, {**content, **pending.check(part)})
+        write_json(meta_part, {**content, **check(part)})
     return [file, meta_file]
 
 
-def _write_mar(pending: _Export, net: Net) -> List[Path]:
+def _write_mar(net: Net, prefix: Path, meta: Meta, check: Check, check_archive: Callable) -> List[Path]:
     from .mar import write_mar
 
-    archive, config = (Path(f"{pending.prefix}{end}") for end in (".mar", ".properties"))
+    archive, config = Path(f"{prefix}.mar"), Path(f"{prefix}.properties")
     with tempfile.TemporaryDirectory() as folder:
-        inner = Path(folder) / pending.prefix.name
-        _write_json(pending, net, inner)
+        inner = Path(folder) / prefix.name
+        _write_json(net, inner, meta, check)
         with written_whole(config, archive) as (_, part):
             write_mar(inner, part)  # and its settings beside it
-            answers = compare_archive(pending.net, pending.mean, pending.form, part)
-            refuse_mismatch(pending.form, answers, pending.least)
+            check_archive(part)
     return [archive, config]

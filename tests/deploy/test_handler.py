@@ -15,8 +15,9 @@ from serving import save_exported
 from fcnxs import FCNXSError, checkpoint
 from fcnxs.checkpoint import Meta
 from fcnxs.compat import mxnet as mx
+from fcnxs.deploy.compare import ExportMismatch, answers_of
 from fcnxs.deploy.handler import Refused, ServedNet, handle, read_body
-from fcnxs.deploy.mar import answers_of, write_mar
+from fcnxs.deploy.mar import write_mar
 from fcnxs.predict import Segmenter
 from fcnxs.symbols.graph.rewrite import scores_symbol
 from fcnxs.symbols.symbol_fcnxs import FCNXS
@@ -88,11 +89,13 @@ def test_the_archive_needs_nothing_but_mxnet_numpy_and_pillow(source, exported, 
 
 def test_an_archive_that_does_not_answer_says_why(exported, tmp_path):
     write_mar(exported, tmp_path / "net.mar")
-    with pytest.raises(FCNXSError, match=r"net.mar: .* 12x9 pixels is too small; the smallest .* is 26x26"):
+    with pytest.raises(ExportMismatch, match=r"net.mar: .* 12x9 pixels is too small; the smallest .* is 26x26"):
         answers_of(tmp_path / "net.mar", [photo(9, 12)])
     with zipfile.ZipFile(tmp_path / "net.mar", "a") as archive, pytest.warns(UserWarning, match="Duplicate"):
         archive.writestr("net-0000.params", b"damaged")
-    with pytest.raises(FCNXSError, match="net.mar: the server's handler does not give the expected answer: "):
+    with pytest.raises(
+        ExportMismatch, match="net.mar: the server's handler does not give the expected answer: "
+    ):
         answers_of(tmp_path / "net.mar", [photo()])
 
 

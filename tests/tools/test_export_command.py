@@ -12,7 +12,7 @@ from conftest import FC, WIDTH, random_params
 from fcnxs import checkpoint
 from fcnxs.compat import mxnet as mx
 from fcnxs.data.images import preprocess, read_image, read_label
-from fcnxs.deploy import compare, mar
+from fcnxs.deploy import compare
 from fcnxs.net import Net, scores_of
 from fcnxs.score import confusion_matrix, scores
 from fcnxs.symbols import get_fcn8s_symbol
@@ -167,7 +167,9 @@ def test_an_archive_is_made_of_the_json_form(command, tmp_path, capsys, monkeypa
         meta = json.loads(archive.read("net-meta.json"))["export"]
         assert mx.sym.load_json(archive.read("net-symbol.json").decode()).list_outputs() == ["class_map_output"]
     assert meta["format"] == "mar" and meta["compared"]["agreement"] == 1
-    monkeypatch.setattr(mar, "answers_of", lambda _, images: [np.zeros(each.shape[:2], int) for each in images])
+    monkeypatch.setattr(
+        compare, "answers_of", lambda _, images: [np.zeros(each.shape[:2], int) for each in images]
+    )
     command[-1] = str(tmp_path / "new" / "net")
     assert main([*command, "--format", "mar"]) == 1
     assert re.search(
