@@ -6,18 +6,6 @@ parameters, damaged ones without a crash.
 This room may import `symbols`, `system` and the single files beside it.
 """
 
-from .checkpoint import Checkpoint, Meta, epochs_of, load, load_symbol, read_meta, save, source_of, versions
-from .params_file import load_arrays
+from .checkpoint import Checkpoint, Meta, epochs_of, load, load_symbol, save, source_of, versions
 
-__all__ = [
-    "Checkpoint",
-    "Meta",
-    "epochs_of",
-    "load",
-    "load_arrays",
-    "load_symbol",
-    "read_meta",
-    "save",
-    "source_of",
-    "versions",
-]
+__all__ = ["Checkpoint", "Meta", "epochs_of", "load", "load_symbol", "save", "source_of", "versions"]

@@ -12,27 +12,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..conventions import IGNORE_LABEL, VGG_MEAN, VOC_CLASSES, PathLike
-from .images import check_label, preprocess, read_image, read_label
-from .samples import find_list, read_list
+from ..conventions import VGG_MEAN
+from .images import preprocess, read_image, read_label
 
 if TYPE_CHECKING:
     from .loader import FileIter, Loader
 
-__all__ = [
-    "IGNORE_LABEL",
-    "VGG_MEAN",
-    "VOC_CLASSES",
-    "FileIter",
-    "Loader",
-    "PathLike",
-    "check_label",
-    "find_list",
-    "preprocess",
-    "read_image",
-    "read_label",
-    "read_list",
-]
+__all__ = ["VGG_MEAN", "FileIter", "Loader", "preprocess", "read_image", "read_label"]
 
 
 def __getattr__(name: str) -> type[Loader]:

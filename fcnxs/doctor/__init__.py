@@ -5,8 +5,3 @@ be imported.
 
 This room may import `compat`, `errors`, `conventions`, `symbols` and `system` alone.
 """
-
-from .facts import Facts, gather
-from .rules import Finding, findings
-
-__all__ = ["Facts", "Finding", "findings", "gather"]

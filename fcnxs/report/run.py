@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Dict, List, Tuple
 
-from ..checkpoint import read_meta
+from ..checkpoint.checkpoint import read_meta
 from ..errors import FCNXSError, reason
 from ..finetune.run_folder import LOG, METRICS, PLAN, read_plan
 from ..score import NAMES
