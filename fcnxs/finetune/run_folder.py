@@ -18,7 +18,7 @@ import json
 import shutil
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Sequence
+from typing import Any, Callable, Dict, Iterator, List, Sequence
 
 from ..errors import FCNXSError
 from ..score import NAMES
@@ -85,14 +85,7 @@ def read_plan(folder: Path) -> Dict[str, Any] | None:
     Raises:
         FCNXSError: it is damaged.
     """
-    try:
-        return read_sealed(folder / PLAN)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except DAMAGED as error:
-        raise FCNXSError(
-            f"{folder / PLAN}: not the record of a run, or damaged: {error}; choose another --output"
-        ) from None
+    return _read(folder / PLAN, "the record of a run, or damaged: {}", read_sealed)
 
 
 def refuse_to_overwrite(folder: Path, stages: Sequence[Stage]) -> None:
@@ -118,27 +111,33 @@ def write_scores(folder: Path, records: List[Dict[str, Any]], rows: List[Dict[st
 
 def read_records(folder: Path) -> List[Dict[str, Any]]:
     """Lines of metrics.jsonl; raises FCNXSError if it is damaged."""
-    file = folder / METRICS
-    try:
+
+    def parse(file: Path) -> List[Dict[str, Any]]:
         return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-    except FileNotFoundError:
-        return []
-    except (OSError, ValueError) as error:
-        raise FCNXSError(f"{file}: not the scores of finetuning ({error}); choose another --output") from None
+
+    return _read(folder / METRICS, "the scores of finetuning ({})", parse) or []
 
 
 def read_rows(folder: Path) -> List[Dict[str, Any]]:
     """Rows of summary.json; raises FCNXSError if it is damaged."""
-    file = folder / SUMMARY
-    try:
+
+    def parse(file: Path) -> List[Dict[str, Any]]:
         rows = json.loads(file.read_text(encoding="utf-8"))["stages"]
         for row in rows:
             str(row["name"]), float(row["seconds"]), int(row["epoch"]), [row[name] for name in NAMES]
         return rows
-    except FileNotFoundError:
-        return []
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise FCNXSError(f"{file}: not a summary of finetuning ({error}); choose another --output") from None
+
+    return _read(folder / SUMMARY, "a summary of finetuning ({})", parse) or []
+
+
+def _read(file: Path, what: str, parse: Callable[[Path], Any]) -> Any:  # noqa: ANN401  (as `parse`)
+    """Result of `parse`; None without such a file. `what` describes it, with {} for an error's text."""
+    try:
+        return parse(file)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except DAMAGED as error:
+        raise FCNXSError(f"{file}: not {what.format(error)}; choose another --output") from None
 
 
 @contextmanager
