@@ -32,7 +32,16 @@ class Exchange:
 
     def __init__(self, kvstore: str | mx.kv.KVStore) -> None:
         if isinstance(kvstore, str):
-            kvstore = _make(kvstore)
+            if kvstore not in KVSTORES:
+                raise FCNXSError(f"kvstore {kvstore!r}: expected one of {', '.join(KVSTORES)}")
+            if "dist" in kvstore and "DMLC_ROLE" not in os.environ:
+                way_out = "fcnxs launch -n N -- fcnxs finetune ...; one process takes --kv-store local"
+                raise FCNXSError(f"kvstore {kvstore}: needs several processes: {way_out}")
+            try:
+                kvstore = mx.kv.create(kvstore)
+            except mx.MXNetError as error:
+                what = str(error).strip().splitlines()[-1]
+                raise FCNXSError(f"kvstore {kvstore!r}: this MXNet cannot make it: {what}") from None
         self.kv, self.rank, self.workers = kvstore, kvstore.rank, kvstore.num_workers
         self._known: Set[str] = set()
 
@@ -79,16 +88,3 @@ def exchange_for(kvstore: str | mx.kv.KVStore | Exchange, devices: int) -> Excha
     if isinstance(kvstore, str) and kvstore in KVSTORES and devices == 1 and "dist" not in kvstore:
         return None
     return Exchange(kvstore)
-
-
-def _make(name: str) -> mx.kv.KVStore:
-    if name not in KVSTORES:
-        raise FCNXSError(f"kvstore {name!r}: expected one of {', '.join(KVSTORES)}")
-    if "dist" in name and "DMLC_ROLE" not in os.environ:
-        way_out = "fcnxs launch -n N -- fcnxs finetune ...; one process takes --kv-store local"
-        raise FCNXSError(f"kvstore {name}: needs several processes: {way_out}")
-    try:
-        return mx.kv.create(name)
-    except mx.MXNetError as error:
-        what = str(error).strip().splitlines()[-1]
-        raise FCNXSError(f"kvstore {name!r}: this MXNet cannot make it: {what}") from None

@@ -11,6 +11,7 @@ Only pool1 and pool2 are kept between the passes. At any time, one segment's act
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from math import prod
 from typing import List, NamedTuple, Sequence, Tuple
@@ -139,6 +140,7 @@ class Segments(Executors):
         return [Segment(trimmed.constants, trimmed.names), *cut_into_segments(trimmed.graph)], trimmed.symbol
 
 
+@dataclass
 class Pass:
     """Takes the place of an executor in a `Replica`, for one pass forward and one back.
 
@@ -149,30 +151,27 @@ class Pass:
         outputs: arrays that `forward` fills, in the shapes of the net's outputs.
     """
 
-    def __init__(
-        self,
-        segments: List[Segment],
-        arg_dict: Params,
-        grads: Params,
-        auxs: Params,
-        outputs: List[mx.nd.NDArray],
-    ) -> None:
-        self.arg_dict, self.outputs = arg_dict, outputs
-        self._segments, self._auxs, self._ctx = segments, auxs, outputs[0].context
-        self._grads, self._last = dict(grads), None
-        uses = Counter(name for segment in segments for name in segment.symbol.list_arguments())
-        self._shared = [name for name in grads if uses[name] > 1]
+    segments: List[Segment]
+    arg_dict: Params
+    grads: Params
+    auxs: Params
+    outputs: List[mx.nd.NDArray]
+
+    def __post_init__(self) -> None:
+        self._ctx, self._grads, self._last = self.outputs[0].context, dict(self.grads), None
+        uses = Counter(name for segment in self.segments for name in segment.symbol.list_arguments())
+        self._shared = [name for name in self.grads if uses[name] > 1]
         self._requests = {name: "add" if count > 1 else "write" for name, count in uses.items()}
 
     def forward(self, is_train: bool = False) -> List[mx.nd.NDArray]:
         """Compute `outputs`, in the shapes of the net's outputs, and return them."""
-        for segment in self._segments[:-1]:
+        for segment in self.segments[:-1]:
             # Copies, because an output may lie in a larger array of the segment's, which is to be freed.
             kept = [x.copy() for x in self._bind(segment).forward(is_train)]
             mx.nd.waitall()  # the segment's memory is free before the next one takes its own
             for name, array in zip(segment.names, kept):
                 self.arg_dict[name], self._grads[name] = array, mx.nd.zeros(array.shape, self._ctx)
-        executor = self._bind(self._segments[-1])
+        executor = self._bind(self.segments[-1])
         for own, output in zip(self.outputs, executor.forward(is_train)):
             output.copyto(own)
         self._last = executor if is_train else None
@@ -184,7 +183,7 @@ class Pass:
             self._grads[name][:] = 0
         self._last.backward()
         self._last = None
-        for segment in reversed(self._segments[:-1]):
+        for segment in reversed(self.segments[:-1]):
             heads = [self._grads.pop(name) for name in segment.names]
             for name, grad in zip(segment.names, heads):
                 del self.arg_dict[name]
@@ -196,7 +195,7 @@ class Pass:
 
     def _bind(self, segment: Segment) -> mx.executor.Executor:
         requests = {name: self._requests[name] for name in self._grads if name in self._requests}
-        return segment.symbol.bind(self._ctx, self.arg_dict, self._grads, requests, self._auxs)
+        return segment.symbol.bind(self._ctx, self.arg_dict, self._grads, requests, self.auxs)
 
 
 def cut_into_segments(graph: Graph) -> List[Segment]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from itertools import islice
 from typing import Any, Dict, Iterable, Iterator, List, Tuple
 
@@ -152,25 +151,6 @@ class Replica:
             self.updater.states[name], self.updater.states_synced[name] = state, True
         if used != len(arrays):
             raise FCNXSError(f"{len(arrays)} arrays of the optimizer's state, but {used} are needed")
-
-
-def make_optimizer(
-    optimizer: str | mx.optimizer.Optimizer,
-    settings: Dict[str, Any],
-    lr_mult: Dict[str, float] | None,
-    wd_mult: Dict[str, float] | None,
-    copied: bool,
-) -> mx.optimizer.Optimizer:
-    """Optimizer of one device: one of a name with its settings, or the one given, or a copy of it."""
-    if isinstance(optimizer, str):
-        optimizer = mx.optimizer.create(optimizer, **settings)
-    elif copied:
-        optimizer = copy.deepcopy(optimizer)
-    if lr_mult:
-        optimizer.set_lr_mult(lr_mult)
-    if wd_mult:
-        optimizer.set_wd_mult(wd_mult)
-    return optimizer
 
 
 def _leaves(state: mx.nd.NDArray | tuple | list | None) -> List[mx.nd.NDArray]:

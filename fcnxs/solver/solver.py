@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import math
 from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Sequence
@@ -13,7 +14,7 @@ from ..errors import FCNXSError
 from ..metric import count_batch
 from ..net import ANY_SIZE, Params, check_params, check_size, devices_of, is_input
 from .collective import Exchange, exchange_for
-from .replica import Batch, Replica, files_of, groups, make_optimizer
+from .replica import Batch, Replica, files_of, groups
 
 
 class BatchEndParam(NamedTuple):
@@ -90,8 +91,7 @@ class Solver:
         args = {name: a for name, a in (arg_params or {}).items() if name in arguments and not is_input(name)}
         self.replicas = []
         for device in self.devices:
-            own = make_optimizer(optimizer, kwargs, self.lr_mult, self.wd_mult, copied=len(self.devices) > 1)
-            how = (self.fixed, own, recompute, trim)
+            how = (self.fixed, self._optimizer_of_one(), recompute, trim)
             self.replicas.append(Replica(symbol, device, args, aux_params or {}, *how))
         self.arg_params, self.aux_params = self.replicas[0].arg_params, self.replicas[0].aux_params
         self._exchange: Exchange | None = None
@@ -209,6 +209,19 @@ class Solver:
                 count_batch(metric, batch[eval_data.label_name], executor.outputs[0])
                 if on_batch is not None:
                     on_batch(batch, executor.outputs[0])
+
+    def _optimizer_of_one(self) -> mx.optimizer.Optimizer:
+        """Optimizer of one device: one of a name, or the one given, or for several devices a copy of it."""
+        optimizer = self.optimizer
+        if isinstance(optimizer, str):
+            optimizer = mx.optimizer.create(optimizer, **self.kwargs)
+        elif len(self.devices) > 1:
+            optimizer = copy.deepcopy(optimizer)
+        if self.lr_mult:
+            optimizer.set_lr_mult(self.lr_mult)
+        if self.wd_mult:
+            optimizer.set_wd_mult(self.wd_mult)
+        return optimizer
 
     def _begin(self, data: mx.io.DataIter, batches: Sequence[Batch]) -> None:
         """Before the first pass: check the parameters, allocate gradients, connect to the other devices."""
