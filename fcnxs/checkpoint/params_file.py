@@ -88,7 +88,7 @@ def headers(file: str | Path) -> Tuple[List[_Array], List[str]]:
     try:
         with open(file, "rb") as stream:
             return _walk(stream, os.fstat(stream.fileno()).st_size)
-    except (_DamagedError, OSError) as error:
+    except (ValueError, OSError) as error:
         raise FCNXSError(f"{file}: {NOT_PARAMS}: {error}") from None
 
 
@@ -107,40 +107,36 @@ class _Array(NamedTuple):
     offset: int
 
 
-class _DamagedError(Exception):
-    """A header is wrong, or the file ends too early."""
-
-
 def _walk(stream: BinaryIO, size: int) -> Tuple[List[_Array], List[str]]:
-    """Read the headers of all arrays, and the names; each must fit in the rest of the file."""
+    """Read the headers of all arrays, and the names; ValueError if one is wrong, or beyond the file's end."""
     arrays, names = [], []
 
     def number(kind: str) -> int:
         content = stream.read(struct.calcsize(kind))
         if len(content) < struct.calcsize(kind):
-            raise _DamagedError("it is cut off")
+            raise ValueError("it is cut off")
         return struct.unpack(f"<{kind}", content)[0]
 
     def skip(length: int) -> None:
         if stream.tell() + length > size:
-            raise _DamagedError("it is cut off")
+            raise ValueError("it is cut off")
         stream.seek(length, os.SEEK_CUR)
 
     if number("Q") != LIST_MAGIC:
-        raise _DamagedError("it does not begin with the mark of such a file")
+        raise ValueError("it does not begin with the mark of such a file")
     number("Q")  # reserved
     for _ in range(number("Q")):
         magic = number("I")
         if magic in (V2, V3) and number("i") != 0:
-            raise _DamagedError("an array is sparse")
+            raise ValueError("an array is sparse")
         dimensions = number("I") if magic in (V1, V2, V3) else magic  # of the oldest files
         if not 0 < dimensions <= MOST_DIMENSIONS:
-            raise _DamagedError(f"an array has {dimensions} dimensions, by its header")
+            raise ValueError(f"an array has {dimensions} dimensions, by its header")
         shape = [number("q" if magic in (V1, V2, V3) else "I") for _ in range(dimensions)]
         skip(8)  # the device that it was on
         kind = number("i")
         if kind not in SIZES or min(shape) < 0:
-            raise _DamagedError("an array is of an unknown type or shape")
+            raise ValueError("an array is of an unknown type or shape")
         arrays.append(_Array(kind, shape, stream.tell()))
         skip(prod(shape) * SIZES[kind])
     for _ in range(number("Q")):

@@ -189,16 +189,15 @@ def _folder_pair(path: Path, split: str | None, default: str, need: int) -> Samp
     if need != 1 and not folders[1].is_dir():
         raise FCNXSError(f"{folders[1]}: no such folder; it should hold the labels of {folders[0]}")
     stems = sorted({*images, *labels})
-    if need:
-        kinds = [("image", labels, images, folders[0], IMAGE_SUFFIXES)]
-        kinds += [("label", images, labels, folders[1], LABEL_SUFFIXES)] if need > 1 else []
-        for kind, those, others, where, suffixes in kinds:
-            alone = [stem for stem in stems if stem in those and stem not in others]
-            if alone:
-                raise FCNXSError(
-                    f"{those[alone[0]]}: no {kind} of this name in {where} "
-                    f"({', '.join(suffixes)}); {len(alone)} of {len(those)} files have no {kind}"
-                )
+    no_image = ("image", labels, images, folders[0], IMAGE_SUFFIXES)
+    no_label = ("label", images, labels, folders[1], LABEL_SUFFIXES)
+    for kind, those, others, where, suffixes in (no_image, no_label)[:need]:
+        alone = [stem for stem in stems if stem in those and stem not in others]
+        if alone:
+            raise FCNXSError(
+                f"{those[alone[0]]}: no {kind} of this name in {where} "
+                f"({', '.join(suffixes)}); {len(alone)} of {len(those)} files have no {kind}"
+            )
     return Samples(
         [images.get(stem, folders[0] / f"{stem}.jpg") for stem in stems],
         [labels.get(stem, folders[1] / f"{stem}.png") for stem in stems],

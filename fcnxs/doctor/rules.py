@@ -7,13 +7,10 @@ from __future__ import annotations
 
 import re
 import shlex
-from typing import TYPE_CHECKING, Dict, Iterator, List, NamedTuple, Tuple
+from typing import Any, Dict, Iterator, List, NamedTuple, Tuple
 
 from ..compat import INSTALL_HINT, MALLOC_PARAMETERS, MXNET_VARIABLES
 from .facts import MODULES, Facts
-
-if TYPE_CHECKING:
-    from packaging.specifiers import SpecifierSet
 
 # Compute capabilities of the code in MXNet's GPU wheels. They have no PTX, so nothing is compiled for others.
 CODE_FOR = ((5, 0), (6, 0), (7, 0), (8, 0), (8, 6))
@@ -58,8 +55,8 @@ def wheels(facts: Facts) -> List[str]:
     return sorted(name for name in facts.packages if re.fullmatch(r"mxnet(-(cu\d+|mkl|native))?(mkl)?", name))
 
 
-def required(facts: Facts) -> Dict[str, SpecifierSet | None]:
-    """Packages that fcnxs requires on this Python, and the bounds of their versions; also "python" and "mxnet".
+def required(facts: Facts) -> Dict[str, Any]:
+    """Packages that fcnxs requires on this Python, with a SpecifierSet each; also "python" and "mxnet".
 
     Without an installation by pip, or without `packaging`, these are a few packages, and None for their bounds.
     """
