@@ -4,7 +4,7 @@ from fcnxs.compat import mxnet as mx
 from fcnxs.net import Net
 from fcnxs.symbols import get_fcn8s_symbol
 from fcnxs.symbols.graph.rewrite import scores_symbol
-from fcnxs.tools.benchmarks.infer.operations import operations
+from fcnxs.tools.benchmarks.infer.ours import operations
 
 
 def test_operations_of_each_kind_of_layer_are_those_counted_by_hand():

@@ -11,12 +11,10 @@ from conftest import LOWER
 from PIL import Image
 
 from fcnxs.tools.benchmarks.infer import engines, measure
-from fcnxs.tools.benchmarks.infer.engines import ENGINES
-from fcnxs.tools.benchmarks.infer.machine import multiply, processor
-from fcnxs.tools.benchmarks.infer.operations import operations
-from fcnxs.tools.benchmarks.infer.output import group_table
-from fcnxs.tools.benchmarks.infer.results import LeftOut, Measurements, Row
-from fcnxs.tools.benchmarks.worker import Answer
+from fcnxs.tools.benchmarks.infer.engines import ENGINES, processor
+from fcnxs.tools.benchmarks.infer.ours import multiply, operations
+from fcnxs.tools.benchmarks.infer.results import LeftOut, Measurements, Row, group_table, make_row
+from fcnxs.tools.benchmarks.worker import Answer, in_turns
 from fcnxs.tools.main import main
 
 SIZE, NARROW = "50x43", {"width": 1 / 16, "fc": 16, "images": 2, "size": "50x43"}
@@ -26,12 +24,12 @@ CPUINFO = "processor\t: 0\nmodel name\t: Some CPU @ 2 GHz\nflags\t\t: fpu sse2 {
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """What the engines are given."""
-    from fcnxs.tools.benchmarks.infer import prepare
+    from fcnxs.tools.benchmarks.infer import ours
 
     root = tmp_path_factory.mktemp("benchmark")
     (root / "job.json").write_text(json.dumps(NARROW))
     (root / SIZE).mkdir()
-    prepare.images(root / SIZE)
+    ours.images(root / SIZE)
     return root / SIZE
 
 
@@ -95,10 +93,10 @@ def test_a_lower_precision_is_another_one_of_the_same_net(folder, precision):
 def test_other_engines_that_are_installed_compute_the_same_net(folder, name):
     if engines.missing(name, "fp32"):
         pytest.skip(f"{name} is not installed")
-    from fcnxs.tools.benchmarks.infer import ours, peers, prepare
+    from fcnxs.tools.benchmarks.infer import ours, peers
 
     if not (folder / "net.onnx").exists():
-        prepare.onnx_file(folder)
+        ours.onnx_file(folder)
     own, theirs = ours.untrimmed(folder, "fp32"), getattr(peers, ENGINES[name].maker)
     expected, run = own(), theirs(folder, "fp32")
     scores = run()
@@ -115,10 +113,12 @@ def test_an_engine_that_fails_is_told_with_its_reason_and_the_others_go_on(folde
     ):
         (tmp_path / file.relative_to(folder.parent)).symlink_to(file)
     args = argparse.Namespace(steps=1, size=SIZE)
-    answers, failures = measure._in_turns(args, ["opencv", "fcnxs"], "fp32", tmp_path / SIZE)
+    failures = {}
+    workers = (measure._worker(args, name, "fp32", tmp_path / SIZE) for name in ("opencv", "fcnxs"))
+    answers = in_turns(workers, args.steps, failures=failures)
     assert [*answers] == ["fcnxs"] and len(answers["fcnxs"]) == 1 and answers["fcnxs"][0].seconds > 0
     assert [*failures] == ["opencv"] and "net.onnx" in failures["opencv"] and "\n" not in failures["opencv"]
-    row = measure.make_row("fcnxs", "fp32", SIZE, answers["fcnxs"], tmp_path / SIZE)
+    row = make_row("fcnxs", "fp32", answers["fcnxs"], tmp_path / SIZE)
     assert (
         row.agreement == 1 and row.operations == json.loads((folder / "whole.json").read_text())["operations"]
     )

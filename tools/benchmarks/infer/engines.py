@@ -1,4 +1,4 @@
-"""Engines that `fcnxs benchmark infer` compares, and their files.
+"""Engines that `fcnxs benchmark infer` compares, their files, and the processor that they run on.
 
 The maker of an engine reads the files below and returns a function without arguments that gives scores
 (1, C, H, W), float32. The scores may be the engine's own memory, valid until its next pass.
@@ -13,9 +13,10 @@ The maker of an engine reads the files below and returns a function without argu
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 import os
+import re
+from pathlib import Path
 from typing import Callable, Dict, List, NamedTuple, Tuple
 
 import numpy as np
@@ -35,42 +36,44 @@ class Engine(NamedTuple):
         packages: Python packages to import, which may not be installed; the last is the engine's own.
         maker: name of the function in ours.py, or in peers.py for `other`; it takes the folder ROOT/WxH and
             the precision.
-        precisions: supported precisions, each with the packages that it needs besides.
+        precisions: supported precisions.
+        for_int8: packages that int8 needs besides.
     """
 
     title: str
     kind: str
     packages: Tuple[str, ...]
     maker: str
-    precisions: Dict[str, Tuple[str, ...]]
+    precisions: Tuple[str, ...] = ("fp32",)
+    for_int8: Tuple[str, ...] = ()
 
 
-def _engine(title: str, kind: str, packages: str, maker: str, **precisions: str) -> Engine:
-    needs = {name: tuple(each.split()) for name, each in precisions.items()}
-    return Engine(title, kind, tuple(packages.split()), maker, needs)
-
-
+ALL, FLOATS = ("fp32", "bf16", "int8"), ("fp32", "bf16")
 ENGINES = {
-    "fcnxs-trimmed": _engine("fcnxs, trimmed", "ours", "mxnet", "trimmed", fp32="", bf16="", int8=""),
-    "fcnxs": _engine("fcnxs", "ours", "mxnet", "untrimmed", fp32="", bf16="", int8=""),
-    "mxnet": _engine("MXNet, all cores", "mxnet", "mxnet", "original", fp32=""),
-    "mxnet-default": _engine("MXNet as it starts", "mxnet", "mxnet", "original", fp32=""),
-    "openvino": _engine("OpenVINO", "other", "onnx openvino", "openvino", fp32="", bf16="", int8="nncf"),
-    "onnxruntime": _engine("ONNX Runtime", "other", "onnx onnxruntime", "onnxruntime", fp32="", int8=""),
-    "opencv": _engine("OpenCV DNN", "other", "onnx cv2", "opencv", fp32=""),
-    "torch": _engine("PyTorch", "other", "torch", "torch", fp32="", bf16=""),
-    "torch-channels-last": _engine(
-        "PyTorch, channels last", "other", "torch", "torch_channels_last", fp32="", bf16=""
-    ),
-    "torch-compiled": _engine("PyTorch, compiled", "other", "torch", "torch_compiled", fp32="", bf16=""),
+    "fcnxs-trimmed": Engine("fcnxs, trimmed", "ours", ("mxnet",), "trimmed", ALL),
+    "fcnxs": Engine("fcnxs", "ours", ("mxnet",), "untrimmed", ALL),
+    "mxnet": Engine("MXNet, all cores", "mxnet", ("mxnet",), "original"),
+    "mxnet-default": Engine("MXNet as it starts", "mxnet", ("mxnet",), "original"),
+    "openvino": Engine("OpenVINO", "other", ("onnx", "openvino"), "openvino", ALL, ("nncf",)),
+    "onnxruntime": Engine("ONNX Runtime", "other", ("onnx", "onnxruntime"), "onnxruntime", ("fp32", "int8")),
+    "opencv": Engine("OpenCV DNN", "other", ("onnx", "cv2"), "opencv"),
+    "torch": Engine("PyTorch", "other", ("torch",), "torch", FLOATS),
+    "torch-channels-last": Engine("PyTorch, channels last", "other", ("torch",), "torch_channels_last", FLOATS),
+    "torch-compiled": Engine("PyTorch, compiled", "other", ("torch",), "torch_compiled", FLOATS),
 }
-PREPARATIONS = ("images", "onnx_file")  # functions of prepare.py, which make the files
+PREPARATIONS = ("images", "onnx_file")  # functions of ours.py, which make the files
 DISTRIBUTIONS = {"cv2": "opencv-python"}  # package: its name for pip, where that differs
+# Instructions for a precision, one of which is needed: without them it is emulated, and slower than float32.
+INSTRUCTIONS = {
+    "fp32": (),
+    "bf16": ("avx512_bf16", "amx_bf16"),
+    "int8": ("avx512_vnni", "avx_vnni", "amx_int8"),
+}
 
 
 def missing(engine: str, precision: str) -> List[str]:
     """Packages that an engine needs for a precision and that are not installed, by their names for pip."""
-    packages = (*ENGINES[engine].packages, *ENGINES[engine].precisions[precision])
+    packages = ENGINES[engine].packages + ENGINES[engine].for_int8 * (precision == "int8")
     return [DISTRIBUTIONS.get(name, name) for name in packages if importlib.util.find_spec(name) is None]
 
 
@@ -86,3 +89,22 @@ def environment(engine: str) -> Dict[str, str]:
 def threads() -> int:
     """Number of processors that this process may run on, which every engine uses."""
     return len(os.sched_getaffinity(0))
+
+
+class Processor(NamedTuple):
+    """A processor as /proc/cpuinfo describes it."""
+
+    name: str
+    flags: frozenset
+
+    def lacks(self, precision: str) -> str:
+        """Instructions that a precision needs and the processor lacks, e.g. "AMX_INT8"; "" if it has them."""
+        wanted = INSTRUCTIONS[precision]
+        return "" if not wanted or self.flags.intersection(wanted) else " or ".join(map(str.upper, wanted))
+
+
+def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> Processor:
+    """The processor of this machine; without flags where /proc/cpuinfo has none, as on ARM."""
+    text = cpuinfo.read_text()
+    name, flags = (re.search(rf"^{key}\s*:\s*(.+)$", text, re.MULTILINE) for key in ("model name", "flags"))
+    return Processor(name[1] if name else "unknown", frozenset(flags[1].split() if flags else ()))

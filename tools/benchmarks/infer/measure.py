@@ -16,11 +16,9 @@ from typing import Dict, Iterator, List, Sequence, Tuple
 from ....errors import FCNXSError
 from ...shared import options
 from ..material import sides
-from ..worker import Answer, Worker, in_turns
-from .engines import ENGINES, environment, missing, threads
-from .machine import INSTRUCTIONS, processor
-from .output import group_table, write
-from .results import Measurements, make_row
+from ..worker import Worker, in_turns
+from .engines import ENGINES, INSTRUCTIONS, environment, missing, processor, threads
+from .results import Measurements, group_table, make_row, write
 
 IMAGES = 8  # images to calibrate int8 with
 CODE = "import sys; from fcnxs.tools.benchmarks.infer.process import main; sys.exit(main(*sys.argv[1:]))"
@@ -29,19 +27,18 @@ CODE = "import sys; from fcnxs.tools.benchmarks.infer.process import main; sys.e
 def infer(args: argparse.Namespace) -> int:
     """Measure, print a table for each size and precision, and write the files; 1 if an engine has failed."""
     sizes, precisions = _chosen(args)
-    args.images = args.images or IMAGES
     net = f"FCN-8s, width {args.width:g}, fc {args.fc}"
     measured = Measurements(processor().name, threads(), net, args.steps)
     print(f"{net}; {measured.processor}, {threads()} threads; medians of {args.steps} passes, in turns")
     planned = list(_planned(args, precisions, measured))
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        job = {"width": args.width, "fc": args.fc, "images": args.images, "size": sizes[0]}
+        job = {"width": args.width, "fc": args.fc, "images": args.images or IMAGES, "size": sizes[0]}
         (root / "job.json").write_text(json.dumps(job))
         for size in sizes:
             (root / size).mkdir()
             _once(args, "images", root / size)
-            _measure_size(args, size, planned, root / size, measured)
+            _measure_size(args, planned, root / size, measured)
     if not measured.rows:
         raise FCNXSError("benchmark infer: no engine could be measured; the lines above say why")
     write(measured, args.output)
@@ -89,60 +86,25 @@ def _planned(
 
 
 def _measure_size(
-    args: argparse.Namespace,
-    size: str,
-    planned: Sequence[Tuple[str, List[str]]],
-    folder: Path,
-    measured: Measurements,
+    args: argparse.Namespace, planned: Sequence[Tuple[str, List[str]]], folder: Path, measured: Measurements
 ) -> None:
-    """Measure one size; the engines of one precision take turns."""
+    """Measure the size that the folder is named after; the engines of one precision take turns."""
     if any("onnx" in ENGINES[name].packages for _, names in planned for name in names):
         try:
             _once(args, "onnx_file", folder)
         except FCNXSError as error:  # engines that need the file fail below
-            measured.leave_out("the ONNX file", "fp32", str(error), size, failed=True)
+            measured.leave_out("the ONNX file", "fp32", str(error), folder.name, failed=True)
     for precision, names in planned:
-        answers, failures = _in_turns(args, ["rate", *names], precision, folder)
+        failures: Dict[str, str] = {}
+        workers = (_worker(args, name, precision, folder) for name in ["rate", *names])
+        answers = in_turns(workers, args.steps, failures=failures)
         for name, reason in failures.items():
-            measured.leave_out(name, precision, reason, size, failed=True)
+            measured.leave_out(name, precision, reason, folder.name, failed=True)
         rates = answers.pop("rate", [])
-        rows = [make_row(name, precision, size, each, folder) for name, each in answers.items()]
+        rows = [make_row(name, precision, each, folder) for name, each in answers.items()]
         measured.add(rows, rates, folder)
         if rows:
-            print(f"\n{size}, {precision}\n{group_table(measured, rows)}", flush=True)
-
-
-def _in_turns(
-    args: argparse.Namespace, names: Sequence[str], precision: str, folder: Path
-) -> Tuple[Dict[str, List[Answer]], Dict[str, str]]:
-    """Answers of each engine's timed passes, and the reasons of those that have none."""
-    failures: Dict[str, str] = {}
-
-    def workers() -> Iterator[Worker]:
-        for name in names:
-            lack = _lack_of_memory(folder)
-            if lack:
-                failures[name] = lack
-            else:
-                yield _worker(args, name, precision, folder)
-
-    return in_turns(workers(), args.steps, failures=failures), failures
-
-
-def _lack_of_memory(folder: Path) -> str:
-    """Why an engine may not fit into memory, with its weights in several forms and its maps; "" if it does."""
-    from ....system.memory import available_memory
-
-    weights = (folder.parent / "weights.safetensors").stat().st_size
-    width, height = map(int, folder.name.split("x"))
-    needed = 5 * weights + 3 * 64 * 4 * (width + 200) * (height + 200)
-    available = available_memory()
-    if needed <= available:
-        return ""
-    return (
-        f"{available / 1e9:.1f} GB of memory are left, and the engine may take {needed / 1e9:.1f}; "
-        "measure fewer at a time with --engines"
-    )
+            print(f"\n{folder.name}, {precision}\n{group_table(measured, rows)}", flush=True)
 
 
 def _worker(args: argparse.Namespace, name: str, precision: str, folder: Path) -> Worker:

@@ -9,35 +9,31 @@ import os
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import Callable, Tuple
+from typing import Tuple
 
 import numpy as np
 
 from ....compat import use_the_machine
+from ....errors import FCNXSError
+from ....system.memory import available_memory
 from ..worker import forget_peak, serve
-from .engines import ENGINES, PREPARATIONS
-
-Step = Callable[[], object]
+from .engines import ENGINES, PREPARATIONS, Step
 
 
 def main(engine: str, precision: str, folder: str) -> int:
-    """Be an engine's process; its first pass writes ENGINE-PRECISION.npy, the class map, and .json, facts."""
+    """Be an engine's process; after the first pass, facts about the engine are in ENGINE-PRECISION.json."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # prints of an engine are no answers
     try:
         run, facts = _make(engine, precision, Path(folder))
-        target = Path(folder) / f"{engine}-{precision}"
-        scores = run()
-        if isinstance(scores, np.ndarray):
-            np.save(target.with_suffix(".npy"), scores.argmax(1).astype(np.uint8))
-        target.with_suffix(".json").write_text(json.dumps(facts))
-        del scores
+        Path(folder, f"{engine}-{precision}.json").write_text(json.dumps(facts))
         forget_the_making()
         sys.stdout = answers
         return serve(run)
     except Exception as error:  # engines raise errors of any type; the last line of ours is reported
         lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [""]
-        print(f"{type(error).__name__}: {lines[-1]}", file=sys.stderr, flush=True)
+        kind = "" if isinstance(error, FCNXSError) else f"{type(error).__name__}: "
+        print(f"{kind}{lines[-1]}", file=sys.stderr, flush=True)
         os._exit(1)  # nothing may be printed after that line
 
 
@@ -50,22 +46,37 @@ def forget_the_making() -> None:
 
 
 def _make(engine: str, precision: str, folder: Path) -> Tuple[Step, dict]:
-    """Work of the process, and facts: the version, and the number of operations if the engine counts them."""
+    """Work of the process, done once, and facts: version, number of operations, agreement of the classes."""
     if engine not in ENGINES or ENGINES[engine].kind == "ours":
         use_the_machine()
-    if engine in PREPARATIONS:
-        from . import prepare
-
-        return lambda: getattr(prepare, engine)(folder), {}
-    if engine == "rate":
-        from .machine import multiply
-
-        run, operations = multiply(precision)
-        return run, {"operations": operations}
-    if ENGINES[engine].kind == "other":
+    if engine in ENGINES and ENGINES[engine].kind == "other":
         from . import peers as makers
     else:
         from . import ours as makers
+    if engine in PREPARATIONS:
+        getattr(makers, engine)(folder)
+        return lambda: None, {}
+    _refuse_without_memory(folder)
+    if engine == "rate":
+        run, operations = makers.multiply(precision)
+        run()
+        return run, {"operations": operations}
     run = getattr(makers, ENGINES[engine].maker)(folder, precision)
+    same = run().argmax(1) == np.load(folder / "classes.npy")
+    whole = json.loads((folder / "whole.json").read_text())["operations"]
     version = sys.modules[ENGINES[engine].packages[-1]].__version__.partition("-")[0]
-    return run, {"version": version, "operations": getattr(run, "operations", None)}
+    operations = getattr(run, "operations", whole)
+    return run, {"version": version, "agreement": float(np.mean(same)), "operations": operations}
+
+
+def _refuse_without_memory(folder: Path) -> None:
+    """Refuse if memory may not hold an engine's maps, and its weights in several forms."""
+    weights = (folder.parent / "weights.safetensors").stat().st_size
+    width, height = map(int, folder.name.split("x"))
+    needed = 5 * weights + 3 * 64 * 4 * (width + 200) * (height + 200)
+    available = available_memory()
+    if needed > available:
+        raise FCNXSError(
+            f"{available / 1e9:.1f} GB of memory are left, and the engine may take {needed / 1e9:.1f}; "
+            "measure fewer at a time with --engines"
+        )

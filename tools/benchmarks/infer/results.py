@@ -1,17 +1,32 @@
-"""Measurements of `fcnxs benchmark infer`: a row for each engine, precision and size, and comparisons."""
+"""Measurements of `fcnxs benchmark infer`: a row for each engine, precision and size, and their display."""
 
 from __future__ import annotations
 
 import json
 import statistics
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from itertools import product
 from pathlib import Path
-from typing import Dict, List, Sequence
+from typing import Dict, List, Sequence, Tuple
 
-import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
+from ....system.files import written_whole
+from ...shared.text import table
 from ..worker import Answer
 from .engines import ENGINES
+
+NOTES = """
+ratio: speed relative to the fastest other engine at this precision; MXNet's own graphs are not among the others
+peak GB: peak of the resident memory of the engine's process, from the time when the net is loaded and converted
+agreement: share of the pixels with the class of the untrimmed net in float32; the weights are random
+GFLOP: multiplications and additions in the layers with weights; a trimmed net needs fewer for the same scores
+GFLOP/s: the same in a second
+matrix rate: GFLOP/s, divided by the rate of the fastest of some large products of matrices"""
+COLOURS = {"ours": "#1f6fb4", "mxnet": "#8c8c8c", "other": "#c9c9c9"}
+INK, QUIET = "#222222", "#666666"
+BAR, HEAD = 0.3, 0.9  # inches: a bar, and the room above and below the bars of a panel
 
 
 @dataclass
@@ -102,19 +117,93 @@ class Measurements:
         self.rows += rows
 
 
-def make_row(engine: str, precision: str, size: str, answers: Sequence[Answer], folder: Path) -> Row:
-    """Row of one engine, from its timed passes (`answers`) and the files that its process wrote to `folder`."""
-    left = folder / f"{engine}-{precision}"
-    facts = json.loads(left.with_suffix(".json").read_text())
-    agreement = np.mean(np.load(left.with_suffix(".npy")) == np.load(folder / "classes.npy"))
-    whole = json.loads((folder / "whole.json").read_text())["operations"]
-    return Row(
-        engine=engine,
-        precision=precision,
-        size=size,
-        version=facts["version"],
-        seconds=[answer.seconds for answer in answers],
-        peak=max(answer.peak for answer in answers),
-        agreement=float(agreement),
-        operations=facts["operations"] or whole,
+def make_row(engine: str, precision: str, answers: Sequence[Answer], folder: Path) -> Row:
+    """Row of one engine, from its timed passes (`answers`) and the facts that its process wrote to ROOT/WxH."""
+    facts = json.loads((folder / f"{engine}-{precision}.json").read_text())
+    seconds, _, peaks = zip(*answers)
+    return Row(engine, precision, folder.name, seconds=list(seconds), peak=max(peaks), **facts)
+
+
+def group_table(measured: Measurements, rows: Sequence[Row]) -> str:
+    """Table of one size and precision, the fastest first."""
+    columns = "engine, version, median s, ratio, peak GB, agreement, GFLOP, GFLOP/s, matrix rate"
+    header = columns.split(", ")
+    cells = [
+        (
+            ENGINES[row.engine].title,
+            row.version,
+            f"{row.median:.3f}",
+            "-" if row.ratio is None else f"{row.ratio:.2f}",
+            f"{row.peak:.2f}",
+            f"{100 * row.agreement:.3f}%",
+            f"{row.operations / 1e9:.1f}",
+            f"{row.operations / 1e9 / row.median:.0f}",
+            "-" if row.share is None else f"{100 * row.share:.0f}%",
+        )
+        for row in sorted(rows, key=lambda row: row.median)
+    ]
+    text = table(header, cells, right=range(2, len(header)))
+    rate = measured.matrix_rates.get(rows[0].precision)
+    return text + (f"\nthe machine's matrix rate: {rate / 1e9:.0f} GFLOP/s" if rate else "")
+
+
+def write(measured: Measurements, prefix: Path) -> None:
+    """Write PREFIX.json and PREFIX.png, and print what the columns of the tables mean.
+
+    Raises:
+        FCNXSError: a file cannot be written.
+    """
+    print(NOTES)
+    file, picture = (prefix.with_name(f"{prefix.name}.{suffix}") for suffix in ("json", "png"))
+    document = asdict(measured)
+    for row, each in zip(measured.rows, document["rows"]):
+        each["median"] = row.median
+    with written_whole(file) as (part,):
+        part.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    with written_whole(picture) as (part,):
+        _draw(measured, part)
+    print(f"{file}: all figures\n{picture}: chart of the medians")
+
+
+def _draw(measured: Measurements, file: Path) -> None:
+    """Write the chart, PNG; in each panel the fastest is on top, and seconds start at 0."""
+    groups: Dict[Tuple[str, str], List[Row]] = {}
+    for row in measured.rows:
+        groups.setdefault((row.size, row.precision), []).append(row)
+    sizes, precisions = (list(dict.fromkeys(key)) for key in zip(*groups))
+    most = max(map(len, groups.values()))
+    shape = (1.2 + 4.2 * len(precisions), 0.9 + (HEAD + BAR * most) * len(sizes))
+    figure = Figure(figsize=shape, dpi=150, layout="constrained")
+    axes = figure.subplots(len(sizes), len(precisions), squeeze=False)
+    for panel, (size, precision) in zip(axes.flat, product(sizes, precisions)):
+        _panel(panel, groups.get((size, precision), []), most)
+        panel.set_title(f"{size}, {precision}", loc="left", fontsize=10, color=INK)
+    figure.suptitle(
+        f"{measured.net}: median seconds of one image;\nratio to the fastest other engine; "
+        f"{measured.processor}, {measured.threads} threads",
+        fontsize=10,
+        color=INK,
     )
+    figure.savefig(file, format="png", facecolor="white")
+
+
+def _panel(panel: Axes, rows: Sequence[Row], count: int) -> None:
+    """Draw the bars of one size and precision, in the room of `count` bars."""
+    rows = sorted(rows, key=lambda row: row.median)
+    kinds = [ENGINES[row.engine].kind for row in rows]
+    bars = panel.barh(
+        range(len(rows)), [row.median for row in rows], height=0.72, color=[COLOURS[kind] for kind in kinds]
+    )
+    labels = [
+        f"{row.median:.3f}" + (f"  ({row.ratio:.2f}x)" if kind == "ours" and row.ratio else "")
+        for row, kind in zip(rows, kinds)
+    ]
+    panel.bar_label(bars, labels, padding=3, fontsize=8, color=INK)
+    panel.set_yticks(range(len(rows)), [ENGINES[row.engine].title for row in rows], fontsize=8, color=INK)
+    panel.set_ylim(count - 0.4, -0.6)
+    panel.margins(x=0.3)
+    panel.tick_params(axis="x", labelsize=8, colors=QUIET)
+    panel.tick_params(axis="y", length=0)
+    panel.spines[["top", "right", "left"]].set_visible(False)
+    panel.spines["bottom"].set_color(QUIET)
+    panel.set_visible(bool(rows))
