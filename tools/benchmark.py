@@ -44,20 +44,12 @@ from ..errors import FCNXSError
 from .benchmarks.material import sides
 from .shared import options
 
-# Measurement: its module in benchmarks/, and the function in there.
-PARTS = {
-    "infer": ("infer.measure", "infer"),
-    "train": ("train", "train"),
-    "recompute": ("train", "recompute"),
-    "trim": ("train", "trim"),
-    "loader": ("loader", "loader"),
-    "sizes": ("sizes", "sizes"),
-    "evaluate": ("evaluate", "evaluate"),
-    "pooling": ("evaluate", "pooling"),
-    "tiling": ("tiling", "tiling"),
-    "segment": ("segment", "segment"),
-    "convert": ("convert", "convert"),
-    "parity": ("parity", "run"),
+# Measurement: the module in benchmarks/ that has a function of its name.
+MODULES = {
+    "infer": "infer.measure",
+    **dict.fromkeys(("train", "recompute", "trim", "loader", "sizes"), "train"),
+    **dict.fromkeys(("evaluate", "pooling", "tiling", "segment"), "forward"),
+    **dict.fromkeys(("convert", "parity"), "parity"),
 }
 FORMER = {"mirror": "recompute"}  # names of earlier versions
 
@@ -65,7 +57,7 @@ FORMER = {"mirror": "recompute"}  # names of earlier versions
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `fcnxs benchmark`."""
     add = parser.add_argument
-    add("what", type=lambda name: FORMER.get(name, name), choices=PARTS, help="the measurement")
+    add("what", type=lambda name: FORMER.get(name, name), choices=MODULES, help="the measurement")
     size = "width x height of the image (default: %(default)s); `all` for parity: 36 small sizes"
     add("--size", default="500x375", metavar="WxH", help=size)
     add("--width", type=float, default=1.0, help="width of the net, relative to VGG-16 (default: 1)")
@@ -104,6 +96,5 @@ def run(args: argparse.Namespace) -> int:
     options.refuse_below(1, args, "steps", "fc", "epochs", "images")
     if not (args.width > 0 and (args.width * 16).is_integer()):
         raise FCNXSError(f"--width {args.width}: expected a multiple of 1/16")
-    module, function = PARTS[args.what]
-    found = importlib.import_module(f".benchmarks.{module}", __package__)
-    return found.part(args) if args.part else getattr(found, function)(args)
+    module = importlib.import_module(f".benchmarks.{MODULES[args.what]}", __package__)
+    return module.part(args) if args.part else getattr(module, args.what)(args)

@@ -10,7 +10,7 @@ import pytest
 from fcnxs import FCNXSError
 from fcnxs.data.loader import FileIter
 from fcnxs.tools.benchmarks.material import Inputs, random_image, write_images
-from fcnxs.tools.benchmarks.sizes import different_sizes
+from fcnxs.tools.benchmarks.train import different_sizes
 from fcnxs.tools.benchmarks.worker import Worker, memory
 from fcnxs.tools.main import main
 

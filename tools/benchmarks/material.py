@@ -6,17 +6,15 @@ import argparse
 import re
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Callable, Dict, NamedTuple, Tuple
+from typing import TYPE_CHECKING, Dict, NamedTuple, Tuple
 
 import numpy as np
 
 from ...errors import FCNXSError
-from ..shared import options
 
 if TYPE_CHECKING:
     from ...checkpoint import Checkpoint
     from ...compat import mxnet as mx
-    from ...solver.solver import Solver
 
 CLASSES = 21
 SETTINGS = {"learning_rate": 1e-6, "momentum": 0.99, "wd": 5e-4}
@@ -76,23 +74,6 @@ def random_checkpoint(args: argparse.Namespace, **how: str) -> Checkpoint:
 
     symbol, params = net_and_params(args, **how)
     return Checkpoint(symbol, params, {}, Meta(), Path("random weights"))
-
-
-def random_solver(
-    args: argparse.Namespace, change: Callable = lambda symbol: symbol, settings: dict = SETTINGS, **how: bool
-) -> Solver:
-    """Solver of the random net on the device of --gpus.
-
-    Args:
-        change: takes the net's symbol and returns the one to train.
-        settings: the optimizer's.
-        how: further arguments of the solver.
-    """
-    from ...solver.solver import Solver
-
-    ctx = options.device(args.gpus)
-    symbol, params = net_and_params(args, ctx)
-    return Solver(change(symbol), ctx, arg_params=params, **how, **settings)
 
 
 def random_image(shape: Tuple[int, ...], seed: int = 0) -> Dict[str, np.ndarray]:

@@ -1,9 +1,11 @@
-"""`fcnxs benchmark parity`: random nets in the files of other frameworks, run there and in MXNet."""
+"""`fcnxs benchmark parity` and `convert`: random nets in the files of other frameworks, converted to MXNet."""
 
 from __future__ import annotations
 
 import argparse
 import importlib.util
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import Iterator, Sequence, Tuple
@@ -17,6 +19,7 @@ from ...convert.caffe_prototxt import UPSAMPLING
 from ...convert.caffemodel import write_caffemodel
 from ...convert.conversion import TITLES, read
 from ...convert.verify import Comparison, verify
+from ...errors import FCNXSError
 from ...net import is_input
 from ...symbols import NETS
 from ..shared.text import table
@@ -30,7 +33,7 @@ SIZES = (
 )
 
 
-def run(args: argparse.Namespace) -> int:
+def parity(args: argparse.Namespace) -> int:
     """Print a row for each net, runtime and size; 1 if one is not equal."""
     sizes = SIZES if args.size == "all" else (tuple(int(side) for side in args.size.split("x")[::-1]),)
     rows, equal = [], True
@@ -44,6 +47,27 @@ def run(args: argparse.Namespace) -> int:
     print(table(header, rows))
     print("all equal" if equal else "NOT all equal")
     return 0 if equal else 1
+
+
+def convert(args: argparse.Namespace) -> int:
+    """Convert in a process of its own; print its seconds and its peak of memory."""
+    blobs = random_blobs("vgg16", args.width, args.fc, 1000)
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "vgg16.caffemodel"
+        write_caffemodel(source, blobs, v1=True)
+        blobs.clear()
+        megabytes = source.stat().st_size / 1e6
+        code = (
+            "import sys, time; began = time.time(); from fcnxs.tools.main import main; "
+            f"code = main(['convert', {str(source)!r}, {str(Path(folder) / 'vgg16fc')!r}]); "
+            "from fcnxs.tools.benchmarks.worker import memory; "
+            "print(f'{time.time() - began:.1f} s, peak {memory()[1]:.2f} GB'); sys.exit(code)"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    if done.returncode:
+        raise FCNXSError(f"fcnxs convert failed: {done.stderr.strip()}")
+    print(f"fcnxs convert of {megabytes:.0f} MB: {done.stdout.splitlines()[-1]}")
+    return 0
 
 
 def random_blobs(net: str, width: float, fc: int, numclass: int, seed: int = 0) -> dict:

@@ -135,14 +135,19 @@ def in_turns(
 
 
 def compare(
-    args: argparse.Namespace, parts: Sequence[str], rounds: int, untimed: int = 2, images: int = 1
+    args: argparse.Namespace,
+    parts: Sequence[str],
+    rounds: int | None = None,
+    untimed: int = 2,
+    images: int = 1,
 ) -> int:
     """Ask a process for each part in turns, and print its times, its peak, and their ratios to the first one's.
 
     Args:
+        rounds: number of turns; None for --steps.
         images: number of images in each turn; times are those of one image.
     """
-    answers = in_turns((Worker(args, part) for part in parts), rounds, untimed)
+    answers = in_turns((Worker(args, part) for part in parts), rounds or args.steps, untimed)
     first: tuple = ()
     for name, each in answers.items():
         seconds, peak = [answer.seconds / images for answer in each], each[-1].peak
