@@ -15,8 +15,8 @@ from PIL import Image
 
 from ...checkpoint import Checkpoint, load, save
 from ...compat import mxnet as mx
-from ...data.loader import FileIter
 from ...data.images import preprocess, read_image
+from ...data.loader import FileIter
 from ...metric import SegmentationMetric
 from ...net import Net
 from ...predict.image_files import segmented
