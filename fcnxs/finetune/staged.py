@@ -195,22 +195,10 @@ def make_solver(
     **how: str | bool | mx.kv.KVStore | Exchange,
 ) -> Solver:
     """Solver with the settings of a stage; `how` are further arguments of `Solver`."""
-    settings = {} if stage.momentum is None else {"momentum": stage.momentum}
-    return Solver(
-        symbol,
-        devices,
-        num_epoch=stage.epochs,
-        arg_params=arg_params,
-        aux_params=aux_params,
-        optimizer=stage.optimizer,
-        fixed=stage.fixed,
-        unnormalised=stage.unnormalised,
-        learning_rate=stage.learning_rate,
-        wd=stage.wd,
-        **stage.multipliers(arg_params),
-        **settings,
-        **how,
-    )
+    names = ("optimizer", "learning_rate", "momentum", "wd", "fixed", "unnormalised")
+    settings = {name: getattr(stage, name) for name in names if getattr(stage, name) is not None}
+    settings.update(stage.multipliers(arg_params), arg_params=arg_params, aux_params=aux_params)
+    return Solver(symbol, devices, num_epoch=stage.epochs, **settings, **how)
 
 
 def _names(stages: Sequence[Stage]) -> List[str]:
