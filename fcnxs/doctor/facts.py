@@ -55,9 +55,7 @@ class Facts:
 
     python: Tuple[int, int, int] = (3, 11, 0)
     executable: str = ""
-    packages: Dict[str, str] = field(
-        default_factory=dict
-    )  # installed: name in lower case with "-", and version
+    packages: Dict[str, str] = field(default_factory=dict)  # versions by name, in lower case with "-"
     requires_python: str = ""  # setup.py's python_requires; "" where fcnxs runs without having been installed
     requires: List[str] = field(default_factory=list)  # setup.py's requirements, e.g. "numpy<2; extra == 'cpu'"
     broken: Dict[str, str] = field(default_factory=dict)  # package that is installed but not importable: why

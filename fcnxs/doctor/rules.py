@@ -140,13 +140,10 @@ def _packages(facts: Facts) -> Iterator[Tuple[str, str]]:
     for name, error in facts.broken.items():
         if name == "gluoncv" and "mxnet" in facts.broken or name == "mxnet":
             continue  # the same cause
+        cure = f"pip install --force-reinstall --no-deps {name}{f'=={have[name]}' if name in have else ''}"
         if "libGL" in error or "libgthread" in error:
-            yield f"{name} cannot be imported: {error}", "on Debian: apt-get install libgl1 libglib2.0-0"
-        else:
-            yield (
-                f"{name} cannot be imported: {error}",
-                f"pip install --force-reinstall --no-deps {name}" + (f"=={have[name]}" if name in have else ""),
-            )
+            cure = "on Debian: apt-get install libgl1 libglib2.0-0"
+        yield f"{name} cannot be imported: {error}", cure
 
 
 def _gpus(facts: Facts) -> Iterator[Tuple[str, str]]:
@@ -154,15 +151,11 @@ def _gpus(facts: Facts) -> Iterator[Tuple[str, str]]:
     cpu = f"pip uninstall -y {cuda}, then pip install 'fcnxs[cpu]'"
     usable = [gpu for gpu in facts.gpus if runs_on(gpu.capability)]
     if facts.nvidia_error:
-        yield (
-            f"nvidia-smi fails: {facts.nvidia_error}",
-            "install a current driver of NVIDIA's, or restart after its upgrade",
-        )
+        cure = "install a current driver of NVIDIA's, or restart after its upgrade"
+        yield f"nvidia-smi fails: {facts.nvidia_error}", cure
     if usable and wheels(facts) and not cuda:
-        yield (
-            f"there is a GPU, {usable[0].name}, and this MXNet is for the CPU alone",
-            f"pip uninstall -y {' '.join(wheels(facts))}, then pip install 'fcnxs[cu117]'",
-        )
+        cure = f"pip uninstall -y {' '.join(wheels(facts))}, then pip install 'fcnxs[cu117]'"
+        yield f"there is a GPU, {usable[0].name}, and this MXNet is for the CPU alone", cure
     if not cuda:
         return
     for number, gpu in enumerate(facts.gpus):

@@ -164,10 +164,8 @@ def quoted(command: Sequence[str], cluster: str) -> List[str]:
     return [re.sub(r"([^\w@%+=:,./-])", r"\\\1", word) for word in command]
 
 
-def submit(
-    args: types.SimpleNamespace, host: str, variables: Dict[str, str], processes: Processes
-) -> Callable[[], None]:
-    """Function that starts a job through dmlc_tracker, and returns when the job's scheduler has ended.
+def submit(args: types.SimpleNamespace, host: str, variables: Dict[str, str], processes: Processes) -> None:
+    """Start a job through dmlc_tracker, and return when the job's scheduler has ended.
 
     Args:
         args: options from `parse`, with the words from `quoted` as `command`.
@@ -192,7 +190,7 @@ def submit(
             super().__init__(hostIP, cmd, port, port + 1, envs)
 
     tracker.PSTracker = PSTracker
-    return lambda: cluster.submit(args)
+    cluster.submit(args)
 
 
 def _reserve_port() -> Tuple[socket.socket, int]:

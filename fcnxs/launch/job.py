@@ -93,7 +93,7 @@ class Job:
         """Let dmlc_tracker start the processes; runs in a thread."""
         failure = None
         try:
-            dmlc.submit(self.args, self.host, self.variables, self.processes)()
+            dmlc.submit(self.args, self.host, self.variables, self.processes)
         except Exception as error:  # dmlc_tracker, and the programs that it calls, fail with any type
             failure = f"dmlc_tracker, --cluster {self.args.cluster}: {error or type(error).__name__}"
         self._soon(self._submission_over, failure)
