@@ -51,17 +51,13 @@ def _init(
         if is_input(name):
             continue
         if name not in new:
-            arg_params[name] = _copy(ctx, name, shape, args)
+            arg_params[name] = check_param(name, shape, args, "parent").copyto(ctx)
         elif name.rpartition("_")[0] in DECONVOLUTIONS:
             arg_params[name] = mx.nd.array(bilinear(shape), ctx)
         else:
             arg_params[name] = mx.nd.zeros(shape, ctx)
     aux_params = {
-        name: _copy(ctx, name, shape, auxs) for name, shape in zip(symbol.list_auxiliary_states(), aux_shapes)
+        name: check_param(name, shape, auxs, "parent").copyto(ctx)
+        for name, shape in zip(symbol.list_auxiliary_states(), aux_shapes)
     }
     return arg_params, aux_params
-
-
-def _copy(ctx: mx.Context, name: str, shape: Tuple[int, ...], params: Params) -> mx.nd.NDArray:
-    check_param(name, shape, params, "parent")
-    return params[name].copyto(ctx)

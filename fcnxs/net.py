@@ -69,19 +69,15 @@ def net_of(arg_params: Params, where: str, symbol: mx.sym.Symbol | None = None) 
         if name not in arg_params:
             raise FCNXSError(f"{where}: no {name} among the parameters; neither VGG-16 nor an FCN")
     width, fc = arg_params["conv1_1_weight"].shape[0] / 64, arg_params["fc6_weight"].shape[0]
-    pooling, scaled = _settings(symbol) if symbol is not None else ("valid", False)
+    graph = None if symbol is None else Graph.of(symbol)
+    pooling = "full" if graph and graph.rounds_up else "valid"
     if "score_weight" not in arg_params:
         return Variant("vgg16", width, fc, None, pooling)
     has = {name.rpartition("_")[0] for name in arg_params}
     name = next((net for net, layers in [*SKIPS.items()][::-1] if has.intersection(layers)), "fcn32s")
     numclass = arg_params["score_weight"].shape[0]
-    return Variant("fcn8s_atonce" if scaled else name, width, fc, numclass, pooling)
-
-
-def _settings(symbol: mx.sym.Symbol) -> Tuple[str, bool]:
-    """Pooling convention of a net, and whether it scales layers by a constant."""
-    graph = Graph.of(symbol)
-    return "full" if graph.rounds_up else "valid", "_mul_scalar" in graph.ops
+    at_once = graph and "_mul_scalar" in graph.ops  # it scales layers by a constant
+    return Variant("fcn8s_atonce" if at_once else name, width, fc, numclass, pooling)
 
 
 def check_params(
@@ -111,8 +107,8 @@ def check_params(
             check_param(name, shape, given, where, attrs.get(name, {}).get("__dtype__") == BFLOAT16)
 
 
-def check_param(name: str, shape: Tuple[int, ...], params: Params, where: str, bfloat16: bool = False) -> None:
-    """Raise an error that names `where`, unless a parameter is there, in its type and shape."""
+def check_param(name: str, shape: Shape, params: Params, where: str, bfloat16: bool = False) -> mx.nd.NDArray:
+    """Parameter of a net; raise an error that names `where`, unless it is there, in its type and shape."""
     if name not in params:
         raise FCNXSError(f"{where}: parameter {name} {shape} of the net is missing")
     given = params[name]
@@ -122,6 +118,7 @@ def check_param(name: str, shape: Tuple[int, ...], params: Params, where: str, b
         raise FCNXSError(
             f"{where}: parameter {name} is {kind.name} {given.shape}, but the net needs float32 {shape}{hint}"
         )
+    return given
 
 
 def check_size(symbol: mx.sym.Symbol, name: str, shape: Shape, where: object) -> None:

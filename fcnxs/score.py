@@ -7,12 +7,12 @@ from typing import Dict
 
 import numpy as np
 
+from .conventions import IGNORE_LABEL
+
 NAMES = ("pixel_accuracy", "mean_accuracy", "mean_iu", "frequency_weighted_iu")
 
 
-def confusion_matrix(
-    truth: np.ndarray, prediction: np.ndarray, numclass: int, ignore_label: int = 255
-) -> np.ndarray:
+def confusion_matrix(truth: np.ndarray, prediction: np.ndarray, numclass: int) -> np.ndarray:
     """Count pixels by true and predicted class.
 
     >>> confusion_matrix(np.array([0, 0, 1, 255]), np.array([0, 1, 1, 1]), numclass=2)
@@ -20,12 +20,12 @@ def confusion_matrix(
            [0, 1]])
 
     Args:
-        truth, prediction: integers of one shape; `truth` holds classes or `ignore_label`.
+        truth, prediction: integers of one shape; `truth` holds classes or 255.
 
     Returns:
         (numclass, numclass) int64, rows are true classes; ignored pixels are left out.
     """
-    counted = truth != ignore_label
+    counted = truth != IGNORE_LABEL
     pairs = numclass * truth[counted].astype(np.int64) + prediction[counted].astype(np.int64)
     return np.bincount(pairs, minlength=numclass**2).reshape(numclass, numclass)
 
