@@ -108,8 +108,8 @@ def load(
     symbol_file, params_file = Path(f"{prefix}-symbol.json"), Path(f"{prefix}-{epoch:04d}.params")
     for file in (symbol_file, params_file):
         if not file.is_file():
-            hint = _hint(prefix, file)
-            raise FCNXSError(f"{file}: no such file (of checkpoint {prefix}, epoch {epoch}){hint}")
+            of = f"of checkpoint {prefix}, epoch {epoch}"
+            raise FCNXSError(f"{file}: no such file ({of}){_hint(prefix, file)}")
     meta_file = Path(f"{prefix}-meta.json")
     meta = read_meta(meta_file) if meta_file.exists() else None
     _check_json(symbol_file)  # which says more than a checksum; MXNet is given nothing that is damaged
@@ -199,9 +199,9 @@ def save(
         checksums = _checksums(meta_file, symbol_part, params_part)
         content = asdict(replace(meta, versions=versions(), checksums=checksums))
         write_json(meta_part, content)
-        more = check(params_part.parent / Path(prefix).name) if check is not None else None
-        if more:
-            write_json(meta_part, {**content, **more})
+        if check is not None:
+            more = check(params_part.parent / Path(prefix).name)
+            write_json(meta_part, {**content, **(more or {})})
     return params_file
 
 

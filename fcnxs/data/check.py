@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Callable, Dict, Iterator, List, Sequence, Tuple
+from typing import Callable, Dict, Iterator, List, Tuple
 
 import numpy as np
 
@@ -94,9 +94,8 @@ def check(
         raise FCNXSError(f"crop size {crop_size}: the net needs at least {smallest[1]}x{smallest[0]} pixels")
     least = (1, 1) if crop_size is not None else smallest
     workers = workers or default_workers()
-    found = Inspection(
-        [samples.name(number) for number in range(len(samples))], pixels=np.zeros(num_classes, np.int64)
-    )
+    names = [samples.name(number) for number in range(len(samples))]
+    found = Inspection(names, pixels=np.zeros(num_classes, np.int64))
     values, digest = np.zeros(256, np.int64), hashlib.sha256()
     look = partial(_look, samples, num_classes, least)
     for number, future in enumerate(in_order(look, range(len(samples)), workers, 4 * workers)):
@@ -146,7 +145,12 @@ def _faults(found: Inspection, values: np.ndarray, batch_size: int, crop_size: i
     """Errors of the data set as a whole; `values` (256,) counts the labels' values."""
     faults = []
     if batch_size > 1 and crop_size is None and len(found.sizes) > 1:
-        faults.append(size_fault(batch_size, list(found.sizes)))
+        (height, width), (other_height, other_width), *more = found.sizes
+        faults.append(
+            f"batches of {batch_size} images need images of one size, but there are {width}x{height}, "
+            f"{other_width}x{other_height}{', ...' if more else ''}: cut them alike (--crop-size), or "
+            f"take one at a time and sum their gradients (--accumulate {batch_size})"
+        )
     if found.sizes and not values[:IGNORE_LABEL].any():
         faults.append(f"every pixel of the labels is {IGNORE_LABEL} and so ignored: nothing can be learned")
     elif values[0] and values[IGNORE_LABEL] and not values[1:IGNORE_LABEL].any():
@@ -155,16 +159,6 @@ def _faults(found: Inspection, values: np.ndarray, batch_size: int, crop_size: i
             "ignored; if it marks objects, write 1 instead"
         )
     return faults
-
-
-def size_fault(batch_size: int, sizes: Sequence[Size]) -> str:
-    """Message: images of these sizes (height, width) cannot form batches, and how to change that."""
-    (height, width), (other_height, other_width) = sizes[:2]
-    return (
-        f"batches of {batch_size} images need images of one size, but there are {width}x{height}, "
-        f"{other_width}x{other_height}{', ...' if len(sizes) > 2 else ''}: cut them alike (--crop-size), or "
-        f"take one at a time and sum their gradients (--accumulate {batch_size})"
-    )
 
 
 def overlap(a: Inspection, b: Inspection) -> List[Tuple[int, int]]:

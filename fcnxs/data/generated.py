@@ -23,13 +23,9 @@ def outline(kind: str, radius: float, angle: float) -> np.ndarray:
         radius: distance of the outer corners from the origin, in pixels.
         angle: rotation, in radians.
     """
-    if kind == "disc":
-        angles, radii = np.linspace(0, 2 * np.pi, 48, endpoint=False), np.full(48, radius)
-    elif kind in ("square", "triangle"):
-        corners = {"square": 4, "triangle": 3}[kind]
-        angles, radii = np.arange(corners) * 2 * np.pi / corners, np.full(corners, radius)
-    else:  # star
-        angles, radii = np.arange(10) * np.pi / 5, np.tile([radius, 0.42 * radius], 5)
+    corners = {"disc": 48, "square": 4, "triangle": 3, "star": 10}[kind]
+    angles = np.arange(corners) * 2 * np.pi / corners
+    radii = np.tile([radius, 0.42 * radius], 5) if kind == "star" else np.full(corners, radius)
     return np.stack([radii * np.cos(angles + angle), radii * np.sin(angles + angle)], axis=1)
 
 

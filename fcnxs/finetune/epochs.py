@@ -65,10 +65,8 @@ def _train_epoch(run: Run, began: float) -> None:
         state.seconds = time.time() - began
         run.tell("step", run.stage, state.epoch, done, images, loss)
         every = run.output.checkpoint_every
-        if (
-            every and state.steps % every == 0 and state.position < train.batches
-        ):  # the epoch's end saves anyway
-            run.save(run.counted())
+        if every and state.steps % every == 0 and state.position < train.batches:
+            run.save(run.counted())  # the end of an epoch saves anyway
 
 
 def own_positions(start: int, batches: int, own: int, workers: int, rank: int) -> List[int]:

@@ -12,11 +12,11 @@ from typing import Any, Callable, Dict, Sequence
 import numpy as np
 
 from ..compat import hidden
-from ..conventions import VGG_MEAN, Palette
+from ..conventions import Palette
 from ..errors import FCNXSError, reason
 from ..score import NAMES, Scores
 from ..stages import Stage
-from ..vis import colour, comparison, voc_palette
+from ..vis import colour, comparison
 from .run import Listener
 
 INSTALL_HINT = "TensorBoard's files need tensorboardX, which is not installed: pip install 'fcnxs[tensorboard]'"
@@ -34,7 +34,7 @@ class TensorBoard(Listener):
     Args:
         folder: the stages' folders are made in it.
         classes: names of the classes.
-        palette: their colours; None takes those of VOC.
+        palette: their colours.
         mean: mean of the net's input, RGB.
         clock: returns seconds.
 
@@ -46,13 +46,13 @@ class TensorBoard(Listener):
         self,
         folder: Path,
         classes: Sequence[str],
-        palette: Palette | None = None,
-        mean: Sequence[float] = VGG_MEAN,
+        palette: Palette,
+        mean: Sequence[float],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._tensorboardx = _tensorboardx()
-        self.folder, self.classes, self.mean = folder, classes, np.asarray(mean, np.float32)
-        self.palette = voc_palette(len(classes)) if palette is None else palette
+        self.folder, self.classes, self.palette = folder, classes, palette
+        self.mean = np.asarray(mean, np.float32)
         self._clock = clock
         self._images, self._stage, self._file, self._writer = 0, "", folder, None
 
