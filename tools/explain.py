@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
 
     from ..symbols.graph.describe import describe
     from .explanations.answers import answers
-    from .explanations.layer_tables import layers_text, legend, maps_text
+    from .explanations.tables import layers_text, legend, maps_text
 
     symbol, completed_layers = _net(name, args.pooling_convention)
     rows, columns = describe(symbol, size), describe(symbol, size, axis=1)
@@ -119,7 +119,7 @@ def _net(name: str, pooling_convention: str | None) -> Tuple[mx.sym.Symbol, str]
 def _print_crops(symbol: mx.sym.Symbol, square: bool) -> List[str]:
     """Derive every offset; the names of the layers where something is wrong."""
     from ..symbols import crop_derivations, misaligned
-    from .explanations.derivations import crop_text
+    from .explanations.tables import crop_text
 
     wrong = []
     for axis, what in ((0, "rows"), (1, "columns")):

@@ -1,7 +1,7 @@
 """The texts, tables and pictures of `fcnxs explain`.
 
-Begin with `answers.py`, which answers questions about a net with numbers; `reasons.py` explains its design.
-`layer_tables.py` prints the layers, `derivations.py` the crop offsets, and `draw.py` draws the net.
+Begin with `answers.py`, which answers questions about a net and its design with numbers. `tables.py` prints the
+layers and the offsets of the crops, `draw.py` draws the net.
 
 This room may import `symbols` and `shared/`, but no command.
 """

@@ -1,18 +1,63 @@
-"""Questions that newcomers ask about a net, answered with numbers that are read off its graph."""
+"""Questions that newcomers ask about a net, and about its design, answered with numbers read off its graph."""
 
 from __future__ import annotations
 
 from itertools import count
 from math import prod
-from typing import List, Sequence, Tuple
+from typing import List, NamedTuple, Sequence, Tuple
 
 from ...compat import mxnet as mx
 from ...symbols import Row, crop_derivations, describe, get_fcn8s_symbol, smallest_input, unscored_border
-from ...symbols.graph.layer_sizes import LARGEST, layer_formula, misfit, smallest, telling
-from ...symbols.graph.nodes import Graph
+from ...symbols.graph.layer_sizes import LARGEST, layer_formula, layer_sizes, misfit, smallest, telling
+from ...symbols.graph.nodes import JOIN, Graph, window
 from ...symbols.graph.reach import most_unscored
 from ...symbols.graph.rewrite import with_pad
-from .reasons import Answer, by, reasons, source_of
+
+Answer = Tuple[str, str]  # question, answer
+
+
+class Net:
+    """A net and the size of an image, with what the answers are read off.
+
+    Args:
+        symbol: the net.
+        size: rows and columns of the image.
+        rows: result of `describe(symbol, size)`.
+        columns: the same for axis 1.
+
+    Attributes:
+        graph: the net's graph.
+        pairs: the rows of each layer for both axes, by the number of its node.
+        least: rows and columns of the smallest image that fits; None where none fits.
+        gap: the first size that does not fit among those larger than `least`; None if all fit.
+    """
+
+    def __init__(
+        self, symbol: mx.sym.Symbol, size: Tuple[int, int], rows: Sequence[Row], columns: Sequence[Row]
+    ) -> None:
+        self.symbol, self.size, self.rows, self.columns = symbol, size, rows, columns
+        self.graph = Graph.of(symbol)
+        self.pairs = dict(zip(self.graph.layers, zip(rows, columns)))
+        self.least, self.gap = (smallest(self.graph, 0), smallest(self.graph, 1)), None
+        if None not in self.least:
+            found = [*self.least]
+            for axis in (0, 1):
+                if telling(self.graph, axis)[1]:
+                    found[axis] = next(n for n in count(found[axis]) if misfit(self.graph, axis, n))
+            self.gap = None if found == [*self.least] else found
+
+    def source(self, i: int, through: Sequence[str] = ()) -> int:
+        """Number of the node whose output is a node's first input, before any operators in `through`."""
+        i = self.graph.nodes[i]["inputs"][0][0]
+        return self.source(i, through) if self.graph.nodes[i]["op"] in through else i
+
+
+class Skip(NamedTuple):
+    """Numbers of the nodes of a skip: its score, the coarser scores upsampled for it, and the sum of both."""
+
+    score: int
+    coarser: int
+    total: int
 
 
 def answers(
@@ -21,35 +66,33 @@ def answers(
     """Questions about this net and their answers; questions that do not arise are left out.
 
     Args:
+        symbol: the net.
         size: rows and columns of the image.
-        rows, columns: results of `describe(symbol, size)` for axis 0 and axis 1.
+        rows: result of `describe(symbol, size)`.
+        columns: the same for axis 1.
     """
-    graph = Graph.of(symbol)
-    least = (smallest(graph, 0), smallest(graph, 1))
-    gap, dense = None if None in least else _gap(graph, least), _dense(graph, rows)
-    found = [_smallest(graph, rows, least, gap, [row.name for row, _ in dense])]
-    found += _about_scores(symbol, rows, columns)
-    found += [*reasons(symbol, graph, rows, columns), _unscored(symbol, size, rows, least, gap)]
+    net = Net(symbol, size, rows, columns)
+    dense, skips = _dense(net), _skips(net)
+    found = [_smallest(net, [row.name for row, _ in dense]), *_about_scores(net)]
+    found += [_why_convolution(net, i) for i in net.pairs]
+    if skips:
+        found += [_what_skips_add(net, skips), _why_constants(net, skips)]
+    found += [_unscored(net)]
     found += [(f"Why does {row.name} not scale?", _why_no_scale(row, source, rows)) for row, source in dense]
     return [answer for answer in found if answer is not None]
 
 
-def _gap(graph: Graph, least: Tuple[int, int]) -> Tuple[int, int] | None:
-    """The first size that does not fit among those larger than the smallest that does."""
-    found = [*least]
-    for axis in (0, 1):
-        if telling(graph, axis)[1]:
-            found[axis] = next(n for n in count(least[axis]) if misfit(graph, axis, n))
-    return None if found == [*least] else tuple(found)
+def by(size: Sequence[int | None]) -> str:
+    """Rows and columns, as width x height."""
+    return f"{size[1]}x{size[0]}"
 
 
-def _smallest(
-    graph: Graph, rows: Sequence[Row], least: Tuple, gap: Tuple[int, int] | None, dense: List[str]
-) -> Answer:
-
+def _smallest(net: Net, dense: List[str]) -> Answer:
+    least, gap = net.least, net.gap
     if None in least:
         return ("What is the smallest input?", f"One of more than {LARGEST} rows or columns.")
-    known = all(row.formula for row in rows if row.op in ("Convolution", "Crop", "Deconvolution", "Pooling"))
+    sized = ("Convolution", "Crop", "Deconvolution", "Pooling")
+    known = all(row.formula for row in net.rows if row.op in sized)
     text = f"{by(least)}, width x height{'' if known else ', as far as the sizes are known'}."
     if dense:
         text = (
@@ -57,31 +100,31 @@ def _smallest(
             f"{', '.join(dense)} belong to one size alone."
         )
     if least[0] > 1:
-        text += f" With {least[0] - 1} rows, {misfit(graph, 0, least[0] - 1)}."
+        text += f" With {least[0] - 1} rows, {misfit(net.graph, 0, least[0] - 1)}."
     if gap is not None:
-        fault = misfit(graph, 0, gap[0]) or misfit(graph, 1, gap[1])
+        fault = misfit(net.graph, 0, gap[0]) or misfit(net.graph, 1, gap[1])
         text += f" Not every larger one fits: of {by(gap)}, {fault}."
     return ("What is the smallest input?", text)
 
 
-def _about_scores(symbol: mx.sym.Symbol, rows: Sequence[Row], columns: Sequence[Row]) -> List[Answer | None]:
+def _about_scores(net: Net) -> List[Answer | None]:
     """About the coarsest scores, which come from the last convolution with the largest stride."""
-    strides = {i: row.map[0] for i, row in enumerate(rows) if row.op == "Convolution" and row.map is not None}
+    strides = {i: row.map[0] for i, row in enumerate(net.rows) if row.op == "Convolution" and row.map}
     largest = max(strides.values(), default=1)
     if largest <= 1:
         return []
     coarse = max(i for i, stride in strides.items() if stride == largest)
-    return [_why_pad(symbol, rows, coarse), _sees(rows, columns, coarse)]
+    return [_why_pad(net, coarse), _sees(net, coarse)]
 
 
-def _why_pad(symbol: mx.sym.Symbol, rows: Sequence[Row], coarse: int) -> Answer | None:
+def _why_pad(net: Net, coarse: int) -> Answer | None:
     """Compare the net with one that pads 1 instead of much."""
-    number = next(i for i, row in enumerate(rows) if row.op == "Convolution")
-    first, score = rows[number], rows[coarse]
+    number = next(i for i, row in enumerate(net.rows) if row.op == "Convolution")
+    first, score = net.rows[number], net.rows[coarse]
     if first.pad is None or first.pad <= first.kernel // 2 or score.formula is None:
         return None
-    other = with_pad(symbol, number, 1)
-    here, there = (by(smallest_input(net, coarse + 1)) for net in (symbol, other))
+    other = with_pad(net.symbol, number, 1)
+    here, there = (by(smallest_input(each, coarse + 1)) for each in (net.symbol, other))
     text = (
         f"With a pad of 1, {score.name} would have {layer_formula(other, coarse)} rows, and the smallest input "
         f"with a score would be {there}. With {first.pad} it has {score.formula}, and {here} is enough."
@@ -96,44 +139,119 @@ def _why_pad(symbol: mx.sym.Symbol, rows: Sequence[Row], coarse: int) -> Answer 
     return (f"Why does {first.name} pad {first.pad}?", text)
 
 
-def _sees(rows: Sequence[Row], columns: Sequence[Row], coarse: int) -> Answer | None:
-    score, last = rows[coarse], rows[-1]
+def _sees(net: Net, coarse: int) -> Answer | None:
+    score, last = net.rows[coarse], net.rows[-1]
     field, stride = score.receptive_field, score.map[0]
     if field is None:
         return None
     same = f": {field - stride} of {field} rows are the same." if field > stride else "."
     text = (
-        f"{by((field, columns[coarse].receptive_field))} pixels of the image and its padding. The next cell "
-        f"sees as many, {stride} further on{same}"
+        f"{by((field, net.columns[coarse].receptive_field))} pixels of the image and its padding. The next "
+        f"cell sees as many, {stride} further on{same}"
     )
     if last.receptive_field not in (None, field):
-        reach = by((last.receptive_field, columns[-1].receptive_field))
+        reach = by((last.receptive_field, net.columns[-1].receptive_field))
         text += f" A pixel of {last.name} is made of several cells, and sees up to {reach}."
     return (f"What does a cell of {score.name} see?", text)
 
 
-def _unscored(
-    symbol: mx.sym.Symbol,
-    size: Tuple[int, int],
-    rows: Sequence[Row],
-    least: Tuple,
-    gap: Tuple[int, int] | None,
-) -> Answer | None:
-    """Rows and columns that the upsampled scores do not reach, here and at worst."""
-    border, question = unscored_border(symbol, size), "Does every pixel get a score?"
-    if border is None or None in least or not any(row.op == "Deconvolution" for row in rows):
+def _why_convolution(net: Net, i: int) -> Answer | None:
+    """About an unpadded convolution named fc over all cells of a pooling, which was an inner product."""
+    row, column = net.pairs[i]
+    if row.op != "Convolution" or not row.name.startswith("fc"):
         return None
-    worst = max(most_unscored(symbol), *map(sum, border))
+    number = net.source(i, ("Activation", "Dropout"))
+    source = net.pairs[number][0] if number in net.pairs else None
+    if source is None or source.op != "Pooling" or None in (source.map, source.shape):
+        return None
+    kernel, inputs = (row.kernel, column.kernel), source.shape[1] * row.kernel * column.kernel
+    whole = row.parameters - row.shape[1] * inputs in (0, row.shape[1])  # neither groups nor dilation
+    if max(kernel) == 1 or (row.pad, column.pad, row.stride, column.stride) != (0, 0, 1, 1) or not whole:
+        return None
+    places = f"{by(row.shape[2:])} places" if prod(row.shape[2:]) > 1 else "one place"
+    return (
+        f"Why is {row.name} a convolution?",
+        f"In the classifier it is an inner product: {row.shape[1]:,} numbers, each with a weight for each of "
+        f"the {inputs:,} values in the {by(kernel)} cells of {source.name}"
+        f"{_image(net, number, kernel)}. A convolution with a kernel of {by(kernel)} has the same weights and "
+        "gives the same numbers wherever its kernel fits: it slides the classifier over the "
+        f"image, {source.map[0]} pixels at a time (FCN paper, section 3.1). Here it has {places}.",
+    )
+
+
+def _image(net: Net, number: int, kernel: Tuple[int, int]) -> str:
+    """The image for which a layer has just a kernel's cells, where the first convolution keeps the size."""
+    layer, stride = net.graph.ops.index("Convolution"), int(net.pairs[number][0].map[0])
+    first, image = net.graph.nodes[layer], (stride * kernel[0], stride * kernel[1])
+    pad = window(first, 0)[0] // 2
+    padded = Graph.of(with_pad(net.symbol, net.graph.layers.index(layer), pad))
+    sizes = [layer_sizes(padded, axis)[number] for axis in (0, 1)]
+    if window(first, 0)[1] != 1 or tuple(size and size.value(n) for size, n in zip(sizes, image)) != kernel:
+        return ""
+    return f", all that there are for an image of {by(image)} where {first['name']} pads {pad}"
+
+
+def _skips(net: Net) -> List[Skip]:
+    """Sums of upsampled scores with a finer layer's, cropped like them; none unless all have maps."""
+    nodes, found = net.graph.nodes, []
+    for i in net.graph.layers:
+        inputs = [entry[0] for entry in nodes[i]["inputs"]]
+        for j in inputs if nodes[i]["op"] in JOIN else []:
+            if nodes[j]["op"] == "Crop" and len(nodes[j]["inputs"]) == 2:
+                score, up = (entry[0] for entry in nodes[j]["inputs"])
+                if (nodes[score]["op"], nodes[up]["op"]) == ("Convolution", "Deconvolution") and up in inputs:
+                    found.append(Skip(score, net.source(up), i))
+    known = all(i in net.pairs and net.pairs[i][0].receptive_field is not None for skip in found for i in skip)
+    return found if known else []
+
+
+def _what_skips_add(net: Net, skips: List[Skip]) -> Answer:
+    cells = []
+    for i in (skips[0].coarser, *(skip.score for skip in skips)):
+        row, column = net.pairs[i]
+        sees = by((row.receptive_field, column.receptive_field))
+        cells.append(f"{row.name} has a cell every {row.map[0]} pixels, which sees {sees}")
+    total = net.pairs[skips[-1].total][0]
+    return (
+        f"What {'does the skip' if len(skips) == 1 else 'do the skips'} add?",
+        f"Finer places: {'; '.join(cells)}. The coarse cells see enough to tell what is there, the fine ones "
+        f"are close enough to tell where it ends (FCN paper, section 4.2). The sum, {total.name}, has a cell "
+        f"every {total.map[0]} pixels.",
+    )
+
+
+def _why_constants(net: Net, skips: List[Skip]) -> Answer | None:
+    nodes = net.graph.nodes
+    scaled = [(skip.score, net.source(skip.score)) for skip in skips]
+    scaled = [(i, j) for i, j in scaled if nodes[j]["op"] == "_mul_scalar"]
+    if not scaled:
+        return None
+    each = [f"{nodes[net.source(j)]['name']} by {nodes[j]['attrs']['scalar']}" for _, j in scaled]
+    return (
+        "Why are there constants in the skips?",
+        f"They multiply {', '.join(each)}, so that the inputs of "
+        f"{' and '.join(nodes[i]['name'] for i, _ in scaled)} are about as large as that of "
+        f"{nodes[skips[0].coarser]['name']}, and all can be trained in one stage instead of one after the "
+        "other (the journal version of the FCN paper, PAMI 2017).",
+    )
+
+
+def _unscored(net: Net) -> Answer | None:
+    """Rows and columns that the upsampled scores do not reach, here and at worst."""
+    border, question = unscored_border(net.symbol, net.size), "Does every pixel get a score?"
+    if border is None or None in net.least or not any(row.op == "Deconvolution" for row in net.rows):
+        return None
+    worst = max(most_unscored(net.symbol), *map(sum, border))
     if worst == 0:
-        where = "" if least == (1, 1) else f" from {by(least)} on"
-        where = where if gap is None else f" that fits ({by(gap)} does not)"
+        where = "" if net.least == (1, 1) else f" from {by(net.least)} on"
+        where = where if net.gap is None else f" that fits ({by(net.gap)} does not)"
         return (question, f"Yes, at every size{where}: the upsampled scores reach the edges of the image.")
     (top, bottom), (left, right) = border
     text = (
-        f"At {by(size)}, {top} rows at the top and {bottom} at the bottom have none, and {left} columns on "
+        f"At {by(net.size)}, {top} rows at the top and {bottom} at the bottom have none, and {left} columns on "
         f"the left and {right} on the right; at other sizes up to {worst}."
     )
-    if any(row.adj for row in rows) and any(row.op == "Pooling" for row in rows):
+    if any(row.adj for row in net.rows) and any(row.op == "Pooling" for row in net.rows):
         text += (
             " Pooling rounds sizes down, and adj of the deconvolutions makes up for it with cells that no "
             "score reaches: 0 for every class, read as class 0. Pooling that rounds up needs no adj (pooling "
@@ -142,12 +260,12 @@ def _unscored(
     return (question, text)
 
 
-def _dense(graph: Graph, rows: Sequence[Row]) -> List[Tuple[Row, Row]]:
+def _dense(net: Net) -> List[Tuple[Row, Row]]:
     """Fully connected layers whose weights depend on the image's size, each with the layer before it."""
-    row_of, found = dict(zip(graph.layers, rows)), []
-    for i, row in row_of.items():
+    found = []
+    for i, (row, _) in net.pairs.items():
         if row.op == "FullyConnected":
-            source = row_of.get(source_of(graph, i, ("Dropout", "Flatten", "Reshape")))
+            source, _ = net.pairs.get(net.source(i, ("Dropout", "Flatten", "Reshape")), (None, None))
             if source is not None and len(source.shape or ()) == 4 and "H" in (source.formula or ""):
                 found.append((row, source))
     return found
