@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Dict, List, Sequence
@@ -12,7 +11,7 @@ import numpy as np
 
 from ..checkpoint import Meta
 from ..compat import mxnet as mx
-from ..conventions import IGNORE_LABEL, VGG_MEAN
+from ..conventions import IGNORE_LABEL, VGG_MEAN, PathLike
 from ..data.loader import Loader
 from ..errors import FCNXSError
 from ..finetune.run_folder import refuse_to_overwrite
@@ -104,11 +103,11 @@ def make_trainer(net: FCNxs, stage: Stage) -> mx.gluon.Trainer:
 
 
 def finetune(
-    prefix: str | os.PathLike[str],
+    prefix: PathLike,
     epoch: int,
     stages: Sequence[Stage],
     train: Loader,
-    output: str | os.PathLike[str],
+    output: PathLike,
     meta: Meta,
     ctx: mx.Context | Sequence[mx.Context] | None = None,
 ) -> List[Dict[str, Any]]:

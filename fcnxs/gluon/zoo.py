@@ -7,12 +7,13 @@ FCNxs(36 parameters, 3 classes)
 
 from __future__ import annotations
 
-import os
+from functools import partial
 from typing import Callable, Sequence
 
 from .. import checkpoint
 from ..checkpoint import Checkpoint, Meta
 from ..compat import mxnet as mx
+from ..conventions import PathLike
 from ..deploy.form import refuse_exported
 from ..errors import FCNXSError
 from ..init import init_from_fcnxs, init_from_vgg16
@@ -35,7 +36,7 @@ BLOCK = ("base_size", "crop_size")  # options of the block; the others are the b
 def get_fcnxs(
     name: str,
     numclass: int | None = None,
-    prefix: str | os.PathLike[str] | None = None,
+    prefix: PathLike | None = None,
     epoch: int = 0,
     ctx: mx.Context | Sequence[mx.Context] | None = None,
     **options: int | float | str,
@@ -111,16 +112,7 @@ def _numclass(name: str, numclass: int | None, found: Variant, loaded: Checkpoin
 
 def _getter(name: str, title: str, parents: str) -> Callable[..., FCNxs]:
     """`get_fcnxs` of one net."""
-
-    def get(
-        numclass: int | None = None,
-        prefix: str | os.PathLike[str] | None = None,
-        epoch: int = 0,
-        ctx: mx.Context | Sequence[mx.Context] | None = None,
-        **options: int | float | str,
-    ) -> FCNxs:
-        return get_fcnxs(name, numclass, prefix, epoch, ctx, **options)
-
+    get = partial(get_fcnxs, name)
     get.__name__ = get.__qualname__ = f"get_{name}"
     get.__doc__ = f"""{title}, with first values or with those of a checkpoint of {parents}.
 

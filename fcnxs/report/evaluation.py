@@ -8,11 +8,11 @@ from typing import Callable, Dict, List, Tuple
 
 import numpy as np
 
-from .. import checkpoint
 from ..compat import mxnet as mx
 from ..data.images import check_label
 from ..data.samples import Samples
 from ..errors import FCNXSError
+from ..finetune.run_folder import params_file
 from ..predict.segmenter import Segmenter
 from ..score import Scores, confusion_matrix, scores
 from ..system.threads import default_workers, in_order
@@ -94,14 +94,17 @@ def evaluate(
     Raises:
         FCNXSError: a checkpoint is damaged, or an image or a label cannot be used.
     """
-    sources, notes = _checkpoints(run)
+    files = {stage: params_file(run.folder, stage, last[-1]["epoch"]) for stage, last in run.records.items()}
+    gone = [(stage, file.name) for stage, file in files.items() if not file.is_file()]
+    notes = [f"{stage} is not compared: its parameters {name} have been removed." for stage, name in gone]
     stages: List[Scored] = []
     best: List[Example] = []
     worst: List[Example] = []
-    for stage, epoch in reversed(sources):  # the last one chooses the images to show
-        source = checkpoint.load(run.folder / stage, epoch, mapped=True)
-        segmenter = Segmenter(source, ctx=ctx)
-        del source
+    for stage, file in reversed(files.items()):  # the last one chooses the images to show
+        if not file.is_file():
+            continue
+        epoch = run.records[stage][-1]["epoch"]
+        segmenter = Segmenter(run.folder / stage, epoch, ctx=ctx)
         scored = _scored(segmenter, samples, stage, epoch, on_image)
         stages.insert(0, scored)
         if len(stages) == 1:
@@ -132,19 +135,6 @@ def choose(image_iu: np.ndarray, shown: int = SHOWN) -> Tuple[List[int], List[in
     ranked = [int(i) for i in np.argsort(-image_iu, kind="stable") if not np.isnan(image_iu[i])]
     best = ranked[: min(shown, (len(ranked) + 1) // 2)]
     return best, ranked[len(best) :][::-1][:shown]
-
-
-def _checkpoints(run: RunRecord) -> Tuple[List[Tuple[str, int]], List[str]]:
-    """Stages whose parameters are there, with their last epoch; and notes on the others."""
-    sources, notes = [], []
-    for stage, records in run.records.items():
-        epoch = records[-1]["epoch"]
-        file = run.folder / f"{stage}-{epoch:04d}.params"
-        if file.is_file():
-            sources.append((stage, epoch))
-        else:
-            notes.append(f"{stage} is not compared: its parameters {file.name} have been removed.")
-    return sources, notes
 
 
 def _scored(

@@ -1,26 +1,30 @@
-"""Fill the template `report.html` with a run's records, scores and pictures."""
+"""Fill the template `report.html` with a run's records, scores and pictures; these as data URIs."""
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 from importlib.resources import files
-from typing import Any, Dict, List, Mapping, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Sequence, Tuple
 
 import numpy as np
 from jinja2 import Environment, StrictUndefined
+from PIL import Image
 
-from ..conventions import IGNORE_LABEL
+from ..conventions import IGNORE_LABEL, Palette
 from ..finetune.run_log import installed
 from ..score import NAMES
+from ..vis import save_mask
 from .charts import curves
 from .evaluation import Evaluation, Example
-from .pictures import shown
 from .run import RunRecord, best_of
 
 MOST = 32  # with more classes the page has no matrix, only a longer list of the largest confusions
 CONFUSIONS = {True: 10, False: 40}  # length of the list beside a matrix, and without one
 DARK, WHITE = np.array((11, 61, 117)), np.array((255, 255, 255))  # cells with all of a row's pixels, and none
-WARNING = "Warning of the run: {}"
+LIMIT = 4_000_000  # characters of all pictures of a page; the smallest pictures may exceed it
+SIDES = (480, 320, 200)  # longer sides of a picture in pixels; the first that keeps the limit is taken
 SCORES = ("pixel accuracy", "mean accuracy", "mean IU", "f.w. IU")  # titles of NAMES
 
 
@@ -60,7 +64,7 @@ def page(run: RunRecord, evaluation: Evaluation | None, notes: Sequence[str] = (
             *run.notes,
             *notes,
             *(evaluation.notes if evaluation else ()),
-            *map(WARNING.format, run.log.warnings),
+            *map("Warning of the run: {}".format, run.log.warnings),
         ],
         score_names=list(zip(NAMES, SCORES)),
         charts=curves(run.records),
@@ -138,3 +142,50 @@ def _said(value: object) -> str:
     if isinstance(value, (list, tuple)):
         return ", ".join(map(_said, value))
     return value if isinstance(value, str) else json.dumps(value)
+
+
+class Shown(NamedTuple):
+    """An example as data URIs: the image, the truth, and the class map of each stage."""
+
+    example: Example
+    image: str
+    truth: str
+    class_maps: Dict[str, str]
+
+
+def shown(examples: Sequence[Example], palette: Palette, limit: int = LIMIT) -> List[Shown]:
+    """Encode examples in the largest size that keeps the limit."""
+    for side in SIDES:
+        result = [
+            Shown(
+                each,
+                _image(each.image, side),
+                _class_map(each.truth, palette, side),
+                {stage: _class_map(one, palette, side) for stage, one in each.class_maps.items()},
+            )
+            for each in examples
+        ]
+        uris = [uri for each in result for uri in (each.image, each.truth, *each.class_maps.values())]
+        if sum(map(len, uris)) <= limit:
+            break
+    return result
+
+
+def _image(pixels: np.ndarray, side: int) -> str:
+    """JPEG of an image, RGB uint8 (H, W, 3)."""
+    image, file = Image.fromarray(pixels), io.BytesIO()
+    image.thumbnail((side, side), Image.Resampling.LANCZOS)
+    image.save(file, format="JPEG", quality=85)
+    return _uri("jpeg", file.getvalue())
+
+
+def _class_map(class_map: np.ndarray, palette: Palette, side: int) -> str:
+    """Palette PNG of a class map, uint8 (H, W), made smaller without mixing classes."""
+    image, file = Image.fromarray(class_map), io.BytesIO()
+    image.thumbnail((side, side), Image.Resampling.NEAREST)
+    save_mask(file, np.asarray(image), palette)
+    return _uri("png", file.getvalue())
+
+
+def _uri(kind: str, content: bytes) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"

@@ -10,8 +10,7 @@ from PIL import Image
 
 from fcnxs.data.generated import CLASSES
 from fcnxs.report.evaluation import Example, choose
-from fcnxs.report.page import page
-from fcnxs.report.pictures import LIMIT, shown
+from fcnxs.report.page import LIMIT, page, shown
 from fcnxs.tools.main import main
 from fcnxs.vis import voc_palette
 
