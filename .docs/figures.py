@@ -91,19 +91,19 @@ def deconvolution() -> Figure:
 def skip() -> Figure:
     """The first cells of the two layers that FCN-16s adds, on the pixels of the image."""
     (crop, _) = symbols.crop_derivations(symbols.get_fcn16s_symbol())
-    left, right = int(crop.x_map[1]), 64
-    edges = [int(crop.x_map[1]), int(crop.like_map[1]), 0]
+    left, right = int(crop.maps[0][1]), 64
+    edges = [int(crop.maps[0][1]), int(crop.maps[1][1]), 0]
     figure, axes = drawn(2.6, (left - 62, right), 3.7, edges, "pixels of the image")
     axes.add_patch(plt.Rectangle((0, 0.1), right, 0.5, facecolor=IMAGE, edgecolor="black", lw=0.7))
     axes.text(right / 2, 0.35, "image", ha="center", va="center")
     for height, name, fp, cut in (
-        (0.9, crop.like, crop.like_map, 0),
-        (1.9, crop.x, crop.x_map, crop.offset),
+        (0.9, crop.like, crop.maps[1], 0),
+        (1.9, crop.x, crop.maps[0], crop.offset),
     ):
         axes.text(left - 4, height + 0.35, f"{name}\n{format_map(fp)}", ha="right", va="center")
         cells(axes, fp, int((right - fp[1]) / fp[0]), height, LAYER)
         cells(axes, fp, cut, height, CUT)
-    begin, end = int(crop.x_map[1]), int(crop.like_map[1])
+    begin, end = int(crop.maps[0][1]), int(crop.maps[1][1])
     axes.annotate("", (begin, 2.9), (end, 2.9), arrowprops={"arrowstyle": "<->", "shrinkA": 0, "shrinkB": 0})
     text = f"{end - begin} pixels = {crop.offset} cells: the crop"
     axes.text((begin + end) / 2, 3.2, text, ha="center", va="center")

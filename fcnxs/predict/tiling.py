@@ -34,6 +34,9 @@ Read = Callable[[Box], np.ndarray]
 SHARE = 0.65
 UPSAMPLING = {"Deconvolution", "UpSampling"}
 
+# A grid of tiles: for each row of tiles the rows of every output, by node number; and the same for columns.
+Tiles = Tuple[List[Dict[int, Extent]], ...]
+
 
 class Phase(NamedTuple):
     """Layers that are computed together.
@@ -45,13 +48,6 @@ class Phase(NamedTuple):
 
     members: Set[int]
     outputs: List[int]
-
-
-class Tiles(NamedTuple):
-    """A grid of tiles: for each row (column) of tiles, the rows (columns) of every output, by node number."""
-
-    rows: List[Dict[int, Extent]]
-    columns: List[Dict[int, Extent]]
 
 
 class Tiling:
@@ -126,7 +122,7 @@ class Tiling:
     ) -> Iterator[Tuple[Dict[int, Box], Dict[int, np.ndarray]]]:
         """Cells of every output of one tile after the other, and the results."""
         memory, executors = SharedMemory(self.ctx), {}
-        plan = [self._subgraph(phase, rows, columns) for rows, columns in product(tiles.rows, tiles.columns)]
+        plan = [self._subgraph(phase, rows, columns) for rows, columns in product(*tiles)]
         keys = [(subgraph.text, *self._input_shapes(subgraph).values()) for subgraph in plan]
         donor = max(dict(zip(keys, plan)).values(), key=self._peak)  # all work in the memory of the largest
         memory.donor = self._bind(donor, memory, classes)
@@ -170,7 +166,7 @@ class Tiling:
         counts = [-(-self._shape(phase.outputs[0])[axis] // units[axis]) for axis in (0, 1)]
 
         def tiles(side: int) -> Tiles:
-            return Tiles(*(self._spans(phase, axis, min(side, counts[axis]) * units[axis]) for axis in (0, 1)))
+            return tuple(self._spans(phase, axis, min(side, counts[axis]) * units[axis]) for axis in (0, 1))
 
         most, high = 0, max(counts)  # sides, in units: the largest known to fit, and the largest that may
         while most < high:
@@ -247,28 +243,19 @@ def _channels(symbol: mx.sym.Symbol, nodes: List[Node], size: Tuple[int, int]) -
     return [by_name[name][1] if len(by_name.get(name, ())) == 4 else None for name in names]
 
 
-def _window(array: np.ndarray, box: Box) -> np.ndarray:
-    """A window of an array (C, H, W), as (1, C, h, w), zero outside the array."""
+def _window(array: np.ndarray, box: Box, mean: np.ndarray | None = None) -> np.ndarray:
+    """A window of an array (C, H, W), minus a mean, as (1, C, h, w); zero outside the array."""
     there = [slice(max(first, 0), last + 1) for first, last in box]
     pads = [(max(-first, 0), max(last + 1 - size, 0)) for (first, last), size in zip(box, array.shape[1:])]
     cut = array[:, there[0], there[1]]
+    cut = cut if mean is None else np.subtract(cut, mean, dtype=np.float32, order="C")
     return np.pad(cut, ((0, 0), *pads))[np.newaxis] if any(map(any, pads)) else cut[np.newaxis]
 
 
 def reader(image: np.ndarray, mean: Sequence[float]) -> Read:
     """Function that reads windows of an image, RGB uint8 (H, W, 3), and subtracts the mean (R, G, B)."""
-    mean = np.asarray(mean, np.float32)
-
-    def read(box: Box) -> np.ndarray:
-        there = [slice(max(first, 0), last + 1) for first, last in box]
-        starts = [max(-first, 0) for first, _ in box]
-        cut = image[there[0], there[1]]
-        data = np.zeros((1, 3, *(last - first + 1 for first, last in box)), np.float32)
-        inside = data[0, :, starts[0] : starts[0] + cut.shape[0], starts[1] : starts[1] + cut.shape[1]]
-        np.subtract(cut.transpose(2, 0, 1), mean[:, np.newaxis, np.newaxis], out=inside)
-        return data
-
-    return read
+    mean = np.asarray(mean, np.float32)[:, np.newaxis, np.newaxis]
+    return lambda box: _window(image.transpose(2, 0, 1), box, mean)
 
 
 def windows(data: np.ndarray) -> Read:

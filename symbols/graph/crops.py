@@ -46,50 +46,45 @@ class Path(NamedTuple):
 class CropDerivation:
     """A crop of layer `x` to the size of layer `like`: its offset in the graph, and three derivations of it.
 
-    A derivation `from_*` is None where a layer on the way has no size or map, or the strides of the two differ.
+    Args:
+        sizes, paths, maps: those of `x`, and of `like`; None where a layer on the way has none. A derivation
+            `from_*` is then None too, as where the strides of the two differ.
     """
 
     name: str
     x: str
     like: str
     offset: int
-    x_size: Affine | None
-    like_size: Affine | None
-    x_path: Path | None
-    like_path: Path | None
-    x_map: Map | None
-    like_map: Map | None
+    sizes: Tuple[Affine | None, ...]
+    paths: Tuple[Path | None, ...]
+    maps: Tuple[Map | None, ...]
 
     @property
     def from_sizes(self) -> Fraction | None:
         """Half of the difference of the two sizes."""
-        if self.x_size is None or self.like_size is None or self.x_size[0] != self.like_size[0]:
-            return None
-        return (self.x_size[1] - self.like_size[1]) / 2
+        x, like = self.sizes
+        return (x[1] - like[1]) / 2 if x and like and x[0] == like[0] else None
 
     @property
     def from_sum(self) -> Fraction | None:
         """Difference of the two sums over the layers, in cells, negated."""
-        if self.x_path is None or self.like_path is None or self.x_path.stride != self.like_path.stride:
-            return None
-        return -(self.x_path.total - self.like_path.total) / self.x_path.stride
+        x, like = self.paths
+        return -(x.total - like.total) / x.stride if x and like and x.stride == like.stride else None
 
     @property
     def from_maps(self) -> Fraction | None:
         """Offset of the map from `like` to `x`, negated."""
-        if self.x_map is None or self.like_map is None:
-            return None
-        scale, shift = compose_fp(inv_fp(self.like_map), self.x_map)
+        x, like = self.maps
+        scale, shift = compose_fp(inv_fp(like), x) if x and like else (None, None)
         return -shift if scale == 1 else None
 
     @property
     def agrees(self) -> bool:
         """Whether every derivation that is not None gives the graph's offset, and the strides are equal."""
-        for a, b in ((self.x_size, self.like_size), (self.x_path, self.like_path), (self.x_map, self.like_map)):
-            if a is not None and b is not None and a[0] != b[0]:
-                return False
+        pairs = (self.sizes, self.paths, self.maps)
         results = (self.from_sizes, self.from_sum, self.from_maps)
-        return all(result is None or result == self.offset for result in results)
+        strides_agree = all(a is None or b is None or a[0] == b[0] for a, b in pairs)
+        return strides_agree and all(result in (None, self.offset) for result in results)
 
 
 def crop_derivations(symbol: mx.sym.Symbol, axis: int = 0) -> List[CropDerivation]:
@@ -110,14 +105,9 @@ def crop_derivations(symbol: mx.sym.Symbol, axis: int = 0) -> List[CropDerivatio
     for node in nodes:
         if node["op"] == "Crop" and len(node["inputs"]) == 2 and not flag(node, "center_crop"):
             pair = [entry[0] for entry in node["inputs"]]
-            found.append(
-                CropDerivation(
-                    *(node["name"], *(nodes[i]["name"] for i in pair), setting(node, "offset", axis, 0)),
-                    *(sizes[i] for i in pair),
-                    *(_path(graph, i, axis) for i in pair),
-                    *(maps[i] for i in pair),
-                )
-            )
+            names, paths = (nodes[i]["name"] for i in pair), tuple(_path(graph, i, axis) for i in pair)
+            own = (tuple(sizes[i] for i in pair), paths, tuple(maps[i] for i in pair))
+            found.append(CropDerivation(node["name"], *names, setting(node, "offset", axis, 0), *own))
     return found
 
 

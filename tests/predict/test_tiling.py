@@ -41,10 +41,8 @@ def tiled(net, data, tiles):
         units = [tiling._unit(phase, axis) for axis in (0, 1)]
         cells = [tiling._shape(phase.outputs[0])[axis] for axis in (0, 1)]
         sides = [-(-cells[axis] // units[axis] // tiles) * units[axis] for axis in (0, 1)]
-        tiling.tiles[number] = type(tiling.tiles[number])(
-            *(tiling._spans(phase, axis, sides[axis]) for axis in (0, 1))
-        )
-    counts = [(len(each.rows), len(each.columns)) for each in tiling.tiles]
+        tiling.tiles[number] = tuple(tiling._spans(phase, axis, sides[axis]) for axis in (0, 1))
+    counts = [(len(rows), len(columns)) for rows, columns in tiling.tiles]
     return np.concatenate([band for _, band in tiling.bands(windows(data))], axis=1), counts
 
 
@@ -96,9 +94,9 @@ def test_class_maps_of_an_image_within_a_limit_and_the_smallest_limit():
         bands = [*tiling.class_maps(reader(image, mean))]
         np.testing.assert_array_equal(np.concatenate([band for _, band in bands]), expected)
         assert [row for row, _ in bands] == [
-            each[tiling.phases[-1].outputs[0]][0] for each in tiling.tiles[-1].rows
+            each[tiling.phases[-1].outputs[0]][0] for each in tiling.tiles[-1][0]
         ]
-        counts.append(sum(len(each.rows) * len(each.columns) for each in tiling.tiles))
+        counts.append(sum(len(rows) * len(columns) for rows, columns in tiling.tiles))
         for phase, tiles in zip(tiling.phases, tiling.tiles):
             assert tiling._most(phase, tiles) <= limit
     assert counts[0] == 3 and counts[0] < counts[1] < counts[2]
@@ -111,16 +109,16 @@ def test_class_maps_of_an_image_within_a_limit_and_the_smallest_limit():
 def test_the_parts_have_no_pad_but_at_the_image_s_border():
     """An inner tile computes nothing that is not needed; all inner tiles are one graph."""
     tiling = Tiling(net_of("fcn8s"), (900, 900), 25e6)
-    phase, tiles = tiling.phases[0], tiling.tiles[0]
-    part = tiling._subgraph(phase, tiles.rows[len(tiles.rows) // 2], tiles.columns[len(tiles.columns) // 2])
-    corner = tiling._subgraph(phase, tiles.rows[0], tiles.columns[0])
+    phase, (rows, columns) = tiling.phases[0], tiling.tiles[0]
+    part = tiling._subgraph(phase, rows[len(rows) // 2], columns[len(columns) // 2])
+    corner = tiling._subgraph(phase, rows[0], columns[0])
     layers = {node["name"]: node for node in json.loads(part.text)["nodes"]}
     assert all(layers[name]["attrs"]["pad"] == "(0, 0)" for name in layers if name + "_weight" in layers)
     assert all(name.startswith("score_pool") for name in layers if layers[name]["op"] == "slice")
     at_the_border = {node["name"]: node for node in json.loads(corner.text)["nodes"]}
     assert at_the_border["conv1_1"]["attrs"]["pad"] == "(0, 0)"  # its input has it
     assert at_the_border["conv1_2"]["attrs"]["pad"] == "(1, 1)"
-    assert part.text == tiling._subgraph(phase, tiles.rows[1], tiles.columns[2]).text
+    assert part.text == tiling._subgraph(phase, rows[1], columns[2]).text
 
 
 def test_the_estimate_of_memory_is_that_of_the_layers():

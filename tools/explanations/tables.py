@@ -88,15 +88,15 @@ def _lines(crop: CropDerivation, variable: str) -> List[str]:
     sizes = total = maps = "no offset follows"
     terms: List[str] = []
     if crop.from_sizes is not None:
-        x, like = (_affine(size, variable) for size in (crop.x_size, crop.like_size))
+        x, like = (_affine(size, variable) for size in crop.sizes)
         sizes = f"{crop.x} {x}, {crop.like} {like}; half of the difference is {crop.from_sizes}"
     if crop.from_sum is not None:
-        terms = [*_terms(crop.x, crop.x_path), *_terms(crop.like, crop.like_path)]
-        x, like = crop.x_path.total, crop.like_path.total
+        terms = [*_terms(crop.x, crop.paths[0]), *_terms(crop.like, crop.paths[1])]
+        x, like = (path.total for path in crop.paths)
         like_text = f"({like})" if like < 0 else str(like)
-        total = f"-({x} - {like_text})/{crop.x_path.stride} = {crop.from_sum}, with"
+        total = f"-({x} - {like_text})/{crop.paths[0].stride} = {crop.from_sum}, with"
     if crop.from_maps is not None:
-        (x_stride, x_shift), (like_stride, like_shift) = crop.x_map, crop.like_map
+        (x_stride, x_shift), (like_stride, like_shift) = crop.maps
         x, like = f"{crop.x} ({x_stride}, {x_shift})", f"{crop.like} ({like_stride}, {like_shift})"
         maps = f"{x}, from {like}, is (1, {-crop.from_maps}); negated, {crop.from_maps}"
     return [

@@ -60,12 +60,12 @@ def test_caffes_numbers_are_others_and_give_the_same_offsets(name, convention):
 
 def test_the_terms_of_the_sum_are_the_layers():
     (crop,) = symbols.crop_derivations(symbols.get_fcn32s_symbol())
-    assert [(term.name, term.shift) for term in crop.x_path.terms] == [
+    assert [(term.name, term.shift) for term in crop.paths[0].terms] == [
         ("conv1_1", -99),
         ("fc6", 96),
         ("bigscore", -16),
     ]
-    assert crop.like_path.terms == [] and (crop.x, crop.like) == ("bigscore", "data")
+    assert crop.paths[1].terms == [] and (crop.x, crop.like) == ("bigscore", "data")
 
 
 def fcn16s_with(offset):
