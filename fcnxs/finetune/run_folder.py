@@ -27,6 +27,7 @@ from ..system.files import BESIDE, write_json, written_whole
 
 PLAN, LOG, METRICS, SUMMARY = "run.json", "run.log", "metrics.jsonl", "summary.json"
 TENSORBOARD = "tensorboard"
+WAY_OUT = "choose another --output"  # of a damaged file, unless the caller has another one
 DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)  # of what is not our JSON
 
 
@@ -79,13 +80,13 @@ def write_plan(folder: Path, plan: Dict[str, Any]) -> None:
         write_sealed(part, {key: value for key, value in plan.items() if key != "sha256"})
 
 
-def read_plan(folder: Path) -> Dict[str, Any] | None:
-    """Content of run.json; None if there is no such file.
+def read_plan(folder: Path, way_out: str = WAY_OUT) -> Dict[str, Any] | None:
+    """Content of run.json; None if there is no such file. `way_out` ends the message of an error.
 
     Raises:
         FCNXSError: it is damaged.
     """
-    return _read(folder / PLAN, "the record of a run, or damaged: {}", read_sealed)
+    return _read(folder / PLAN, "the record of a run, or damaged: {}", read_sealed, way_out)
 
 
 def refuse_to_overwrite(folder: Path, stages: Sequence[Stage]) -> None:
@@ -130,14 +131,14 @@ def read_rows(folder: Path) -> List[Dict[str, Any]]:
     return _read(folder / SUMMARY, "a summary of finetuning ({})", parse) or []
 
 
-def _read(file: Path, what: str, parse: Callable[[Path], Any]) -> Any:  # noqa: ANN401  (as `parse`)
+def _read(file: Path, what: str, parse: Callable[[Path], Any], way_out: str = WAY_OUT) -> Any:  # noqa: ANN401
     """Result of `parse`; None without such a file. `what` describes it, with {} for an error's text."""
     try:
         return parse(file)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except DAMAGED as error:
-        raise FCNXSError(f"{file}: not {what.format(error)}; choose another --output") from None
+        raise FCNXSError(f"{file}: not {what.format(error)}; {way_out}") from None
 
 
 @contextmanager

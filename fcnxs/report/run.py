@@ -83,10 +83,7 @@ def best_of(records: List[Record]) -> Record | None:
 def _plan(folder: Path) -> Dict[str, Any]:
     if not folder.is_dir():
         raise FCNXSError(f"{folder}: no such folder; give one that `fcnxs finetune` wrote")
-    try:
-        plan = read_plan(folder)
-    except FCNXSError as error:
-        raise FCNXSError(f"{str(error).rpartition(';')[0]}; a report needs this file undamaged") from None
+    plan = read_plan(folder, "a report needs this file undamaged")
     if plan is None:
         raise FCNXSError(f"{folder / PLAN}: no such file; give a folder that `fcnxs finetune` wrote")
     return plan
