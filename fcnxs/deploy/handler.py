@@ -64,7 +64,7 @@ def handle(requests: List[Mapping[str, Any]] | None, context: Any) -> List[bytes
             None, when a worker starts: only load the net.
         context: the server's object for the archive's folder, the headers, and the answers' status and type.
     """
-    net = _load(str(context.system_properties["model_dir"]))
+    net = _load(Path(context.system_properties["model_dir"]))
     if requests is None:
         return None
     answers = [net.answer(each, context.get_all_request_header(i)) for i, each in enumerate(requests)]
@@ -133,7 +133,10 @@ class ServedNet:
             return Answer(refused.status, "text/plain; charset=utf-8", f"{refused}\n".encode())
         if as_json:
             return Answer(200, "application/json", self.areas(class_map))
-        return Answer(200, "image/png", self.palette_png(class_map))
+        image, file = Image.fromarray(class_map), io.BytesIO()
+        image.putpalette(self.palette)
+        image.save(file, format="PNG")
+        return Answer(200, "image/png", file.getvalue())
 
     def class_map(self, image: np.ndarray) -> np.ndarray:
         """Class map, uint8 (H, W), of an image, RGB uint8 (H, W, 3).
@@ -152,13 +155,6 @@ class ServedNet:
             raise Refused(400, str(error)) from None
         return scores.argmax(axis=1)[0].asnumpy().astype(np.uint8)
 
-    def palette_png(self, class_map: np.ndarray) -> bytes:
-        """Palette PNG of a class map, uint8 (H, W); the palette's indices are the classes."""
-        image, file = Image.fromarray(class_map), io.BytesIO()
-        image.putpalette(self.palette)
-        image.save(file, format="PNG")
-        return file.getvalue()
-
     def areas(self, class_map: np.ndarray) -> bytes:
         """JSON of a class map (H, W): its size, and number, name, pixels and share of each class in it."""
         names, (height, width) = self.meta["classes"], class_map.shape
@@ -170,9 +166,7 @@ class ServedNet:
         return json.dumps({"width": width, "height": height, "classes": classes}).encode()
 
 
-@functools.cache
-def _load(folder: str) -> ServedNet:
-    return ServedNet(Path(folder))
+_load = functools.cache(ServedNet)
 
 
 def _wishes(parameters: Mapping[str, Any], headers: Mapping[str, Any]) -> Tuple[bool, bytes]:

@@ -15,13 +15,7 @@ from ..system.files import written_whole
 from ..vis import full_palette
 
 PACKAGE = "fcnxs_served"  # not this package's name: another version of it may be installed on the server
-ROOMS = (
-    "",
-    "data/",
-    "deploy/",
-    "predict/",
-    "system/",
-)  # folders of this package in the archive, beside symbols/
+ROOMS = ("", "data/", "deploy/", "predict/", "system/")  # folders that the archive has, beside symbols/
 
 CONFIG = """\
 # In the folder of this file:

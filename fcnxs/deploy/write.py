@@ -35,6 +35,8 @@ from .compare import (
     score_both,
 )
 from .form import Form, for_bgr, refuse_exported, with_ends
+from .mar import write_mar
+from .onnx_file import check_installed, write_onnx
 from .precision import Loss, calibrate, kept_layers, losses, quantized, runs_bf16, to_bf16
 
 MOST_LOSS = 0.01  # layers that alone change the class of a larger part of the pixels stay in float32
@@ -140,8 +142,6 @@ def export(
     check_size(net.symbol, "data", shape, f"--size {shape[2]}x{shape[3]}")
     numclass = net.symbol.infer_shape(data=shape)[1][0][1]
     if form.format == "onnx":
-        from .onnx_file import check_installed
-
         check_installed()
     pictures = _pictures(net, form, images)
     ordered = for_bgr(net) if form.bgr else net
@@ -226,8 +226,6 @@ def _write_json(net: Net, prefix: Path, meta: Meta, check: Check) -> List[Path]:
 def _write_onnx(
     net: Net, prefix: Path, meta: Meta, check: Check, form: Form, described: Dict[str, Any]
 ) -> List[Path]:
-    from .onnx_file import write_onnx
-
     file, meta_file = Path(f"{prefix}.onnx"), Path(f"{prefix}.json")
     versions = {**checkpoint.versions(), "onnx": version("onnx"), "onnxruntime": version("onnxruntime")}
     content = asdict(replace(meta, versions=versions))
@@ -240,8 +238,6 @@ def _write_onnx(
 
 
 def _write_mar(net: Net, prefix: Path, meta: Meta, check: Check, check_archive: Callable) -> List[Path]:
-    from .mar import write_mar
-
     archive, config = Path(f"{prefix}.mar"), Path(f"{prefix}.properties")
     with tempfile.TemporaryDirectory() as folder:
         inner = Path(folder) / prefix.name
