@@ -143,13 +143,6 @@ def _net_of(file: _File, trunk: bool) -> str:
     raise FCNXSError(f"{file.path}: neither VGG-16 nor one of the FCNs: its layers are {found:.100}, ...")
 
 
-def _mean(file: _File) -> Tuple[float, ...]:
-    """RGB mean that a file's weights were trained with."""
-    if file.framework != "caffe":
-        return tuple(round(255 * value, 4) for value in arrays.IMAGENET_MEAN)
-    return arrays.FCN_MEAN if "score" in file.layers else VGG_MEAN
-
-
 def _names_of(file: _File) -> Dict[str, str]:
     """The framework's names of our layers, where they differ."""
     if file.framework == "caffe":
@@ -189,7 +182,10 @@ def _converted(file: _File, net: str, pooling_convention: str) -> Converted:
     for array in taken.values():
         what = "the classifier's scores" if array.layer == "fc8" else f"not a layer of {TITLES[net]}"
         fates.append(Fate(array.title, None, f"dropped: {what}"))
-    of_file = (file.framework, net, symbol, params, _mean(file), fates)
+    mean = tuple(round(255 * value, 4) for value in arrays.IMAGENET_MEAN)
+    if file.framework == "caffe":
+        mean = arrays.FCN_MEAN if "score" in layers else VGG_MEAN
+    of_file = (file.framework, net, symbol, params, mean, fates)
     return Converted(*of_file, **settings, numclass=numclass, classifier=classifier)
 
 

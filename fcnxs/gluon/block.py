@@ -15,7 +15,7 @@ from ..compat import mxnet as mx
 from ..deploy import write
 from ..deploy.form import Form
 from ..errors import FCNXSError
-from ..net import ANY_SIZE, DECONVOLUTIONS, SCORES, Params, check_size, fixed_size
+from ..net import ANY_SIZE, DECONVOLUTIONS, SCORES, check_size, fixed_size
 from ..stages import BIGSCORE, Stage
 from ..symbols.graph.rewrite import scores_symbol, without_crop
 from ..symbols.interpolation import bilinear
@@ -164,7 +164,10 @@ class FCNxs(mx.gluon.SymbolBlock):
         Args:
             params_file: path that errors name.
         """
-        values = self._values()
+        self._check_values()
+        values = {}
+        for name, parameter in self.params.items():
+            values[name] = parameter.list_data()[0].as_in_context(mx.cpu()).astype("float32", copy=False)
         states = self._scores.list_auxiliary_states()
         args = {name: array for name, array in values.items() if name not in states}
         auxs = {name: values[name] for name in states}
@@ -208,14 +211,6 @@ class FCNxs(mx.gluon.SymbolBlock):
         states = self._scores.list_auxiliary_states()
         for name, parameter in self.params.items():
             parameter.grad_req = "null" if name in names or name in states else "write"
-
-    def _values(self) -> Params:
-        """Parameters by name, float32, on the CPU."""
-        self._check_values()
-        arrays = {name: parameter.list_data()[0] for name, parameter in self.params.items()}
-        return {
-            name: array.as_in_context(mx.cpu()).astype("float32", copy=False) for name, array in arrays.items()
-        }
 
     def _check(self, x: mx.nd.NDArray) -> None:
         """Refuse an input that is no batch of images in this net's type."""
