@@ -12,13 +12,11 @@ Examples:
 from __future__ import annotations
 
 import argparse
-import sys
+from itertools import combinations
 from pathlib import Path
 from typing import Dict, List
 
-from tqdm import tqdm
-
-from ..data.check import Inspection, check, overlap
+from ..data.check import Inspection, overlap
 from ..data.datasets import NAMED
 from ..data.samples import Samples, splits_of
 from ..errors import FCNXSError
@@ -62,10 +60,9 @@ def run(args: argparse.Namespace) -> int:
         classes = options.default_classes(None)
     inspections: Dict[str, Inspection] = {}
     for name, samples in parts.items():
-        batch_size = (
-            args.batch_size if not inspections else 1
-        )  # other splits are only evaluated on, one image at a time
-        inspections[name] = _check(args, name, samples, len(classes), batch_size)
+        # Other splits than the first are only evaluated on, one image at a time.
+        how = {"batch_size": 1 if inspections else args.batch_size, "crop_size": args.crop_size}
+        inspections[name] = data_options.inspected(samples, len(classes), name, args.workers, **how)
         _tell(name, inspections[name], classes)
         print()
     _tell_overlaps(inspections)
@@ -95,11 +92,6 @@ def _parts(args: argparse.Namespace) -> Dict[str, Samples]:
         split: first,
         **{name: data_options.samples_of(data, name, root, "train", 0, "--also") for name in others},
     }
-
-
-def _check(args: argparse.Namespace, name: str, samples: Samples, classes: int, batch_size: int) -> Inspection:
-    with tqdm(total=len(samples), desc=name, unit="image", leave=False, disable=not sys.stderr.isatty()) as bar:
-        return check(samples, classes, batch_size, args.crop_size, workers=args.workers, on_progress=bar.update)
 
 
 def _tell(name: str, found: Inspection, classes: List[str]) -> None:
@@ -142,15 +134,12 @@ def _sizes(found: Inspection) -> str:
 
 
 def _tell_overlaps(inspections: Dict[str, Inspection]) -> None:
-    names = list(inspections)
-    for i, one in enumerate(names):
-        for other in names[i + 1 :]:
-            found = overlap(inspections[one], inspections[other])
-            lines = [f"{inspections[one].files[a]} is {inspections[other].files[b]}" for a, b in found]
-            if lines:
-                _list(f"warning: {_count(len(lines), 'image')} in both {one} and {other}", lines)
-            else:
-                print(f"no image is in both {one} and {other}")
+    for (one, first), (other, second) in combinations(inspections.items(), 2):
+        lines = [f"{first.files[a]} is {second.files[b]}" for a, b in overlap(first, second)]
+        if lines:
+            _list(f"warning: {_count(len(lines), 'image')} in both {one} and {other}", lines)
+        else:
+            print(f"no image is in both {one} and {other}")
 
 
 def _list(title: str, lines: List[str]) -> None:

@@ -17,12 +17,12 @@ Examples:
 from __future__ import annotations
 
 import argparse
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import FCNXSError
+from .main import NegativeResult
 
 if TYPE_CHECKING:
     from ..convert.conversion import Converted
@@ -81,17 +81,12 @@ def run(args: argparse.Namespace) -> int:
             comparison = verify(args.source, converted, checkpoint.load(prefix, 0), image)
             print(_text(comparison, trunk=converted.numclass is None))
             if not comparison.equal:
-                raise _NotEqual
+                raise NegativeResult(
+                    f"{args.source}: the converted net differs in its scores; nothing was written"
+                )
 
     _print(converted)
-    try:
-        file = checkpoint.save(args.prefix, 0, converted.symbol, converted.arg_params, {}, meta, check=check)
-    except _NotEqual:
-        print(
-            f"fcnxs: {args.source}: the converted net differs in its scores; nothing was written",
-            file=sys.stderr,
-        )
-        return 1
+    file = checkpoint.save(args.prefix, 0, converted.symbol, converted.arg_params, {}, meta, check=check)
     print(f"wrote {args.prefix}-symbol.json, {file}, {args.prefix}-meta.json")
     return 0
 
@@ -108,10 +103,6 @@ def _print(converted: Converted) -> None:
     print(f"{TITLES[converted.net]} of width {converted.width:g} and fc {converted.fc}{count}")
     print(f"{len(converted.arg_params)} parameters from {len(rows)} arrays of the file; {dropped} were dropped")
     print(f"mean RGB {converted.mean}")
-
-
-class _NotEqual(Exception):
-    """The converted net and its source give different scores."""
 
 
 def _text(comparison: Comparison, trunk: bool) -> str:

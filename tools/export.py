@@ -18,14 +18,14 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, List, Tuple
 
 from ..errors import FCNXSError
 from ..score import NAMES, Scores
-from .segmenting.inputs import IMAGES
+from .main import NegativeResult
 from .shared import data_options, options
+from .shared.inputs import IMAGES
 from .shared.text import table
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def run(args: argparse.Namespace) -> int:
     from ..deploy.compare import ExportMismatch, Picture
     from ..deploy.form import Form
     from ..deploy.precision import KEEP
-    from ..deploy.write import MOST_LOSS, export
+    from ..deploy.write import export
 
     keep = KEEP
     if args.keep is not None:
@@ -135,21 +135,13 @@ def run(args: argparse.Namespace) -> int:
     form = Form(args.format, head, size, args.precision, args.raw_input, args.bgr, args.trim, keep)
     source = checkpoint.load(args.prefix, args.epoch)
     options.tell_mean(args.prefix, source)
+    limits = {"mode": args.calibration_mode, "least": args.min_agreement, "most_loss": args.layer_loss}
+    given = {name: value for name, value in limits.items() if value is not None}
     images = [Picture(str(file), read_image(file)) for file in files]
     try:
-        exported = export(
-            source,
-            args.output,
-            form,
-            images,
-            args.calibration_mode or "minmax",
-            samples,
-            args.min_agreement,
-            MOST_LOSS if args.layer_loss is None else args.layer_loss,
-        )
+        exported = export(source, args.output, form, images, samples=samples, **given)
     except ExportMismatch as error:
-        print(f"fcnxs: --output {args.output}: {error}; nothing was written", file=sys.stderr)
-        return 1
+        raise NegativeResult(f"--output {args.output}: {error}; nothing was written") from None
     _print_exported(exported, form, args)
     return 0
 

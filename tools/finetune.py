@@ -27,8 +27,7 @@ from ..data.samples import Samples
 from ..errors import FCNXSError
 from ..stages import Stage
 from .finetuning.data_report import keep_good, make_loaders, make_meta, same_data, same_stages, samples_of
-from .finetuning.run_options import restored, storable
-from .finetuning.stage_options import add_stages, describe, plan
+from .finetuning.run_options import add_stages, describe, plan, restored, storable
 from .shared import data_options, options
 from .shared.signals import Stopping
 from .shared.text import best_epochs, summary_table

@@ -36,6 +36,10 @@ COMMANDS = {
 }
 
 
+class NegativeResult(FCNXSError):
+    """A comparison of a command's result with its source has failed: one line, and exit code 1."""
+
+
 def main(argv: List[str] | None = None) -> int:
     """Run one sub-command; returns its exit code, and announces it to the launcher of a job."""
     code = 1
@@ -57,6 +61,8 @@ def _guarded(arguments: List[str]) -> int:
     except BrokenPipeError:  # the reader of our output has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
+    except NegativeResult as result:
+        return _say(str(result), 1)
     except (FCNXSError, ImportError, MemoryError, OSError) as error:
         hint = " (on Debian: apt-get install libgl1)" if "libGL" in str(error) else ""
         return _say((str(error) or type(error).__name__) + hint, 2)

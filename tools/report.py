@@ -83,15 +83,10 @@ def _samples(args: argparse.Namespace, told: RunRecord) -> Tuple[Samples | None,
         return None, False, [f"The run has no validation data, so nothing is scored here; {way_out}."]
     same = samples.fingerprint() == fingerprint
     samples = _without_skipped(samples, told) if same else samples
-    gone = [
-        name
-        for i in range(len(samples))
-        for name, there in (
-            (samples.name(i), samples.images[i].is_file()),
-            (samples.label_name(i), samples.has_label(i)),
-        )
-        if not there
-    ]
+    gone = []
+    for i in range(len(samples)):
+        gone += [] if samples.images[i].is_file() else [samples.name(i)]
+        gone += [] if samples.has_label(i) else [samples.label_name(i)]
     if gone:
         what = f"{len(gone)} files of the validation data are gone, so nothing is scored here"
         return None, False, [f"{what} ({way_out}): {gone[0]}"]

@@ -24,26 +24,30 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Iterator, List, Tuple
+from typing import TYPE_CHECKING, Callable, Iterator, List, TextIO, Tuple
 
 import numpy as np
+from tqdm import tqdm
 
 from ..conventions import Palette
 from ..errors import FCNXSError
 from ..system.files import sha256_of
-from .segmenting.inputs import Input, found
 from .shared import options
+from .shared.inputs import Input, found
 
 if TYPE_CHECKING:
     from ..predict.segmenter import Segmenter
-    from .segmenting.progress import SegmentProgress
 
 # OpenCV and its FFmpeg print lines of their own about files that they cannot read; our errors name those files.
 QUIET = {"OPENCV_LOG_LEVEL": "SILENT", "OPENCV_FFMPEG_LOGLEVEL": "-8"}
+BAR = "{desc} |{bar}| {n_fmt}/{total_fmt}, {rate_noinv_fmt}, left: {remaining}"
+EARLIEST = 30  # seconds from one line about a video to the next
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -80,7 +84,6 @@ def run(args: argparse.Namespace) -> int:
 
         from .. import checkpoint
         from ..predict.segmenter import Segmenter
-        from .segmenting.progress import SegmentProgress
 
         ctx = options.device(args.gpus)
         source = checkpoint.load(args.prefix, args.epoch, mapped=True, digest=digest)
@@ -152,3 +155,90 @@ def _shares(counts: np.ndarray, classes: List[str]) -> List[str]:
     shares = [f"{classes[number]} {counts[number] / counts.sum():.0%}" for number in order[:4]]
     rest = counts[order[4:]].sum()
     return shares + [f"{len(order) - 4} more {rest / counts.sum():.0%}"] * bool(rest)
+
+
+class SegmentProgress:
+    """Print a line for each file, on stdout if it is done, on stderr if it failed; on a terminal also bars.
+
+    Args:
+        total: number of files to segment.
+        clock: returns seconds.
+    """
+
+    def __init__(self, total: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._total, self._clock, self._began = total, clock, clock()
+        self._images = self._frames = 0
+        self._failed: List[Path] = []
+        self._bars = [self._bar("images", total, "images")]
+        self._video = ""
+
+    def video(self, file: Path, count: int | None) -> None:
+        """Call when a video begins. `count` is the number of frames in its header, None if that is unknown."""
+        self._bars.append(self._bar(file.name, count, "frames"))
+        self._video, self._count, self._done = str(file), count, 0
+        self._video_began = self._told = self._clock()
+
+    def frame(self) -> None:
+        """Call when a frame of the video is done. Moves the bar; without a bar, prints a line now and then."""
+        self._done += 1
+        self._bars[-1].update()
+        now = self._clock()
+        if self._bars[-1].disable and now - self._told >= EARLIEST:
+            self._told, of = now, f"/{self._count}" if self._count else ""
+            rate = self._done / (now - self._video_began)
+            self._say(f"{self._video}: {self._done}{of} frames, {rate:.2f} frames/s")
+
+    def done(self, line: str, frames: int | None = None) -> None:
+        """Call when a file is done. `line` is printed; `frames` is the number of frames if it is a video."""
+        self._images += frames is None
+        self._frames += frames or 0
+        self._say(line)
+        self._next()
+
+    def failed(self, file: Path, error: FCNXSError) -> None:
+        """Call when a file cannot be segmented; prints the error."""
+        self._failed.append(file)
+        self._say(f"fcnxs: {error}", sys.stderr)
+        self._next()
+
+    def summary(self) -> bool:
+        """Remove the bars, print the totals, the speed and all failures. Returns whether nothing failed."""
+        self.close()
+        seconds = self._clock() - self._began
+        counts = {"image": self._images, "frame": self._frames}
+        done = [f"{number} {what}{'s' * (number > 1)}" for what, number in counts.items() if number]
+        if done:
+            rate = (self._images + self._frames) / max(seconds, 1e-9)
+            unit = "images" if self._images else "frames"
+            print(f"{' and '.join(done)} in {seconds:.1f} s: {rate:.2f} {unit}/s", flush=True)
+        if self._failed:
+            print(f"fcnxs: {len(self._failed)} of {self._total} failed:", file=sys.stderr)
+            for file in self._failed:
+                print(f"  {file}", file=sys.stderr)
+        return not self._failed
+
+    def close(self) -> None:
+        """Remove the bars."""
+        while self._bars:
+            self._bars.pop().close()
+
+    def _next(self) -> None:
+        while len(self._bars) > 1:
+            self._bars.pop().close()
+        self._bars[0].update()
+
+    def _say(self, line: str, where: TextIO | None = None) -> None:
+        """Print a line above the bars."""
+        with tqdm.external_write_mode(file=where or sys.stdout):
+            print(line, file=where or sys.stdout, flush=True)
+
+    def _bar(self, title: str, total: int | None, unit: str) -> tqdm:
+        return tqdm(
+            total=total,
+            desc=title,
+            unit=f" {unit}",
+            leave=False,
+            bar_format=BAR if total else None,
+            dynamic_ncols=True,
+            disable=not sys.stderr.isatty(),
+        )

@@ -18,7 +18,7 @@ from fcnxs import FCNXSError, checkpoint
 from fcnxs.predict import Segmenter, forward, image_files
 from fcnxs.symbols import get_fcn8s_symbol
 from fcnxs.tools.main import main
-from fcnxs.tools.segmenting.inputs import Input
+from fcnxs.tools.shared.inputs import Input
 from fcnxs.vis import overlay, voc_palette
 
 

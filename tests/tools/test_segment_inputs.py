@@ -7,8 +7,8 @@ import sys
 import pytest
 
 from fcnxs import FCNXSError
-from fcnxs.tools.segmenting.inputs import Input, found
-from fcnxs.tools.segmenting.progress import SegmentProgress
+from fcnxs.tools.segment import SegmentProgress
+from fcnxs.tools.shared.inputs import Input, found
 from fcnxs.tools.shared.options import refuse_clashes
 
 

@@ -5,13 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import sys
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, Dict, List, Sequence, Tuple
 
-from tqdm import tqdm
-
-from ...data.check import SMALLEST, check
+from ...data.check import SMALLEST
 from ...data.samples import Samples
 from ...errors import FCNXSError
 from ...stages import Stage
@@ -48,11 +45,8 @@ def keep_good(
         train = name == "train"
         settings = {"batch_size": args.batch_size, "crop_size": args.crop_size} if train else {}
         least = tuple(math.ceil(side / low) for side in smallest) if train and not args.crop_size else smallest
-        hidden = quiet or args.quiet or not sys.stderr.isatty()
-        with tqdm(total=len(part), desc=f"checking {name}", unit="image", leave=False, disable=hidden) as bar:
-            report = check(
-                part, numclass, smallest=least, workers=args.workers, on_progress=bar.update, **settings
-            )
+        how = {"quiet": quiet or args.quiet, "smallest": least, **settings}
+        report = data_options.inspected(part, numclass, f"checking {name}", args.workers, **how)
         option = f"--{'data' if train else 'val'}"
         for fault in report.faults:
             raise FCNXSError(f"{option}: {fault}")

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
+from tqdm import tqdm
+
 from ...data.augment import Augmentation
+from ...data.check import Inspection, check
 from ...data.datasets import NAMED, named
 from ...data.samples import Samples, open_samples
 from ...errors import FCNXSError
@@ -100,6 +104,15 @@ def samples_of(
             f"{data_option} {data}: no such folder or list, and no data set by name ({', '.join(NAMED)})"
         )
     return open_samples(data, split, default, need)
+
+
+def inspected(
+    samples: Samples, classes: int, title: str, workers: int | None, quiet: bool = False, **settings: object
+) -> Inspection:
+    """What `data.check.check` finds, with a bar on a terminal; `settings` are its further arguments."""
+    hidden = quiet or not sys.stderr.isatty()
+    with tqdm(total=len(samples), desc=title, unit="image", leave=False, disable=hidden) as bar:
+        return check(samples, classes, workers=workers, on_progress=bar.update, **settings)
 
 
 def validation_samples(args: argparse.Namespace) -> Samples | None:

@@ -66,12 +66,8 @@ class Progress(Listener):
         """Print where the run resumes."""
         if not self.quiet:
             begun = batches or epoch == 1
-            where = (
-                f"{stage}, epoch {epoch}, after {batches} batches"
-                if begun
-                else f"{stage}, after epoch {epoch - 1}"
-            )
-            print(f"goes on with {where}", flush=True)
+            where = f"epoch {epoch}, after {batches} batches" if begun else f"after epoch {epoch - 1}"
+            print(f"goes on with {stage}, {where}", flush=True)
 
     def step(self, stage: Stage, epoch: int, done: int, images: int, loss: float) -> None:
         """Show the images done, the speed, the moving mean of the loss, and the time left."""
