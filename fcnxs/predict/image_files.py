@@ -98,8 +98,16 @@ def _write(coloured: Image.Image, mask: np.ndarray, targets: Targets, palette: P
 
 
 def _by_itself(segmenter: Segmenter, file: Path, targets: Targets, palette: Palette) -> np.ndarray:
-    """Read, compute and write a large image; return its number of pixels by class (256,)."""
-    _refuse_what_does_not_fit(file)
+    """Read, compute and write a large image; return its number of pixels by class (256,).
+
+    One that the memory cannot hold is refused, in the place of Pillow's limit of 179 million pixels.
+    """
+    needed, there = READING * _pixels(file), available_memory()
+    if needed > there:
+        raise FCNXSError(
+            f"{file}: reading its {_pixels(file) / 1e6:.0f} million pixels needs {needed / 1e9:.1f} GB, and "
+            f"{there / 1e9:.1f} are available; cut it into several images"
+        )
     picture = read_image(file)
     mask = np.empty(picture.shape[:2], np.uint8)
     for row, band in segmenter.bands(picture, file):
@@ -120,16 +128,6 @@ def _pixels(file: Path) -> int:
             return image.width * image.height
     except Exception:  # decoders raise errors of any type on damaged files
         return 0
-
-
-def _refuse_what_does_not_fit(file: Path) -> None:
-    """Refuse an image that the memory cannot hold; this replaces Pillow's limit of 179 million pixels."""
-    needed, there = READING * _pixels(file), available_memory()
-    if needed > there:
-        raise FCNXSError(
-            f"{file}: reading its {_pixels(file) / 1e6:.0f} million pixels needs {needed / 1e9:.1f} GB, and "
-            f"{there / 1e9:.1f} are available; cut it into several images"
-        )
 
 
 @contextmanager

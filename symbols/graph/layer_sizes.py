@@ -148,8 +148,7 @@ def misfit(graph: Graph, axis: int, height: int, sizes: List[Size | None] | None
 
 def smallest(graph: Graph, axis: int) -> int | None:
     """Fewest rows or columns of an image that fits; None if no size up to `LARGEST` does."""
-    sizes = layer_sizes(graph, axis)
-    return next((n for n in range(1, LARGEST + 1) if misfit(graph, axis, n, sizes) is None), None)
+    return nearest(graph, axis, 1)
 
 
 def nearest(graph: Graph, axis: int, height: int) -> int | None:
