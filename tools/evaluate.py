@@ -28,11 +28,11 @@ from PIL import Image
 from ..data.samples import Samples
 from ..errors import FCNXSError
 from ..predict.multiscale import check_scales
-from ..score import NAMES, Scores, or_none, scores
+from ..score import Scores, or_none, scores
 from ..system.files import write_json, written_whole
 from ..vis import save_mask, voc_palette
 from .shared import data_options, options
-from .shared.text import scores_table
+from .shared.text import TITLES, scores_table
 
 if TYPE_CHECKING:
     from ..checkpoint.checkpoint import Checkpoint
@@ -166,8 +166,7 @@ def _report(
 ) -> None:
     """Print the scores, and write them to --json."""
     print(scores_table(result, classes))
-    for name in NAMES:
-        title = name.replace("_", " ").replace("iu", "IU")
+    for name, title in TITLES.items():
         print(f"{title:<24}{getattr(result, name):.4f}")
     if args.json:
         content = {"prefix": args.prefix, "epoch": args.epoch, "images": images}

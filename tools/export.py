@@ -22,11 +22,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, List, Tuple
 
 from ..errors import FCNXSError
-from ..score import NAMES, Scores
+from ..score import Scores
 from .main import NegativeResult
 from .shared import data_options, options
 from .shared.inputs import IMAGES
-from .shared.text import table
+from .shared.text import TITLES, table
 
 if TYPE_CHECKING:
     from ..deploy.form import Form
@@ -235,9 +235,6 @@ def _images_table(exported: Exported) -> str:
 
 
 def _scores_table(both: Tuple[Scores, Scores], form: Form) -> str:
-    pairs = [(name, *(getattr(each, name) for each in both)) for name in NAMES]
-    rows = [
-        (name.replace("_", " ").replace("iu", "IU"), f"{a:.4f}", f"{b:.4f}", f"{b - a:+.4f}")
-        for name, a, b in pairs
-    ]
+    pairs = [(title, *(getattr(each, name) for each in both)) for name, title in TITLES.items()]
+    rows = [(title, f"{a:.4f}", f"{b:.4f}", f"{b - a:+.4f}") for title, a, b in pairs]
     return table(("score", "checkpoint", f"{form.format} {form.precision}", "change"), rows, right=(1, 2, 3))

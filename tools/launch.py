@@ -19,7 +19,7 @@ import sys
 from typing import Dict, List, Mapping
 
 from ..errors import FCNXSError
-from ..launch.dmlc import CLUSTERS
+from ..launch import dmlc, job
 
 # Options that are passed on to dmlc_tracker: name -> settings of argparse.
 TRACKER: Dict[str, dict] = {
@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("-n", "--num-workers", type=int, required=True, metavar="WORKERS", help="number of training processes")
     add("-s", "--num-servers", type=int, default=1, metavar="SERVERS", help="that sum gradients (default: 1)")
-    add("--cluster", choices=CLUSTERS, default="local", help="how processes are started (default: local)")
+    add("--cluster", choices=dmlc.CLUSTERS, default="local", help="how processes are started (default: local)")
     add(
         "--env",
         action="append",
@@ -71,8 +71,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Start the job and wait for its end."""
-    from ..launch import dmlc, job
-
     if args.num_workers < 1 or args.num_servers < 1:
         raise FCNXSError(f"-n {args.num_workers} -s {args.num_servers}: expected 1 or more of both")
     options: List[str] = []
@@ -99,8 +97,6 @@ def environment(given: List[str], cluster: str, workers: int, here: Mapping[str,
     Raises:
         FCNXSError: a name is not valid, or has no value.
     """
-    from ..launch.dmlc import quoted
-
     variables = {}
     if cluster == "local":  # the workers share the processors, and the loopback is enough
         processors = max(1, len(os.sched_getaffinity(0)) // workers)
@@ -115,4 +111,4 @@ def environment(given: List[str], cluster: str, workers: int, here: Mapping[str,
         variables[name] = value if sign else here[name]
     if cluster == "local":
         return variables
-    return {name: quoted([value], cluster)[0] for name, value in variables.items()}
+    return {name: dmlc.quoted([value], cluster)[0] for name, value in variables.items()}

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Dict, Iterable, List, Sequence, Tuple
 
+from ...conventions import VOC_CLASSES
 from ...errors import FCNXSError
 
 if TYPE_CHECKING:
@@ -117,8 +118,6 @@ def read_classes(file: str) -> List[str]:
 
 def default_classes(numclass: int | None) -> List[str]:
     """Default class names: PASCAL VOC's for 21 classes or if the number is unknown, else `class 0`, ..."""
-    from ...conventions import VOC_CLASSES
-
     if numclass not in (None, len(VOC_CLASSES)):
         return [f"class {number}" for number in range(numclass)]
     return list(VOC_CLASSES)

@@ -76,22 +76,17 @@ class Progress(Listener):
         self._training.add(self._passed(), images)
         if not math.isnan(loss):
             self._loss.add(loss * images, images)
-        pace = self._training.mean
-        text = f"{1 / max(pace, 1e-9):.2f} images/s, loss {self._loss.mean:.4f}"
-        in_epoch = (self._images - done) * pace
-        left = in_epoch + self._evaluating(self._to_evaluate) + self._later(stage, epoch)
-        title = f"{stage.name} epoch {epoch}/{stage.epochs}"
-        self._show(title, done - images, done, self._images, text, in_epoch, left)
+        title, loss = f"{stage.name} epoch {epoch}/{stage.epochs}", f", loss {self._loss.mean:.4f}"
+        later = self._evaluating(self._to_evaluate) + self._later(stage, epoch)
+        self._show(title, done - images, done, self._images, self._training.mean, loss, later)
 
     def evaluated(self, stage: Stage, epoch: int, done: int) -> None:
         """Show how many images are evaluated, and the time left."""
         title = f"{stage.name} epoch {epoch}/{stage.epochs}, evaluation"
         before = self._shown if title == self._title else 0
         self._evaluation.add(self._passed(), done - before)
-        text = f"{1 / max(self._evaluation.mean, 1e-9):.2f} images/s"
-        in_epoch = self._evaluating(self._to_evaluate - done)
-        left = in_epoch + self._later(stage, epoch)
-        self._show(title, before, done, self._to_evaluate, text, in_epoch, left)
+        later = self._later(stage, epoch)
+        self._show(title, before, done, self._to_evaluate, self._evaluation.mean, "", later)
 
     def epoch(self, record: Dict[str, Any], result: Scores | None) -> None:
         """Print the losses and scores of an epoch."""
@@ -141,16 +136,29 @@ class Progress(Listener):
         return epochs * (self._images * pace + self._evaluating(self._to_evaluate))
 
     def _show(
-        self, title: str, before: int, done: int, total: int, text: str, in_epoch: float, left: float
+        self, title: str, before: int, done: int, total: int, pace: float, loss: str, later: float
     ) -> None:
-        """Move the bar of this title, or print a line if it is time for one."""
+        """Move the bar of this title, or print a line if it is time for one.
+
+        Args:
+            title: stage and epoch.
+            before: images that were done when the epoch began or was resumed.
+            done: images done now.
+            total: images of the epoch.
+            pace: seconds of an image.
+            loss: text to print behind the speed.
+            later: seconds that the run will take after this epoch.
+        """
         if title != self._title:
             self.close()
             self._title, self._told = title, before
         self._shown = done
-        text += f", left: {_time(in_epoch)}, of the run {_time(left)}"
         if self.quiet:
             return
+        left = (total - done) * pace
+        text = (
+            f"{1 / max(pace, 1e-9):.2f} images/s{loss}, left: {_time(left)}, of the run {_time(left + later)}"
+        )
         if self._on_terminal:
             if self._bar is None:
                 self._bar = tqdm(

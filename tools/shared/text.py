@@ -6,6 +6,8 @@ from typing import Dict, Sequence
 
 from ...score import NAMES, Scores
 
+TITLES = {name: name.replace("_", " ").replace("iu", "IU") for name in NAMES}  # of the four scores
+
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]], right: Sequence[int] = ()) -> str:
     """Text table. Columns of numbers, and those whose indices are in `right`, are aligned to the right."""
