@@ -42,7 +42,8 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `fcnxs evaluate`."""
     options.add_checkpoint(parser)
-    data_options.add_data(parser, "val")
+    parser.add_argument("--data", required=True, metavar="DIR|LST|NAME", help=data_options.DATA_HELP)
+    data_options.add_root_and_split(parser, "val")
     parser.add_argument(
         "--classes",
         metavar="FILE",

@@ -35,7 +35,6 @@ from typing import TYPE_CHECKING, Callable, Iterator, List, TextIO, Tuple
 import numpy as np
 from tqdm import tqdm
 
-from ..conventions import Palette
 from ..errors import FCNXSError
 from ..system.files import sha256_of
 from .shared import options
@@ -93,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
     with closing(SegmentProgress(len(inputs) + len(unreadable))) as progress:
         for folder, error in unreadable:
             progress.failed(folder, error)
-        for each, result in _results(segmenter, inputs, args.output, segmenter.palette, progress):
+        for each, result in _results(segmenter, inputs, args.output, progress):
             if isinstance(result, FCNXSError):
                 progress.failed(each.file, result)
                 continue
@@ -118,7 +117,7 @@ def memory_limit(text: str | None) -> float | None:
 
 
 def _results(
-    segmenter: Segmenter, inputs: List[Input], output: Path, palette: Palette, progress: SegmentProgress
+    segmenter: Segmenter, inputs: List[Input], output: Path, progress: SegmentProgress
 ) -> Iterator[Tuple[Input, Tuple[np.ndarray, int | None] | FCNXSError]]:
     """Write the results of each input in order; yield the input with its error, or two numbers.
 
@@ -134,14 +133,16 @@ def _results(
                 try:
                     video = VideoReader(each.file)
                     progress.video(each.file, video.count)
-                    pixels = segment_video(segmenter, video, each.targets(output), palette, progress.frame)
+                    pixels = segment_video(
+                        segmenter, video, each.targets(output), segmenter.palette, progress.frame
+                    )
                     result = pixels, video.frames
                 except FCNXSError as error:
                     result = error
                 yield each, result
             continue
         files = [(each.file, each.targets(output)) for each in some]
-        with closing(segmented(segmenter, files, palette)) as futures:
+        with closing(segmented(segmenter, files, segmenter.palette)) as futures:
             for each, future in zip(some, futures):
                 error = future.exception()
                 if error is not None and not isinstance(error, FCNXSError):

@@ -65,16 +65,18 @@ def _with_names_of_their_own(symbol: mx.sym.Symbol) -> Tuple[mx.sym.Symbol, List
     return writer.symbol(writer.write(graph, named)), [f"layer {i}" for i in graph.layers]
 
 
+def _both(row: object, column: object) -> str:
+    """One number, if rows and columns have the same, or both as ROWSxCOLUMNS."""
+    return f"{row}" if row == column else f"{row}x{column}"
+
+
 def _label(row: Row, column: Row) -> str:
     """Name, operator with its window, and channels x rows x columns."""
     text = f"{row.name}\n{row.op}"
     if row.kernel is not None:
         text += f" {row.kernel}x{column.kernel}"
-        text += f"/{row.stride}" if row.stride == column.stride != 1 else ""
-        text += f"/{row.stride}x{column.stride}" if row.stride != column.stride else ""
-        text += f" pad {row.pad}" if row.pad == column.pad != 0 else ""
-        text += f" pad {row.pad}x{column.pad}" if row.pad != column.pad else ""
+        text += f"/{_both(row.stride, column.stride)}" if (row.stride, column.stride) != (1, 1) else ""
+        text += f" pad {_both(row.pad, column.pad)}" if (row.pad, column.pad) != (0, 0) else ""
     if row.op == "Crop" and None not in (row.own_map, column.own_map):
-        offset, other = row.own_map[1], column.own_map[1]
-        text += f", offset {offset}" if offset == other else f", offset {offset}x{other}"
+        text += f", offset {_both(row.own_map[1], column.own_map[1])}"
     return text if row.shape is None else f"{text}\n{' x '.join(map(str, row.shape[1:]))}"

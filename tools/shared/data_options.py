@@ -21,12 +21,6 @@ DATA_HELP = (
 )
 
 
-def add_data(parser: argparse.ArgumentParser, default: str) -> None:
-    """Add --data, --root and --split; `default` is the split if none is given."""
-    parser.add_argument("--data", required=True, metavar="DIR|LST|NAME", help=DATA_HELP)
-    add_root_and_split(parser, default)
-
-
 def add_root_and_split(parser: argparse.ArgumentParser, default: str) -> None:
     """Add --root and --split; `default` is the split if none is given."""
     parser.add_argument(

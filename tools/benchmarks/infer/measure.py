@@ -26,11 +26,11 @@ CODE = "import sys; from fcnxs.tools.benchmarks.infer.process import main; sys.e
 
 def infer(args: argparse.Namespace) -> int:
     """Measure, print a table for each size and precision, and write the files; 1 if an engine has failed."""
-    sizes, precisions = _chosen(args)
+    sizes, precisions, engines = _chosen(args)
     net = f"FCN-8s, width {args.width:g}, fc {args.fc}"
     measured = Measurements(processor().name, threads(), net, args.steps)
     print(f"{net}; {measured.processor}, {threads()} threads; medians of {args.steps} passes, in turns")
-    planned = list(_planned(args, precisions, measured))
+    planned = list(_planned(engines, precisions, measured))
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         job = {"width": args.width, "fc": args.fc, "images": args.images or IMAGES, "size": sizes[0]}
@@ -45,8 +45,8 @@ def infer(args: argparse.Namespace) -> int:
     return int(any(each.failed for each in measured.left_out))
 
 
-def _chosen(args: argparse.Namespace) -> Tuple[List[str], List[str]]:
-    """Sizes and precisions to measure.
+def _chosen(args: argparse.Namespace) -> List[List[str]]:
+    """Sizes, precisions and engines to measure.
 
     Raises:
         FCNXSError: an option has a value that it does not take.
@@ -56,19 +56,17 @@ def _chosen(args: argparse.Namespace) -> Tuple[List[str], List[str]]:
     sizes, precisions = args.sizes.split(","), args.precision.split(",")
     for size in sizes:
         sides("--sizes", size)
-    for option, values, known in (
-        ("--precision", precisions, INSTRUCTIONS),
-        ("--engines", args.engines.split(",") if args.engines else [], ENGINES),
-    ):
+    engines = args.engines.split(",") if args.engines else [*ENGINES]
+    for option, values, known in (("--precision", precisions, INSTRUCTIONS), ("--engines", engines, ENGINES)):
         wrong = [value for value in values if value not in known]
         if wrong:
             raise FCNXSError(f"{option} {wrong[0]}: expected some of {','.join(known)}")
     options.refuse_unwritable("--output", args.output.parent)
-    return list(dict.fromkeys(sizes)), list(dict.fromkeys(precisions))
+    return [list(dict.fromkeys(each)) for each in (sizes, precisions, engines)]
 
 
 def _planned(
-    args: argparse.Namespace, precisions: Sequence[str], measured: Measurements
+    engines: Sequence[str], precisions: Sequence[str], measured: Measurements
 ) -> Iterator[Tuple[str, List[str]]]:
     """Each precision that this processor supports, with the engines that are installed."""
     for precision in precisions:
@@ -76,8 +74,7 @@ def _planned(
         if lacking:
             measured.leave_out("every engine", precision, f"{processor().name} has no {lacking}")
             continue
-        names = args.engines.split(",") if args.engines else ENGINES
-        absent = {name: missing(name, precision) for name in names if precision in ENGINES[name].precisions}
+        absent = {name: missing(name, precision) for name in engines if precision in ENGINES[name].precisions}
         for name, packages in absent.items():
             if packages:
                 cure = "(pip install 'fcnxs[bench]'; PyTorch by itself)"

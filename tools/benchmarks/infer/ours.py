@@ -21,7 +21,7 @@ from ....data.images import preprocess
 from ....deploy.form import Form
 from ....deploy.onnx_file import write_onnx
 from ....deploy.precision import to_bf16, to_int8
-from ....net import Net, bind, layer_shapes
+from ....net import Net, bind, layer_shapes, scores_of
 from ....predict.forward import trim
 from ....symbols.graph.nodes import Entry, Graph, Node, setting
 from ....symbols.graph.rewrite import Writer, scores_symbol
@@ -51,8 +51,7 @@ def images(folder: Path) -> None:
     np.save(folder / "image.npy", made[0])
     np.save(folder / "calibration.npy", np.concatenate(made[1:]))
     whole = load(root)
-    run = _bound(whole, made[0])
-    np.save(folder / "classes.npy", run().argmax(1).astype(np.uint8))
+    np.save(folder / "classes.npy", scores_of(whole, made[0]).argmax(1).astype(np.uint8))
     (folder / "whole.json").write_text(json.dumps({"operations": sum(operations(whole, shape).values())}))
 
 
