@@ -18,8 +18,7 @@ from ..score import NAMES, Scores
 from ..solver.collective import Exchange
 from ..solver.solver import Solver
 from ..stages import Stage
-from .run_folder import best_prefix, params_file, write_scores
-from .state import State, save_state
+from .run_folder import State, best_prefix, params_file, save_state, write_scores
 
 
 class StoppedError(Exception):

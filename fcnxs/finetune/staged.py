@@ -30,7 +30,7 @@ from ..symbols.symbol_fcnxs import FCNXS
 from . import run_folder
 from .epochs import train_stage
 from .run import Data, Listener, Output, Run, Settings
-from .state import State, load_state
+from .run_folder import State
 
 
 class Weights(NamedTuple):
@@ -84,7 +84,7 @@ def finetune(
         if plan is None:
             plan = {"run": uuid.uuid4().hex, "options": {}, "finished": False, **(output.plan or {})}
         else:
-            run.state = load_state(output.folder, plan["run"], _names(stages))
+            run.state = run_folder.load_state(output.folder, plan["run"], _names(stages))
             weights = _from_parent(run, parent()) if run.state is None else _from_state(run)
         _check_agreement(run)
         if run.rank == 0:

@@ -15,7 +15,7 @@ from conftest import finetune
 from runs import DAMAGE, EPOCHS, RUN, STAGES, assert_same_run
 
 from fcnxs import FCNXSError, checkpoint
-from fcnxs.finetune.state import load_state
+from fcnxs.finetune.run_folder import load_state
 from fcnxs.tools.main import main
 
 
