@@ -16,8 +16,8 @@ import ctypes
 import importlib.util
 import os
 import sys
-from types import ModuleType
-from typing import Iterator, Sequence
+from types import ModuleType, SimpleNamespace
+from typing import Iterator
 
 INSTALL_HINT = (
     "MXNet is not installed; choose one: pip install 'fcnxs[cpu]' (any machine), "
@@ -97,22 +97,16 @@ def __getattr__(name: str) -> ModuleType:
     return mxnet
 
 
-class _Hidden:
-    """Finder that makes the import of some modules fail: SciPy stumbles over None in `sys.modules`."""
-
-    def __init__(self, names: Sequence[str]) -> None:
-        self._names = names
-
-    def find_spec(self, name: str, *_: object) -> None:
-        if name in self._names:
-            raise ModuleNotFoundError(f"{name} is hidden by fcnxs", name=name)
-
-
 @contextlib.contextmanager
 def hidden(*names: str) -> Iterator[None]:
-    """Make the import of modules fail within the block."""
+    """Make the import of modules fail in the block, by a finder: SciPy stumbles over None in `sys.modules`."""
+
+    def find_spec(name: str, *_: object) -> None:
+        if name in names:
+            raise ModuleNotFoundError(f"{name} is hidden by fcnxs", name=name)
+
     before = {name: sys.modules.pop(name) for name in names if name in sys.modules}
-    finder = _Hidden(names)
+    finder = SimpleNamespace(find_spec=find_spec)
     sys.meta_path.insert(0, finder)
     try:
         yield

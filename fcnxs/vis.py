@@ -75,8 +75,7 @@ def comparison(rows: Sequence[Dict[str, np.ndarray]], gap: int = 8, header: int 
     Returns:
         the grid, RGB uint8 (H, W, 3), on white.
     """
-    height = max(picture.shape[0] for row in rows for picture in row.values())
-    width = max(picture.shape[1] for row in rows for picture in row.values())
+    height, width, _ = np.max([picture.shape for row in rows for picture in row.values()], axis=0)
     titles = list(rows[0])
     shape = (header + len(rows) * (height + gap), len(titles) * (width + gap) + gap, 3)
     canvas = np.full(shape, 255, np.uint8)

@@ -104,8 +104,7 @@ def _pad(image: np.ndarray, label: np.ndarray, side: int, mean: Sequence[float])
     if min(height, width) >= side:
         return image, label
     shape = max(height, side), max(width, side)
-    padded = np.empty((*shape, 3), np.float32)  # the mean is no whole number
-    padded[:] = np.asarray(mean, np.float32)
+    padded = np.full((*shape, 3), mean, np.float32)  # the mean is no whole number
     padded[:height, :width] = image
     padded_label = np.full(shape, IGNORE_LABEL, np.uint8)
     padded_label[:height, :width] = label
