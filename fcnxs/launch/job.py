@@ -91,18 +91,13 @@ class Job:
 
     def _submit(self) -> None:
         """Let dmlc_tracker start the processes; runs in a thread."""
-        failure = None
         try:
             dmlc.submit(self.args, self.host, self.variables, self.processes)
         except Exception as error:  # dmlc_tracker, and the programs that it calls, fail with any type
-            failure = f"dmlc_tracker, --cluster {self.args.cluster}: {error or type(error).__name__}"
-        self._soon(self._submission_over, failure)
-
-    def _submission_over(self, failure: str | None) -> None:
+            why = f"dmlc_tracker, --cluster {self.args.cluster}: {error or type(error).__name__}"
+            self._soon(self._finish, 2, why)
         self.submitted = True
-        if failure:
-            self._finish(2, failure)
-        self._check()
+        self._soon(self._check)
 
     def _soon(self, function: Callable, *values: object) -> None:
         with contextlib.suppress(RuntimeError):  # the loop has ended
