@@ -8,7 +8,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Callable, Tuple
+from typing import Callable
 
 import numpy as np
 from PIL import Image
@@ -92,7 +92,13 @@ def tiling(args: argparse.Namespace) -> int:
     segmenter(photo(rng, 64, 64))  # MXNet brings the weights into its own order
     rows, most = [], 0.0
     for side in args.sides or SIDES:
-        seconds, processor, used = _measured(segmenter, photo(rng, side, side))
+        image = photo(rng, side, side)
+        forget_peak()
+        before, began, processor = memory()[0], time.perf_counter(), time.process_time()
+        for _ in segmenter.bands(image):
+            pass
+        seconds, processor = time.perf_counter() - began, time.process_time() - processor
+        used = memory()[1] - before  # GB
         per_million = seconds / side**2 * 1e6
         rows.append(
             (f"{side}x{side}", f"{seconds:.1f}", f"{per_million:.2f}", f"{processor:.1f}", f"{used:.2f}")
@@ -102,15 +108,6 @@ def tiling(args: argparse.Namespace) -> int:
     print(table(("size", "s", "s per Mpixel", "processor s", "GB beyond weights and image"), rows, range(1, 5)))
     print(f"FCN-8s, width {args.width:g}, limit {LIMIT / 1e9:g} GB; in one tile where the limit allows")
     return 0 if most * 1e9 <= LIMIT else 1
-
-
-def _measured(segmenter: Segmenter, image: np.ndarray) -> Tuple[float, float, float]:
-    """Seconds, seconds of processors, and the peak of memory beyond that before, in GB."""
-    forget_peak()
-    before, began, used = memory()[0], time.perf_counter(), time.process_time()
-    for _ in segmenter.bands(image):
-        pass
-    return time.perf_counter() - began, time.process_time() - used, memory()[1] - before
 
 
 def segment(args: argparse.Namespace) -> int:

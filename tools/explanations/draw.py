@@ -8,8 +8,7 @@ from typing import List, Tuple
 
 from ...compat import mxnet as mx
 from ...errors import FCNXSError
-from ...symbols import Row
-from ...symbols.graph.describe import describe
+from ...symbols import Row, describe
 from ...symbols.graph.nodes import Entry, Graph, Node
 from ...symbols.graph.rewrite import Writer
 from ...system.files import written_whole
