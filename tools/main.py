@@ -11,6 +11,8 @@ import os
 import pickle
 import signal
 import sys
+from difflib import get_close_matches
+from itertools import chain
 from types import FrameType
 from typing import List, NoReturn
 
@@ -33,6 +35,20 @@ COMMANDS = {
     "benchmark": "measure speed, memory and fidelity at full size",
     "launch": "run a command as a job of several processes or machines",
     "doctor": "show what this machine has, each error, and its cure",
+}
+# Words that other programs use for these commands. A misspelled name is found by its letters.
+MEANT = {
+    "finetune": ("train", "training", "fit", "fine-tune", "resume"),
+    "segment": ("predict", "prediction", "infer", "inference", "run", "video"),
+    "evaluate": ("test", "score", "eval", "val", "validate"),
+    "convert": ("import", "weights"),
+    "check-data": ("check", "data", "inspect"),
+    "export": ("deploy", "onnx", "serve", "save"),
+    "explain": ("info", "show", "summary", "describe"),
+    "report": ("plot", "results"),
+    "demo": ("example", "try"),
+    "benchmark": ("speed", "time", "profile"),
+    "launch": ("distribute",),
 }
 
 
@@ -132,6 +148,8 @@ def parse(arguments: List[str]) -> argparse.Namespace:
         epilog="example: fcnxs demo --output shapes",
     )
     parser.add_argument("--version", action="version", version=f"fcnxs {__version__}")
+    if arguments and not arguments[0].startswith("-") and arguments[0] not in COMMANDS:
+        raise FCNXSError(_unknown(arguments[0]))
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for name, summary in COMMANDS.items():
         if name in arguments[:1]:
@@ -147,7 +165,19 @@ def parse(arguments: List[str]) -> argparse.Namespace:
             sub_parser.set_defaults(run=module.run, parser=sub_parser, arguments=arguments[1:])
         else:
             commands.add_parser(name, help=summary)
+    if not arguments:
+        parser.print_help()
+        parser.exit()
     return parser.parse_args(arguments)
+
+
+def _unknown(word: str) -> str:
+    """Message on a word that is no command; it names the command that is probably meant."""
+    words = [*COMMANDS, *chain(*MEANT.values())]
+    near = get_close_matches(word.lower().replace("_", "-"), words, n=1, cutoff=0.65)
+    meant = next((name for name in COMMANDS if {name, *MEANT.get(name, ())}.intersection(near)), None)
+    guess = f"did you mean `fcnxs {meant}` ({COMMANDS[meant]})?" if meant else "see fcnxs --help"
+    return f"there is no command {word!r}; {guess}"
 
 
 def _end(number: int, frame: FrameType | None) -> None:

@@ -133,7 +133,7 @@ def test_labels_out_of_range_stop_the_run_by_file_and_value(run_folder, voc, tmp
 
 
 def test_wrong_usage_is_exit_code_2(capsys):
-    for arguments in ([], ["fly"], ["evaluate"], ["convert", "a", "b", "c"], ["segment", "--epoch", "x"]):
+    for arguments in (["--fly"], ["evaluate"], ["convert", "a", "b", "c"], ["segment", "--epoch", "x"]):
         with pytest.raises(SystemExit) as ended:
             main(arguments)
         err = capsys.readouterr().err
@@ -200,3 +200,26 @@ def test_output_into_a_closed_pipe_is_no_traceback(caffemodel, tmp_path):
     command = f"{sys.executable} -m fcnxs convert {caffemodel} {tmp_path}/vgg | true; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, env={**os.environ})
     assert "Traceback" not in done.stderr and done.returncode in (0, 128 + signal.SIGPIPE)
+
+
+def test_without_a_command_the_help_is_printed(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([])
+    captured = capsys.readouterr()
+    assert ended.value.code == 0 and not captured.err
+    assert captured.out.startswith("usage: fcnxs") and "train FCN-32s" in captured.out
+
+
+@pytest.mark.parametrize(
+    ("word", "command"),
+    [
+        *[("train", "finetune"), ("predict", "segment"), ("test", "evaluate"), ("fintune", "finetune")],
+        *[("Segmnt", "segment"), ("check_data", "check-data"), ("eval", "evaluate"), ("infer", "segment")],
+        *[("evalute", "evaluate"), ("exprot", "export"), ("helo", None), ("fly", None), ("", None)],
+    ],
+)
+def test_a_word_that_is_no_command_is_answered_with_the_one_that_is_meant(word, command, capsys):
+    assert main([word, "--data", "photos"]) == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1 and err.startswith(f"fcnxs: there is no command {word!r}; ")
+    assert (f"did you mean `fcnxs {command}`" in err) if command else err.endswith("; see fcnxs --help\n")
