@@ -6,10 +6,10 @@ nets are in `fcnxs.symbols`, the commands in `fcnxs.tools`, everything between t
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import compat
 from .errors import FCNXSError
 
 if TYPE_CHECKING:
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 __all__ = ["FCNXSError", "Segmenter", "__version__"]
 __version__ = "0.1.0"
 
-compat.make_mxnet_importable()
+with contextlib.suppress(ImportError):  # Without NumPy the import of MXNet fails, and `fcnxs doctor` says so.
+    from . import mxnet_compat  # noqa: F401
+from . import compat  # noqa: E402, F401
 
 # In a checkout that is not installed through setup.py's mapping (PYTHONPATH, or `pip install -e`
 # of an old pip), fcnxs.symbols and fcnxs.tools are the folders beside this one.

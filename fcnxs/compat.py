@@ -1,27 +1,22 @@
-"""Make MXNet 1.9.1 importable on today's Python and NumPy, and let it use the machine.
+"""Import MXNet and GluonCV at their first use, and let MXNet use the machine.
 
-MXNet was written for NumPy < 1.24 and Python < 3.12. It needs
-
-- `numpy.bool` and `numpy.int`, aliases of the built-ins that NumPy 1.24 removed;
-- `distutils.version`, which Python 3.12 removed and setuptools still carries.
-
-`import fcnxs` supplies both and imports no MXNet. The modules of this package take MXNet from here,
-`from .compat import mxnet as mx`: MXNet loads with the first of them, or the error says what to install.
+The modules of this package take MXNet from here, `from .compat import mxnet as mx`: MXNet loads with the first
+of them, or the error says what to install. `import fcnxs` loads `mxnet_compat.py`, which MXNet needs on today's
+Python and NumPy, and no MXNet.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
-import importlib.util
 import os
 import sys
 from types import ModuleType, SimpleNamespace
 from typing import Iterator
 
 INSTALL_HINT = (
-    "MXNet is not installed; choose one: pip install 'fcnxs[cpu]' (any machine), "
-    "'fcnxs[cu112]' or 'fcnxs[cu117]' (NVIDIA GPUs)"
+    "MXNet is not installed; choose one: pip install --no-deps mxnet==1.9.1 (any machine), "
+    "mxnet-cu112==1.9.1 or mxnet-cu117==1.9.1 (NVIDIA GPUs)"
 )
 
 # MXNet reads these when it loads. The first keeps temporary space from growing with every new input size. The
@@ -36,24 +31,6 @@ MXNET_VARIABLES = {
 
 # glibc reads these before Python starts, so mallopt(3) sets them here: variable -> (parameter, value).
 MALLOC_PARAMETERS = {"MALLOC_ARENA_MAX": (-8, 1), "MALLOC_TRIM_THRESHOLD_": (-1, 1_000_000)}
-
-
-def make_mxnet_importable() -> None:
-    """Supply the NumPy aliases and the `distutils` that MXNet 1.9.1 imports.
-
-    If NumPy or setuptools is missing, this does nothing: the import of MXNet will fail with the reason, while
-    `import fcnxs` works, as `fcnxs doctor` needs it.
-    """
-    try:
-        import numpy as np
-    except ImportError:
-        return
-    for alias, builtin in (("bool", bool), ("int", int)):
-        if alias not in np.__dict__ and np.lib.NumpyVersion(np.__version__) >= "1.24.0":
-            setattr(np, alias, builtin)
-    if importlib.util.find_spec("distutils") is None:
-        with contextlib.suppress(ImportError):
-            import setuptools  # noqa: F401  (importing it registers its own distutils)
 
 
 def use_the_machine(devices: int = 1) -> None:

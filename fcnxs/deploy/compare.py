@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Iterable, Iterator, List, NamedTuple, Sequence, Tuple
 
-import cv2
 import numpy as np
 from PIL import Image
 
+from .. import mxnet_compat
 from ..agreement import TOLERANCE, Agreement, agreement_of
 from ..data.generated import picture
 from ..data.images import check_label, preprocess
@@ -159,7 +159,8 @@ def run_fresh(form: Form, written: Path, inputs: Sequence[np.ndarray], kind: str
         files = [Path(folder) / f"{kind}-{i:04d}.npy" for i in range(len(inputs))]
         for file, data in zip(files, inputs):
             np.save(file, data)
-        arguments = (runtime, str(Path(written).absolute()), folder)
+        compat = [mxnet_compat.__file__] if runtime == "mxnet" else []
+        arguments = [runtime, str(Path(written).absolute()), folder, *compat]
         _run_script("plain_net.py", arguments, folder, f"does not run in plain {runtime}")
         for file in files:
             yield np.load(file.with_name(f"out-{file.name}"))
@@ -210,5 +211,7 @@ def _fitted_pair(samples: Samples, number: int, form: Form, numclass: int) -> Tu
     image, label = samples.read(number)
     check_label(label, numclass, samples.label_name(number))
     if form.size is not None and label.shape != form.size:
+        import cv2
+
         label = cv2.resize(label, form.size[::-1], interpolation=cv2.INTER_NEAREST)
     return form.fitted(image), label

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import List, Mapping, NamedTuple, Tuple
 
 import numpy as np
@@ -26,7 +27,7 @@ def check_installed() -> None:
     """
     for package in ("onnx", "onnxruntime"):
         if find_spec(package) is None:
-            raise FCNXSError(f"--format onnx needs {package}: pip install 'fcnxs[onnx]'")
+            raise FCNXSError(f"--format onnx needs {package}: pip install '.[onnx]'")
 
 
 def write_onnx(net: Net, form: Form, metadata: Mapping[str, str], file: Path) -> None:
@@ -40,6 +41,8 @@ def write_onnx(net: Net, form: Form, metadata: Mapping[str, str], file: Path) ->
         FCNXSError: the converter does not know an operator of the net.
     """
     import onnx
+
+    _supply_mapping(onnx)
     from mxnet.onnx.mx2onnx._export_onnx import MXNetGraph
 
     height, width = form.size or ("H", "W")
@@ -69,6 +72,15 @@ def write_onnx(net: Net, form: Form, metadata: Mapping[str, str], file: Path) ->
     )
     onnx.helper.set_model_props(model, dict(metadata))
     onnx.save(model, str(file))
+
+
+def _supply_mapping(onnx: ModuleType) -> None:
+    """Give onnx the tables of `onnx.mapping`, which MXNet's converter reads and onnx 1.19 removed."""
+    if not hasattr(onnx, "mapping"):
+        numbers = [number for number in onnx.TensorProto.DataType.values() if number]
+        types = {number: onnx.helper.tensor_dtype_to_np_dtype(number) for number in numbers}
+        numbers_of = {types[number]: number for number in reversed(numbers)}
+        onnx.mapping = SimpleNamespace(TENSOR_TYPE_TO_NP_TYPE=types, NP_TYPE_TO_TENSOR_TYPE=numbers_of)
 
 
 class _StandIn(NamedTuple):

@@ -1,26 +1,22 @@
-"""Run an exported net as a user of MXNet or ONNX Runtime would: mxnet PREFIX FOLDER, or onnx FILE FOLDER.
+"""Run an exported net as a user would: mxnet PREFIX FOLDER MXNET_COMPAT, or onnx FILE FOLDER.
 
 This script runs in a process of its own and imports nothing of this package. For each full-*.npy of the folder
 it writes the output to out-full-*.npy, for each map-*.npy the class map to out-map-*.npy.
 """
 
+import runpy
 import sys
 from pathlib import Path
 
 import numpy as np
 
-runtime, net, folder = sys.argv[1:]
+runtime, net, folder, *compat = sys.argv[1:]
 if runtime == "onnx":
     import onnxruntime
 
     session = onnxruntime.InferenceSession(net, providers=["CPUExecutionProvider"])
 else:
-    if not hasattr(np, "bool"):  # on NumPy 1.24 and later MXNet itself wants these
-        np.bool, np.int = bool, int
-    try:
-        import distutils  # noqa: F401
-    except ImportError:  # since Python 3.12
-        import setuptools  # noqa: F401
+    runpy.run_path(*compat)
     import mxnet as mx
 
     symbol, args, auxs = mx.model.load_checkpoint(net, 0)

@@ -14,7 +14,7 @@ from typing import Any, Callable, Dict, List, Sequence, Tuple
 
 import numpy as np
 
-from .. import checkpoint
+from .. import checkpoint, mxnet_compat
 from ..checkpoint import Checkpoint, Meta
 from ..data.images import preprocess
 from ..data.samples import Samples
@@ -119,8 +119,9 @@ def export(
 ) -> Exported:
     """Export a checkpoint to a form; write all of its files, or none.
 
-    The files are PREFIX-symbol.json, PREFIX-0000.params and PREFIX-meta.json for the format json, PREFIX.onnx
-    and PREFIX.json for onnx, PREFIX.mar (with the meta file inside) and PREFIX.properties for mar.
+    The files are PREFIX-symbol.json, PREFIX-0000.params, PREFIX-meta.json and PREFIX-mxnet_compat.py (a copy of
+    `mxnet_compat.py`) for the format json, PREFIX.onnx and PREFIX.json for onnx, PREFIX.mar (with the meta file
+    inside) and PREFIX.properties for mar.
 
     Args:
         form: None: json, probabilities, any size.
@@ -219,8 +220,11 @@ def _lowered(
 
 
 def _write_json(net: Net, prefix: Path, meta: Meta, check: Check) -> List[Path]:
-    checkpoint.save(prefix, 0, net.symbol, net.arg_params, net.aux_params, meta, check)
-    return [Path(f"{prefix}{end}") for end in ("-symbol.json", "-0000.params", "-meta.json")]
+    compat_file = Path(f"{prefix}-mxnet_compat.py")
+    with written_whole(compat_file) as (part,):
+        part.write_bytes(Path(mxnet_compat.__file__).read_bytes())
+        checkpoint.save(prefix, 0, net.symbol, net.arg_params, net.aux_params, meta, check)
+    return [*(Path(f"{prefix}{end}") for end in ("-symbol.json", "-0000.params", "-meta.json")), compat_file]
 
 
 def _write_onnx(
@@ -241,7 +245,7 @@ def _write_mar(net: Net, prefix: Path, meta: Meta, check: Check, check_archive: 
     archive, config = Path(f"{prefix}.mar"), Path(f"{prefix}.properties")
     with tempfile.TemporaryDirectory() as folder:
         inner = Path(folder) / prefix.name
-        _write_json(net, inner, meta, check)
+        checkpoint.save(inner, 0, net.symbol, net.arg_params, net.aux_params, meta, check)
         with written_whole(config, archive) as (_, part):
             write_mar(inner, part)  # and its settings beside it
             check_archive(part)
