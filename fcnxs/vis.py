@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from typing import Dict, List, Sequence
 
-import cv2
 import numpy as np
 from PIL import Image
 
@@ -60,6 +59,8 @@ def overlay(image: np.ndarray, mask: np.ndarray, palette: Palette, alpha: float 
     Returns:
         RGB uint8 (H, W, 3).
     """
+    import cv2
+
     mixed = cv2.addWeighted(image, 1 - alpha, colour(mask, palette), alpha, 0)
     return np.where((mask > 0)[..., np.newaxis], mixed, image)
 
@@ -75,6 +76,8 @@ def comparison(rows: Sequence[Dict[str, np.ndarray]], gap: int = 8, header: int 
     Returns:
         the grid, RGB uint8 (H, W, 3), on white.
     """
+    import cv2
+
     height, width, _ = np.max([picture.shape for row in rows for picture in row.values()], axis=0)
     titles = list(rows[0])
     shape = (header + len(rows) * (height + gap), len(titles) * (width + gap) + gap, 3)

@@ -5,7 +5,7 @@ meet the machine in the same state. Memory is resident memory; a peak is its max
 
 infer: an image through FCN-8s at each of --sizes and --precision: on this project (trimmed and whole), on the
     original graph as MXNet starts it and with all cores, and on each of OpenCV, ONNX Runtime, OpenVINO and
-    PyTorch that is installed (pip install 'fcnxs[bench]'; PyTorch by itself). Medians, ratios to the fastest
+    PyTorch that is installed (pip install '.[bench]'; PyTorch by itself). Medians, ratios to the fastest
     other engine, peaks, agreement of the classes, shares of the machine's matrix rate; also as PREFIX.json and
     PREFIX.png. Up to eleven processes at a time, of 1 to 2 GB each; --engines selects fewer. Exit code 1 if
     one has failed.

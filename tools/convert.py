@@ -53,6 +53,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Convert, compare if asked to, and print the fate of every array of the file."""
+    if args.verify:
+        import cv2  # noqa: F401  (says what it lacks before anything is written)
     from .. import checkpoint
     from ..convert.conversion import read
     from ..convert.verify import verify

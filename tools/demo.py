@@ -45,6 +45,8 @@ def demo(output: Path, train: int, val: int, epochs: tuple) -> int:
 
     from importlib.resources import files
 
+    import cv2  # noqa: F401  (says what it lacks before anything is written)
+
     from ..data.generated import write_voc
     from .shared.text import summary_table
 

@@ -121,6 +121,8 @@ def run(args: argparse.Namespace) -> int:
     samples = data_options.samples_of(args.data, args.split, args.root, "val") if args.data else None
     files = _image_files(args.calibrate or [])
 
+    import cv2  # noqa: F401  (says what it lacks before anything is written)
+
     from .. import checkpoint
     from ..data.images import read_image
     from ..deploy.compare import ExportMismatch, Picture

@@ -20,6 +20,7 @@ from .. import __version__
 from ..compat import use_the_machine
 from ..errors import FCNXSError
 from ..launch import lifeline
+from ..system import libraries
 from .shared.signals import Ended
 
 COMMANDS = {
@@ -80,8 +81,7 @@ def _guarded(arguments: List[str]) -> int:
     except NegativeResult as result:
         return _say(str(result), 1)
     except (FCNXSError, ImportError, MemoryError, OSError) as error:
-        hint = " (on Debian: apt-get install libgl1)" if "libGL" in str(error) else ""
-        return _say((str(error) or type(error).__name__) + hint, 2)
+        return _say(_explained(error), 2)
     except KeyboardInterrupt:
         return _say(str(Ended(signal.SIGINT)), 128 + signal.SIGINT)
     except Ended as end:
@@ -178,6 +178,14 @@ def _unknown(word: str) -> str:
     meant = next((name for name in COMMANDS if {name, *MEANT.get(name, ())}.intersection(near)), None)
     guess = f"did you mean `fcnxs {meant}` ({COMMANDS[meant]})?" if meant else "see fcnxs --help"
     return f"there is no command {word!r}; {guess}"
+
+
+def _explained(error: BaseException) -> str:
+    """The error's text; if a library of the system is missing, the names of all that are, and the cure."""
+    missing = libraries.missing() if "cannot open shared object file" in str(error) else []
+    if missing:
+        return f"this system has no {', '.join(missing)}; {libraries.cure_of(missing)}"
+    return str(error) or type(error).__name__
 
 
 def _end(number: int, frame: FrameType | None) -> None:

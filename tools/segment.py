@@ -69,6 +69,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Segment all inputs, report those that fail, and return the exit code: 1 if any failed."""
+    import cv2  # noqa: F401  (says what it lacks before anything is written)
+
     limit = memory_limit(args.memory_limit)
     inputs, unreadable = found(args.images, args.output)
     if not inputs:

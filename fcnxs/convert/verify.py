@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Dict, Iterator, Tuple
 
-import cv2
 import numpy as np
 
 from ..agreement import Agreement, agreement_of
@@ -76,6 +75,8 @@ def verify(source: str | Path, converted: Converted, checkpoint: Checkpoint, ima
     Raises:
         FCNXSError: OpenCV cannot run the file, or the shapes of the scores differ.
     """
+    import cv2
+
     params = {**checkpoint.arg_params, **converted.classifier}
     if converted.net == "vgg16fc":
         image = cv2.resize(image, (CLASSIFIER_SIZE, CLASSIFIER_SIZE), interpolation=cv2.INTER_AREA)
@@ -102,6 +103,8 @@ def run_opencv(source: str | Path, converted: Converted, data: np.ndarray) -> np
     Raises:
         FCNXSError: OpenCV does not run it.
     """
+    import cv2
+
     params = {**converted.arg_params, **converted.classifier}
     outputs = {name.rpartition("_")[0]: array.shape[0] for name, array in params.items()}
     of_classes = ("score_fr", "upscore2", "upscore_pool4", "upscore", "upscore16", "upscore8")

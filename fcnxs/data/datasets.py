@@ -150,7 +150,7 @@ def coco(root: Path, split: str, need: int) -> Samples:
     try:
         from pycocotools.coco import COCO
     except ImportError:
-        raise FCNXSError("COCO's annotations are read with pycocotools: pip install 'fcnxs[coco]'") from None
+        raise FCNXSError("COCO's annotations are read with pycocotools: pip install '.[coco]'") from None
 
     file = root / "annotations" / f"instances_{split}2017.json"
     try:

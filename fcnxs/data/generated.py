@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Tuple
 
-import cv2
 import numpy as np
 from PIL import Image
 
@@ -31,6 +30,8 @@ def outline(kind: str, radius: float, angle: float) -> np.ndarray:
 
 def texture(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     """Surface of a random colour with coarse and fine noise, RGB float32 (H, W, 3), roughly 0 to 255."""
+    import cv2
+
     surface = rng.standard_normal((height, width, 1), np.float32) * rng.uniform(2, 8)
     surface = surface + rng.uniform(25, 230, 3).astype(np.float32)
     for cells in (3, 10):
@@ -62,6 +63,8 @@ def picture(
     Returns:
         the image, RGB uint8 (H, W, 3), and the label, uint8 (H, W), indices into `CLASSES`.
     """
+    import cv2
+
     image, label = texture(rng, height, width), np.zeros((height, width), np.uint8)
     placed = []  # centre and radius of each shape
     for _ in range(shapes):

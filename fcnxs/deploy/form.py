@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Sequence, Tuple
 
-import cv2
 import numpy as np
 
 from ..compat import mxnet as mx
@@ -71,6 +70,8 @@ class Form:
         """The image (H, W, 3), resized if the form takes one size only."""
         if self.size is None or image.shape[:2] == self.size:
             return image
+        import cv2
+
         return cv2.resize(image, self.size[::-1], interpolation=cv2.INTER_AREA)
 
     def ordered(self, values: Sequence[float]) -> Sequence[float]:

@@ -22,6 +22,8 @@ from ..system.memory import memory, processor_quota
 
 MODULES = {"numpy": "numpy", "opencv-python": "cv2", "pillow": "PIL.Image"}
 
+LIBRARIES = "from fcnxs.system import libraries; print(*libraries.missing())"
+
 # Prints MXNet's features, GPUs and cuDNN, then imports GluonCV, which needs MXNet. The functions of libraries
 # that MXNet is linked to, such as cuDNN, are found through MXNet's own library.
 MXNET = """
@@ -59,6 +61,7 @@ class Facts:
     requires_python: str = ""  # setup.py's python_requires; "" where fcnxs runs without having been installed
     requires: List[str] = field(default_factory=list)  # setup.py's requirements, e.g. "numpy<2; extra == 'cpu'"
     broken: Dict[str, str] = field(default_factory=dict)  # package that is installed but not importable: why
+    missing_libraries: List[str] = field(default_factory=list)  # of the system, such as libGL.so.1
     features: Dict[str, bool] = field(default_factory=dict)  # MXNet's
     cudnn: int | None = None  # version, e.g. 8500; None without cuDNN
     mxnet_gpus: int = 0  # GPUs that MXNet sees
@@ -83,10 +86,12 @@ def gather(environment: Mapping[str, str]) -> Facts:
     """
     installed = _packages()
     codes = {name: f"import {module}" for name, module in MODULES.items() if name in installed}
+    codes["libraries"] = LIBRARIES
     if any(name.startswith("mxnet") for name in installed):
         codes["mxnet"] = MXNET
     with ThreadPoolExecutor() as pool:
         results = dict(zip(codes, pool.map(lambda code: _python(code, environment), codes.values())))
+    missing, _ = results.pop("libraries")
     facts = Facts(
         python=sys.version_info[:3],
         executable=sys.executable,
@@ -94,6 +99,7 @@ def gather(environment: Mapping[str, str]) -> Facts:
         broken={name: error for name, (_, error) in results.items() if error},
         processors=len(os.sched_getaffinity(0)),
         environment=dict(environment),
+        missing_libraries=missing.split(),
         writable=os.access(".", os.W_OK),
         dot=shutil.which("dot"),
     )

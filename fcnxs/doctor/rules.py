@@ -10,6 +10,7 @@ import shlex
 from typing import Any, Dict, Iterator, List, NamedTuple, Tuple
 
 from ..compat import INSTALL_HINT, MALLOC_PARAMETERS, MXNET_VARIABLES
+from ..system.libraries import cure_of
 from .facts import MODULES, Facts
 
 # Compute capabilities of the code in MXNet's GPU wheels. They have no PTX, so nothing is compiled for others.
@@ -38,7 +39,7 @@ class Finding(NamedTuple):
 
 def findings(facts: Facts) -> List[Finding]:
     """All errors, the gravest first."""
-    rules = (_python, _mxnet, _packages, _gpus, _threads, _variables, _room)
+    rules = (_python, _libraries, _mxnet, _packages, _gpus, _threads, _variables, _room)
     return [Finding(*finding) for rule in rules for finding in rule(facts)]
 
 
@@ -66,10 +67,13 @@ def required(facts: Facts) -> Dict[str, Any]:
     from packaging.specifiers import SpecifierSet
 
     found = {"python": SpecifierSet(facts.requires_python)}
+    extra = "numpy2" if int(facts.packages.get("numpy", "1").split(".")[0]) >= 2 else "cpu"
+    setting = {"python_version": ".".join(map(str, facts.python[:2])), "extra": extra}
     for requirement in map(Requirement, facts.requires):
-        setting = {"python_version": ".".join(map(str, facts.python[:2])), "extra": "cpu"}
-        if requirement.marker is None or requirement.marker.evaluate(setting):
-            found[requirement.name] = requirement.specifier
+        # Beside NumPy 2 no extra names MXNet, since pip installs it without its bounds; it is the same MXNet.
+        given = {"python_version": "3.12", "extra": "cpu"} if requirement.name == "mxnet" else setting
+        if requirement.marker is None or requirement.marker.evaluate(given):
+            found[requirement.name] = requirement.specifier & found.get(requirement.name, SpecifierSet())
     return found
 
 
@@ -86,24 +90,33 @@ def _python(facts: Facts) -> Iterator[Tuple[str, str]]:
         yield what, "make a virtual environment with Python 3.11"
 
 
+def _libraries(facts: Facts) -> Iterator[Tuple[str, str]]:
+    if facts.missing_libraries:
+        yield f"this system has no {', '.join(facts.missing_libraries)}", cure_of(facts.missing_libraries)
+
+
+def _lacks_library(facts: Facts, error: str) -> bool:
+    return any(library in error for library in facts.missing_libraries)
+
+
 def _mxnet(facts: Facts) -> Iterator[Tuple[str, str]]:
     here = wheels(facts)
     if not here:
         yield "MXNet is not installed", INSTALL_HINT.partition("; ")[2]
         return
     if len(here) > 1:
-        again = "pip install 'fcnxs[cpu]', or [cu112], or [cu117]"
+        again = f"pip install --no-deps {_pip(facts, 'mxnet', here[0])}, or another of them"
         yield f"{' and '.join(here)} overwrite each other", f"pip uninstall -y {' '.join(here)}, then {again}"
     bounds = required(facts).get("mxnet")
     for name in here:
         if bounds and facts.packages[name] not in bounds:
             what = f"{name} is {facts.packages[name]}, not {str(bounds).lstrip('=')}"
-            yield what, f"pip install {_pip(facts, 'mxnet', name)}"
+            yield what, f"pip install --no-deps {_pip(facts, 'mxnet', name)}"
     error = facts.broken.get("mxnet")
-    if error and "numpy" not in facts.broken and "numpy" in facts.packages:
+    if error and not _lacks_library(facts, error) and "numpy" not in facts.broken and "numpy" in facts.packages:
         yield f"MXNet cannot be imported: {error}", _import_cure(facts, error, here[0])
     if facts.features and not facts.features.get("DIST_KVSTORE"):
-        cure = f"pip install {_pip(facts, 'mxnet', here[0])}"
+        cure = f"pip install --no-deps {_pip(facts, 'mxnet', here[0])}"
         yield "this MXNet has no parameter server, which jobs of several machines need", cure
 
 
@@ -112,7 +125,7 @@ def _import_cure(facts: Facts, error: str, wheel: str) -> str:
     if library and wheel in CUDA:
         return (
             f"the wheel needs CUDA {CUDA[wheel]} and cuDNN 8: put their folder on LD_LIBRARY_PATH, "
-            f"or pip uninstall -y {wheel} and pip install 'fcnxs[cpu]'"
+            f"or pip uninstall -y {wheel} and pip install --no-deps {_pip(facts, 'mxnet')}"
         )
     if library and "libmxnet" not in library[0]:
         return (
@@ -140,21 +153,21 @@ def _packages(facts: Facts) -> Iterator[Tuple[str, str]]:
     for name, error in facts.broken.items():
         if name == "gluoncv" and "mxnet" in facts.broken or name == "mxnet":
             continue  # the same cause
-        cure = f"pip install --force-reinstall --no-deps {name}{f'=={have[name]}' if name in have else ''}"
-        if "libGL" in error or "libgthread" in error:
-            cure = "on Debian: apt-get install libgl1 libglib2.0-0"
-        yield f"{name} cannot be imported: {error}", cure
+        if not _lacks_library(facts, error):
+            cure = f"pip install --force-reinstall --no-deps {name}{f'=={have[name]}' if name in have else ''}"
+            yield f"{name} cannot be imported: {error}", cure
 
 
 def _gpus(facts: Facts) -> Iterator[Tuple[str, str]]:
     cuda = next((name for name in wheels(facts) if name.startswith("mxnet-cu")), None)
-    cpu = f"pip uninstall -y {cuda}, then pip install 'fcnxs[cpu]'"
+    cpu = f"pip uninstall -y {cuda}, then pip install --no-deps {_pip(facts, 'mxnet')}"
     usable = [gpu for gpu in facts.gpus if runs_on(gpu.capability)]
     if facts.nvidia_error:
         cure = "install a current driver of NVIDIA's, or restart after its upgrade"
         yield f"nvidia-smi fails: {facts.nvidia_error}", cure
     if usable and wheels(facts) and not cuda:
-        cure = f"pip uninstall -y {' '.join(wheels(facts))}, then pip install 'fcnxs[cu117]'"
+        wheel = _pip(facts, "mxnet", "mxnet-cu117")
+        cure = f"pip uninstall -y {' '.join(wheels(facts))}, then pip install --no-deps {wheel}"
         yield f"there is a GPU, {usable[0].name}, and this MXNet is for the CPU alone", cure
     if not cuda:
         return

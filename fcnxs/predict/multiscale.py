@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from math import floor
 from typing import Callable, Iterable, Iterator, Sequence, Tuple
 
-import cv2
 import numpy as np
 
 from ..errors import FCNXSError
@@ -77,6 +76,8 @@ def resized(planes: np.ndarray, size: Sequence[int]) -> np.ndarray:
     if planes.shape[1:] == tuple(size):
         return planes
     planes = (np.ascontiguousarray(plane) for plane in planes)
+    import cv2
+
     return np.stack([cv2.resize(plane, (size[1], size[0]), interpolation=cv2.INTER_LINEAR) for plane in planes])
 
 

@@ -175,7 +175,7 @@ def test_the_command_leaves_out_what_is_not_here_and_writes_the_rest(tmp_path, m
     assert main(command) == 0
     out = capsys.readouterr().out
     assert out.startswith("FCN-8s, width 0.0625, fc 16; Some CPU @ 2 GHz, ")
-    assert "left out: OpenVINO, fp32, every size: openvino not installed (pip install 'fcnxs[bench]'" in out
+    assert "left out: OpenVINO, fp32, every size: openvino not installed (pip install '.[bench]'" in out
     assert "left out: every engine, bf16, every size: Some CPU @ 2 GHz has no AVX512_BF16 or AMX_BF16" in out
     written = json.loads((tmp_path / "b.json").read_text())
     assert {row["engine"]: row["agreement"] for row in written["rows"]} == {"fcnxs": 1, "opencv": 1}

@@ -77,7 +77,7 @@ def _planned(
         absent = {name: missing(name, precision) for name in engines if precision in ENGINES[name].precisions}
         for name, packages in absent.items():
             if packages:
-                cure = "(pip install 'fcnxs[bench]'; PyTorch by itself)"
+                cure = "(pip install '.[bench]'; PyTorch by itself)"
                 measured.leave_out(name, precision, f"{' and '.join(packages)} not installed {cure}")
         yield precision, [name for name, packages in absent.items() if not packages]
 
