@@ -37,7 +37,7 @@ setup(
     package_data={"fcnxs": ["vgg16_shapes.caffemodel", "py.typed"], "fcnxs.report": ["report.html"]},
     entry_points={"console_scripts": ["fcnxs = fcnxs.tools.main:main"]},
     install_requires=[
-        "numpy>=1.21",
+        "numpy",  # which one, the extras below say
         "opencv-python<5",  # 5 no longer reads Caffe's models
         "gluoncv==0.10.5.post0",
         "pillow>=9.4",

@@ -27,6 +27,7 @@ GOOD = {
     **{"numpy": "1.23.5", "mxnet": "1.9.1", "opencv-python": "4.11.0.86", "gluoncv": "0.10.5.post0"},
     **{"pillow": "11.0", "tqdm": "4.67", "protobuf": "5.29.1", "safetensors": "0.5", "jinja2": "3.1.6"},
     **{"matplotlib": "3.9.4", "scipy": "1.13.1", "packaging": "24.2", "tensorboardx": "2.6.2.2"},
+    **{"pandas": "2.2.3", "contourpy": "1.3.0", "graphviz": "0.8.4", "requests": "2.32.3"},
 }
 V100, H100 = Gpu("V100", (7, 0), "32768 MiB", "535.1"), Gpu("H100", (9, 0), "81559 MiB", "535.1")
 FEATURES = {"CUDA": False, "DIST_KVSTORE": True}
@@ -61,7 +62,9 @@ def env(**variables):
     "good",
     [
         healthy(),
-        healthy(python=(3, 12, 1), packages={**GOOD, "numpy": "1.26.4", "setuptools": "75"}),
+        healthy(python=(3, 12, 1), packages={**GOOD, "numpy": "1.26.4"}),
+        healthy(packages={**GOOD, "numpy": "2.0.2"}),  # by the extra numpy2
+        healthy(python=(3, 14, 0), packages={**GOOD, "numpy": "2.5.0"}),
         healthy(gpus=[H100]),  # no wheel runs on it: the CPU's is right
         cuda(gpus=[V100], mxnet_gpus=1),
         env(OMP_NUM_THREADS="8"),
@@ -80,33 +83,41 @@ def test_nothing_is_wrong(good):
     ("bad", "what", "cure"),
     [
         (healthy(python=(3, 8, 1)), "Python 3.8.1 is not one of", "Python 3.11"),
-        (
-            healthy(python=(3, 12, 1), packages={**GOOD, "numpy": "1.26.4"}),
-            "setuptools is not installed",
-            "pip install setuptools",
-        ),
-        (packages(["mxnet"]), "MXNet is not installed", "'fcnxs[cpu]' (any machine), 'fcnxs[cu112]'"),
+        (healthy(python=(3, 13, 1)), "numpy 1.23.5 is not", "numpy>=2.1"),
+        (packages(["mxnet"]), "MXNet is not installed", "--no-deps mxnet==1.9.1 (any machine), mxnet-cu112"),
         (
             packages(gpus=[V100], mxnet_gpus=1, mxnet_cu117="1.9.1"),
             "mxnet and mxnet-cu117 overwrite",
             "pip uninstall -y mxnet mxnet-cu117",
         ),
-        (packages(mxnet="1.7.0"), "mxnet is 1.7.0, not 1.9.1", "pip install mxnet==1.9.1"),
+        (packages(mxnet="1.7.0"), "mxnet is 1.7.0, not 1.9.1", "pip install --no-deps mxnet==1.9.1"),
+        (
+            healthy(python=(3, 13, 1), packages={**GOOD, "numpy": "2.5.0", "mxnet": "1.7.0"}),
+            "mxnet is 1.7.0, not 1.9.1",
+            "pip install --no-deps mxnet==1.9.1",
+        ),
         (broken("mxnet", "OSError: bad ELF"), "imported: OSError: bad ELF", "mxnet==1.9.1"),
         (broken("mxnet", "libgfortran.so.4: cannot open"), "libgfortran.so.4", "system's package"),
         (cuda(broken={"mxnet": "libcudnn.so.8: no"}, gpus=[V100], features={}), "libcudnn.so.8", "CUDA 11.7"),
-        (healthy(features={"DIST_KVSTORE": False}), "no parameter server", "pip install mxnet==1.9.1"),
+        (healthy(features={"DIST_KVSTORE": False}), "no parameter server", "pip install --no-deps mxnet==1.9.1"),
         (packages(["tqdm"]), "tqdm is not installed", "pip install tqdm, which fcnxs requires"),
         (packages(["packaging"]), "packaging is not installed", "pip install packaging"),
         (packages(gluoncv="0.8.0"), "gluoncv 0.8.0 is not", "pip install gluoncv==0.10.5.post0"),
         (packages(numpy="1.26.4"), "numpy 1.26.4 is not", "pip install 'numpy>=1.21,<1.24'"),
-        (packages(numpy="2.1.0"), "numpy 2.1.0 is not", "pip install 'numpy>=1.21,<1.24'"),
-        (packages(opencv_python="5.0.0"), "opencv-python 5.0.0", "pip install 'opencv-python<5'"),
+        (packages(opencv_python="5.0.0"), "opencv-python 5.0.0", "pip install 'opencv-python<5,<4.12'"),
         (packages(opencv_python_headless="4.11.0.86"), "overwrite each", "pip uninstall -y opencv-python"),
         (packages(protobuf="3.20.3"), "protobuf 3.20.3 is not", "protobuf>=4.22"),
-        (broken("opencv-python", "libGL.so.1: cannot open"), "libGL.so.1", "apt-get install libgl1"),
-        (healthy(gpus=[V100]), "a GPU, V100, and this MXNet is for the CPU", "pip install 'fcnxs[cu117]'"),
-        (cuda(gpus=[H100], mxnet_gpus=1), "mxnet-cu117 has no code for GPU 0, H100 (9.0)", "fcnxs[cpu]"),
+        (
+            healthy(
+                broken={"opencv-python": "libGL.so.1: cannot open", "mxnet": "libgomp.so.1: cannot open"},
+                missing_libraries=["libGL.so.1", "libgomp.so.1"],
+                features={},
+            ),
+            "this system has no libGL.so.1, libgomp.so.1",
+            "apt-get install libgl1 libgomp1",
+        ),
+        (healthy(gpus=[V100]), "a GPU, V100, and this MXNet is for the CPU", "--no-deps mxnet-cu117==1.9.1"),
+        (cuda(gpus=[H100], mxnet_gpus=1), "mxnet-cu117 has no code for GPU 0, H100 (9.0)", "mxnet==1.9.1"),
         (cuda(), "there is no nvidia-smi that shows a GPU", "--gpus all"),
         (cuda(gpus=[V100]), "nvidia-smi shows 1 GPUs, MXNet sees 0", "driver for CUDA 11.7"),
         (
@@ -253,7 +264,7 @@ def test_it_runs_where_nothing_can_be_imported_and_does_not_become_a_server(tmp_
     wrong = [line for line in result.stdout.splitlines() if line.startswith("WRONG")]
     for word in (
         "cannot be imported: ImportError: bad numpy",
-        "libgl1",
+        "cannot be imported: ImportError: libGL.so.1",
         "unset DMLC_ROLE",
         "OMP_NUM_THREADS is",
     ):
