@@ -15,6 +15,7 @@ LEVELS = (
     {"symbols", "system"},
     {
         *("net", "init", "stages", "score", "metric", "vis", "agreement", "checkpoint"),
+        "epoch_choice",
         *("launch", "doctor"),
     },
     {"data"},

@@ -8,9 +8,9 @@ each pixel gets the class with the largest average. Images, and the probabilitie
 resized bilinearly; at every scale the net takes the whole image, neither cut nor padded.
 
 Examples:
-    fcnxs evaluate --prefix run/fcn8s --epoch 19 --data VOC2012 --split val --json scores.json
-    fcnxs evaluate --prefix run/fcn8s --epoch 19 --data VOC2012 --split test --dump results/comp6_test_cls
-    fcnxs evaluate --prefix run/fcn8s --epoch 19 --data citys --root cityscapes
+    fcnxs evaluate --prefix run/fcn8s --data VOC2012 --split val --json scores.json
+    fcnxs evaluate --prefix run/fcn8s --data VOC2012 --split test --dump results/comp6_test_cls
+    fcnxs evaluate --prefix run/fcn8s --epoch last --data citys --root cityscapes
     fcnxs evaluate --prefix run/fcn8s --epoch 19 --data VOC2012 --scales 0.5,0.75,1,1.25,1.5 --flip
 """
 
@@ -80,6 +80,8 @@ def run(args: argparse.Namespace) -> int:
     written = _masks(args, samples) if args.dump else []
     if args.dump and labelled:  # raises an error that names a missing label
         data_options.samples_of(args.data, args.split, args.root, "val")
+
+    options.choose_epoch(args)
 
     from .. import checkpoint
     from ..predict.segmenter import Segmenter

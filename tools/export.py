@@ -9,8 +9,8 @@ the images of --calibrate. If the outputs differ from the checkpoint's, nothing 
 is 1.
 
 Examples:
-    fcnxs export --prefix run/fcn8s --epoch 19 --output deploy/fcn8s
-    fcnxs export --prefix run/fcn8s --epoch 19 --output deploy/fcn8s --format onnx --raw-input --head argmax
+    fcnxs export --prefix run/fcn8s --output deploy/fcn8s
+    fcnxs export --prefix run/fcn8s --epoch last --output deploy/fcn8s --format onnx --raw-input --head argmax
     fcnxs export --prefix run/fcn8s --epoch 19 --output deploy/int8 --precision int8 --calibrate photos
 """
 
@@ -120,6 +120,7 @@ def run(args: argparse.Namespace) -> int:
     _refuse_alone(args)
     samples = data_options.samples_of(args.data, args.split, args.root, "val") if args.data else None
     files = _image_files(args.calibrate or [])
+    options.choose_epoch(args)
 
     import cv2  # noqa: F401  (says what it lacks before anything is written)
 

@@ -139,17 +139,18 @@ def _print_end(
     folder: Path, stages: Sequence[Stage], rows: Sequence[Dict[str, Any]], ended_before: bool
 ) -> None:
     """Print the table of stages, the best epochs, and where the checkpoints are."""
-    from ..finetune.run_folder import METRICS, SUMMARY, best_prefix, read_records
+    from ..epoch_choice import METRICS
+    from ..finetune.run_folder import SUMMARY, read_records
 
     if ended_before:
         print(f"the run in {folder} has ended already; nothing is left to do")
     print(summary_table(rows))
     best = best_epochs(read_records(folder))
     if best:
-        print(f"best by mean IU, with --prefix {best_prefix(folder, 'STAGE')} --epoch 0: {best}")
+        print(f"best by mean IU, which --prefix {folder / 'STAGE'} reads by default: {best}")
     print(
         f"{'there are' if ended_before else 'wrote'} {folder / SUMMARY}, {METRICS} and checkpoints, the last "
-        f"with --prefix {folder / stages[-1].name} --epoch {stages[-1].epochs}"
+        f"with --prefix {folder / stages[-1].name} --epoch last"
     )
     print(f"`fcnxs report {folder}` makes one page of it")
 

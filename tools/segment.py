@@ -15,7 +15,7 @@ with the same result. Files that cannot be segmented are reported at once and ag
 segmented, and the exit code is 1.
 
 Examples:
-    fcnxs segment --prefix run/fcn8s --epoch 19 cat.jpg street.mp4 --output masks
+    fcnxs segment --prefix run/fcn8s cat.jpg street.mp4 --output masks
     fcnxs segment --prefix run/fcn8s --epoch 19 aerial/ --output masks --memory-limit 2GB
 """
 
@@ -77,6 +77,7 @@ def run(args: argparse.Namespace) -> int:
         raise unreadable[0][1]
     written = [(target, each.file) for each in inputs for target in each.targets(args.output)]
     options.refuse_clashes("--output", args.output, written)
+    options.choose_epoch(args)
     for variable, value in QUIET.items():
         os.environ.setdefault(variable, value)
 

@@ -11,7 +11,6 @@ import platform
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
-from glob import escape
 from pathlib import Path
 from typing import Callable, Dict, List, Tuple
 
@@ -20,6 +19,7 @@ import numpy as np
 from .. import __version__
 from ..compat import mxnet as mx
 from ..conventions import IGNORE_LABEL, VGG_MEAN
+from ..epoch_choice import hint
 from ..errors import FCNXSError, last_line, reason
 from ..net import Params
 from ..symbols.graph.nodes import Graph
@@ -109,7 +109,7 @@ def load(
     for file in (symbol_file, params_file):
         if not file.is_file():
             of = f"of checkpoint {prefix}, epoch {epoch}"
-            raise FCNXSError(f"{file}: no such file ({of}){_hint(prefix, file)}")
+            raise FCNXSError(f"{file}: no such file ({of}){hint(prefix, file)}")
     meta_file = Path(f"{prefix}-meta.json")
     meta = read_meta(meta_file) if meta_file.exists() else None
     _check_json(symbol_file)  # which says more than a checksum; MXNet is given nothing that is damaged
@@ -125,24 +125,6 @@ def load(
     symbol = completed(load_symbol(symbol_file))
     arg_params, aux_params = load_arrays(params_file, ctx, mapped)
     return Checkpoint(symbol, arg_params, aux_params, meta or Meta(), params_file, meta is not None)
-
-
-def _hint(prefix: str, missing: Path) -> str:
-    """Hint for the message on a missing file: what exists in its place."""
-    inside = sorted(Path(prefix).glob("*-symbol.json"))  # PREFIX is the folder of a run
-    if inside:
-        return f"; {prefix} is a folder; give a prefix, e.g. {str(inside[0])[: -len('-symbol.json')]}"
-    there = ", ".join(map(str, epochs_of(prefix)))
-    if there and missing.suffix == ".params":
-        return f"; it has the epochs {there}"
-    return "; give the prefix without -symbol.json or -0000.params" if Path(prefix).is_file() else ""
-
-
-def epochs_of(prefix: str | os.PathLike[str]) -> List[int]:
-    """Sorted epochs for which a prefix has a file of parameters."""
-    name = Path(prefix).name
-    found = Path(prefix).parent.glob(f"{escape(name)}-*.params")
-    return sorted(int(number) for number in (file.stem[len(name) + 1 :] for file in found) if number.isdigit())
 
 
 def load_symbol(file: Path) -> mx.sym.Symbol:

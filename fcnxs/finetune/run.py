@@ -12,13 +12,14 @@ import numpy as np
 from .. import checkpoint
 from ..compat import mxnet as mx
 from ..data.loader import Loader
+from ..epoch_choice import best_prefix
 from ..errors import FCNXSError
 from ..metric import SegmentationMetric
 from ..score import NAMES, Scores
 from ..solver.collective import Exchange
 from ..solver.solver import Solver
 from ..stages import Stage
-from .run_folder import State, best_prefix, params_file, save_state, write_scores
+from .run_folder import State, params_file, save_state, write_scores
 
 
 class StoppedError(Exception):

@@ -26,23 +26,19 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Sequence
 
 from ..checkpoint.params_file import load_params, write_arrays
+from ..epoch_choice import METRICS
 from ..errors import FCNXSError
 from ..net import Params
 from ..score import NAMES
 from ..stages import Stage
 from ..system.files import BESIDE, sha256_of, write_json, written_whole
 
-PLAN, LOG, METRICS, SUMMARY = "run.json", "run.log", "metrics.jsonl", "summary.json"
+PLAN, LOG, SUMMARY = "run.json", "run.log", "summary.json"
 TENSORBOARD = "tensorboard"
 WAY_OUT = "choose another --output"  # of a damaged file, unless the caller has another one
 KEPT = 2  # states of a stage
 ARRAYS = {"arg": "arg_params", "aux": "aux_params", "state": "arrays"}  # prefix of an array's name -> field
 DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)  # of what is not our JSON
-
-
-def best_prefix(folder: Path, stage: str) -> Path:
-    """Prefix of the copy of a stage's best checkpoint, which is saved under epoch number 0."""
-    return folder / f"{stage}-best"
 
 
 def params_file(folder: Path, stage: str, epoch: int) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from numbers import Integral
 from pathlib import Path
 from typing import Any, Callable, Iterable, Iterator, Sequence, Tuple, Union
 
@@ -15,6 +14,7 @@ from ..compat import mxnet as mx
 from ..conventions import PathLike
 from ..data.images import preprocess
 from ..data.loader import FileIter
+from ..epoch_choice import choose
 from ..errors import FCNXSError
 from ..net import Net, check_params
 from ..score import confusion_matrix
@@ -50,7 +50,7 @@ class Segmenter:
     >>> weights = {name: mx.nd.ones(shape) for name, shape in zip(net.list_arguments(), shapes)}
     >>> segmenter = fcnxs.Segmenter(checkpoint.Checkpoint(net, weights, {}, checkpoint.Meta(), "weights"))
 
-    Trained ones come from their files: `fcnxs.Segmenter("run/fcn8s", 19)`.
+    Trained ones come from their files: `fcnxs.Segmenter("run/fcn8s")`.
 
     >>> photo = np.zeros((60, 70, 3), np.uint8)
     >>> segmenter(photo).shape, segmenter.probabilities(photo).shape, segmenter.overlay(photo).shape
@@ -60,7 +60,8 @@ class Segmenter:
 
     Args:
         source: prefix of a checkpoint's files, such as "run/fcn8s", or a Checkpoint.
-        epoch: epoch of the checkpoint, if `source` is a prefix.
+        epoch: epoch of the checkpoint, if `source` is a prefix: a number, "best" or "last". None: the best by
+            mean IU if the run had validation data, else the last.
         ctx: device; None: the CPU.
         trim: skip the part of the padded canvas that the image cannot influence. Scores change by no more than
             float32's rounding, and take less time.
@@ -83,7 +84,7 @@ class Segmenter:
     def __init__(
         self,
         source: PathLike | Checkpoint,
-        epoch: int | None = None,
+        epoch: int | str | None = None,
         *,
         ctx: mx.Context | None = None,
         trim: bool = True,
@@ -223,20 +224,16 @@ class Segmenter:
         return average(data, self.scales, self.flip, probabilities, where)
 
 
-def _loaded(source: PathLike | Checkpoint, epoch: int | None) -> Checkpoint:
-    """Return `source` if it is a Checkpoint; else load the checkpoint of this prefix and epoch."""
+def _loaded(source: PathLike | Checkpoint, epoch: int | str | None) -> Checkpoint:
+    """Return `source` if it is a Checkpoint; else load the checkpoint that `choose` finds."""
     if isinstance(source, Checkpoint):
         if epoch is not None:
             raise FCNXSError(f"epoch {epoch}: give an epoch only with a prefix; a Checkpoint already has one")
         return source
     if not isinstance(source, (str, os.PathLike)):
         raise FCNXSError(f"a {type(source).__name__}: expected the prefix of a checkpoint, or a Checkpoint")
-    if isinstance(epoch, Integral):
-        return checkpoint.load(source, epoch, mapped=True)
-    if epoch is not None:
-        raise FCNXSError(f"epoch {epoch!r}: expected a whole number")
-    there = ", ".join(map(str, checkpoint.epochs_of(source)))
-    raise FCNXSError(f"{source}: give the epoch to load; available: {there or 'none'}")
+    prefix, number, _ = choose(source, epoch)
+    return checkpoint.load(prefix, number, mapped=True)
 
 
 def _softmax(scores: np.ndarray) -> np.ndarray:

@@ -13,12 +13,13 @@ from jinja2 import Environment, StrictUndefined
 from PIL import Image
 
 from ..conventions import IGNORE_LABEL, Palette
+from ..epoch_choice import best_of
 from ..finetune.run_log import installed
 from ..score import NAMES
 from ..vis import save_mask
 from .charts import curves
 from .evaluation import Evaluation, Example
-from .run import RunRecord, best_of
+from .run import RunRecord
 
 MOST = 32  # with more classes the page has no matrix, only a longer list of the largest confusions
 CONFUSIONS = {True: 10, False: 40}  # length of the list beside a matrix, and without one

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any, Dict, List, Tuple
 
 from ..checkpoint.checkpoint import read_meta
+from ..epoch_choice import METRICS
 from ..errors import FCNXSError, reason
-from ..finetune.run_folder import LOG, METRICS, PLAN, read_plan
+from ..finetune.run_folder import LOG, PLAN, read_plan
 from ..score import NAMES
 from ..system.files import read_text
 from ..vis import full_palette
@@ -72,12 +73,6 @@ def read_run(folder: Path) -> RunRecord:
         notes.append(f"{LOG} does not record the command, the versions and the machine.")
     classes, palette = _classes(folder, plan, list(records))
     return RunRecord(folder, plan, records, log, classes, full_palette(palette), tuple(notes))
-
-
-def best_of(records: List[Record]) -> Record | None:
-    """Record of the epoch with the best mean IU, the first of equal ones; None if none was evaluated."""
-    scored = [record for record in records if record["mean_iu"] is not None]
-    return max(scored, key=lambda record: record["mean_iu"], default=None)
 
 
 def _plan(folder: Path) -> Dict[str, Any]:

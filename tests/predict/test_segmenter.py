@@ -52,15 +52,17 @@ def files(tmp_path_factory):
 
 def test_a_prefix_with_an_epoch_or_a_checkpoint(prefix, segmenter):
     source = checkpoint.load(prefix, 19)
-    np.testing.assert_array_equal(Segmenter(source)(photo()), segmenter(photo()))
+    for each in (Segmenter(source), Segmenter(prefix), Segmenter(prefix, "last")):
+        np.testing.assert_array_equal(each(photo()), segmenter(photo()))
     assert (segmenter.classes, segmenter.palette, segmenter.mean) == (META.classes, META.palette, META.mean)
     old = Segmenter(str(prefix.with_name("old")), np.int64(1))
     assert old.classes == ["class 0", "class 1", "class 2"] and old.palette == voc_palette(3)
     for arguments, said in (
-        ((prefix,), "fcn8s: give the epoch to load; available: 2, 19$"),
-        ((prefix.with_name("none"),), "none: give the epoch to load; available: none$"),
+        ((prefix.with_name("none"),), "none-0000.params: no such file, nor one of another epoch$"),
+        ((prefix, "best"), "fcn8s: the best epoch is not known: .* choose the last, or one of 2, 19$"),
+        ((prefix, "first"), "epoch 'first': expected a whole number, best or last$"),
         ((prefix, 3), "fcn8s-0003.params: no such file"),
-        ((prefix, mx.cpu()), r"epoch cpu\(0\): expected a whole number$"),
+        ((prefix, mx.cpu()), r"epoch cpu\(0\): expected a whole number, best or last$"),
         ((source, 19), "epoch 19: give an epoch only with a prefix"),
         ((None, 19), "a NoneType: expected the prefix of a checkpoint, or a Checkpoint$"),
     ):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Dict, Iterable, List, Sequence, Tuple
 
 from ...conventions import VOC_CLASSES
+from ...epoch_choice import choose
 from ...errors import FCNXSError
 
 if TYPE_CHECKING:
@@ -18,7 +19,28 @@ if TYPE_CHECKING:
 def add_checkpoint(parser: argparse.ArgumentParser) -> None:
     """Add --prefix and --epoch, the checkpoint to use."""
     parser.add_argument("--prefix", required=True, help="prefix of the checkpoint, e.g. RUN/fcn8s")
-    parser.add_argument("--epoch", type=int, required=True, help="epoch of the checkpoint, e.g. 5")
+    parser.add_argument(
+        "--epoch",
+        type=_epoch,
+        metavar="N|best|last",
+        help="epoch of the checkpoint (default: the best by mean IU, or the last if none was evaluated)",
+    )
+
+
+def _epoch(text: str) -> int | str:
+    if text in ("best", "last"):
+        return text
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a number, best or last") from None
+
+
+def choose_epoch(args: argparse.Namespace) -> None:
+    """Set --prefix and --epoch to the files that they stand for, and print which these are if it was open."""
+    args.prefix, args.epoch, note = choose(args.prefix, args.epoch)
+    if note:
+        print(note, flush=True)
 
 
 def add_gpus(parser: argparse.ArgumentParser) -> None:

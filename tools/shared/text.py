@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Dict, Sequence
+from typing import Dict, List, Sequence
 
+from ...epoch_choice import best_of
 from ...score import NAMES, Scores
 
 TITLES = {name: name.replace("_", " ").replace("iu", "IU") for name in NAMES}  # of the four scores
@@ -47,12 +48,11 @@ def best_epochs(records: Sequence[dict]) -> str:
     Args:
         records: the records of metrics.jsonl, one for each epoch.
     """
-    best: Dict[str, dict] = {}
+    stages: Dict[str, List[dict]] = {}
     for record in records:
-        before = best.get(record["stage"])
-        if record["mean_iu"] is not None and (before is None or record["mean_iu"] > before["mean_iu"]):
-            best[record["stage"]] = record
-    return ", ".join(f"{name} epoch {each['epoch']} ({each['mean_iu']:.4f})" for name, each in best.items())
+        stages.setdefault(record["stage"], []).append(record)
+    best = [each for each in map(best_of, stages.values()) if each]
+    return ", ".join(f"{each['stage']} epoch {each['epoch']} ({each['mean_iu']:.4f})" for each in best)
 
 
 def _cell(value: object) -> str:

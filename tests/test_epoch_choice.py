@@ -1,0 +1,83 @@
+"""Which epoch is read where none, the best or the last is asked for."""
+
+import json
+import re
+
+import pytest
+
+from fcnxs.epoch_choice import choose
+from fcnxs.errors import FCNXSError
+
+EVERY = ("0001", "0002", "0010")
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Make a folder as a run leaves it, from names of files and pairs (epoch, mean IU); gives the prefix."""
+
+    def make(files, scores=()):
+        for file in tmp_path.iterdir():
+            file.unlink()
+        for name in files:
+            (tmp_path / f"fcn8s-{name}.params").touch()
+        lines = [{"stage": "fcn8s", "epoch": epoch, "mean_iu": mean_iu} for epoch, mean_iu in scores]
+        other = {"stage": "fcn16s", "epoch": 1, "mean_iu": 0.99}
+        text = "".join(f"{json.dumps(line)}\n" for line in (*lines, other))
+        (tmp_path / "metrics.jsonl").write_text(f"{text}[]\nno JSON\n")
+        return tmp_path / "fcn8s"
+
+    return make
+
+
+def test_a_number_is_taken_as_it_is(run):
+    prefix = run(EVERY, [(1, 0.9)])
+    assert choose(prefix, 7) == (str(prefix), 7, "")
+
+
+def test_the_best_is_read_and_else_the_last(run):
+    prefix = run(EVERY, [(1, 0.5), (2, 0.7), (10, 0.7)])
+    assert choose(prefix) == choose(prefix, "best")
+    assert choose(prefix) == (str(prefix), 2, f"reading epoch 2 of {prefix}, the best by mean IU (0.7000)")
+    assert choose(prefix, "last") == (str(prefix), 10, f"reading epoch 10 of {prefix}, the last one")
+    assert choose(run(EVERY, [(1, None), (2, None)]))[:2] == (str(prefix), 10)
+    assert choose(run(EVERY))[:2] == (str(prefix), 10)
+
+
+def test_the_copy_of_the_best_is_read_if_its_own_file_was_removed(run):
+    prefix = run(("0002", "best-0000"), [(1, 0.8), (2, 0.7)])
+    assert choose(prefix)[:2] == (f"{prefix}-best", 0) and "the copy of epoch 1" in choose(prefix).note
+    (prefix.parent / "metrics.jsonl").unlink()  # as where the files were copied
+    assert choose(prefix)[:2] == choose(prefix, "best")[:2] == (f"{prefix}-best", 0)
+    assert choose(prefix, "last")[:2] == (str(prefix), 2)
+
+
+def test_only_the_last_training_of_a_stage_counts(run):
+    prefix = run(("0001", "best-0000"), [(1, 0.8), (2, 0.9), (1, None)])
+    assert choose(prefix)[:2] == (str(prefix), 1)
+    prefix = run(EVERY, [(1, 0.8), (2, 0.9), (1, 0.6), (2, 0.5)])
+    assert choose(prefix)[:2] == (str(prefix), 1)
+
+
+def test_if_the_best_is_not_known_or_gone_the_way_out_is_said(run):
+    prefix = run(["0002"], [(1, 0.8), (2, 0.7)])
+    for epoch in (None, "best"):
+        with pytest.raises(
+            FCNXSError, match=r"epoch 1 was the best by mean IU \(0.8000\).* gone.*--epoch last"
+        ):
+            choose(prefix, epoch)
+    assert choose(prefix, "last").epoch == 2
+    for scores in ([(2, None)], []):
+        with pytest.raises(FCNXSError, match="best epoch is not known: .*; choose the last, or one of 2$"):
+            choose(run(["0002"], scores), "best")
+    with pytest.raises(FCNXSError, match="expected a whole number, best or last"):
+        choose(prefix, "2")
+
+
+def test_without_parameters_there_is_nothing_to_choose(run, tmp_path):
+    prefix = run([])
+    for epoch in (None, "best", "last"):
+        with pytest.raises(FCNXSError, match=r"fcn8s-0000.params: no such file, nor one of another epoch$"):
+            choose(prefix, epoch)
+    (tmp_path / "fcn8s-symbol.json").touch()
+    with pytest.raises(FCNXSError, match=re.escape(f"is a folder; give a prefix, e.g. {prefix}")):
+        choose(tmp_path)
