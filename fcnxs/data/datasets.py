@@ -1,9 +1,12 @@
 """Public data sets by name, in the layouts on disk that GluonCV uses, with its class names and palettes.
 
-Images and labels are read as they are stored, in a fixed order; pixels that GluonCV labels -1 are 255. The
-lists are made here and not taken from GluonCV: its `train` of VOC and of SBD includes `val`, its lists of
-ADE20K, Cityscapes and MHP are in the file system's order and silently omit images without a label, and its list
-of COCO is a pickle.
+Images and labels are read as they are stored, in a fixed order; pixels that GluonCV labels -1 are 255.
+GluonCV gives the names and colours of the classes alone, since none of its data sets reads what is read here:
+
+- VOC and SBD: its `train` includes `val`, so that scores on `val` would be those of pictures trained on.
+- ADE20K, Cityscapes and MHP: its lists are in the file system's order, and omit images without a label.
+- COCO: it writes its list of images as a pickle beside the annotations, and decodes all of them first.
+- All: it resizes and crops every picture, in `val` too, and gives labels as arrays of MXNet, int32.
 """
 
 from __future__ import annotations
