@@ -87,13 +87,13 @@ def test_a_damaged_checkpoint_is_told(whole, tmp_path):
 
 
 def in_namespace(script, *arguments):
-    """Run a shell script that may mount."""
-    own = [] if os.getuid() == 0 else ["-r"]
-    return subprocess.run(
-        ["unshare", *own, "-m", "sh", "-c", script, "sh", sys.executable, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-    )
+    """Run a shell script that may mount; skip the test where that is forbidden, as in most containers."""
+    own = ["unshare", *([] if os.getuid() == 0 else ["-r"]), "-m", "sh", "-c"]
+    tried = subprocess.run([*own, "mount -t tmpfs none /mnt"], capture_output=True, text=True)
+    if tried.returncode != 0:
+        pytest.skip(f"this system forbids mounts: {tried.stderr.strip()}")
+    command = [*own, script, "sh", sys.executable, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True)
 
 
 @pytest.mark.parametrize("room", [0.4, 1.5, 3.3])
