@@ -18,7 +18,7 @@ from typing import Dict, List
 
 from ..data.check import Inspection, overlap
 from ..data.datasets import NAMED
-from ..data.samples import Samples, splits_of
+from ..data.samples import Samples
 from ..errors import FCNXSError
 from ..system.files import written_whole
 from .shared import data_options, options
@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SPLIT|LST",
         help="further splits or lists to check (default: val if the split is train, train if it is val)",
     )
-    options.add_classes(parser, "the data set's, or VOC's 21")
+    options.add_classes(parser, "the data set's, classes.txt in its folder, or VOC's 21")
     add("--batch-size", type=int, default=1, metavar="N", help="images of a step in training (default: 1)")
     add("--crop-size", type=int, metavar="N", help="of training: NxN pixels of each image (default: all)")
     add("--bad", type=Path, metavar="FILE", help="write all bad pairs there, a line each")
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     if args.bad and args.bad.is_dir():
         raise FCNXSError(f"--bad {args.bad}: is a folder; give the name of a file")
     parts = _parts(args)
-    classes = options.class_names(args) or next(iter(parts.values())).classes
+    classes = data_options.classes_of(options.class_names(args), next(iter(parts.values())))
     if not classes:
         print("21 classes, by default VOC's (--classes or --num-classes give others)")
         classes = options.default_classes(None)
@@ -84,7 +84,7 @@ def _parts(args: argparse.Namespace) -> Dict[str, Samples]:
     if data not in NAMED and not Path(data).is_dir():
         others = {name: data_options.samples_of(name, None, None, "train", need=0) for name in args.also}
         return {data: first, **others}
-    splits = NAMED[data].splits if data in NAMED else splits_of(data)
+    splits = data_options.splits(data)
     split = args.split or ("train" if splits else data)
     also = args.also or [name for name in BOTH if split in BOTH and name in splits]
     others = [name for name in dict.fromkeys(also) if name != split]

@@ -47,7 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--classes",
         metavar="FILE",
-        help="names of the classes (default: those of --data NAME, or the checkpoint's)",
+        help="names of the classes, a line each (default: those of --data NAME, classes.txt in the folder of "
+        "the data, or the checkpoint's)",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the scores to FILE, as JSON")
     parser.add_argument("--dump", type=Path, metavar="DIR", help="write class maps to DIR, as palette PNGs")
@@ -81,6 +82,7 @@ def run(args: argparse.Namespace) -> int:
     if args.dump and labelled:  # raises an error that names a missing label
         data_options.samples_of(args.data, args.split, args.root, "val")
 
+    data_options.tell_split(args.data, args.split)
     options.choose_epoch(args)
 
     from .. import checkpoint
@@ -133,11 +135,9 @@ def _masks(args: argparse.Namespace, samples: Samples) -> List[Path]:
 
 def _classes(args: argparse.Namespace, samples: Samples, source: Checkpoint, numclass: int) -> List[str]:
     """Class names from --classes, else from the data set, else from the checkpoint, else numbers."""
-    if args.classes:
-        classes, origin = options.read_classes(args.classes), args.classes
-    elif samples.classes:
-        classes, origin = samples.classes, f"--data {args.data}"
-    else:
+    given = options.read_classes(args.classes) if args.classes else None
+    classes, origin = data_options.classes_of(given, samples, numclass), args.classes or f"--data {args.data}"
+    if not classes:
         classes, origin = source.meta.classes, f"{args.prefix}-meta.json"
     classes = classes or options.default_classes(numclass)
     if len(classes) != numclass:

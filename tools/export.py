@@ -120,6 +120,8 @@ def run(args: argparse.Namespace) -> int:
     _refuse_alone(args)
     samples = data_options.samples_of(args.data, args.split, args.root, "val") if args.data else None
     files = _image_files(args.calibrate or [])
+    if samples:
+        data_options.tell_split(args.data, args.split)
     options.choose_epoch(args)
 
     import cv2  # noqa: F401  (says what it lacks before anything is written)

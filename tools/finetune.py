@@ -8,7 +8,7 @@ A run that was stopped or killed goes on where it was with --resume RUN, which n
 and Ctrl-C save first; a second one does not wait for the step to end.
 
 Examples:
-    fcnxs finetune --data VOC2012 --val-split val --prefix vgg16fc --epoch 0 --output run --recipe mxnet
+    fcnxs finetune --data VOC2012 --prefix vgg16fc --epoch 0 --output run --recipe mxnet
     fcnxs finetune --resume run
 """
 
@@ -43,8 +43,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--data", metavar="DIR|LST|NAME", help=data_options.DATA_HELP)
     data_options.add_root_and_split(parser, "train")
     add("--val", metavar="DIR|LST|NAME", help="data set to evaluate on after each epoch")
-    add("--val-split", metavar="SPLIT", help="split of --val, or of --data, to evaluate on, e.g. val")
-    options.add_classes(parser, "the data set's, the parent's, or VOC's")
+    add(
+        "--val-split",
+        metavar="SPLIT",
+        help="split of --val, or of --data, to evaluate on (default: val, if --data has it beside train)",
+    )
+    add("--no-val", action="store_true", help="no evaluation, although --data has a split val")
+    options.add_classes(parser, "the data set's, classes.txt in its folder, the parent's, or VOC's")
     add("--prefix", help="of the checkpoint to start from: VGG-16 or an FCN")
     add("--epoch", type=int, help="of that checkpoint; 0 after `fcnxs convert`")
     add("--output", metavar="RUN", help="folder for what is made")
@@ -85,6 +90,7 @@ def run(args: argparse.Namespace) -> int:
     args, before = restored(args)
     stages = plan(args)
     _check(args)
+    takes_val = before is None and data_options.take_val(args)
     if "OMP_NUM_THREADS" not in environment:
         os.environ.pop("OMP_NUM_THREADS", None)
         use_the_machine(args.cpus or 1)  # the devices share the processors
@@ -102,7 +108,10 @@ def run(args: argparse.Namespace) -> int:
     load = cache(partial(checkpoint.load, args.prefix, args.epoch))
     if before is None:
         refuse_to_overwrite(folder, stages)
-        samples, meta, kept = _begin(args, stages, samples, load(), quiet=args.quiet or not first)
+        quiet = args.quiet or not first
+        if takes_val and not quiet:
+            print(f"evaluating on the split val of {args.data} after each epoch (--no-val: no evaluation)")
+        samples, meta, kept = _begin(args, stages, samples, load(), quiet)
     else:
         same_stages(args, stages, before)
         meta = checkpoint.Meta(**{**before["meta"], "mean": tuple(before["meta"]["mean"])})
@@ -168,7 +177,7 @@ def _begin(
     if not quiet and Path(args.output).is_dir():
         with locked(Path(args.output)):
             pass  # to be refused before the data is gone through, which may take long
-    meta = make_meta(args, parent, samples["train"])
+    meta = make_meta(args, parent, samples["train"], quiet)
     if not quiet:
         options.tell_mean(args.prefix, parent)
     data = {name: part.fingerprint() for name, part in samples.items()}
@@ -189,6 +198,8 @@ def _check(args: argparse.Namespace) -> None:
         raise FCNXSError(f"--output {args.output}: is a file; give a folder")
     if args.num_classes is not None:
         options.class_names(args)  # which refuses it beside --classes, before anything is loaded
+    if args.no_val and (args.val or args.val_split):
+        raise FCNXSError("--no-val: goes neither with --val nor with --val-split")
     if args.cut_off_size is not None and args.crop_size is not None:
         raise FCNXSError("--cut-off-size and --crop-size: give one of them")
     data_options.augmentation_of(args)

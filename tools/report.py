@@ -70,6 +70,7 @@ def _samples(args: argparse.Namespace, told: RunRecord) -> Tuple[Samples | None,
     fingerprint = told.plan.get("data", {}).get("val")
     if args.data is not None:
         samples = data_options.samples_of(args.data, args.split, args.root, "val")
+        data_options.tell_split(args.data, args.split)
         if samples.fingerprint() == fingerprint:
             return _without_skipped(samples, told), True, []
         return samples, False, [f"Scored on {args.data}, which is not what the run was evaluated on."]

@@ -153,7 +153,7 @@ def test_quiet_leaves_the_table_and_the_files(run_folder, voc, tmp_path, capsys)
     out = capsys.readouterr().out
     record = json.loads((tmp_path / "metrics.jsonl").read_text())
     assert "fcn32s epoch 1:" not in out and "mean IU" in out and "images to train on" not in out
-    assert f"--prefix {tmp_path}/STAGE-best --epoch 0: fcn32s epoch 1 ({record['mean_iu']:.4f})" in out
+    assert f"--prefix {tmp_path}/STAGE reads by default: fcn32s epoch 1 ({record['mean_iu']:.4f})" in out
     log = (tmp_path / "run.log").read_text()
     assert "run begins: 6 images to train on, 3 to evaluate on" in log and log.rstrip().endswith(
         "run ends: done"

@@ -177,7 +177,7 @@ def test_nohup_is_respected(caffemodel, tmp_path):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_with_128_and_its_number_and_leaves_whole_files(number, run_folder, voc, tmp_path):
-    arguments = finetune(voc, run_folder, "--epochs", "500", "--output", str(tmp_path))
+    arguments = finetune(voc, run_folder, "--no-val", "--epochs", "500", "--output", str(tmp_path))
     process = subprocess.Popen(
         [sys.executable, "-m", "fcnxs", *arguments],
         stderr=subprocess.PIPE,

@@ -139,8 +139,12 @@ def test_export_says_the_difference(run_folder, tmp_path, capsys):
 
 
 def test_an_fcn_is_a_parent_and_later_runs_add_to_the_summary(run_folder, voc, tmp_path):
+    images = sorted((voc / "JPEGImages").glob("train_*.jpg"))  # in a list, which has no classes.txt and no val
+    labels = [voc / "SegmentationClass" / f"{image.stem}.png" for image in images]
+    data = tmp_path / "train.lst"
+    data.write_text("".join(f"0\t{image}\t{label}\n" for image, label in zip(images, labels)))
     for stage, parent, epoch in (("fcn32s", run_folder / "vgg", 0), ("fcn16s", tmp_path / "fcn32s", 1)):
-        arguments = ["--data", str(voc), "--output", str(tmp_path), "--stages", stage, "--epochs", "1"]
+        arguments = ["--data", str(data), "--output", str(tmp_path), "--stages", stage, "--epochs", "1"]
         if epoch == 0:
             arguments += ["--num-classes", "5"]
         assert main(["finetune", "--prefix", str(parent), "--epoch", str(epoch), *arguments]) == 0
@@ -161,6 +165,7 @@ def test_the_mean_belongs_to_the_checkpoint(run_folder, voc, tmp_path, monkeypat
     monkeypatch.setattr(loader, "preprocess", lambda image, mean: used.append(mean) or preprocess(image, mean))
     checkpoint.save(tmp_path / "p", 0, parent.symbol, parent.arg_params, {}, meta)
     arguments = ["--data", str(voc), "--stages", "fcn16s", "--epochs", "1", "--output", str(tmp_path / "run")]
+    arguments.append("--no-val")
     assert main(["finetune", "--prefix", str(tmp_path / "p"), "--epoch", "0", *arguments]) == 0
     net = str(tmp_path / "run" / "fcn16s")
     assert main(["export", "--prefix", net, "--epoch", "1", "--output", str(tmp_path / "out")]) == 0

@@ -103,15 +103,15 @@ def same_stages(args: argparse.Namespace, stages: Sequence[Stage], before: Dict[
         )
 
 
-def make_meta(args: argparse.Namespace, parent: Checkpoint, samples: Samples) -> Meta:
+def make_meta(args: argparse.Namespace, parent: Checkpoint, samples: Samples, quiet: bool = False) -> Meta:
     """Metadata of the checkpoints: the parent's mean; classes of the options, data set, parent, or VOC."""
     from ...checkpoint import source_of
     from ...net import net_of
     from ...vis import voc_palette
 
     net = net_of(parent.arg_params, str(parent.params_file))
-    classes = options.class_names(args) or samples.classes or parent.meta.classes
-    classes = classes or options.default_classes(net.numclass)
+    classes = data_options.classes_of(options.class_names(args), samples, net.numclass, quiet)
+    classes = classes or parent.meta.classes or options.default_classes(net.numclass)
     if net.numclass not in (None, len(classes)):
         raise FCNXSError(
             f"{parent.params_file} is an {net.name} for {net.numclass} classes, not {len(classes)}; "

@@ -1,19 +1,26 @@
-"""Options of the commands that read data sets: the data set, its split, and the augmentation."""
+"""Options of the commands that read data sets: the data set, its split and classes, and the augmentation.
+
+Every command finds two things in a data set by itself, and prints a line about each one that it takes: the file
+classes.txt in its folder (`classes_of`), and its split `val` (`take_val`, `tell_split`). Options go before.
+"""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from pathlib import Path
+from typing import List, Sequence
 
 from tqdm import tqdm
 
 from ...data.augment import Augmentation
 from ...data.check import Inspection, check
 from ...data.datasets import NAMED, named
-from ...data.samples import Samples, open_samples
+from ...data.samples import Samples, open_samples, splits_of
 from ...errors import FCNXSError
-from .options import refuse_below
+from .options import read_classes, refuse_below
+
+CLASSES = "classes.txt"  # in the folder of a data set: the names of its classes, one a line
 
 DATA_HELP = (
     "folder in VOC layout; folder with images/ and labels/, or images/SPLIT/ and labels/SPLIT/; list (.lst); "
@@ -98,6 +105,60 @@ def samples_of(
             f"{data_option} {data}: no such folder or list, and no data set by name ({', '.join(NAMED)})"
         )
     return open_samples(data, split, default, need)
+
+
+def splits(data: str) -> Sequence[str]:
+    """Names of the splits of a data set by name or of a folder; none if it is a list."""
+    return NAMED[data].splits if data in NAMED else splits_of(data)
+
+
+def tell_split(data: str, split: str | None, default: str = "val") -> None:
+    """Print which split is read where none was asked for, if the data set has splits."""
+    if split is None and default in splits(data):
+        print(f"reading the split {default} of {data} (--split names another)")
+
+
+def take_val(args: argparse.Namespace) -> bool:
+    """Whether training is to be evaluated on the split val without being told; if so, --val-split is set to it.
+
+    That is so if the data set has this split, trains on its split train, and no option is on evaluation.
+    """
+    told = args.no_val or args.val or args.val_split or args.split not in (None, "train")
+    if told or "val" not in splits(args.data):
+        return False
+    args.val_split = args.given["val_split"] = "val"
+    return True
+
+
+def classes_of(
+    given: List[str] | None, samples: Samples, numclass: int | None = None, quiet: bool = False
+) -> List[str] | None:
+    """Class names from the options, else those of a data set by name, else from classes.txt in its folder.
+
+    A file that is not a list of names, or has another number of them than the net, is left out; a line says so.
+
+    Args:
+        given: names from --classes or --num-classes.
+        numclass: classes of the net; None if it can have any number of them.
+        quiet: print nothing.
+
+    Returns:
+        the names; None if there are none.
+    """
+    names, file = given or samples.classes, samples.root / CLASSES
+    if names or not file.is_file():
+        return names
+    try:
+        names = read_classes(file, "")
+        if numclass not in (None, len(names)):
+            raise FCNXSError(f"{file} names {len(names)} classes, but the net has {numclass}")
+    except FCNXSError as error:
+        said, names = f"{error}; this file is not used", None
+    else:
+        said = f"class names from {file} (--classes names another file)"
+    if not quiet:
+        print(said)
+    return names
 
 
 def inspected(

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Dict, Iterable, List, Sequence, Tuple
 
-from ...conventions import VOC_CLASSES
+from ...conventions import VOC_CLASSES, PathLike
 from ...epoch_choice import choose
 from ...errors import FCNXSError
 
@@ -123,8 +123,8 @@ def class_names(args: argparse.Namespace) -> List[str] | None:
     return [f"class {number}" for number in range(args.num_classes)]
 
 
-def read_classes(file: str) -> List[str]:
-    """Class names from a file with a name in each line.
+def read_classes(file: PathLike, option: str = "--classes ") -> List[str]:
+    """Class names from a file with a name in each line; `option` is what messages say before its name.
 
     Raises:
         FCNXSError: the file cannot be read, or names no or too many classes.
@@ -132,9 +132,9 @@ def read_classes(file: str) -> List[str]:
     try:
         names = [line.strip() for line in Path(file).read_text(encoding="utf-8").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
-        raise FCNXSError(f"--classes {file}: cannot read it: {getattr(error, 'strerror', error)}") from None
+        raise FCNXSError(f"{option}{file}: cannot read it: {getattr(error, 'strerror', error)}") from None
     if not 2 <= len(names) <= 255 or len(set(names)) < len(names):
-        raise FCNXSError(f"--classes {file}: expected 2 to 255 different names, a line each; has {len(names)}")
+        raise FCNXSError(f"{option}{file}: expected 2 to 255 different names, a line each; has {len(names)}")
     return names
 
 
