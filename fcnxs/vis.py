@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Dict, List, Sequence
+from typing import Dict, List, Sequence, Tuple
 
 import numpy as np
 from PIL import Image
@@ -65,13 +65,19 @@ def overlay(image: np.ndarray, mask: np.ndarray, palette: Palette, alpha: float 
     return np.where((mask > 0)[..., np.newaxis], mixed, image)
 
 
-def comparison(rows: Sequence[Dict[str, np.ndarray]], gap: int = 8, header: int = 28) -> np.ndarray:
+def comparison(
+    rows: Sequence[Dict[str, np.ndarray]],
+    gap: int = 8,
+    header: int = 28,
+    legend: Sequence[Tuple[str, Sequence[int]]] = (),
+) -> np.ndarray:
     """Arrange pictures in a grid, one row for each image, one titled column for each kind of picture.
 
     Args:
         rows: for each row, its pictures, RGB uint8 (H, W, 3), by title; all rows have the same titles.
         gap: white pixels between pictures.
-        header: pixels above the first row, for the titles.
+        header: pixels above the first row, for the titles, and below the last, for the legend.
+        legend: names and colours (R, G, B), which are shown in one line below the pictures.
 
     Returns:
         the grid, RGB uint8 (H, W, 3), on white.
@@ -80,13 +86,18 @@ def comparison(rows: Sequence[Dict[str, np.ndarray]], gap: int = 8, header: int 
 
     height, width, _ = np.max([picture.shape for row in rows for picture in row.values()], axis=0)
     titles = list(rows[0])
-    shape = (header + len(rows) * (height + gap), len(titles) * (width + gap) + gap, 3)
-    canvas = np.full(shape, 255, np.uint8)
+    bottom = header + len(rows) * (height + gap)
+    shape = (bottom + header * bool(legend), len(titles) * (width + gap) + gap, 3)
+    canvas, font, grey = np.full(shape, 255, np.uint8), cv2.FONT_HERSHEY_SIMPLEX, (40, 40, 40)
     for column, title in enumerate(titles):
         left = gap + column * (width + gap)
-        font, grey = cv2.FONT_HERSHEY_SIMPLEX, (40, 40, 40)
         cv2.putText(canvas, title, (left, header - 9), font, 0.55, grey, 1, cv2.LINE_AA)
         for number, row in enumerate(rows):
             top, picture = header + number * (height + gap), row[title]
             canvas[top : top + picture.shape[0], left : left + picture.shape[1]] = picture
+    left, side = gap, header // 2
+    for name, shown in legend:
+        canvas[bottom : bottom + side, left : left + side] = shown
+        cv2.putText(canvas, name, (left + side + 6, bottom + side - 1), font, 0.55, grey, 1, cv2.LINE_AA)
+        left += side + 30 + cv2.getTextSize(name, font, 0.55, 1)[0][0]
     return canvas

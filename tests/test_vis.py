@@ -42,3 +42,13 @@ def test_comparison_has_every_picture_in_its_row_and_column():
             top, left = 20 + 10 * number, 2 + 11 * column
             height, width = picture.shape[:2]
             np.testing.assert_array_equal(canvas[top : top + height, left : left + width], picture)
+
+
+def test_comparison_has_a_legend_below_the_pictures():
+    picture = np.full((30, 90, 3), 7, np.uint8)
+    plain = comparison([{"a": picture, "b": picture}])
+    legend = comparison([{"a": picture, "b": picture}], legend=[("one", (200, 0, 9)), ("two", (9, 80, 0))])
+    np.testing.assert_array_equal(legend[: len(plain)], plain)
+    line = legend[len(plain) :]
+    first, second = (np.nonzero((line == each).all(2))[1].min() for each in ([200, 0, 9], [9, 80, 0]))
+    assert first == 8 and second > first + 14

@@ -1,10 +1,16 @@
 """Convert, train, evaluate, report and export in a few minutes, on generated pictures of shapes.
 
-Makes labelled pictures in VOC layout; converts the narrow VGG-16 in Caffe's format that the package contains;
-finetunes FCN-32s, FCN-16s and FCN-8s; evaluates FCN-8s on other pictures; writes a report; exports; and draws
-comparison.png. Each step is a command of this package, which is printed. Three to four minutes on two cores.
+The demo makes labelled pictures in VOC layout, converts the narrow VGG-16 in Caffe's format that the package
+contains, finetunes FCN-32s, FCN-16s and FCN-8s, evaluates FCN-8s on other pictures, writes a report, exports,
+and draws comparison.png. It prints each step with its number, and the command of this package that does it.
+Three to four minutes on two cores.
 
-Example:
+In a folder where a demo was interrupted, it goes on from there, in the middle of the training too. In a folder
+where a demo has ended, it shows the results again; to run it anew, remove the folder. Other folders are refused
+unless they are empty.
+
+Examples:
+    fcnxs demo
     fcnxs demo --output shapes
 """
 
@@ -13,13 +19,20 @@ from __future__ import annotations
 import argparse
 import json
 import shlex
+import signal
 import time
 from pathlib import Path
+from typing import Any, Callable, Dict, List, Tuple
 
 from ..errors import FCNXSError
+from ..system.files import write_json, written_whole
+from .shared.signals import Ended
 
 TRAIN, VAL, EPOCHS = 220, 30, (2, 2, 3)
 STAGES = ("fcn32s", "fcn16s", "fcn8s")
+RECORD = "demo.json"  # in the demo's folder: what it was asked for, and how far it is
+# Colours of comparison.png: Okabe and Ito's, bright on black and distinct for the colour-blind too.
+COLOURS = ((0, 0, 0), (213, 94, 0), (86, 180, 233), (240, 228, 66), (204, 121, 167))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         default=Path("fcnxs-demo"),
         metavar="DIR",
-        help="new folder (default: %(default)s)",
+        help="new folder, or one of a demo before (default: %(default)s)",
     )
 
 
@@ -39,36 +52,111 @@ def run(args: argparse.Namespace) -> int:
 
 
 def demo(output: Path, train: int, val: int, epochs: tuple) -> int:
-    """Run the demo with `train` and `val` pictures, and `epochs` for each stage."""
+    """Run the demo with `train` and `val` pictures, and `epochs` for each stage, or the rest of it."""
+    record = _record(output, {"train": train, "val": val, "epochs": list(epochs)})
+    steps, again = _steps(output, train, val, epochs), f"`fcnxs demo --output {shlex.quote(str(output))}`"
+    done = record["done"]
+    if done == len(steps):
+        print(f"the demo in {output} has ended before; remove this folder to run it anew. Its results:")
+    elif done:
+        print(f"going on with the demo in {output}: {done} of {len(steps)} steps are done")
+    try:
+        for number, (title, step) in enumerate(steps[done:], done + 1):
+            print(f"\nStep {number} of {len(steps)}: {title}", flush=True)
+            began = time.time()
+            step()
+            record.update(done=number, seconds=record["seconds"] + time.time() - began)
+            _write(output, record)
+    except (KeyboardInterrupt, Ended) as end:
+        where = f" in step {record['done'] + 1} of {len(steps)}; {again} goes on from there"
+        raise Ended(getattr(end, "number", signal.SIGINT), where) from None
+    _print_results(output, record)
+    return 0
+
+
+def _record(output: Path, settings: Dict[str, Any]) -> Dict[str, Any]:
+    """What is known of the demo in a folder; a new or an empty folder gets the record of one that begins.
+
+    Raises:
+        FCNXSError: the folder has other files than a demo's, or is that of another version's demo.
+    """
+    file = output / RECORD
+    if file.is_file():
+        try:
+            record = json.loads(file.read_text(encoding="utf-8"))
+            same = {name: record[name] for name in settings} == settings
+            whole = isinstance(record["done"], int) and isinstance(record["seconds"], (int, float))
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            same, whole = False, False
+        if not same or not whole:
+            what = "a demo of another version" if whole else "damaged"
+            raise FCNXSError(f"{file}: {what}; remove {output}, or choose another --output")
+        return record
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise FCNXSError(f"--output {output}: exists and is not empty; choose a new folder")
+    record = {**settings, "done": 0, "seconds": 0.0}
+    _write(output, record)
+    return record
 
-    from importlib.resources import files
 
-    import cv2  # noqa: F401  (says what it lacks before anything is written)
+def _write(output: Path, record: Dict[str, Any]) -> None:
+    with written_whole(output / RECORD) as (part,):
+        write_json(part, record)
 
-    from ..data.generated import write_voc
+
+def _steps(output: Path, train: int, val: int, epochs: tuple) -> List[Tuple[str, Callable[[], None]]]:
+    """Title and function of each step. A step that was interrupted can be done again."""
+    data, vgg, runs = output / "pictures", output / "vgg16fc", output / "run"
+    last = [f"--prefix={runs / STAGES[-1]}", f"--epoch={epochs[-1]}"]
+
+    def make() -> None:
+        from ..data.generated import write_voc
+
+        write_voc(data, {"train": train, "val": val})
+        print(f"{train} pictures to train on and {val} others in {data}")
+
+    def convert() -> None:
+        from importlib.resources import files
+
+        _command("convert", str(files("fcnxs") / "vgg16_shapes.caffemodel"), str(vgg))
+
+    def finetune() -> None:
+        if (runs / "run.json").is_file():
+            _command("finetune", f"--resume={runs}")
+            return
+        _command(
+            *("finetune", f"--data={data}", f"--prefix={vgg}", "--epoch=0", f"--output={runs}"),
+            *("--recipe=adam", f"--epochs={','.join(map(str, epochs))}"),
+        )
+
+    def evaluate() -> None:
+        _command("evaluate", *last, f"--data={data}", f"--json={output / 'scores.json'}")
+
+    def export() -> None:
+        _command("export", *last, f"--output={output / 'deploy' / STAGES[-1]}")
+
+    return [
+        ("make pictures", make),
+        ("convert the narrow VGG-16", convert),
+        ("train FCN-32s, FCN-16s and FCN-8s, which takes most of the time", finetune),
+        ("evaluate FCN-8s", evaluate),
+        ("write the report", lambda: _command("report", str(runs))),
+        ("export FCN-8s", export),
+        ("draw the three nets side by side", lambda: _draw(output / "comparison.png", data, runs, epochs)),
+    ]
+
+
+def _print_results(output: Path, record: Dict[str, Any]) -> None:
+    """Print the scores of the stages and the files."""
+    from ..finetune.run_folder import SUMMARY, read_rows
     from .shared.text import summary_table
 
-    began = time.time()
-    data, vgg, runs = output / "pictures", output / "vgg16fc", output / "run"
-    write_voc(data, {"train": train, "val": val})
-    print(f"{train} pictures to train on and {val} others in {data}")
-    last = [f"--prefix={runs / STAGES[-1]}", f"--epoch={epochs[-1]}"]
-    _command("convert", str(files("fcnxs") / "vgg16_shapes.caffemodel"), str(vgg))
-    _command(
-        *("finetune", f"--data={data}", "--val-split=val", f"--classes={data / 'classes.txt'}"),
-        *(f"--prefix={vgg}", "--epoch=0", f"--output={runs}", "--recipe=adam"),
-        f"--epochs={','.join(map(str, epochs))}",
-    )
-    _command("evaluate", *last, f"--data={data}", f"--json={output / 'scores.json'}")
-    _command("report", str(runs))
-    _command("export", *last, f"--output={output / 'deploy' / STAGES[-1]}")
-    _draw(output / "comparison.png", data, runs, epochs)
-
+    rows = read_rows(output / "run")
+    if not rows:
+        raise FCNXSError(f"{output / 'run' / SUMMARY}: no such file; remove {output} to run the demo anew")
     print()
-    print(summary_table(json.loads((runs / "summary.json").read_text())["stages"]))
-    print(f"\n{time.time() - began:.0f} seconds. In {output}:")
+    print(summary_table(rows))
+    print(f"\n{record['seconds']:.0f} seconds. In {output}:")
     for path, what in (
         ("comparison.png", "image, truth and the three nets side by side"),
         ("run/", "checkpoints, metrics.jsonl, summary.json"),
@@ -79,14 +167,13 @@ def demo(output: Path, train: int, val: int, epochs: tuple) -> int:
         ("vgg16fc-*", "the narrow VGG-16, to finetune on images of your own"),
     ):
         print(f"  {path:<17}{what}")
-    return 0
 
 
 def _command(*arguments: str) -> None:
     """Print a command of this package, and run it."""
     from .main import parse
 
-    print(f"\n$ fcnxs {shlex.join(arguments)}", flush=True)
+    print(f"$ fcnxs {shlex.join(arguments)}", flush=True)
     args = parse(list(arguments))
     code = args.run(args)
     if code:
@@ -94,10 +181,10 @@ def _command(*arguments: str) -> None:
 
 
 def _draw(file: Path, data: Path, runs: Path, epochs: tuple) -> None:
-    """Draw four pictures, their labels, and the class maps of each stage."""
+    """Draw four pictures, their labels, and the class maps of each stage, with a legend of the classes."""
     from PIL import Image
 
-    from .. import checkpoint
+    from ..data.generated import CLASSES
     from ..data.images import read_image, read_label
     from ..data.samples import find_list, read_list
     from ..predict.segmenter import Segmenter
@@ -105,12 +192,10 @@ def _draw(file: Path, data: Path, runs: Path, epochs: tuple) -> None:
 
     pairs = read_list(*find_list(data, "val"))[:4]
     rows = [{"image": read_image(image)} for image, _ in pairs]
-    sources = {name: checkpoint.load(runs / name, epoch) for name, epoch in zip(STAGES, epochs)}
-    palette = sources["fcn8s"].meta.palette
     for row, (_, label) in zip(rows, pairs):
-        row["truth"] = colour(read_label(label), palette)
-    for name, source in sources.items():
-        segmenter = Segmenter(source)
+        row["truth"] = colour(read_label(label), COLOURS)
+    for name, epoch in zip(STAGES, epochs):
+        segmenter = Segmenter(runs / name, epoch)
         for row in rows:
-            row[f"FCN-{name[3:]}"] = colour(segmenter(row["image"]), palette)
-    Image.fromarray(comparison(rows)).save(file)
+            row[f"FCN-{name[3:]}"] = colour(segmenter(row["image"]), COLOURS)
+    Image.fromarray(comparison(rows, legend=list(zip(CLASSES, COLOURS)))).save(file)
