@@ -1,6 +1,7 @@
 """The comparison of engines, narrow and small: what it computes and says, not how fast anything is."""
 
 import argparse
+import gc
 import importlib.util
 import json
 import os
@@ -75,6 +76,17 @@ def test_this_project_s_forms_and_the_original_give_the_class_map(folder):
     probabilities = original()
     assert (probabilities.argmax(1) == classes).all()
     np.testing.assert_allclose(probabilities.sum(1), 1, rtol=1e-5)
+
+
+def test_scores_outlive_their_executor(folder):
+    """They are a view of its memory, which MXNet would give to others; the map of classes tells."""
+    from fcnxs.tools.benchmarks.infer import ours
+
+    scores = ours.untrimmed(folder, "fp32")()
+    gc.collect()
+    others = [ours.mx.nd.ones(scores.shape) * 7 for _ in range(20)]
+    ours.mx.nd.waitall()
+    assert len(others) == 20 and (scores.argmax(1) == np.load(folder / "classes.npy")).all()
 
 
 @pytest.mark.parametrize("precision", LOWER)

@@ -139,9 +139,11 @@ def _bound(net: Net, image: np.ndarray) -> Run:
 def _view(array: mx.nd.NDArray) -> np.ndarray:
     """The array's memory without a copy, float32, as other engines give theirs; the next pass replaces it."""
     array.wait_to_read()
-    values = ctypes.POINTER(ctypes.c_float)()
-    mx.base.check_call(mx.base._LIB.MXNDArrayGetData(array.handle, ctypes.byref(values)))
-    return np.ctypeslib.as_array(values, array.shape)
+    address = ctypes.c_void_p()
+    mx.base.check_call(mx.base._LIB.MXNDArrayGetData(array.handle, ctypes.byref(address)))
+    values = (ctypes.c_float * array.size).from_address(address.value)
+    values.array = array  # The memory is freed with it, even if the executor is gone.
+    return np.ctypeslib.as_array(values).reshape(array.shape)
 
 
 def operations(net: Net, shape: Tuple[int, ...]) -> Dict[str, int]:
