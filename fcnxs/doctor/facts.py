@@ -22,6 +22,8 @@ from ..system.memory import memory, processor_quota
 
 MODULES = {"numpy": "numpy", "opencv-python": "cv2", "pillow": "PIL.Image"}
 
+TOO_LONG = "is the machine busy?"
+TIMEOUT = 300  # seconds for each process; on a busy machine the first import of MXNet takes minutes
 LIBRARIES = "from fcnxs.system import libraries; print(*libraries.missing())"
 
 # Prints MXNet's features, GPUs and cuDNN, then imports GluonCV, which needs MXNet. The functions of libraries
@@ -160,9 +162,11 @@ def _run(command: List[str], environment: Dict[str, str]) -> Tuple[str, str]:
     """Output of a command, and the last line of its errors, or "" if it succeeded."""
     try:
         result = subprocess.run(
-            command, env=environment, capture_output=True, encoding="utf-8", errors="replace", timeout=120
+            command, env=environment, capture_output=True, encoding="utf-8", errors="replace", timeout=TIMEOUT
         )
-    except (OSError, subprocess.TimeoutExpired) as error:
+    except subprocess.TimeoutExpired:
+        return "", f"it takes more than {TIMEOUT} seconds; {TOO_LONG}"
+    except OSError as error:
         return "", str(error)
     if result.returncode == 0:
         return result.stdout, ""

@@ -11,10 +11,11 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Tuple
 
 from ..compat import INSTALL_HINT, MALLOC_PARAMETERS, MXNET_VARIABLES
 from ..system.libraries import cure_of
-from .facts import MODULES, Facts
+from .facts import MODULES, TOO_LONG, Facts
 
 # Compute capabilities of the code in MXNet's GPU wheels. They have no PTX, so nothing is compiled for others.
 CODE_FOR = ((5, 0), (6, 0), (7, 0), (8, 0), (8, 6))
+WAIT = "run fcnxs doctor again when it is not"
 CUDA = {"mxnet-cu112": "11.2", "mxnet-cu117": "11.7"}
 TRAINING = 3.6e9  # bytes of memory for a training step of FCN-8s, full width, 500x375
 CHECKPOINTS = 2e9  # bytes on disk for a few checkpoints (0.54e9 each) and the optimizer's state
@@ -131,6 +132,8 @@ def _import_cure(facts: Facts, error: str, wheel: str) -> str:
         return (
             f"install the system's package with {library[0]} (on Debian, apt-file search {library[0]} names it)"
         )
+    if TOO_LONG in error:
+        return WAIT
     again = f"pip install --force-reinstall --no-deps {_pip(facts, 'mxnet', wheel)}"
     return f"{again}; if a line below is about numpy, cure that first"
 
@@ -155,6 +158,7 @@ def _packages(facts: Facts) -> Iterator[Tuple[str, str]]:
             continue  # the same cause
         if not _lacks_library(facts, error):
             cure = f"pip install --force-reinstall --no-deps {name}{f'=={have[name]}' if name in have else ''}"
+            cure = WAIT if TOO_LONG in error else cure
             yield f"{name} cannot be imported: {error}", cure
 
 

@@ -125,6 +125,11 @@ def test_nothing_is_wrong(good):
             "MXNet sees 0",
             "unset CUDA_VISIBLE_DEVICES (it is '')",
         ),
+        (
+            broken("mxnet", "it takes more than 300 seconds; is the machine busy?"),
+            "MXNet cannot be imported: it takes more than 300 seconds; is the machine busy?",
+            "run fcnxs doctor again when it is not",
+        ),
         (healthy(nvidia_error="Driver/library version mismatch"), "nvidia-smi fails: Driver/library", "driver"),
         (env(OMP_NUM_THREADS="1"), "OMP_NUM_THREADS is 1, and there are 8", "unset OMP_NUM_THREADS"),
         (env(OMP_NUM_THREADS="16"), "OMP_NUM_THREADS is 16, and there are only 8", "make it 8"),
@@ -269,3 +274,8 @@ def test_it_runs_where_nothing_can_be_imported_and_does_not_become_a_server(tmp_
         "OMP_NUM_THREADS is",
     ):
         assert any(word in line for line in wrong), (word, wrong)
+
+
+def test_a_process_that_does_not_end_is_told(monkeypatch):
+    monkeypatch.setattr(facts, "TIMEOUT", 0.1)
+    assert facts._run(["sleep", "60"], {}) == ("", "it takes more than 0.1 seconds; is the machine busy?")
