@@ -63,7 +63,8 @@ def __getattr__(name: str) -> ModuleType:
     if name != "mxnet":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
-        with hidden("sklearn", "scipy.stats"):  # They take a second to import, and nothing here needs them.
+        # SciPy's statistics and sklearn take a second to import, and nothing here needs them.
+        with hidden("sklearn", "scipy.stats"), _without_setuptools():
             import mxnet
     except ModuleNotFoundError as error:
         if error.name != "mxnet":
@@ -90,6 +91,26 @@ def hidden(*names: str) -> Iterator[None]:
     finally:
         sys.meta_path.remove(finder)
         sys.modules.update(before)
+
+
+@contextlib.contextmanager
+def _without_setuptools() -> Iterator[None]:
+    """Let `import distutils` in the block give Python's own, up to Python 3.11; MXNet compares versions by it.
+
+    Where setuptools is installed, it gives its own copy, and loads all of itself, which takes half a second.
+    """
+    if sys.version_info >= (3, 12) or "distutils" in sys.modules:
+        yield
+        return
+    finders = [each for each in sys.meta_path if type(each).__name__ == "DistutilsMetaFinder"]
+    for finder in finders:
+        sys.meta_path.remove(finder)
+    try:
+        yield
+    finally:
+        sys.meta_path[:0] = finders
+        for name in [name for name in sys.modules if name.partition(".")[0] == "distutils"]:
+            del sys.modules[name]  # setuptools warns if it finds Python's own
 
 
 def _import_gluoncv() -> ModuleType:

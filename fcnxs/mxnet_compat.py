@@ -154,7 +154,7 @@ def _supply() -> None:
         for name, substitute in substitutes.items():
             if not hasattr(np, name):
                 setattr(np, name, substitute)
-    if importlib.util.find_spec("distutils") is None:
+    if sys.version_info >= (3, 12) and importlib.util.find_spec("distutils") is None:
         distutils, version = ModuleType("distutils"), ModuleType("distutils.version")
         distutils.version, version.LooseVersion, version.StrictVersion = version, Version, Version
         sys.modules.update({"distutils": distutils, "distutils.version": version})

@@ -94,3 +94,53 @@ def test_gluoncv_does_not_make_pillow_take_images_that_are_cut_off(tmp_path):
     code = "from PIL import ImageFile; print(ImageFile.LOAD_TRUNCATED_IMAGES)"
     assert run(f"import fcnxs, gluoncv; {code}", PYTHONPATH=f"{tmp_path}:{PATH}") == "True"
     assert run(f"from fcnxs.compat import gluoncv; {code}") == "False"
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="this Python has no distutils")
+def test_setuptools_is_not_loaded_for_a_comparison_of_versions():
+    """It offers its own distutils, and loads all of itself for it; it warns if Python's own is left behind."""
+    code = "import sys; from fcnxs.compat import mxnet; print({'setuptools', 'distutils'} & sys.modules.keys())"
+    assert run(code) == "set()"
+
+
+OPERATORS = """
+import hashlib, inspect, sys
+import fcnxs
+from fcnxs.late_operators import REGISTERS, compile_late
+late = %s
+if late:
+    compile_late()
+import mxnet as mx
+waiting = {name: sys.modules[name].compiled for name in REGISTERS} if late else {}
+if late:
+    assert str(inspect.signature(mx.nd.Convolution)) == "(*args, **kwargs)"
+    image, weight = mx.nd.ones((1, 1, 3, 3)), mx.nd.ones((1, 1, 2, 2))
+    result = mx.nd.Convolution(image, weight, no_bias=True, kernel=(2, 2), num_filter=1)
+    assert result.asnumpy().tolist() == [[[[4, 4], [4, 4]]]]
+    assert "num_filter" in str(inspect.signature(mx.nd.Convolution))
+    assert mx.sym.Pooling(mx.sym.var("x"), kernel=(2, 2), name="pool").list_outputs() == ["pool_output"]
+    assert mx.np.sin(mx.np.zeros(3)).asnumpy().tolist() == [0, 0, 0]
+    for compiled in waiting.values():
+        number = 0
+        while True:
+            try:
+                compiled(str(number))
+            except KeyError:
+                break
+            number += 1
+rows = []
+for name, module in sorted(sys.modules.items()):
+    if name.startswith("mxnet."):
+        for key, value in sorted(vars(module).items()):
+            if inspect.isfunction(value) and value.__code__.co_filename == "<string>":
+                code, signature = value.__code__, str(inspect.signature(value))
+                rows.append((name, key, value.__name__, value.__module__, value.__doc__, signature))
+                rows.append((code.co_names, code.co_varnames, code.co_code))
+print(len(rows) > 4000, hashlib.sha256(repr(rows).encode()).hexdigest())
+"""
+
+
+def test_operators_that_are_compiled_late_are_the_same():
+    """Names, documentation, signatures and code of all, after their first call; a few are called."""
+    now, late = run(OPERATORS % False), run(OPERATORS % True)
+    assert now.startswith("True ") and now == late

@@ -18,6 +18,7 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, List, Tuple
 
+from ..compat import hidden
 from ..errors import FCNXSError
 
 if TYPE_CHECKING:
@@ -46,7 +47,8 @@ def run(args: argparse.Namespace) -> int:
     name = args.net or args.model
     size = _size(args.size or CLASSIFIER_SIZE.get(name, "500x375"))
 
-    from ..symbols.graph.describe import describe
+    with hidden("cv2", "onnx", "scipy"):  # MXNet imports them if they are there, and nothing here needs them
+        from ..symbols.graph.describe import describe
     from .explanations.answers import answers
     from .explanations.tables import layers_text, legend, maps_text
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import re
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, Dict, List, Sequence, Tuple
 
 from ...errors import FCNXSError, last_line
@@ -158,8 +158,14 @@ def image_inputs(node: Node) -> List[int]:
 
 def setting(node: Node, key: str, axis: int, default: int) -> int:
     """An operator's setting for rows (axis 0) or columns (1), such as its kernel."""
-    values = re.findall(r"-?\d+", node["attrs"].get(key, ""))  # "(3, 3)", and "(3L,3L)" of Python 2
-    return int(values[axis]) if len(values) > axis else default
+    values = _numbers(node["attrs"].get(key, ""))
+    return values[axis] if len(values) > axis else default
+
+
+@lru_cache(maxsize=1024)  # a net has few of them, which are asked for at thousands of image sizes
+def _numbers(text: str) -> Tuple[int, ...]:
+    """Numbers in the text of a setting: `(3, 3)`, and `(3L,3L)` of Python 2."""
+    return tuple(map(int, re.findall(r"-?\d+", text)))
 
 
 def flag(node: Node, key: str) -> bool:
