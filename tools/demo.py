@@ -64,9 +64,12 @@ def demo(output: Path, train: int, val: int, epochs: tuple) -> int:
         for number, (title, step) in enumerate(steps[done:], done + 1):
             print(f"\nStep {number} of {len(steps)}: {title}", flush=True)
             began = time.time()
-            step()
-            record.update(done=number, seconds=record["seconds"] + time.time() - began)
-            _write(output, record)
+            try:
+                step()
+                record["done"] = number
+            finally:
+                record["seconds"] += time.time() - began
+                _write(output, record)
     except (KeyboardInterrupt, Ended) as end:
         where = f" in step {record['done'] + 1} of {len(steps)}; {again} goes on from there"
         raise Ended(getattr(end, "number", signal.SIGINT), where) from None

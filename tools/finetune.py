@@ -216,7 +216,7 @@ def _listeners(
     folder, meta, kept = output.folder, output.meta, output.plan
     if not args.quiet:
         named = args.classes or args.num_classes is not None
-        origin = "" if named else ", by default (--classes or --num-classes give others)"
+        origin = "" if named else " (--classes or --num-classes give others)"
         print(f"{len(meta.classes)} classes{origin}: {', '.join(meta.classes)}")
         for stage in stages:
             print(describe(stage), flush=True)
