@@ -65,11 +65,12 @@ def test_text_is_that_of_numpy_1(value, text):
 def test_a_symbol_with_numbers_of_numpy_is_that_with_plain_numbers():
     def net(number: type) -> mx.sym.Symbol:
         data = mx.sym.Variable("data", shape=(number(1), number(3), 0, 0), lr_mult=number(2))
-        padded = mx.sym.pad(data, mode="constant", pad_width=(0, 0, 0, 0, number(1), number(1), number(2), 2))
+        width = (0, 0, 0, 0, number(1), number(1), number(2), 2)
+        padded = mx.sym.pad(data, mode="constant", pad_width=width, name="pad")
         conv = mx.sym.Convolution(padded, kernel=(number(3), number(3)), num_filter=number(4), name="conv")
         return mx.sym.slice(conv, begin=(None, number(0)), end=(None, number(2)), name="slice")
 
-    assert net(np.int64).tojson().replace("pad1", "pad0") == net(int).tojson().replace("pad1", "pad0")
+    assert net(np.int64).tojson() == net(int).tojson()
     assert net(np.int32).infer_shape(data=(1, 3, 8, 8))[1] == [(1, 2, 8, 10)]
 
 

@@ -128,5 +128,5 @@ def test_an_unknown_name_is_refused_and_the_default_root_is_gluoncv_s(monkeypatc
 def test_what_coco_needs_is_said(tmp_path, monkeypatch):
     fakes.coco(tmp_path)
     monkeypatch.setitem(sys.modules, "pycocotools.coco", None)
-    with pytest.raises(FCNXSError, match=r"read with pycocotools: pip install 'fcnxs\[coco\]'"):
+    with pytest.raises(FCNXSError, match=r"read with pycocotools: pip install '.\[coco\]'"):
         named("coco", tmp_path)

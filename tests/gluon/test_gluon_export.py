@@ -38,9 +38,8 @@ def test_an_export_is_that_of_fcnxs_export(run_folder, net, tmp_path, in_process
     command = ["export", "--prefix", str(run_folder / "run/fcn8s"), "--epoch", "1"]
     assert main([*command, "--output", str(tmp_path / "theirs"), *options]) == 0
     report = net.export(tmp_path / "ours", form=form)
-    assert sorted(report.files) == [
-        str(tmp_path / f"ours{end}") for end in ("-0000.params", "-meta.json", "-symbol.json")
-    ]
+    ends = ("-0000.params", "-meta.json", "-mxnet_compat.py", "-symbol.json")
+    assert sorted(report.files) == [str(tmp_path / f"ours{end}") for end in ends]
     assert graph(tmp_path / "ours") == graph(tmp_path / "theirs")
     own, theirs = (mx.nd.load(f"{tmp_path / name}-0000.params") for name in ("ours", "theirs"))
     assert {*own} == {*theirs}
