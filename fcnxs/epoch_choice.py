@@ -119,9 +119,10 @@ def epochs_of(prefix: PathLike) -> List[int]:
 
 def hint(prefix: str, missing: Path | None = None) -> str:
     """End of the message on a missing file: which files are there instead. `missing`: of a known epoch."""
-    inside = sorted(Path(prefix).glob("*-symbol.json"))  # PREFIX is the folder of a run
-    if inside:
-        return f"; {prefix} is a folder; give a prefix, e.g. {str(inside[0])[: -len('-symbol.json')]}"
+    inside = sorted(str(file)[: -len("-symbol.json")] for file in Path(prefix).glob("*-symbol.json"))
+    inside = [name for name in inside if not name.endswith("-best")] or inside
+    if inside:  # PREFIX is the folder of a run; the last name is fcn8s
+        return f"; {prefix} is a folder; give a prefix, e.g. {inside[-1]}"
     there = ", ".join(map(str, epochs_of(prefix)))
     if there and missing is not None and missing.suffix == ".params":
         return f"; it has the epochs {there}"

@@ -78,6 +78,7 @@ def test_without_parameters_there_is_nothing_to_choose(run, tmp_path):
     for epoch in (None, "best", "last"):
         with pytest.raises(FCNXSError, match=r"fcn8s-0000.params: no such file, nor one of another epoch$"):
             choose(prefix, epoch)
-    (tmp_path / "fcn8s-symbol.json").touch()
+    for name in ("fcn16s", "fcn8s", "fcn8s-best"):
+        (tmp_path / f"{name}-symbol.json").touch()
     with pytest.raises(FCNXSError, match=re.escape(f"is a folder; give a prefix, e.g. {prefix}")):
         choose(tmp_path)
