@@ -48,6 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the demo; print the scores of the stages and the files."""
+    import cv2  # noqa: F401  (says what it lacks before anything is written)
+
     return demo(args.output, TRAIN, VAL, EPOCHS)
 
 

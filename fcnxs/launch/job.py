@@ -71,6 +71,7 @@ class Job:
         """Run the job; returns 0, the exit code of the first process that failed, or 128 + n after signal n."""
         self.loop = asyncio.get_running_loop()
         self.over: asyncio.Future = self.loop.create_future()
+        self.unheard: List[dmlc.Process] = []  # ended by SIGIO, perhaps after an announcement not read yet
         self.processes = dmlc.Processes(lambda process: self._soon(self._ended, process))
         server = await asyncio.start_server(self._serve, self.host, 0)
         port = server.sockets[0].getsockname()[1]
@@ -133,21 +134,30 @@ class Job:
         """A process on this machine has ended.
 
         The kernel may end a process by SIGIO after it has announced its exit code (`lifeline.leave`). The
-        announced code counts then, and comes by the lifeline.
+        announced code counts then, and comes by the lifeline, perhaps later than this.
         """
         same = [member for member in self.members if self.local and member.session == process.handle.pid]
-        if process.code and not (same and process.code == 128 + signal.SIGIO):
+        by_kernel = process.code == 128 + signal.SIGIO
+        if by_kernel and not same and process not in self.unheard:
+            self.unheard.append(process)
+            self.loop.call_later(CRASH, self._ended, process)
+            return
+        if process in self.unheard:
+            self.unheard.remove(process)
+        if process.code and not (by_kernel and same):
             self._fail(same[0] if same else process, process.code)
         self._check()
 
     def _check(self) -> None:
         """End the job if all processes have ended, or soon after all workers have."""
         running = [*self.processes.running(), *(member for member in self.members if not member.closed)]
+        running += self.unheard
         if self.submitted and not running:
             self._finish_unless_failed()
             return
         by_lifeline = sum(member.role == "worker" and member.closed for member in self.members)
-        by_code = sum(p.role == "worker" and p.code is not None for p in self.processes.all)
+        ended = [p for p in self.processes.all if p.code is not None and p not in self.unheard]
+        by_code = sum(p.role == "worker" for p in ended)
         if max(by_lifeline, by_code) >= self.args.num_workers:
             self.loop.call_later(LINGER, self._finish_unless_failed)
 

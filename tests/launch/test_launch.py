@@ -71,7 +71,7 @@ class Launched:
     def __init__(self, *options: str, command: list, **variables: str) -> None:
         self.mark = f"{MARK}={uuid.uuid4()}"
         env = {k: v for k, v in os.environ.items() if k not in ("OMP_NUM_THREADS", "DMLC_ROLE")}
-        env.update(variables, PYTHONPATH=ROOT, **dict([self.mark.split("=")]))
+        env.update({"PYTHONPATH": ROOT, **variables, **dict([self.mark.split("=")])})
         self.process = subprocess.Popen(
             [sys.executable, "-m", "fcnxs", "launch", *options, "--", *command],
             **{"env": env, "text": True, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE},
@@ -169,6 +169,23 @@ def test_the_announced_code_counts_if_the_kernel_ends_the_process_after_it(tmp_p
     ended = "lifeline.leave(3); os.kill(os.getpid(), signal.SIGIO); time.sleep(600)"
     code, _, errors = job(tmp_path, PLAIN, ended, workers=1).end()
     assert code == 3 and "ended with exit code 3" in errors
+
+
+def test_an_announcement_that_is_read_after_the_end_counts(tmp_path):
+    """On a busy machine the launcher sees the end of a process before what it has sent."""
+    code = (
+        "import asyncio; from fcnxs.launch import job\n"
+        "serve, job.CRASH = job.Job._serve, 4\n"
+        "async def late(self, *streams):\n"
+        "    await asyncio.sleep(2)\n"
+        "    await serve(self, *streams)\n"
+        "job.Job._serve = late\n"
+    )
+    (tmp_path / "sitecustomize.py").write_text(code)
+    for announced in (3, 0):
+        ended = f"lifeline.leave({announced}); os.kill(os.getpid(), signal.SIGIO); time.sleep(600)"
+        variables = {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
+        assert job(tmp_path, PLAIN, ended, workers=1, **variables).end()[0] == announced
 
 
 def test_the_second_signal_does_not_wait_for_the_workers(tmp_path):
