@@ -77,9 +77,11 @@ def test_what_cannot_be_read_is_named(tmp_path):
         with pytest.raises(FCNXSError, match=f"net-meta.json: .*{message}"):
             checkpoint.load(prefix, 1)
     meta.write_text(json.dumps(good))
-    symbol.write_text("{}")
-    with pytest.raises(FCNXSError, match="net-symbol.json: MXNet cannot load this symbol"):
-        checkpoint.load(prefix, 1)
+    unknown = '{"nodes": [{"op": "Foo", "name": "a", "inputs": []}], "arg_nodes": [], "heads": [[0, 0, 0]]}'
+    for content in ("{}", unknown):
+        symbol.write_text(content)
+        with pytest.raises(FCNXSError, match="net-symbol.json: MXNet cannot load this symbol"):
+            checkpoint.load(prefix, 1)
 
 
 def test_files_appear_whole_or_not_at_all(tmp_path):

@@ -31,7 +31,11 @@ def test_a_file_cut_off_anywhere_is_refused(caffemodel, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content", [b"not a caffemodel", b"\x89PNG\r\n\x1a\n" + bytes(100), bytes(50), b"{}" * 99]
+    "content",
+    [
+        *(b"not a caffemodel", b"\x89PNG\r\n\x1a\n" + bytes(100), bytes(50), b"{}" * 99),
+        b"\x0a" + b"\xff" * 20,  # a length that does not end
+    ],
 )
 def test_other_files_are_refused(content, tmp_path):
     (tmp_path / "other").write_bytes(content)

@@ -10,6 +10,7 @@ from PIL import Image
 
 from fcnxs.data.generated import CLASSES
 from fcnxs.finetune.run_folder import read_plan, write_plan
+from fcnxs.report.run import read_run
 from fcnxs.tools.main import main
 
 
@@ -76,8 +77,9 @@ def test_a_run_that_has_not_ended(run, log):
     plan = read_plan(run)
     change_plan(run, finished=False, stages=[{**plan["stages"][0], "epochs": 5}])
     (run / "run.log").write_text(
-        f"2026-01-01T00:00:00Z {log}\n  seed: 3\n2026-01-03T00:00:00Z warning: <odd>\n"
+        f"2026-01-01T00:00:00Z {log}\n  seed: 3\n  note: {{open\n2026-01-03T00:00:00Z warning: <odd>\n"
     )
+    assert "ends" in log or read_run(run).log.facts["note"] == "{open"  # looks like JSON, and is text
     parts, notes, scored = report(run)
     how = "it ended with StoppedError" if "ends" in log else "it is still running, or was killed"
     assert parts.texts["p"][0].startswith(f"Not finished: 1 of 5 epochs; {how}. ")
