@@ -154,7 +154,8 @@ def _supply() -> None:
         for name, substitute in substitutes.items():
             if not hasattr(np, name):
                 setattr(np, name, substitute)
-    if sys.version_info >= (3, 12) and importlib.util.find_spec("distutils") is None:
+    known = sys.version_info < (3, 12) or "distutils" in sys.modules
+    if not known and importlib.util.find_spec("distutils") is None:
         distutils, version = ModuleType("distutils"), ModuleType("distutils.version")
         distutils.version, version.LooseVersion, version.StrictVersion = version, Version, Version
         sys.modules.update({"distutils": distutils, "distutils.version": version})

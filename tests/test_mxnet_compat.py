@@ -32,7 +32,7 @@ def test_a_copy_of_the_file_serves_a_program_without_fcnxs(tmp_path):
     copy.write_bytes(FILE.read_bytes())
     code = (
         "import runpy, sys; sys.modules['fcnxs'] = None\n"
-        f"runpy.run_path({str(copy)!r})\n"
+        f"for _ in range(2): runpy.run_path({str(copy)!r})\n"  # as for two exports in one program
         "import mxnet as mx, numpy as np\n"
         "x = mx.nd.arange(16).reshape((1, 1, 4, np.int64(4)))\n"
         "print(mx.nd.Pooling(x, kernel=(np.int64(2), 2), stride=(np.int32(2), 2)).asnumpy().tolist())\n"

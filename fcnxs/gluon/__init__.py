@@ -37,7 +37,7 @@ GluonCV's mean IU counts absent classes as 0; `fcnxs evaluate` leaves them out:
 >>> for image, label in val:
 ...     metric.update([label.expand_dims(0)], [net.predict(image.expand_dims(0))])
 >>> pixel_accuracy, mean_iu = metric.get()
->>> 0 < mean_iu < pixel_accuracy < 1
+>>> bool(0 < mean_iu < pixel_accuracy < 1)
 True
 
 GluonCV also spreads a batch over several devices, and evaluates at several scales with mirror images:
