@@ -175,9 +175,9 @@ def test_an_announcement_that_is_read_after_the_end_counts(tmp_path):
     """On a busy machine the launcher sees the end of a process before what it has sent."""
     code = (
         "import asyncio; from fcnxs.launch import job\n"
-        "serve, job.CRASH = job.Job._serve, 4\n"
+        "serve, job.CRASH = job.Job._serve, 2\n"
         "async def late(self, *streams):\n"
-        "    await asyncio.sleep(2)\n"
+        "    await asyncio.sleep(1)\n"
         "    await serve(self, *streams)\n"
         "job.Job._serve = late\n"
     )
