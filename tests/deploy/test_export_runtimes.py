@@ -18,10 +18,9 @@ from fcnxs.deploy.write import export
 # What a user without this package does, in each of MXNet's three ways. On new versions of NumPy and
 # Python MXNet itself wants three lines before.
 PLAIN = """
-import sys
+import runpy, sys
 import numpy as np
-if not hasattr(np, "bool"):
-    np.bool, np.int = bool, int
+runpy.run_path(f"{sys.argv[1]}-mxnet_compat.py")
 import mxnet as mx
 
 def load_checkpoint(prefix, image):
