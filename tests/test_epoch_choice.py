@@ -2,11 +2,13 @@
 
 import json
 import re
+import shutil
 
 import pytest
 
 from fcnxs.epoch_choice import choose
 from fcnxs.errors import FCNXSError
+from fcnxs.tools.main import main
 
 EVERY = ("0001", "0002", "0010")
 
@@ -82,3 +84,38 @@ def test_without_parameters_there_is_nothing_to_choose(run, tmp_path):
         (tmp_path / f"{name}-symbol.json").touch()
     with pytest.raises(FCNXSError, match=re.escape(f"is a folder; give a prefix, e.g. {prefix}")):
         choose(tmp_path)
+
+
+@pytest.mark.usefixtures("in_process")
+def test_without_an_epoch_the_best_is_read_and_said(run_folder, voc, tmp_path, capsys):
+    run = tmp_path / "run"
+    shutil.copytree(run_folder / "run", run)
+    records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    records[0]["mean_iu"] = 1.0  # of FCN-32s, whose last epoch is 2
+    (run / "metrics.jsonl").write_text("".join(f"{json.dumps(record)}\n" for record in records))
+    net, image = str(run / "fcn32s"), str(voc / "JPEGImages" / "val_0000.jpg")
+    commands = (
+        ["segment", image, "--output", str(tmp_path / "masks")],
+        ["evaluate", "--data", str(voc), "--json", str(tmp_path / "scores.json")],
+        ["export", "--output", str(tmp_path / "out")],
+    )
+    best, last = (
+        f"reading epoch 1 of {net}, the best by mean IU (1.0000)\n",
+        f"reading epoch 2 of {net}, the last",
+    )
+    for arguments in commands:
+        for epoch, said in (([], best), (["--epoch", "best"], best), (["--epoch", "last"], last)):
+            assert main([*arguments, "--prefix", net, *epoch]) == 0
+            assert said in capsys.readouterr().out
+            if arguments[0] == "evaluate":
+                written = json.loads((tmp_path / "scores.json").read_text())
+                assert (written["prefix"], written["epoch"]) == (net, 2 if said == last else 1)
+    (run / "fcn32s-0001.params").unlink()
+    assert main([*commands[0], "--prefix", net]) == 0
+    assert f"reading {net}-best, the copy of epoch 1 of {net}" in capsys.readouterr().out
+    (run / "fcn32s-best-0000.params").unlink()
+    assert main([*commands[0], "--prefix", net]) == 2
+    err = capsys.readouterr().err
+    assert "its parameters are gone" in err and "--epoch last" in err and err.count("\n") == 1
+    assert main([*commands[0], "--prefix", net, "--epoch", "2"]) == 0
+    assert "reading" not in capsys.readouterr().out

@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 
 import mxnet as mx
 import numpy as np
@@ -17,10 +16,8 @@ from fcnxs.score import NAMES
 from fcnxs.stages import RECIPES
 from fcnxs.symbols import get_fcn32s_symbol
 from fcnxs.tools import finetune as finetune_command
-from fcnxs.tools.demo import COLOURS, demo
 from fcnxs.tools.main import COMMANDS, main, parse
 from fcnxs.tools.shared.options import device
-from fcnxs.tools.shared.signals import Ended, Stopping
 from fcnxs.vis import voc_palette
 
 CLASSES = ["background", "disc", "square", "triangle", "star"]
@@ -267,93 +264,3 @@ def test_help_has_a_worked_example(command, capsys):
         main([command, "--help"])
     assert ended.value.code == 0
     assert re.search(rf"Examples?:\n    fcnxs {command}", capsys.readouterr().out)
-
-
-def test_demo_makes_what_it_says_and_goes_on_where_it_was_interrupted(tmp_path, capsys, monkeypatch):
-    """With few pictures; `.ci/run` runs the whole of it."""
-    folder = tmp_path / "demo"
-    few = {"train": 6, "val": 4, "epochs": (2, 1, 1)}
-    asked = []
-    with monkeypatch.context() as patch:
-        patch.setattr(Stopping, "asked", lambda stopping: asked.append(1) or len(asked) > 12)
-        with pytest.raises(Ended) as ended:
-            demo(folder, **few)
-    assert str(ended.value).endswith(f" in step 3 of 7; `fcnxs demo --output {folder}` goes on from there")
-    out = capsys.readouterr().out
-    assert "Step 1 of 7: make pictures" in out and "fcn32s epoch 1: " in out and "fcn32s epoch 2: " not in out
-
-    assert demo(folder, **few) == 0
-    out = capsys.readouterr().out
-    assert f"going on with the demo in {folder}: 2 of 7 steps are done" in out and "Step 2 of 7" not in out
-    assert f"$ fcnxs finetune --resume={folder / 'run'}" in out and "fcn32s epoch 1: " not in out
-    for command in ("evaluate", "report", "export"):
-        assert f"$ fcnxs {command} " in out
-    canvas = np.asarray(Image.open(folder / "comparison.png"))
-    assert canvas.shape[1] > 5 * 160
-    assert all((canvas[-28:] == colour).all(axis=2).any() for colour in COLOURS)  # the legend
-    assert "By mean IU of fcn8s" in (folder / "run" / "report.html").read_text()
-    rows = json.loads((folder / "run" / "summary.json").read_text())["stages"]
-    assert [row["name"] for row in rows] == ["fcn32s", "fcn16s", "fcn8s"]
-    assert (folder / "deploy" / "fcn8s-symbol.json").is_file()
-    assert len(list((folder / "pictures" / "JPEGImages").iterdir())) == 10
-
-    files = {file: file.stat().st_mtime_ns for file in folder.rglob("*")}
-    assert demo(folder, **few) == 0
-    again = capsys.readouterr().out
-    assert "has ended before; remove this folder to run it anew" in again and "Step" not in again
-    results = out[out.rindex("net     epoch") :]
-    assert again.endswith(results) and "comparison.png" in results
-    assert files == {file: file.stat().st_mtime_ns for file in folder.rglob("*")}
-    shutil.rmtree(folder / "run")
-    with pytest.raises(FCNXSError, match="summary.json: no such file; remove .*demo to run the demo anew"):
-        demo(folder, **few)
-
-
-@pytest.mark.parametrize(
-    ("record", "why"),
-    [
-        ("{", "damaged"),
-        ('{"done": 3}', "damaged"),
-        ('{"train": 7, "val": 4, "epochs": [2, 1, 1], "done": 2, "seconds": 1.5}', "a demo of another version"),
-    ],
-)
-def test_demo_refuses_a_record_that_it_cannot_go_on_with(record, why, tmp_path):
-    (tmp_path / "demo.json").write_text(record)
-    with pytest.raises(FCNXSError, match=f"demo.json: {why}; remove .*, or choose another --output$"):
-        demo(tmp_path, 6, 4, (2, 1, 1))
-    assert [file.name for file in tmp_path.iterdir()] == ["demo.json"]
-
-
-@pytest.mark.usefixtures("in_process")
-def test_without_an_epoch_the_best_is_read_and_said(run_folder, voc, tmp_path, capsys):
-    run = tmp_path / "run"
-    shutil.copytree(run_folder / "run", run)
-    records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    records[0]["mean_iu"] = 1.0  # of FCN-32s, whose last epoch is 2
-    (run / "metrics.jsonl").write_text("".join(f"{json.dumps(record)}\n" for record in records))
-    net, image = str(run / "fcn32s"), str(voc / "JPEGImages" / "val_0000.jpg")
-    commands = (
-        ["segment", image, "--output", str(tmp_path / "masks")],
-        ["evaluate", "--data", str(voc), "--json", str(tmp_path / "scores.json")],
-        ["export", "--output", str(tmp_path / "out")],
-    )
-    best, last = (
-        f"reading epoch 1 of {net}, the best by mean IU (1.0000)\n",
-        f"reading epoch 2 of {net}, the last",
-    )
-    for arguments in commands:
-        for epoch, said in (([], best), (["--epoch", "best"], best), (["--epoch", "last"], last)):
-            assert main([*arguments, "--prefix", net, *epoch]) == 0
-            assert said in capsys.readouterr().out
-            if arguments[0] == "evaluate":
-                written = json.loads((tmp_path / "scores.json").read_text())
-                assert (written["prefix"], written["epoch"]) == (net, 2 if said == last else 1)
-    (run / "fcn32s-0001.params").unlink()
-    assert main([*commands[0], "--prefix", net]) == 0
-    assert f"reading {net}-best, the copy of epoch 1 of {net}" in capsys.readouterr().out
-    (run / "fcn32s-best-0000.params").unlink()
-    assert main([*commands[0], "--prefix", net]) == 2
-    err = capsys.readouterr().err
-    assert "its parameters are gone" in err and "--epoch last" in err and err.count("\n") == 1
-    assert main([*commands[0], "--prefix", net, "--epoch", "2"]) == 0
-    assert "reading" not in capsys.readouterr().out
