@@ -47,7 +47,7 @@ setup(
         *("jinja2>=3", "matplotlib>=3.7"),  # of `fcnxs report`; GluonCV needs matplotlib as well
         "scipy",  # SBD's labels; GluonCV needs it as well
         "packaging",  # `fcnxs doctor` reads these bounds
-        # Beside NumPy 1.23 pip 23 would try dozens of newer ones first, and fetch 834 MB.
+        # Beside NumPy 1.23 an old pip would try, and fetch, many newer ones first.
         *(f"{name}; python_version<'3.12'" for name in OLD),
     ],
     extras_require={

@@ -1,4 +1,4 @@
-"""Compile MXNet's operators when they are first called, so that commands start in two thirds of the time.
+"""Compile MXNet's operators when they are first called, so that commands start sooner.
 
 While it is imported, MXNet writes a Python function for each of its 2,500 operators and compiles it by `exec`.
 After `compile_late()`, the two modules that do this have an `exec` of ours. It makes a short function, whose
