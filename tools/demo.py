@@ -191,7 +191,7 @@ def _draw(file: Path, data: Path, runs: Path, epochs: tuple) -> None:
 
     from ..data.generated import CLASSES
     from ..data.images import read_image, read_label
-    from ..data.samples import find_list, read_list
+    from ..data.lists import find_list, read_list
     from ..predict.segmenter import Segmenter
     from ..vis import colour, comparison
 

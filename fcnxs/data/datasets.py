@@ -25,7 +25,8 @@ from ..errors import FCNXSError, reason
 from ..system.files import read_text
 from ..vis import voc_palette
 from .images import check_label, read_label
-from .samples import Samples, find_list, read_list
+from .lists import find_list, read_list
+from .samples import Samples
 
 # Numbers of the 19 classes among Cityscapes' 34 (cityscapesScripts, labels.py), in their order; and of
 # VOC's 21 among COCO's categories, 0 for the background.

@@ -18,7 +18,8 @@ from ..errors import FCNXSError
 from ..system.threads import default_workers, in_order
 from .augment import Augmentation, cut
 from .images import check_label, preprocess
-from .samples import Samples, read_list
+from .lists import read_list
+from .samples import Samples
 
 _AUGMENTATION, _DROPOUT = 1, 2  # separate the streams of random numbers of an image
 

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Sequence, Tuple
+from typing import Any, Callable, Collection, Dict, Iterable, List, Sequence, Tuple
 
 import numpy as np
 
 from ..conventions import Palette, PathLike
 from ..errors import FCNXSError
-from ..system.files import read_text
+from ..system.files import files_below
 from .images import IMAGE_SUFFIXES, read_image, read_label
+from .lists import LABEL_SUFFIXES, LOSSLESS, find_list, fitting, read_list
 
-LABEL_SUFFIXES = (".png", ".bmp", ".gif", ".tif", ".tiff")  # lossless formats
-SPLITS = ("train", "training", "val", "valid", "validation", "test", "testing")
+# Names of folders that look like splits, such as train, Val, train2017, my_test.
+SPLIT = re.compile(
+    r"(?:^|.*[^a-z])(?:train|training|trainval|val|valid|validation|test|testing|dev|eval)(?:[^a-z].*|$)",
+    re.IGNORECASE,
+)
+ALL = "; --allow splits takes all of them as one"
 
 
 class Samples:
@@ -87,84 +93,35 @@ class Samples:
         return result
 
 
-def open_samples(data: PathLike, split: str | None = None, default: str = "train", need: int = 2) -> Samples:
-    """Data set that is a `.lst` file, a folder in VOC layout, or a folder with images/ and labels/.
+def open_samples(
+    data: PathLike, split: str | None = None, default: str = "train", need: int = 2, allow: Collection[str] = ()
+) -> Samples:
+    """Data set that is a list, a folder in VOC layout, or a folder with images/ and labels/.
+
+    Links to folders are followed. The case of a split's name may differ from its folder's.
 
     Args:
         split: split of a folder; None takes `default`, or everything if images/ and labels/ have no splits.
         need: number of files of a pair that must exist: 2, 1 (the image) or 0.
+        allow: with "splits", everything is also taken from a folder that has other splits than `default`.
 
     Raises:
         FCNXSError: `data` is none of these or lacks the split, or a file is missing.
     """
     path = Path(data)
     if _is_folder_pair(path):
-        return _folder_pair(path, split, default, need)
+        return _folder_pair(path, split, default, need, allow)
     if split is not None and not path.is_dir():
         raise FCNXSError(f"{data}: is a list, which has no splits; leave {split!r} out")
     root, flist = find_list(path, split or default)
     return Samples(*zip(*read_list(root, flist, need)), root)
 
 
-def read_list(root_dir: PathLike, flist_name: PathLike, need: int = 2) -> List[Tuple[Path, Path]]:
-    r"""Pairs of image and label files that a list names.
-
-    A `.lst` file has lines `index \t image \t label`, with paths relative to `root_dir`. A split file
-    of the VOC layout has lines `name`, for JPEGImages/name.jpg and SegmentationClass/name.png.
-    `need` is the number of files of a pair that must exist: 2, 1 (the image) or 0.
-
-    Raises:
-        FCNXSError: the list or a file is missing, a line has another form, or there is no line.
-    """
-    root, flist = Path(root_dir), Path(root_dir) / flist_name
-    pairs = []
-    for number, line in enumerate(read_text(flist, "this list of images").splitlines(), 1):
-        fields = line.strip().split("\t")
-        if fields == [""]:
-            continue
-        if len(fields) != 3 and (len(fields) != 1 or flist.suffix == ".lst"):
-            raise FCNXSError(
-                f"{flist}, line {number}: {len(fields)} fields; expected index, image and label, between tabs"
-            )
-        pair = (root / fields[1], root / fields[2]) if len(fields) == 3 else _voc_pair(root, fields[0])
-        for file in pair[:need]:
-            if not file.is_file():
-                raise FCNXSError(f"{file}: no such file (named in {flist}, line {number})")
-        pairs.append(pair)
-    if not pairs:
-        raise FCNXSError(f"{flist}: the list names no image")
-    return pairs
-
-
-def find_list(data: PathLike, split: str) -> Tuple[Path, Path]:
-    """Arguments `root_dir` and `flist_name` of `read_list` for a `.lst` file or a split of a VOC folder.
-
-    Raises:
-        FCNXSError: the folder has no list of that split.
-    """
-    path = Path(data)
-    if not path.is_dir():
-        return path.parent, Path(path.name)
-    flist = Path("ImageSets", "Segmentation", f"{split}.txt")
-    if not (path / flist).is_file():
-        raise FCNXSError(
-            f"{path / flist}: no such file; expected a folder in VOC layout with a split {split!r}, "
-            "a folder with images/ and labels/, or a .lst file"
-        )
-    return path, flist
-
-
-def _voc_pair(root: Path, name: str) -> Tuple[Path, Path]:
-    images = [root / "JPEGImages" / f"{name}{suffix}" for suffix in IMAGE_SUFFIXES]
-    image = next((file for file in images if file.is_file()), images[0])
-    return image, root / "SegmentationClass" / f"{name}.png"
-
-
 def splits_of(data: PathLike) -> List[str]:
     """Sorted names of a folder's splits; empty for a list, or a folder without splits."""
     path = Path(data)
     if _is_folder_pair(path):
-        return sorted(folder.name for folder in (path / "images").iterdir() if folder.name in SPLITS)
+        return sorted(name for name in _folders(path / "images") if SPLIT.fullmatch(name))
     return sorted(file.stem for file in (path / "ImageSets" / "Segmentation").glob("*.txt"))
 
 
@@ -172,25 +129,20 @@ def _is_folder_pair(path: Path) -> bool:
     return (path / "images").is_dir() and not (path / "ImageSets").is_dir()
 
 
-def _folder_pair(path: Path, split: str | None, default: str, need: int) -> Samples:
+def _folder_pair(path: Path, split: str | None, default: str, need: int, allow: Collection[str]) -> Samples:
     """Pairs of images/ and labels/, or of images/SPLIT/ and labels/SPLIT/, that share a name without suffix."""
-    part = split or default
-    if not (path / "images" / part).is_dir():
-        found = splits_of(path)
-        if split is not None or found:
-            none = f"; there are no splits: leave the split out, or make images/{part}/ and labels/{part}/"
-            has = f"; it has {', '.join(found)}" if found else none
-            raise FCNXSError(f"{path / 'images' / part}: no such folder{has}")
-        part = ""
-    folders = path / "images" / part, path / "labels" / part
-    images, labels = _by_stem(folders[0], IMAGE_SUFFIXES), _by_stem(folders[1], LABEL_SUFFIXES)
+    part = _part(path, split, default, allow)
+    folders = path / "images" / part, path / "labels" / (fitting(_folders(path / "labels"), part) or part)
+    images, labels = _by_stem(folders[0], IMAGE_SUFFIXES), _by_stem(folders[1], LOSSLESS)
+    lossy = _by_stem(folders[1], LABEL_SUFFIXES[len(LOSSLESS) :])
+    labels = {**{stem: lossy[stem] for stem in images if stem in lossy}, **labels}
     if not images:
         raise FCNXSError(f"{folders[0]}: no image in this folder ({', '.join(IMAGE_SUFFIXES)})")
     if need != 1 and not folders[1].is_dir():
         raise FCNXSError(f"{folders[1]}: no such folder; it should hold the labels of {folders[0]}")
     stems = sorted({*images, *labels})
     no_image = ("image", labels, images, folders[0], IMAGE_SUFFIXES)
-    no_label = ("label", images, labels, folders[1], LABEL_SUFFIXES)
+    no_label = ("label", images, labels, folders[1], LOSSLESS)
     for kind, those, others, where, suffixes in (no_image, no_label)[:need]:
         alone = [stem for stem in stems if stem in those and stem not in others]
         if alone:
@@ -198,6 +150,8 @@ def _folder_pair(path: Path, split: str | None, default: str, need: int) -> Samp
                 f"{those[alone[0]]}: no {kind} of this name in {where} "
                 f"({', '.join(suffixes)}); {len(alone)} of {len(those)} files have no {kind}"
             )
+    if folders[0] == path / "images" and "splits" not in allow:
+        _refuse_splits_inside(folders[0], images.values())
     return Samples(
         [images.get(stem, folders[0] / f"{stem}.jpg") for stem in stems],
         [labels.get(stem, folders[1] / f"{stem}.png") for stem in stems],
@@ -205,11 +159,47 @@ def _folder_pair(path: Path, split: str | None, default: str, need: int) -> Samp
     )
 
 
+def _part(path: Path, split: str | None, default: str, allow: Collection[str]) -> str:
+    """Name of a split's folder in images/; "" if all of images/ is meant.
+
+    Raises:
+        FCNXSError: there is no such split, or there are others and none was chosen.
+    """
+    part, found = split or default, splits_of(path)
+    there = fitting(_folders(path / "images"), part)
+    if there is None and (split is not None or (found and "splits" not in allow)):
+        none = f"; there are no splits: leave the split out, or make images/{part}/ and labels/{part}/"
+        has = f"; it has {', '.join(found)}: choose with --split" if found else none
+        raise FCNXSError(f"{path / 'images' / part}: no such folder{has}{'' if split else ALL}")
+    return there or ""
+
+
+def _folders(path: Path) -> List[str]:
+    return [folder.name for folder in path.glob("*") if folder.is_dir()]
+
+
+def _refuse_splits_inside(folder: Path, files: Iterable[Path]) -> None:
+    """Refuse to take all files of a folder as one split, if folders deeper inside have the names of splits."""
+    inside = {parent for file in files for parent in file.relative_to(folder).parents}
+    found = sorted(parent for parent in inside if SPLIT.fullmatch(parent.name))
+    if found:
+        names = ", ".join(map(str, found[:4]))
+        raise FCNXSError(
+            f"{folder / found[0]}: the folders {names} have the names of splits, and none was chosen: move "
+            f"them to images/SPLIT/ and labels/SPLIT/, or write a list (.lst) of each split{ALL}"
+        )
+
+
 def _by_stem(folder: Path, suffixes: Sequence[str]) -> Dict[str, Path]:
     """Sorted files below a folder with one of these suffixes, by their path without the suffix."""
+
+    def fail(error: OSError) -> None:
+        if folder.is_dir():
+            raise FCNXSError(f"{error.filename}: cannot read this folder: {error.strerror}") from None
+
     result: Dict[str, Path] = {}
-    for file in sorted(folder.rglob("*")):
-        if file.suffix.lower() in suffixes and not file.name.startswith(".") and file.is_file():
+    for file in files_below(folder, fail):
+        if file.suffix.lower() in suffixes:
             stem = file.relative_to(folder).with_suffix("").as_posix()
             if stem in result:
                 raise FCNXSError(f"{file}: differs from {result[stem].name} only by its suffix; remove one")

@@ -5,13 +5,14 @@ This module imports no MXNet, so that a thread can begin with a large file while
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import json
 import os
 import tempfile
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Iterator, List
+from typing import Any, Callable, Iterator, List
 
 from ..errors import FCNXSError, last_line
 
@@ -54,16 +55,53 @@ def written_whole(*files: Path) -> Iterator[List[Path]]:
 
 
 def read_text(file: Path, what: str) -> str:
-    """Text of a file in UTF-8; `what` describes it in an error.
+    """Text of a file in UTF-8, with or without a byte order mark; `what` describes it in an error.
 
     Raises:
-        FCNXSError: it cannot be read, or is not text.
+        FCNXSError: it cannot be read, or is not text in UTF-8.
     """
     try:
-        return file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        why = "it is not text" if isinstance(error, UnicodeDecodeError) else last_line(error)
-        raise FCNXSError(f"{file}: cannot read {what}: {why}") from None
+        text = file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        text = None
+    except OSError as error:
+        raise FCNXSError(f"{file}: cannot read {what}: {last_line(error)}") from None
+    if text is None or "\0" in text:  # UTF-16 has a zero in every ASCII letter, and UTF-32 three
+        with file.open("rb") as stream:
+            head = stream.read(64)
+        wide = head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in head
+        why = "it is UTF-16, or not text; save it as UTF-8" if wide else "it is not text in UTF-8; save it so"
+        raise FCNXSError(f"{file}: cannot read {what}: {why}")
+    return text
+
+
+def files_below(folder: Path, note: Callable[[OSError], None], left_out: Path | None = None) -> Iterator[Path]:
+    """Files in a folder and those below it, sorted by name in each folder; hidden ones are left out.
+
+    Links to folders are followed, and each folder is visited once, as links may form a loop. A broken link
+    counts as a file, which fails when it is read; a pipe, which could hang, does not.
+
+    Args:
+        note: called with the error of a folder that cannot be read.
+        left_out: folder that is not visited.
+    """
+    seen = {None if left_out is None else os.path.realpath(left_out)}
+    for at, folders, names in os.walk(folder, onerror=note, followlinks=True):
+        real = os.path.realpath(at)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            path = Path(at, name)
+            if not name.startswith(".") and is_file(path):
+                yield path
+
+
+def is_file(path: Path) -> bool:
+    """Whether to read this path: a file or a broken link (an error when read), but no pipe (may hang)."""
+    return path.is_file() or not path.exists()
 
 
 def write_json(file: Path, content: Any) -> None:  # noqa: ANN401  (whatever JSON takes)

@@ -6,8 +6,8 @@ from PIL import Image
 
 from fcnxs import FCNXSError
 from fcnxs.data.images import preprocess, read_label
+from fcnxs.data.lists import find_list, read_list
 from fcnxs.data.loader import FileIter
-from fcnxs.data.samples import find_list, read_list
 from fcnxs.vis import save_mask, voc_palette
 
 MEAN = (123.68, 116.779, 103.939)

@@ -127,7 +127,7 @@ def test_options_win_over_what_is_found(run_folder, voc, tmp_path, capsys):
     ("text", "why"),
     [
         ("a\nb\n", "classes.txt names 2 classes, but the net has 3"),
-        ("a\na\na\n", "expected 2 to 255 different names"),
+        ("a\nb\na\n", "classes.txt, line 3: 'a' is the name in line 1 too; expected 2 to 255 different names"),
     ],
 )
 def test_a_classes_txt_that_does_not_fit_is_left_out_and_said(text, why, tmp_path, capsys):
@@ -139,3 +139,6 @@ def test_a_classes_txt_that_does_not_fit_is_left_out_and_said(text, why, tmp_pat
     assert why in out and out.endswith("; this file is not used\n") and out.count("\n") == 1
     assert data_options.classes_of(["x", "y", "z"], samples, 3) == ["x", "y", "z"]
     assert not capsys.readouterr().out
+    if "line 3" in why:  # a net of any number of classes would get VOC's, against what the file is for
+        with pytest.raises(FCNXSError, match="line 3: 'a' .*--classes or --num-classes set this file aside"):
+            data_options.classes_of(None, samples)

@@ -15,10 +15,11 @@ from tqdm import tqdm
 
 from ...data.augment import Augmentation
 from ...data.check import Inspection, check
+from ...data.class_names import read_classes
 from ...data.datasets import NAMED, named
 from ...data.samples import Samples, open_samples, splits_of
 from ...errors import FCNXSError
-from .options import read_classes, refuse_below
+from .options import refuse_below
 
 CLASSES = "classes.txt"  # in the folder of a data set: the names of its classes, one a line
 
@@ -135,7 +136,8 @@ def classes_of(
 ) -> List[str] | None:
     """Class names from the options, else those of a data set by name, else from classes.txt in its folder.
 
-    A file that is not a list of names, or has another number of them than the net, is left out; a line says so.
+    A file with another number of names than the net is left out, and so is one that is not a list of names
+    where the net's classes are known; a line says so.
 
     Args:
         given: names from --classes or --num-classes.
@@ -144,15 +146,20 @@ def classes_of(
 
     Returns:
         the names; None if there are none.
+
+    Raises:
+        FCNXSError: the file is not a list of names, and the net can have any number of classes.
     """
     names, file = given or samples.classes, samples.root / CLASSES
     if names or not file.is_file():
         return names
     try:
-        names = read_classes(file, "")
+        names = read_classes(file)
         if numclass not in (None, len(names)):
             raise FCNXSError(f"{file} names {len(names)} classes, but the net has {numclass}")
     except FCNXSError as error:
+        if numclass is None:
+            raise FCNXSError(f"{error} (--classes or --num-classes set this file aside)") from None
         said, names = f"{error}; this file is not used", None
     else:
         said = f"class names from {file} (--classes names another file)"

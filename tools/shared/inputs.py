@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Iterator, List, NamedTuple, Tuple
 
 from ...errors import FCNXSError
+from ...system.files import files_below, is_file
 
 # Suffixes of the files taken from a folder. A file named on the command line is tried whatever its suffix.
 IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
@@ -86,7 +87,7 @@ def _matches(base: Path, pattern: str, mine: Path | None, errors: Errors) -> Ite
         if mine is not None and path.resolve().is_relative_to(mine):
             continue
         if not path.is_dir():
-            if _is_file(path) and (says_suffix or path.suffix.lower() in (*IMAGES, *VIDEOS)):
+            if is_file(path) and (says_suffix or path.suffix.lower() in (*IMAGES, *VIDEOS)):
                 yield path
         elif "**" not in parts.parts:  # ** matches the files below by itself
             yield from _below(path, mine, errors)
@@ -99,20 +100,6 @@ def _below(folder: Path, mine: Path | None, errors: Errors) -> Iterator[Path]:
         why = FCNXSError(f"{error.filename}: cannot read this folder: {error.strerror}")
         errors.append((Path(error.filename), why))
 
-    seen = {None if mine is None else str(mine)}  # symbolic links may form a loop
-    for at, folders, names in os.walk(folder, onerror=note, followlinks=True):
-        real = os.path.realpath(at)
-        if real in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            path = Path(at, name)
-            if path.suffix.lower() in (*IMAGES, *VIDEOS) and not name.startswith(".") and _is_file(path):
-                yield path
-
-
-def _is_file(path: Path) -> bool:
-    """Whether to read this path: a file or a broken link (an error when read), but no pipe (may hang)."""
-    return path.is_file() or not path.exists()
+    for path in files_below(folder, note, mine):
+        if path.suffix.lower() in (*IMAGES, *VIDEOS):
+            yield path

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Dict, Iterable, List, Sequence, Tuple
 
 from ...conventions import VOC_CLASSES, PathLike
+from ...data.class_names import read_classes as class_names_of
 from ...epoch_choice import choose
 from ...errors import FCNXSError
 
@@ -123,19 +124,16 @@ def class_names(args: argparse.Namespace) -> List[str] | None:
     return [f"class {number}" for number in range(args.num_classes)]
 
 
-def read_classes(file: PathLike, option: str = "--classes ") -> List[str]:
-    """Class names from a file with a name in each line; `option` is what messages say before its name.
+def read_classes(file: PathLike) -> List[str]:
+    """Class names from the file that --classes names.
 
     Raises:
-        FCNXSError: the file cannot be read, or names no or too many classes.
+        FCNXSError: it is no list of names.
     """
     try:
-        names = [line.strip() for line in Path(file).read_text(encoding="utf-8").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise FCNXSError(f"{option}{file}: cannot read it: {getattr(error, 'strerror', error)}") from None
-    if not 2 <= len(names) <= 255 or len(set(names)) < len(names):
-        raise FCNXSError(f"{option}{file}: expected 2 to 255 different names, a line each; has {len(names)}")
-    return names
+        return class_names_of(file)
+    except FCNXSError as error:
+        raise FCNXSError(f"--classes {error}") from None
 
 
 def default_classes(numclass: int | None) -> List[str]:

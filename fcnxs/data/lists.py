@@ -1,0 +1,161 @@
+"""Lists that name the images and labels of a data set, and the files that their lines mean.
+
+A line is one of
+
+- `index <tab> image <tab> label`, as in the original example's `.lst` files;
+- `image label`, two paths, as in DeepLab's lists; a slash before them stands for the root folder;
+- a name, as in VOC's lists: of JPEGImages/NAME.jpg and SegmentationClass/NAME.png. It may have a suffix.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from functools import lru_cache
+from pathlib import Path
+from typing import Dict, List, Sequence, Tuple
+
+from ..conventions import PathLike
+from ..errors import FCNXSError
+from ..system.files import read_text
+from .images import IMAGE_SUFFIXES
+
+LOSSLESS = (".png", ".bmp", ".gif", ".tif", ".tiff")  # suffixes of labels
+LABEL_SUFFIXES = (*LOSSLESS, ".jpg", ".jpeg", ".webp", ".jp2")  # the lossy ones are refused when they are read
+_PATH = rf"\S.*?(?:{'|'.join(map(re.escape, {*IMAGE_SUFFIXES, *LABEL_SUFFIXES}))})"
+PAIR = re.compile(rf"({_PATH})\s+({_PATH})", re.IGNORECASE)
+SEPARATORS = {",": "commas", ";": "semicolons", "|": "bars", " ": "spaces"}
+
+
+def read_list(root_dir: PathLike, flist_name: PathLike, need: int = 2) -> List[Tuple[Path, Path]]:
+    """Pairs of image and label files that a list names, relative to `root_dir`.
+
+    A suffix may differ from the list's in the case of its letters (`.JPG`). `need` is the number of files of a
+    pair that must exist: 2, 1 (the image) or 0.
+
+    Raises:
+        FCNXSError: the list or a file is missing, a line has another form, or there is no line.
+    """
+    root, flist = Path(root_dir), Path(root_dir) / flist_name
+    reader, pairs = _Reader(root, flist.suffix == ".lst"), []
+    for number, line in enumerate(read_text(flist, "this list of images").splitlines(), 1):
+        if not line.strip():
+            continue
+        pair = reader.pair(line.strip(), f"{flist}, line {number}")
+        for file in pair[:need]:
+            if not file.is_file():
+                raise FCNXSError(f"{file}: no such file (named in {flist}, line {number})")
+        pairs.append(pair)
+    if not pairs:
+        raise FCNXSError(f"{flist}: the list names no image")
+    return pairs
+
+
+def find_list(data: PathLike, split: str) -> Tuple[Path, Path]:
+    """Arguments `root_dir` and `flist_name` of `read_list` for a list or a split of a VOC folder.
+
+    Raises:
+        FCNXSError: the folder has no list of that split.
+    """
+    path = Path(data)
+    if not path.is_dir():
+        return path.parent, Path(path.name)
+    flist = Path("ImageSets", "Segmentation", f"{split}.txt")
+    there = fitting([file.name for file in (path / flist.parent).glob("*.*")], flist.name)
+    if there is None:
+        raise FCNXSError(
+            f"{path / flist}: no such file; expected a folder in VOC layout with a split {split!r}, "
+            "a folder with images/ and labels/, or a .lst file"
+        )
+    return path, flist.with_name(there)
+
+
+def fitting(names: Sequence[str], wanted: str) -> str | None:
+    """The one of the names that is `wanted`, else the only one that differs in the case of letters alone.
+
+    >>> fitting(["Train", "val"], "train")
+    'Train'
+    """
+    if wanted in names:
+        return wanted
+    same = [name for name in names if name.lower() == wanted.lower()]
+    return same[0] if len(same) == 1 else None
+
+
+class _Reader:
+    """Find the files that the lines of one list mean; the names in each folder are read once.
+
+    Args:
+        root: folder that paths are relative to.
+        indexed: the list is a `.lst` file, in which a line with one name means nothing.
+    """
+
+    def __init__(self, root: Path, indexed: bool) -> None:
+        self.root, self.indexed = root, indexed
+        self._names = lru_cache(None)(_names_by_stem)
+
+    def pair(self, line: str, where: str) -> Tuple[Path, Path]:
+        """Image and label of a line; `where` names it in an error.
+
+        Raises:
+            FCNXSError: the line has another form.
+        """
+        fields = [field.strip() for field in line.split("\t")]
+        if len(fields) == 3:
+            return self._file(fields[1], where), self._file(fields[2], where)
+        two = PAIR.fullmatch(line)
+        if two and not (re.match(r"\d+\s", line) and not self._file(two[1], where).is_file()):
+            return self._file(two[1], where), self._file(two[2], where)
+        found = None if self.indexed or len(fields) > 1 else self._named(line, where)
+        if found is not None and (found[0].is_file() or not set(line) & set(SEPARATORS)):
+            return found
+        marks = [name for mark, name in SEPARATORS.items() if mark in line and len(fields) == 1]
+        has = f" (this line has {marks[0]})" if marks else ""
+        raise FCNXSError(
+            f"{where}: {len(fields)} fields; expected index, image and label, between tabs, or the paths of an "
+            f"image and its label, or a name of VOC's layout{has}"
+        )
+
+    def _file(self, text: str, where: str) -> Path:
+        """File of a path as it stands in the list; one that does not exist is returned as it stands."""
+        path, below = self.root / text, self.root / text.lstrip("/")
+        if path.is_file():
+            return path
+        path = below if below.is_file() or not path.parent.is_dir() else path
+        if "\\" in text:
+            raise FCNXSError(f"{where}: {text} has backslashes, which do not separate folders; write /")
+        return next((path.with_name(name) for name in self._of(path) if fitting([name], path.name)), path)
+
+    def _of(self, path: Path) -> List[str]:
+        """Names in the path's folder that equal its name without suffix."""
+        return self._names(path.parent)[path.stem]
+
+    def _named(self, name: str, where: str) -> Tuple[Path, Path]:
+        """Image and label of a name of VOC's layout, with or without the image's suffix."""
+        exact = self._file(f"JPEGImages/{name}", where)
+        if exact.is_file() and exact.suffix.lower() in IMAGE_SUFFIXES:
+            image, stem = exact, exact.relative_to(self.root / "JPEGImages").with_suffix("").as_posix()
+        else:
+            image, stem = self._with_suffix(self.root / "JPEGImages" / name, IMAGE_SUFFIXES, where), name
+        return image, self._with_suffix(self.root / "SegmentationClass" / stem, LABEL_SUFFIXES)
+
+    def _with_suffix(self, stem: Path, suffixes: Sequence[str], where: str | None = None) -> Path:
+        """File of this name with one of the suffixes, the first that there is; with the first if there is none.
+
+        Raises:
+            FCNXSError: `where` is given, and there are several.
+        """
+        names = self._names(stem.parent)[stem.name]
+        found = [name for suffix in suffixes for name in names if name[len(stem.name) :].lower() == suffix]
+        if where is not None and len(found) > 1:
+            raise FCNXSError(
+                f"{where}: {stem} may be {' or '.join(found)}; name it with its suffix, or remove the other"
+            )
+        return stem.with_name(found[0] if found else f"{stem.name}{suffixes[0]}")
+
+
+def _names_by_stem(folder: Path) -> Dict[str, List[str]]:
+    names: Dict[str, List[str]] = defaultdict(list)
+    for file in sorted(folder.iterdir()) if folder.is_dir() else ():
+        names[file.stem].append(file.name)
+    return names
