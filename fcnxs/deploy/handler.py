@@ -10,6 +10,7 @@ import functools
 import io
 import json
 import os
+import threading
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, NamedTuple, Tuple
@@ -123,6 +124,7 @@ class ServedNet:
         self.size = self.meta.get("export", {}).get("size", "dynamic")  # or [H, W], its one size
         lowered = self.meta.get("export", {}).get("precision", "fp32") != "fp32"  # then only export trims
         self.passes = Passes(Net(symbol, args, auxs), compat.mxnet.cpu(), trim=not lowered)
+        self._turn = threading.Lock()
 
     def answer(self, parameters: Mapping[str, Any], headers: Mapping[str, Any]) -> Answer:
         """Answer one request; a bad request gets the reason as a line of text."""
@@ -150,10 +152,11 @@ class ServedNet:
             raise Refused(400, f"the image has {width}x{height} pixels; this net takes only images of {only}")
         data = preprocess(image, self.meta["mean"])
         try:
-            scores = self.passes.scores(compat.mxnet.nd.array(data), "the image")
+            with self._turn:  # a server's threads share the executors
+                scores = self.passes.scores(compat.mxnet.nd.array(data), "the image")
+                return scores.argmax(axis=1)[0].asnumpy().astype(np.uint8)
         except FCNXSError as error:
             raise Refused(400, str(error)) from None
-        return scores.argmax(axis=1)[0].asnumpy().astype(np.uint8)
 
     def areas(self, class_map: np.ndarray) -> bytes:
         """JSON of a class map (H, W): its size, and number, name, pixels and share of each class in it."""

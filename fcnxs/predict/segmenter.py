@@ -36,6 +36,9 @@ class Segmenter:
     For one image, each method returns one array. For an iterable of images, such as a list of paths, it returns
     an iterator of arrays in the same order, and threads read the next files meanwhile. An image that cannot be
     read raises an error when its turn comes, which ends the iterator.
+    Any number of threads may share a Segmenter. Their passes take turns: one image at a time, or one tile of an
+    image that is computed in tiles; files are read meanwhile. An iterator belongs to the thread that asked for
+    it and may be left unfinished. Each image under way in tiles has the memory limit for itself.
     Pillow refuses files of more than twice `PIL.Image.MAX_IMAGE_PIXELS` pixels; None removes this limit.
 
     The weights are copied, so that later changes of the checkpoint's arrays have no effect: MXNet and the
@@ -180,7 +183,8 @@ class Segmenter:
     @memory_limit.setter
     def memory_limit(self, limit: float | None) -> None:
         """Set the limit for the images from now on."""
-        self._net.limit = limit
+        with self._net.turn:
+            self._net.limit = limit
 
     def fits(self, size: Tuple[int, int], where: object = "an image") -> bool:
         """Whether an image of this size (rows, columns) is computed as a whole, and not in tiles.

@@ -11,9 +11,10 @@ neighbouring tiles overlap by the receptive field of one phase, not of the net, 
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from itertools import product
 from math import prod
-from typing import Callable, Dict, Iterator, List, NamedTuple, Sequence, Set, Tuple
+from typing import Callable, ContextManager, Dict, Iterator, List, NamedTuple, Sequence, Set, Tuple
 
 import numpy as np
 
@@ -59,6 +60,8 @@ class Tiling:
         limit: bytes that may be used besides the parameters and the image.
         ctx: device of the parameters.
         graph: the parsed graph of the net's symbol, if the caller has it already.
+        turn: lock held while a tile is computed. The results of a pass belong to its iterator, so that threads
+            can run several passes, and a pass that is left unfinished keeps nobody waiting.
 
     Raises:
         FCNXSError: the net has a layer that cannot be tiled, or even the smallest tiles exceed the limit.
@@ -71,8 +74,9 @@ class Tiling:
         limit: float,
         ctx: mx.Context | None = None,
         graph: Graph | None = None,
+        turn: ContextManager = nullcontext(),  # noqa: B008  (it has no state)
     ) -> None:
-        self.net, self.size, self.ctx = net, size, ctx or mx.cpu()
+        self.net, self.size, self.ctx, self._turn = net, size, ctx or mx.cpu(), turn
         graph = graph or Graph.of(net.symbol)
         self._nodes, self._image = graph.nodes, graph.image
         self._sizes = [
@@ -122,18 +126,24 @@ class Tiling:
     ) -> Iterator[Tuple[Dict[int, Box], Dict[int, np.ndarray]]]:
         """Cells of every output of one tile after the other, and the results."""
         memory, executors = SharedMemory(self.ctx), {}
-        plan = [self._subgraph(phase, rows, columns) for rows, columns in product(*tiles)]
-        keys = [(subgraph.text, *self._input_shapes(subgraph).values()) for subgraph in plan]
-        donor = max(dict(zip(keys, plan)).values(), key=self._peak)  # all work in the memory of the largest
-        memory.donor = self._bind(donor, memory, classes)
+        with self._turn:
+            plan = [self._subgraph(phase, rows, columns) for rows, columns in product(*tiles)]
+            keys = [(subgraph.text, *self._input_shapes(subgraph).values()) for subgraph in plan]
+            donor = max(dict(zip(keys, plan)).values(), key=self._peak)  # all work in the memory of the largest
+            memory.donor = self._bind(donor, memory, classes)
         for key, subgraph in zip(keys, plan):
-            if key not in executors:
-                executors[key] = self._bind(subgraph, memory, classes)
-            for i, box in subgraph.inputs.items():
-                array = read(box) if i == self._image else _window(kept[i], box)
-                executors[key].arg_dict[self._nodes[i]["name"]][:] = array
-            results = executors[key].forward(is_train=False)
-            yield subgraph.outputs, {i: result.asnumpy()[0] for i, result in zip(subgraph.outputs, results)}
+            inputs = {
+                i: read(box) if i == self._image else _window(kept[i], box)
+                for i, box in subgraph.inputs.items()
+            }
+            with self._turn:
+                if key not in executors:
+                    executors[key] = self._bind(subgraph, memory, classes)
+                for i, array in inputs.items():
+                    executors[key].arg_dict[self._nodes[i]["name"]][:] = array
+                outputs = executors[key].forward(is_train=False)
+                results = {i: output.asnumpy()[0] for i, output in zip(subgraph.outputs, outputs)}
+            yield subgraph.outputs, results
 
     def _bind(self, subgraph: Subgraph, memory: SharedMemory, classes: bool) -> mx.executor.Executor:
         symbol, shapes = subgraph.symbol, self._input_shapes(subgraph)

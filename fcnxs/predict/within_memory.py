@@ -1,10 +1,13 @@
 """Scores and class maps of images of any size within a memory limit.
 
 An image whose forward pass fits is computed as a whole (`forward.py`), a larger one in tiles (`tiling.py`).
+Threads take turns, an image or a tile each: MXNet's executors share arrays, and an output is overwritten by the
+next pass. A lock holds while a pass runs and its result is copied; never while a caller has the result.
 """
 
 from __future__ import annotations
 
+import threading
 from math import prod
 from typing import Iterator, Tuple
 
@@ -23,49 +26,60 @@ Bands = Iterator[Tuple[int, np.ndarray]]  # bands of an image from the top: firs
 
 
 class Bounded:
-    """Forward passes of one net with fixed weights, at any size, within a memory limit.
+    """Forward passes of one net with fixed weights, at any size, within a memory limit, in any thread.
 
     Args:
         net: as for `Passes`, with `numclass` classes.
         trim: skip what the image cannot influence (`forward.trim`).
         limit: bytes to work in, besides the weights and the image; None: 80% of the available memory.
+
+    Attributes:
+        turn: lock that is held while a pass runs, and has to be held to change `limit`.
     """
 
     def __init__(self, net: Net, numclass: int, ctx: mx.Context, trim: bool, limit: float | None) -> None:
         self.passes, self.numclass, self.limit = Passes(net, ctx, trim), numclass, limit
+        self.turn = threading.RLock()
         self._tiling: Tiling | None = None
         self._tiled: Tuple[object, ...] = ()  # the size and limits that it was planned for
 
     def check_size(self, size: Tuple[int, int], where: object) -> None:
         """Refuse a size (rows, columns) that is too small for the net; `where` names the image."""
-        if not self.passes.has((1, 3, *size)):
-            check_size(self.passes.net.symbol, "data", (1, 3, *size), where)
+        with self.turn:
+            if not self.passes.has((1, 3, *size)):
+                check_size(self.passes.net.symbol, "data", (1, 3, *size), where)
 
     def fits(self, size: Tuple[int, int], taken: int = 0) -> bool:
         """Whether an image is computed as a whole if `taken` bytes of the limit are in use already."""
         shape = (1, 3, *size)
-        if self.passes.has(shape):
-            return True
-        need = peak_bytes(self.passes.net.symbol, self.passes.graph, {"data": shape})
-        return need <= self._available() - taken
+        with self.turn:
+            if self.passes.has(shape):
+                return True
+            need = peak_bytes(self.passes.net.symbol, self.passes.graph, {"data": shape})
+            return need <= self._available() - taken
 
     def class_bands(self, size: Tuple[int, int], read: Read, where: object) -> Bands:
         """Class map of an image, uint8 (h, W) in each band; one band if the image is computed as a whole."""
-        self.check_size(size, where)
-        if not self.fits(size):
-            yield from self._tiles(size, where).class_maps(read)
-            return
-        data = read(((0, size[0] - 1), (0, size[1] - 1)))
-        scores = self.passes.scores(mx.nd.array(data, self.passes.ctx), where)
-        yield 0, mx.nd.argmax(scores, axis=1)[0].asnumpy().astype(np.uint8)
+        with self.turn:
+            self.check_size(size, where)
+            tiles = None if self.fits(size) else self._tiles(size, where)
+            if tiles is None:
+                data = read(((0, size[0] - 1), (0, size[1] - 1)))
+                scores = self.passes.scores(mx.nd.array(data, self.passes.ctx), where)
+                whole = mx.nd.argmax(scores, axis=1)[0].asnumpy().astype(np.uint8)
+        if tiles is None:
+            yield 0, whole
+        else:
+            yield from tiles.class_maps(read)
 
     def scores(self, data: np.ndarray, where: object, taken: int = 0) -> np.ndarray:
         """Scores, float32 (C, H, W), of an input (1, 3, H, W), if `taken` bytes are in use already."""
         size = data.shape[2:]
-        if self.fits(size, taken):
-            scores = self.passes.scores(mx.nd.array(data, self.passes.ctx), where)[0].asnumpy()
-            return scores.astype(np.float32, copy=False)
-        tiles = self._tiles(size, where, taken + self.bytes_of_scores(size))
+        with self.turn:
+            if self.fits(size, taken):
+                scores = self.passes.scores(mx.nd.array(data, self.passes.ctx), where)[0].asnumpy()
+                return scores.astype(np.float32, copy=False)
+            tiles = self._tiles(size, where, taken + self.bytes_of_scores(size))
         scores = np.empty((self.numclass, *size), np.float32)
         for row, band in tiles.bands(windows(data)):
             scores[:, row : row + band.shape[1]] = band
@@ -103,7 +117,9 @@ class Bounded:
         if self._tiling is None or self._tiled != wanted:
             room = self.room(taken, where) if taken else self._available()
             try:
-                self._tiling = Tiling(self.passes.net, tuple(size), room, self.passes.ctx, self.passes.graph)
+                self._tiling = Tiling(
+                    self.passes.net, tuple(size), room, self.passes.ctx, self.passes.graph, self.turn
+                )
             except FCNXSError as error:
                 beside = f", besides {taken / 1e9:.3f} GB of scores" if taken else ""
                 raise FCNXSError(f"{where}: {error}{beside}") from None
