@@ -7,6 +7,10 @@ class FCNXSError(ValueError):
     """Wrong input. The message names the file, layer or option, the wrong value, and how to correct it."""
 
 
+class FCNXSWarning(UserWarning):
+    """Something that may be wrong, or was assumed, and how to say otherwise. Commands print it as a line."""
+
+
 def reason(error: Exception) -> str:
     """Text of an error without the file's path, for messages that name the file already."""
     return getattr(error, "strerror", None) or str(error)

@@ -89,7 +89,8 @@ def run(args: argparse.Namespace) -> int:
     from ..predict.segmenter import Segmenter
 
     ctx = options.device(args.gpus)
-    source = checkpoint.load(args.prefix, args.epoch, mapped=True)
+    how = {"mapped": True, "pooling_convention": args.pooling_convention}
+    source = checkpoint.load(args.prefix, args.epoch, **how)
     segmenter = Segmenter(source, ctx=ctx, trim=not args.no_trim, scales=scales, flip=args.flip)
     _refuse_sizes(samples, segmenter)
     classes = _classes(args, samples, source, segmenter.numclass)

@@ -35,8 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", metavar="NET", help="the same, as an option")
     parser.add_argument("--size", metavar="WxH", help="of the image, width x height (default: 500x375; "
                         "vgg16 and mask_regression 224x224)")  # fmt: skip
-    parser.add_argument("--pooling-convention", choices=("valid", "full"), help="of a net by name: sizes are "
-                        "rounded down as the original has it, or up as Caffe (default: valid)")  # fmt: skip
+    parser.add_argument("--pooling-convention", choices=("valid", "full"), help="sizes are rounded down as the "
+                        "original has it, or up as Caffe (default: what the file says, full if it is of 2016 "
+                        "and does not; of a net by name valid)")  # fmt: skip
     parser.add_argument("--png", type=Path, metavar="FILE", help="draw the net as a PNG (needs graphviz's dot)")
 
 
@@ -52,15 +53,15 @@ def run(args: argparse.Namespace) -> int:
     from .explanations.answers import answers
     from .explanations.tables import layers_text, legend, maps_text
 
-    symbol, completed_layers = _net(name, args.pooling_convention)
+    symbol, notes = _net(name, args.pooling_convention)
     rows, columns = describe(symbol, size), describe(symbol, size, axis=1)
     if args.png is not None:
         from .explanations.draw import draw_net
 
         draw_net(symbol, size, args.png)
     print(layers_text(name, size, rows))
-    if completed_layers:
-        print(f"\nThe file gives no adj to {completed_layers}: here it has the one that fcnxs loads it with.")
+    for note in notes:
+        print(f"\n{note}")
     print("\n" + "\n".join(textwrap.fill(line, 100) for line in legend(rows)) + "\n")
     print(maps_text(rows))
     square = [row[5:] for row in rows] == [column[5:] for column in columns]
@@ -93,29 +94,21 @@ def _size(text: str) -> Tuple[int, int]:
     return (height, width)
 
 
-def _net(name: str, pooling_convention: str | None) -> Tuple[mx.sym.Symbol, str]:
-    """Net by its name or from a file, and the layers that were completed as `checkpoint.load` does."""
+def _net(name: str, pooling_convention: str | None) -> Tuple[mx.sym.Symbol, List[str]]:
+    """Net by its name, or from a file as `checkpoint.load` reads it, and notes on what was changed."""
     from .. import checkpoint
     from ..symbols import NETS
-    from ..symbols.graph.nodes import Graph
-    from ..symbols.legacy import completed
 
     if name in NETS:
-        return NETS[name](pooling_convention=pooling_convention or "valid"), ""
+        return NETS[name](pooling_convention=pooling_convention or "valid"), []
     file = Path(name)
     if not file.is_file() and Path(f"{name}-symbol.json").is_file():
         file = Path(f"{name}-symbol.json")
     if not file.is_file():
         what = "no such file" if file.suffix or len(file.parts) > 1 else "neither the name of a net nor a file"
         raise FCNXSError(f"{name}: {what}; {_known()}")
-    if pooling_convention is not None:
-        raise FCNXSError(
-            f"--pooling-convention {pooling_convention}: {name} already sets how its poolings round"
-        )
-    saved = checkpoint.load_symbol(file)
-    symbol = completed(saved)
-    pairs = zip(Graph.of(symbol).nodes, Graph.of(saved).nodes)
-    return symbol, " and ".join(new["name"] for new, old in pairs if new != old)
+    reading = checkpoint.read_symbol(file, pooling_convention)
+    return reading.symbol, reading.notes
 
 
 def _print_crops(symbol: mx.sym.Symbol, square: bool) -> List[str]:

@@ -105,7 +105,8 @@ def run(args: argparse.Namespace) -> int:
     options.refuse_unwritable("--output", folder)
     exchange = exchange_for(args.kv_store, len(devices))
     first, workers = (exchange.rank == 0, exchange.workers) if exchange else (True, 1)
-    load = cache(partial(checkpoint.load, args.prefix, args.epoch))
+    own = {"pooling_convention": args.pooling_convention, "strict": False}  # the stages' may be another one
+    load = cache(partial(checkpoint.load, args.prefix, args.epoch, **own))
     if before is None:
         refuse_to_overwrite(folder, stages)
         quiet = args.quiet or not first

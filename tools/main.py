@@ -11,14 +11,16 @@ import os
 import pickle
 import signal
 import sys
+import warnings
 from difflib import get_close_matches
+from functools import partial
 from itertools import chain
 from types import FrameType
-from typing import List, NoReturn
+from typing import Callable, List, NoReturn
 
 from .. import __version__
 from ..compat import use_the_machine
-from ..errors import FCNXSError
+from ..errors import FCNXSError, FCNXSWarning
 from ..late_operators import compile_late
 from ..launch import lifeline
 from ..system import libraries
@@ -108,7 +110,18 @@ def _run(arguments: List[str]) -> int:
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores SIGHUP
             signal.signal(number, _end)
-    return args.run(args)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", FCNXSWarning)
+        warnings.showwarning = partial(_warn, warnings.showwarning)
+        return args.run(args)
+
+
+def _warn(other: Callable[..., None], message: Warning, category: type, *place: object) -> None:
+    """Print a warning of this package as a line; `other` shows those of other packages."""
+    if issubclass(category, FCNXSWarning):
+        print(message, flush=True)
+    else:
+        other(message, category, *place)
 
 
 def _serve(joined: bool) -> NoReturn:

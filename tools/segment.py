@@ -88,7 +88,8 @@ def run(args: argparse.Namespace) -> int:
         from ..predict.segmenter import Segmenter
 
         ctx = options.device(args.gpus)
-        source = checkpoint.load(args.prefix, args.epoch, mapped=True, digest=digest)
+        how = {"mapped": True, "digest": digest, "pooling_convention": args.pooling_convention}
+        source = checkpoint.load(args.prefix, args.epoch, **how)
     segmenter = Segmenter(source, ctx=ctx, trim=not args.no_trim, memory_limit=limit)
     options.tell_mean(args.prefix, source)
     del source

@@ -7,6 +7,16 @@ This room may import `symbols`, `system` and the single files beside it.
 """
 
 from ..epoch_choice import epochs_of
-from .checkpoint import Checkpoint, Meta, load, load_symbol, save, source_of, versions
+from .checkpoint import Checkpoint, Meta, load, load_symbol, read_symbol, save, source_of, versions
 
-__all__ = ["Checkpoint", "Meta", "epochs_of", "load", "load_symbol", "save", "source_of", "versions"]
+__all__ = [
+    "Checkpoint",
+    "Meta",
+    "epochs_of",
+    "load",
+    "load_symbol",
+    "read_symbol",
+    "save",
+    "source_of",
+    "versions",
+]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import warnings
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
@@ -20,10 +21,10 @@ from .. import __version__
 from ..compat import mxnet as mx
 from ..conventions import IGNORE_LABEL, VGG_MEAN
 from ..epoch_choice import hint
-from ..errors import FCNXSError, last_line, reason
+from ..errors import FCNXSError, FCNXSWarning, last_line, reason
 from ..net import Params
+from ..symbols import legacy
 from ..symbols.graph.nodes import Graph
-from ..symbols.legacy import completed
 from ..system.files import sha256_of, write_json, written_whole
 from .params_file import headers, load_arrays, write_arrays
 
@@ -81,6 +82,8 @@ def load(
     ctx: mx.Context | None = None,
     mapped: bool = False,
     digest: Future | None = None,
+    pooling_convention: str | None = None,
+    strict: bool = True,
 ) -> Checkpoint:
     """Read a checkpoint. One without a meta file is the original example's, and gets the original's mean.
 
@@ -94,15 +97,19 @@ def load(
     (100.0, 110.0, 120.0)
     >>> folder.cleanup()
 
-    The original's solver saved the net's inputs among the parameters; they are left out. Symbols of its oldest
-    versions are completed (`symbols/legacy.py`).
+    The original's solver saved the net's inputs among the parameters; they are left out. Symbols of 2015 and
+    2016 are read as they were meant (`symbols/legacy.py`).
 
     Args:
         mapped: map the file of parameters instead of copying it into memory (see `load_params`).
         digest: SHA-256 of the file of parameters, if a thread computes it already.
+        pooling_convention: rounding of the pooled sizes, 'full' (up) or 'valid' (down), of a symbol of 2016
+            that does not say it. None: up, with an `FCNXSWarning`.
+        strict: refuse another `pooling_convention` than the symbol's; else the symbol's counts.
 
     Raises:
-        FCNXSError: a file is missing, cannot be read, or its checksum differs from the meta file's.
+        FCNXSError: a file is missing, cannot be read, or its checksum differs from the meta file's; or the
+            symbol says another pooling convention.
     """
     prefix = os.fspath(prefix)
     symbol_file, params_file = Path(f"{prefix}-symbol.json"), Path(f"{prefix}-{epoch:04d}.params")
@@ -122,9 +129,26 @@ def load(
                     f"{file}: damaged, or changed since it was written: its checksum differs from "
                     f"the one in {meta_file} (if it was changed on purpose, remove the meta file)"
                 )
-    symbol = completed(load_symbol(symbol_file))
-    arg_params, aux_params = load_arrays(params_file, ctx, mapped)
-    return Checkpoint(symbol, arg_params, aux_params, meta or Meta(), params_file, meta is not None)
+    reading = read_symbol(symbol_file, pooling_convention, strict)
+    if reading.open:
+        warnings.warn(f"{symbol_file}: {legacy.OPEN}", FCNXSWarning)
+    params = load_arrays(params_file, ctx, mapped)
+    arg_params, aux_params = ({reading.names.get(key, key): x for key, x in each.items()} for each in params)
+    return Checkpoint(reading.symbol, arg_params, aux_params, meta or Meta(), params_file, meta is not None)
+
+
+def read_symbol(file: Path, pooling_convention: str | None = None, strict: bool = True) -> legacy.Reading:
+    """Read a symbol JSON, one of 2015 or 2016 as it was meant; further arguments as for `load`.
+
+    Raises:
+        FCNXSError: as `load_symbol`; or the symbol says another pooling convention.
+    """
+    symbol = load_symbol(file)
+    try:
+        graph = Graph.read(file.read_text(encoding="utf-8"))
+        return legacy.read(symbol, graph, pooling_convention, strict)
+    except FCNXSError as error:
+        raise FCNXSError(f"{file}: {error}") from None
 
 
 def load_symbol(file: Path) -> mx.sym.Symbol:

@@ -66,7 +66,8 @@ def get_fcnxs(
         net = FCNxs(NETS[name](21 if numclass is None else numclass, **options), Meta(), **for_block)
         net.initialize(mx.init.MSRAPrelu("in", slope=0), ctx)
         return net
-    loaded = checkpoint.load(prefix, epoch)
+    pooling = options.get("pooling_convention")  # the net's may be another one than the checkpoint's
+    loaded = checkpoint.load(prefix, epoch, pooling_convention=pooling, strict=False)
     found = _variant(loaded)
     numclass = _numclass(name, numclass, found, loaded)
     variant = {"width": found.width, "fc": found.fc, "pooling_convention": found.pooling_convention}

@@ -72,6 +72,7 @@ class Segmenter:
             in tiles, with the same result. None: 80% of the available memory.
         scales: factors of the image's size; the probabilities at all of them are averaged (`multiscale.py`).
         flip: average over the mirror image at each scale too.
+        pooling_convention: for a checkpoint of 2016 that does not say how poolings round (`checkpoint.load`).
         trimmed: older name of `trim`.
 
     Attributes:
@@ -94,12 +95,13 @@ class Segmenter:
         memory_limit: float | None = None,
         scales: Sequence[float] = (1,),
         flip: bool = False,
+        pooling_convention: str | None = None,
         trimmed: bool | None = None,
     ) -> None:
         trim = trim if trimmed is None else trimmed
         self.scales, self.flip = check_scales(scales), bool(flip)
         self.averages = self.scales != (1,) or self.flip
-        source = _loaded(source, epoch)
+        source = _loaded(source, epoch, pooling_convention)
         symbol, params_file = scores_symbol(source.symbol), source.params_file
         check_params(symbol, source.arg_params, source.aux_params, str(params_file))
         if "score_weight" not in source.arg_params:
@@ -228,16 +230,20 @@ class Segmenter:
         return average(data, self.scales, self.flip, probabilities, where)
 
 
-def _loaded(source: PathLike | Checkpoint, epoch: int | str | None) -> Checkpoint:
+def _loaded(
+    source: PathLike | Checkpoint, epoch: int | str | None, pooling_convention: str | None
+) -> Checkpoint:
     """Return `source` if it is a Checkpoint; else load the checkpoint that `choose` finds."""
     if isinstance(source, Checkpoint):
         if epoch is not None:
             raise FCNXSError(f"epoch {epoch}: give an epoch only with a prefix; a Checkpoint already has one")
+        if pooling_convention is not None:
+            raise FCNXSError(f"pooling_convention {pooling_convention}: give it where the Checkpoint is loaded")
         return source
     if not isinstance(source, (str, os.PathLike)):
         raise FCNXSError(f"a {type(source).__name__}: expected the prefix of a checkpoint, or a Checkpoint")
     prefix, number, _ = choose(source, epoch)
-    return checkpoint.load(prefix, number, mapped=True)
+    return checkpoint.load(prefix, number, mapped=True, pooling_convention=pooling_convention)
 
 
 def _softmax(scores: np.ndarray) -> np.ndarray:

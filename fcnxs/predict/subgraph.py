@@ -12,7 +12,7 @@ from typing import Dict, Iterable, List, NamedTuple, Sequence, Set, Tuple, Union
 
 from ..compat import mxnet as mx
 from ..errors import FCNXSError
-from ..symbols.graph.nodes import JOIN, SAME, Entry, Node, flag, image_inputs, setting, window
+from ..symbols.graph.nodes import JOIN, SAME, Entry, Node, flag, has, image_inputs, setting, window
 from ..symbols.graph.reach import Extent, inputs_of
 from ..symbols.graph.rewrite import Writer
 
@@ -55,7 +55,7 @@ def check_windows(nodes: List[Node], members: Iterable[int], sizes: Sequence[int
         FCNXSError: a layer needs its whole input at once, or its kind is unknown; the message names it.
     """
     for node in (nodes[i] for i in members):
-        op, attrs = node["op"], node["attrs"]
+        op = node["op"]
         sized = all(sizes[j] is not None for j in image_inputs(node))
         known = op in _SAME or op in JOIN or op in ("Convolution", "Deconvolution", "Pooling", "Crop")
         strided = op == "Convolution" and any(
@@ -63,7 +63,7 @@ def check_windows(nodes: List[Node], members: Iterable[int], sizes: Sequence[int
             for axis in (0, 1)
         )
         padded = op == "Pooling" and any(window(node, axis)[2] for axis in (0, 1))
-        fixed = flag(node, "global_pool") or flag(node, "center_crop") or "target_shape" in attrs
+        fixed = flag(node, "global_pool") or flag(node, "center_crop") or has(node, "target_shape")
         if not sized or not known or strided or padded or fixed:
             raise FCNXSError(f"{op} {node['name']!r}: this layer cannot be computed tile by tile")
 

@@ -17,7 +17,7 @@ from typing import List, NamedTuple, Tuple
 from ...compat import mxnet as mx
 from ..coord_map import Map, compose_fp, inv_fp
 from .maps import walk
-from .nodes import JOIN, SAME, Graph, flag, image_inputs, setting, window
+from .nodes import JOIN, SAME, Graph, flag, has, image_inputs, setting, window
 
 Affine = Tuple[Fraction, Fraction]  # size = scale * H + shift
 
@@ -117,7 +117,7 @@ def _affine_sizes(graph: Graph, axis: int) -> List[Affine | None]:
     sizes[graph.image] = (Fraction(1), Fraction(0))
     for i, node in enumerate(graph.nodes):
         inputs = [sizes[entry[0]] for entry in node["inputs"]]
-        fixed = flag(node, "global_pool") or "target_shape" in node["attrs"]
+        fixed = flag(node, "global_pool") or has(node, "target_shape")
         if fixed or not inputs or inputs[0] is None:
             continue
         (scale, shift), op, (kernel, stride, pad) = inputs[0], node["op"], window(node, axis)
@@ -150,7 +150,7 @@ def _path(graph: Graph, i: int, axis: int) -> Path | None:
         shift, text = (Fraction(kernel - step, 2) - pad, f"({kernel} - {step})/2 - {pad}")
         if op in ("Convolution", "Pooling") and not flag(node, "global_pool"):
             term, stride = (shift * stride, f"({text}) x {stride}"), stride * step
-        elif op == "Deconvolution" and "target_shape" not in node["attrs"]:
+        elif op == "Deconvolution" and not has(node, "target_shape"):
             stride = stride / step  # of the finer grid, in which the deconvolution's kernel moves
             term = (-shift * stride, f"-({text}) x {stride}")
         elif op == "Crop" and not flag(node, "center_crop"):

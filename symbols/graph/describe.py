@@ -10,7 +10,7 @@ from ...errors import FCNXSError
 from ..coord_map import Map
 from .layer_sizes import LARGEST, layer_sizes, misfit, nearest, smallest
 from .maps import own_map, walk
-from .nodes import Graph, flag, setting, window
+from .nodes import Graph, flag, has, setting, window
 from .reach import receptive_fields
 
 Shape = Tuple[int, ...]
@@ -61,7 +61,7 @@ def describe(symbol: mx.sym.Symbol, size: Tuple[int, int], axis: int = 0) -> Lis
         formula = None if sizes[i] is None else sizes[i].text("HW"[axis])
         windowed = node["op"] in ("Convolution", "Deconvolution", "Pooling") and not flag(node, "global_pool")
         geometry = window(node, axis) if windowed else (None, None, None)
-        grown = node["op"] == "Deconvolution" and "target_shape" not in node["attrs"]  # else MXNet sets adj
+        grown = node["op"] == "Deconvolution" and not has(node, "target_shape")  # else MXNet sets adj
         adj = setting(node, "adj", axis, 0) if grown else None
         group = setting(node, "num_group", 0, 1) if node["op"] in ("Convolution", "Deconvolution") else None
         row = (counts[i], formula, shapes[i], *geometry, own_map(node, axis), maps[i], fields[i])

@@ -8,7 +8,7 @@ from typing import Dict, List, NamedTuple, Tuple
 from ...compat import mxnet as mx
 from ...errors import FCNXSError
 from ..coord_map import IDENTITY, Map, compose_fp, filter_map, format_map, inv_fp
-from .nodes import JOIN, SAME, Graph, Node, flag, image_inputs, setting, window
+from .nodes import JOIN, SAME, Graph, Node, flag, has, image_inputs, setting, window
 
 
 def coordinate_maps(symbol: mx.sym.Symbol, axis: int = 0) -> Dict[str, Map]:
@@ -126,7 +126,7 @@ def own_map(node: Node, axis: int) -> Map | None:
         return None
     if op in SAME or op in JOIN:
         return IDENTITY
-    if not flag(node, "global_pool") and not flag(node, "center_crop") and "target_shape" not in attrs:
+    if not flag(node, "global_pool") and not flag(node, "center_crop") and not has(node, "target_shape"):
         if op in ("Convolution", "Pooling"):
             return filter_map(*window(node, axis))
         if op == "Deconvolution":

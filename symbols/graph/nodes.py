@@ -45,10 +45,13 @@ class Graph:
     """Nodes in order, inputs before the nodes that take them, and the entries that are the outputs.
 
     Make one for each net and keep it: every call of MXNet's `tojson` leaks 51 kB.
+
+    Attributes:
+        version: version of MXNet that wrote the graph, such as 10901; 0 before 0.9, which did not say.
     """
 
-    def __init__(self, nodes: List[Node], heads: Sequence[Entry]) -> None:
-        self.nodes, self.heads = nodes, list(heads)
+    def __init__(self, nodes: List[Node], heads: Sequence[Entry], version: int = 0) -> None:
+        self.nodes, self.heads, self.version = nodes, list(heads), version
 
     @classmethod
     def read(cls, text: str | Dict[str, Any]) -> Graph:
@@ -70,7 +73,8 @@ class Graph:
             if not isinstance(content, dict) or not isinstance(content.get(key), list):
                 raise _damaged(f"it has no {key}")
         nodes = [_node(i, given) for i, given in enumerate(content["nodes"])]
-        return cls(nodes, [_entry(given, len(nodes), "the output") for given in content["heads"]])
+        heads = [_entry(given, len(nodes), "the output") for given in content["heads"]]
+        return cls(nodes, heads, _version(content.get("attrs")))
 
     @classmethod
     def of(cls, symbol: mx.sym.Symbol, casts: bool = False) -> Graph:
@@ -146,6 +150,13 @@ def _entry(given: Any, before: int, taker: str) -> Entry:  # noqa: ANN401
     return [*given, 0][:3]
 
 
+def _version(attrs: Any) -> int:  # noqa: ANN401
+    """Version of MXNet in the settings of a whole graph; 0 if there is none."""
+    kind_and_number = attrs.get("mxnet_version") if isinstance(attrs, dict) else None
+    numbers = kind_and_number[1:] if isinstance(kind_and_number, list) else []
+    return next((number for number in numbers if type(number) is int), 0)
+
+
 def _damaged(what: str) -> FCNXSError:
     return FCNXSError(f"MXNet cannot load this symbol: {what}")
 
@@ -166,6 +177,11 @@ def setting(node: Node, key: str, axis: int, default: int) -> int:
 def _numbers(text: str) -> Tuple[int, ...]:
     """Numbers in the text of a setting: `(3, 3)`, and `(3L,3L)` of Python 2."""
     return tuple(map(int, re.findall(r"-?\d+", text)))
+
+
+def has(node: Node, key: str) -> bool:
+    """Whether a setting is there and not 0: until 0.9, MXNet wrote defaults too, as `target_shape: (0,0)`."""
+    return any(_numbers(node["attrs"].get(key, "")))
 
 
 def flag(node: Node, key: str) -> bool:

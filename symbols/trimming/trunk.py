@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import Iterator, List, NamedTuple, Tuple
 
 from ..graph.layer_sizes import layer_sizes
-from ..graph.nodes import Graph, Node, flag, setting, window
+from ..graph.nodes import Graph, Node, flag, has, setting, window
 from .windows import Plan, Span, Step, contains, needed, plan, smaller
 
 # Rebasing costs a pass over a layer's input. At strides 1 and 2 that takes longer than it saves, except
@@ -178,7 +178,7 @@ class Trunks:
         node, spans, offsets = self.nodes[deconv], [], []
         for axis in (0, 1):
             scores, step = self.sizes[axis][node["inputs"][0][0]], Step(*window(node, axis))
-            if scores is None or flag(self.nodes[crop], "center_crop") or "target_shape" in node["attrs"]:
+            if scores is None or flag(self.nodes[crop], "center_crop") or has(node, "target_shape"):
                 return None
             offset = setting(self.nodes[crop], "offset", axis, 0)
             spans.append(needed(step, (offset, offset + size[axis]), scores.value(size[axis])))
@@ -192,5 +192,5 @@ def _can_be_trimmed(node: Node, first: bool) -> bool:
         return attrs["act_type"] == "relu" and not first
     if op == "Pooling":
         known = attrs.get("pool_type", "max") == "max" and not flag(node, "global_pool") and not first
-        return known and attrs.get("pooling_convention", "valid") in ("valid", "full") and "pad" not in attrs
+        return known and attrs.get("pooling_convention", "valid") in ("valid", "full") and not has(node, "pad")
     return op == "Convolution" and not flag(node, "no_bias") and attrs.get("layout", "None") in ("None", "NCHW")

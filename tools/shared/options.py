@@ -26,6 +26,12 @@ def add_checkpoint(parser: argparse.ArgumentParser) -> None:
         metavar="N|best|last",
         help="epoch of the checkpoint (default: the best by mean IU, or the last if none was evaluated)",
     )
+    parser.add_argument(
+        "--pooling-convention",
+        choices=("valid", "full"),
+        help="rounding of the pooled sizes, down or up, of a checkpoint of 2016 that does not say it (default: "
+        "full, and a line says so)",
+    )
 
 
 def _epoch(text: str) -> int | str:
