@@ -4,7 +4,7 @@ Begin with `symbol_fcnxs.py`: FCN-32s, 16s and 8s, built on `symbol_vgg16.py` wi
 `coord_map.py` is the algebra of coordinate maps, `interpolation.py` has bilinear upsampling, `legacy.py`
 completes old symbols. `graph/` reads and writes graphs, `trimming/` leaves out cells that no image can change.
 
-This room may import `compat` and `errors` alone.
+This room may import `compat`, `errors` and `conventions` alone.
 """
 
 from functools import partial

@@ -7,6 +7,7 @@ the original's node for node.
 from __future__ import annotations
 
 from ..compat import mxnet as mx
+from ..conventions import MOST_CLASSES
 from ..errors import FCNXSError
 from .graph import maps
 
@@ -138,6 +139,20 @@ def euclidean_loss(x: Symbol, channels: int, size: int, name: str = "euclidean")
     # LinearRegressionOutput leaves the gradient of its target undefined: no gradient goes that way.
     target = sym.BlockGrad(sym.elemwise_add(masks, own, name="masks_and_own"), name="target")
     return sym.LinearRegressionOutput(x, target, grad_scale=channels * size * size, name=name)
+
+
+def check_numclass(numclass: int, where: object) -> int:
+    """Return a net's number of classes.
+
+    Raises:
+        FCNXSError: there are more than class maps and labels can hold, whose 255 is no class; it names `where`.
+    """
+    if numclass > MOST_CLASSES:
+        raise FCNXSError(
+            f"{where}: {numclass} classes; class maps and labels hold at most {MOST_CLASSES} (0 to "
+            f"{MOST_CLASSES - 1}; 255 is no class): merge some"
+        )
+    return numclass
 
 
 def scaled(channels: int, width: float) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..compat import mxnet as mx
-from .layers import Symbol, conv, conv_relu, dropout, lrn, pool, relu, scaled
+from .layers import Symbol, check_numclass, conv, conv_relu, dropout, lrn, pool, relu, scaled
 from .symbol_fcnxs import fcnxs_score
 
 
@@ -22,6 +22,7 @@ def get_fcn_alexnet_symbol(
 
     Source: shelhamer/fcn.berkeleyvision.org voc-fcn-alexnet/net.py.
     """
+    check_numclass(numclass, "numclass")
 
     def group(x: Symbol, suffix: str, channels: int, **settings: int) -> Symbol:
         return conv_relu(x, suffix, scaled(channels, width), workspace=workspace_default, **settings)

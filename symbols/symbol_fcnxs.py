@@ -50,8 +50,9 @@ def get_fcnxs_symbol(
         skip_scales: constants by which the poolings are multiplied before they are scored, by name.
 
     Raises:
-        FCNXSError: there is no such net.
+        FCNXSError: there is no such net, or it would have more than 255 classes.
     """
+    layers.check_numclass(numclass, "numclass")
     if stride not in (32, *SKIPS):
         raise FCNXSError(f"stride={stride!r}: expected 32, 16, 8, 4 or 2")
     data = mx.sym.Variable("data")

@@ -7,7 +7,7 @@ those of the original's pad of 100 at full width, up to pooling's rounding.
 from __future__ import annotations
 
 from ..compat import mxnet as mx
-from .layers import Symbol, conv, conv_relu, dropout, euclidean_loss, pool, relu, scaled
+from .layers import Symbol, check_numclass, conv, conv_relu, dropout, euclidean_loss, pool, relu, scaled
 
 
 def vgg16_pool3(
@@ -123,6 +123,7 @@ def get_mask_regression_symbol(
 
     Source: Object segmentation with deep regression, ICIP 2015.
     """
+    check_numclass(numclass, "numclass")
     trunk = get_vgg16fc_symbol(workspace_default, width, pooling_convention=pooling_convention, pad=1)
     relu5 = trunk.get_internals()["relu5_3_output"]  # (N, 512, H / 16, W / 16)
 

@@ -23,6 +23,7 @@ from ..net import Net, check_params, check_size
 from ..predict.forward import trim
 from ..score import Scores
 from ..symbols.graph.rewrite import scores_symbol
+from ..symbols.layers import check_numclass
 from ..system.files import sha256_of, write_json, written_whole
 from .compare import (
     Compared,
@@ -133,7 +134,7 @@ def export(
         most_loss: layers that alone change more than this part of the pixels stay in float32.
 
     Raises:
-        FCNXSError: `source` is not an FCN, lacks a parameter, or is an export that cannot be exported again; an
+        FCNXSError: `source` is not an FCN, has more than 255 classes, lacks a parameter, or is an export; an
             image is too small; the processor cannot run bf16; or the files cannot be written.
         ExportMismatch: the export gives other outputs than the checkpoint; nothing is written.
     """
@@ -141,7 +142,7 @@ def export(
     net, mean = _net_of(source, prefix), source.meta.mean
     shape = (1, 3, *(form.size or (500, 500)))
     check_size(net.symbol, "data", shape, f"--size {shape[2]}x{shape[3]}")
-    numclass = net.symbol.infer_shape(data=shape)[1][0][1]
+    numclass = check_numclass(net.symbol.infer_shape(data=shape)[1][0][1], source.params_file)
     if form.format == "onnx":
         check_installed()
     pictures = _pictures(net, form, images)
