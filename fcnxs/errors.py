@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from numbers import Real
+from typing import Any, Tuple
+
+LARGEST = 3.4028234e38  # of float32
+
 
 class FCNXSError(ValueError):
     """Wrong input. The message names the file, layer or option, the wrong value, and how to correct it."""
@@ -20,6 +25,15 @@ def last_line(error: Exception) -> str:
     """Last line of an error's text; MXNet's errors have the message there, after a stack trace."""
     lines = [line.strip() for line in reason(error).splitlines() if line.strip()]
     return lines[-1].replace("Error: ", "") if lines else type(error).__name__
+
+
+def finite_mean(mean: Any, where: object) -> Tuple[float, float, float]:  # noqa: ANN401
+    """Mean (R, G, B) as three floats; raise an error that names `where` unless it is three finite numbers."""
+    values = [] if isinstance(mean, (str, bytes)) or not hasattr(mean, "__iter__") else list(mean)
+    numbers = all(isinstance(value, Real) and not isinstance(value, bool) for value in values)
+    if len(values) != 3 or not numbers or not all(abs(value) <= LARGEST for value in values):  # nor NaN
+        raise FCNXSError(f"{where}: expected three finite numbers, not {mean!r:.80}")
+    return tuple(map(float, values))
 
 
 def printable(name: str | bytes) -> str:

@@ -1,72 +1,35 @@
-"""Checkpoints: PREFIX-symbol.json, PREFIX-NNNN.params in MXNet's format, and PREFIX-meta.json.
-
-The meta file holds the mean of the input, the classes' names and colours, and the weights' source.
-"""
+"""Checkpoints: PREFIX-symbol.json, PREFIX-NNNN.params in MXNet's format, and PREFIX-meta.json."""
 
 from __future__ import annotations
 
-import json
 import os
-import platform
 import warnings
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Callable, Dict, List, Tuple
+from typing import Callable, Dict, List
 
-import numpy as np
-
-from .. import __version__
 from ..compat import mxnet as mx
-from ..conventions import IGNORE_LABEL, VGG_MEAN
 from ..epoch_choice import hint
-from ..errors import FCNXSError, FCNXSWarning, last_line, reason
+from ..errors import FCNXSError, FCNXSWarning, last_line
 from ..net import Params
 from ..symbols import legacy
 from ..symbols.graph.nodes import Graph
 from ..system.files import sha256_of, write_json, written_whole
-from .params_file import headers, load_arrays, write_arrays
-
-
-def versions() -> Dict[str, str]:
-    """Versions of the packages that write a checkpoint."""
-    return {
-        "fcnxs": __version__,
-        "mxnet": mx.__version__,
-        "numpy": np.__version__,
-        "python": platform.python_version(),
-    }
-
-
-@dataclass(frozen=True)
-class Meta:
-    """Contents of a meta file.
-
-    Args:
-        classes: names in the order of the labels; None for nets without classes of their own.
-        palette: colour (R, G, B) of each class, 0 to 255.
-        mean: (R, G, B), subtracted from images with values 0 to 255.
-        channel_order: order of the input's channels, always "RGB".
-        ignore_label: label of pixels that count neither in the loss nor in the scores, always 255.
-        source: {"file", "sha256"} of the weights that these were made from.
-        versions: versions of the packages that wrote the checkpoint.
-        checksums: SHA-256 of the other files by name; of the last version and, if any, the one before.
-    """
-
-    classes: List[str] | None = None
-    palette: List[List[int]] | None = None
-    mean: Tuple[float, float, float] = VGG_MEAN
-    channel_order: str = "RGB"
-    ignore_label: int = IGNORE_LABEL
-    source: Dict[str, str] | None = None
-    versions: Dict[str, str] = field(default_factory=versions)
-    checksums: Dict[str, List[str]] = field(default_factory=dict, compare=False)
+from .meta import Meta, read_meta, versions
+from .params_file import headers, load_arrays, usable, write_arrays
 
 
 @dataclass
 class Checkpoint:
-    """A net with its parameters. `meta_found` is False where there was no meta file to read."""
+    """A net with its parameters. `meta_found` is False where there was no meta file to read.
+
+    Parameters of float16 and float64 become float32.
+
+    Raises:
+        FCNXSError: a parameter has a value that is not finite, or of float64 that is not one of float32.
+    """
 
     symbol: mx.sym.Symbol
     arg_params: Params
@@ -74,6 +37,10 @@ class Checkpoint:
     meta: Meta
     params_file: Path
     meta_found: bool = True
+
+    def __post_init__(self) -> None:
+        self.arg_params = usable(self.arg_params, self.params_file)
+        self.aux_params = usable(self.aux_params, self.params_file)
 
 
 def load(
@@ -108,8 +75,8 @@ def load(
         strict: refuse another `pooling_convention` than the symbol's; else the symbol's counts.
 
     Raises:
-        FCNXSError: a file is missing, cannot be read, or its checksum differs from the meta file's; or the
-            symbol says another pooling convention.
+        FCNXSError: a file is missing, cannot be read, or its checksum differs from the meta file's; the symbol
+            says another pooling convention; or as `Checkpoint` and `Meta`.
     """
     prefix = os.fspath(prefix)
     symbol_file, params_file = Path(f"{prefix}-symbol.json"), Path(f"{prefix}-{epoch:04d}.params")
@@ -238,42 +205,3 @@ def _refuse_to_orphan(prefix: str, params_file: Path, symbol: mx.sym.Symbol) -> 
     symbol_file = Path(f"{prefix}-symbol.json")
     if others and symbol_file.is_file() and symbol_file.read_text(errors="replace") != _text_of(symbol):
         raise FCNXSError(f"{symbol_file}: belongs to another net, with {others[0].name}; choose another prefix")
-
-
-def read_meta(file: Path) -> Meta:
-    """Read a meta file.
-
-    Raises:
-        FCNXSError: it is not JSON, or a value is missing or of the wrong kind.
-    """
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-        meta = Meta(**{key: content[key] for key in Meta.__dataclass_fields__ if key != "checksums"})
-        checksums = content.get("checksums", {})  # older files have none
-        if not all(isinstance(sums, list) for sums in checksums.values()):
-            raise ValueError("checksums: expected an object that maps file names to lists of checksums")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        what = f"lacks {error}" if isinstance(error, KeyError) else reason(error)
-        raise FCNXSError(f"{file}: not a meta file of a checkpoint: {what}") from None
-    numbers = isinstance(meta.mean, list) and all(type(value) in (int, float) for value in meta.mean)
-    if not numbers or len(meta.mean) != 3 or not np.isfinite(meta.mean).all():
-        raise FCNXSError(f"{file}: mean: expected three finite numbers, not {meta.mean!r:.80}")
-    if meta.channel_order != "RGB" or meta.ignore_label != IGNORE_LABEL:
-        raise FCNXSError(f"{file}: expected channel_order RGB and ignore_label {IGNORE_LABEL}")
-    if meta.classes is not None:
-        names = isinstance(meta.classes, list) and all(isinstance(name, str) for name in meta.classes)
-        colours = isinstance(meta.palette, list) and all(_is_colour(colour) for colour in meta.palette)
-        if not names or not colours or len(meta.palette) != len(meta.classes):
-            raise FCNXSError(
-                f"{file}: expected classes, a list of names, and palette, a colour (R, G, B) for each"
-            )
-    return replace(meta, mean=tuple(map(float, meta.mean)), checksums=checksums)
-
-
-def _is_colour(colour: object) -> bool:
-    return isinstance(colour, list) and len(colour) == 3 and all(value in range(256) for value in colour)
-
-
-def source_of(file: str | os.PathLike[str]) -> Dict[str, str]:
-    """Name and SHA-256 of a file of weights, for `Meta.source`."""
-    return {"file": Path(file).name, "sha256": sha256_of(file)}

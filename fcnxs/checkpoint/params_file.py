@@ -66,6 +66,45 @@ def load_arrays(file: Path, ctx: mx.Context | None = None, mapped: bool = False)
     return params["arg"], params["aux"]
 
 
+def usable(params: Params, where: object) -> Params:
+    """The same parameters, those of float16 and float64 as float32; others stay as they are.
+
+    Raises:
+        FCNXSError: a value is not finite, or of float64 and none of float32; the message names the parameter.
+    """
+    kinds = {name: np.dtype(array.dtype) for name, array in params.items()}
+    finite = {name: mx.nd.all_finite(params[name]) for name in params if kinds[name] == np.float32}
+    for name, flag in finite.items():
+        if not flag.asscalar():
+            _refuse_not_finite(params[name].asnumpy(), name, where)
+    other = [name for name, kind in kinds.items() if kind in (np.float16, np.float64)]
+    return {**params, **{name: _single(params[name], name, where) for name in other}}
+
+
+def _single(array: mx.nd.NDArray, name: str, where: object) -> mx.nd.NDArray:
+    """A float16 or float64 array as float32."""
+    values = array.asnumpy()
+    _refuse_not_finite(values, name, where)
+    with np.errstate(over="ignore", under="ignore"):
+        single = values.astype(np.float32)
+    lost = values[single != values]
+    if lost.size:
+        raise FCNXSError(
+            f"{where}: parameter {name} is float64, and {lost.size} of its {values.size} values are no numbers "
+            f"of float32, such as {lost[0]}; if they may be rounded, save it as array.astype('float32')"
+        )
+    return mx.nd.array(single, array.context, np.float32)
+
+
+def _refuse_not_finite(values: np.ndarray, name: str, where: object) -> None:
+    wrong = values[~np.isfinite(values)]
+    if wrong.size:
+        raise FCNXSError(
+            f"{where}: {wrong.size} of the {values.size} values of parameter {name} are not finite "
+            f"({wrong[0]}): training failed before they were saved; take an earlier epoch"
+        )
+
+
 def write_arrays(file: Path, arrays: Dict[str, mx.nd.NDArray]) -> None:
     """Write named arrays, of any shapes, in MXNet's format.
 

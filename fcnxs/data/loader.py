@@ -14,7 +14,7 @@ import numpy as np
 
 from ..compat import mxnet as mx
 from ..conventions import VGG_MEAN, PathLike
-from ..errors import FCNXSError
+from ..errors import FCNXSError, finite_mean
 from ..system.threads import default_workers, in_order
 from .augment import Augmentation, cut
 from .images import check_label, preprocess
@@ -91,7 +91,7 @@ class Loader(mx.io.DataIter):
         ):
             if value < least:
                 raise FCNXSError(f"{name}={value}: expected {least} or more")
-        self.samples, self.mean, self.cut_off_size = samples, tuple(mean), cut_off_size
+        self.samples, self.mean, self.cut_off_size = samples, finite_mean(mean, "mean"), cut_off_size
         self.shuffle, self.seed, self.num_classes = shuffle, seed, num_classes
         self.data_name, self.label_name = data_name, label_name
         self._read = _Reader(samples, self.mean, augmentation, cut_off_size, num_classes, seed)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import tempfile
 import threading
 from pathlib import Path
-from typing import List, Sequence, Tuple
+from typing import Any, List, Sequence, Tuple
 
 import numpy as np
 
 from .. import checkpoint
 from ..checkpoint import Checkpoint, Meta
+from ..checkpoint.params_file import load_params, usable
 from ..compat import mxnet as mx
 from ..deploy import write
 from ..deploy.form import Form
@@ -19,6 +20,7 @@ from ..net import ANY_SIZE, DECONVOLUTIONS, SCORES, check_size, fixed_size
 from ..stages import BIGSCORE, Stage
 from ..symbols.graph.rewrite import scores_symbol, without_crop
 from ..symbols.interpolation import bilinear
+from ..symbols.layers import check_numclass
 
 TYPES = ("float16", "float32", "float64")
 
@@ -42,7 +44,7 @@ class FCNxs(mx.gluon.SymbolBlock):
             of base_size and computes squares of crop_size.
 
     Raises:
-        FCNXSError: the net does not end in one softmax over classes.
+        FCNXSError: the net does not end in one softmax over classes, or has more than 255.
 
     >>> import fcnxs
     >>> from fcnxs.compat import mxnet as mx
@@ -68,7 +70,7 @@ class FCNxs(mx.gluon.SymbolBlock):
         self._first_pass = threading.Lock()  # MXNet builds its graph in it; GluonCV calls from several threads
         size = fixed_size(symbol)
         shapes, outputs, states = scores.infer_shape(data=ANY_SIZE if size is None else (1, 3, *size))
-        self.nclass = outputs[0][1]
+        self.nclass = check_numclass(outputs[0][1], type(self).__name__)
         names = [*scores.list_arguments(), *scores.list_auxiliary_states()]
         for name, shape in zip(names, [*shapes, *states]):
             if name in self.params:
@@ -172,6 +174,15 @@ class FCNxs(mx.gluon.SymbolBlock):
         args = {name: array for name, array in values.items() if name not in states}
         auxs = {name: values[name] for name in states}
         return Checkpoint(self.symbol, args, auxs, self.meta, params_file)
+
+    def load_parameters(self, filename: str | Path, *args: Any, **settings: Any) -> None:  # noqa: ANN401
+        """As `mx.gluon.Block.load_parameters`, which has the other arguments.
+
+        Raises:
+            FCNXSError: the file is damaged, or has a value that is not finite.
+        """
+        usable(load_params(filename, mapped=True), filename)
+        super().load_parameters(str(filename), *args, **settings)
 
     def save_checkpoint(self, prefix: str | Path, epoch: int) -> Path:
         """Write PREFIX-symbol.json, PREFIX-NNNN.params and PREFIX-meta.json; return the path of the parameters.

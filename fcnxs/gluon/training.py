@@ -13,7 +13,7 @@ from ..checkpoint import Meta
 from ..compat import mxnet as mx
 from ..conventions import IGNORE_LABEL, VGG_MEAN, PathLike
 from ..data.loader import Loader
-from ..errors import FCNXSError
+from ..errors import FCNXSError, finite_mean
 from ..finetune.run_folder import refuse_to_overwrite
 from ..net import devices_of
 from ..stages import Stage
@@ -37,7 +37,7 @@ class transform:  # noqa: N801  (called like a function of mxnet.gluon.data.visi
     """
 
     def __init__(self, mean: Sequence[float] = VGG_MEAN) -> None:
-        self.mean = tuple(map(float, mean))
+        self.mean = finite_mean(mean, "mean")
 
     def __call__(self, image: mx.nd.NDArray) -> mx.nd.NDArray:
         """Convert an image (H, W, 3) to (3, H, W)."""

@@ -19,6 +19,7 @@ from ..errors import FCNXSError
 from ..net import Net, check_params
 from ..score import confusion_matrix
 from ..symbols.graph.rewrite import scores_symbol
+from ..symbols.layers import check_numclass
 from ..vis import overlay, voc_palette
 from . import inputs
 from .inputs import Image
@@ -82,7 +83,8 @@ class Segmenter:
         numclass: number of classes.
 
     Raises:
-        FCNXSError: the checkpoint is not an FCN, a file or a parameter is missing, or a scale makes no sense.
+        FCNXSError: the checkpoint is not an FCN, has more than 255 classes, or weights that are not finite; a
+            file or a parameter is missing, or a scale makes no sense.
     """
 
     def __init__(
@@ -105,10 +107,13 @@ class Segmenter:
         symbol, params_file = scores_symbol(source.symbol), source.params_file
         check_params(symbol, source.arg_params, source.aux_params, str(params_file))
         if "score_weight" not in source.arg_params:
-            raise FCNXSError(f"{params_file}: has no parameter score_weight, so it is not an FCN")
+            raise FCNXSError(
+                f"{params_file}: has no parameter score_weight: not an FCN, or one whose class scores are not "
+                "named score"
+            )
         self.ctx = mx.cpu() if ctx is None else ctx
         self.mean = source.meta.mean
-        self.numclass = source.arg_params["score_weight"].shape[0]
+        self.numclass = check_numclass(source.arg_params["score_weight"].shape[0], params_file)
         names = source.meta.classes
         if names is not None and len(names) != self.numclass:
             raise FCNXSError(f"{params_file}: {self.numclass} classes, but its meta file names {len(names)}")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Dict, List, Tuple
 
-from ..checkpoint.checkpoint import read_meta
+from ..checkpoint.meta import read_meta
 from ..epoch_choice import METRICS
 from ..errors import FCNXSError, reason
 from ..finetune.run_folder import LOG, PLAN, read_plan
