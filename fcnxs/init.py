@@ -6,7 +6,17 @@ from typing import Tuple
 
 from .compat import mxnet as mx
 from .errors import FCNXSError
-from .net import ANY_SIZE, DECONVOLUTIONS, SCORES, SKIPS, Params, check_param, is_input, net_of
+from .net import (
+    ANY_SIZE,
+    DECONVOLUTIONS,
+    SCORES,
+    SKIPS,
+    Params,
+    check_param,
+    is_input,
+    net_of,
+    refuse_upsampling,
+)
 from .symbols.interpolation import bilinear, upsample_filt  # noqa: F401  (the original has it here)
 
 
@@ -19,8 +29,9 @@ def init_from_vgg16(
         (arg_params, aux_params) on `ctx`: exactly those of `fcnxs_symbol`.
 
     Raises:
-        FCNXSError: a parameter is missing, or its shape is not the net's.
+        FCNXSError: a parameter is missing, or its shape is not the net's; or these are parameters of an FCN.
     """
+    refuse_upsampling(vgg16fc_args, "parent")
     new = [f"{layer}_{kind}" for layer in SCORES for kind in ("weight", "bias")]
     new += [f"{layer}_weight" for layer in DECONVOLUTIONS]
     return _init(ctx, fcnxs_symbol, vgg16fc_args, vgg16fc_auxs, new)
@@ -31,8 +42,8 @@ def init_from_fcnxs(
 ) -> Tuple[Params, Params]:
     """Parameters of an FCN from those of another: new layers zero or bilinear, the rest copied.
 
-    `bigscore_weight` is always new: its size differs from net to net. Returns and raises as
-    `init_from_vgg16`.
+    `bigscore_weight` is always new: its size differs from net to net. From a net of the same stride, skips and
+    their upsampling are copied too. Returns and raises as `init_from_vgg16`.
     """
     if "score_weight" not in fcnxs_args_from:
         raise FCNXSError("score_weight is missing, so these are not parameters of an FCN; use init_from_vgg16")

@@ -12,6 +12,7 @@ from .compat import mxnet as mx
 from .errors import FCNXSError
 from .symbols import symbol_fcnxs
 from .symbols.graph.nodes import Graph
+from .symbols.layers import check_numclass
 
 Params = Dict[str, mx.nd.NDArray]
 Shape = Tuple[int, ...]
@@ -61,7 +62,7 @@ def net_of(arg_params: Params, where: str, symbol: mx.sym.Symbol | None = None) 
         symbol: tells FCN-8s at-once from FCN-8s, and the rounding of pooled sizes; parameters do not.
 
     Raises:
-        FCNXSError: the net is neither VGG-16 nor an FCN on it.
+        FCNXSError: the net is neither VGG-16 nor an FCN on it, or has more than 255 classes.
     """
     if "conv1_weight" in arg_params:
         raise FCNXSError(f"{where}: these are parameters of an AlexNet; expected VGG-16 or an FCN built on it")
@@ -72,12 +73,31 @@ def net_of(arg_params: Params, where: str, symbol: mx.sym.Symbol | None = None) 
     graph = None if symbol is None else Graph.of(symbol)
     pooling = "full" if graph and graph.rounds_up else "valid"
     if "score_weight" not in arg_params:
+        refuse_upsampling(arg_params, where, graph)
         return Variant("vgg16", width, fc, None, pooling)
     has = {name.rpartition("_")[0] for name in arg_params}
     name = next((net for net, layers in [*SKIPS.items()][::-1] if has.intersection(layers)), "fcn32s")
-    numclass = arg_params["score_weight"].shape[0]
+    numclass = check_numclass(arg_params["score_weight"].shape[0], where)
     at_once = graph and "_mul_scalar" in graph.ops  # it scales layers by a constant
     return Variant("fcn8s_atonce" if at_once else name, width, fc, numclass, pooling)
+
+
+def refuse_upsampling(arg_params: Params, where: str, graph: Graph | None = None) -> None:
+    """Raise an error that names `where` if these are not parameters of a classifier but of an FCN.
+
+    An FCN whose scores have a name of their own would be trained from zero scores otherwise.
+
+    Args:
+        graph: the net's graph, if it is known; else kernels tell: those of upsampling are even, or large.
+    """
+    layers = graph.named("Deconvolution") if graph else []
+    kernels = {name: array.shape[3] for name, array in arg_params.items() if len(array.shape) == 4}
+    layers += [name.rpartition("_")[0] for name, side in kernels.items() if side % 2 == 0 or side > 11]
+    if layers:
+        raise FCNXSError(
+            f"{where}: upsamples in the layer {layers[0]}, so it is an FCN and no VGG-16; name its class "
+            "scores score and its last upsampling bigscore, or leave both out to take its VGG-16 alone"
+        )
 
 
 def check_params(

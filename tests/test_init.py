@@ -137,3 +137,13 @@ def test_finer_nets_start_from_coarser_ones(ctx):
     assert not any(args[name].any() for name in new)
     for name, kernel in (("score8_weight", 4), ("score16_weight", 4), ("bigscore_weight", 4)):
         np.testing.assert_allclose(args[name][2, 2], upsample_filt(kernel))
+
+
+def test_a_net_of_the_same_stride_is_trained_on(ctx):
+    """Skips and their upsampling are copied; the original makes them anew, as it does from a coarser net."""
+    symbol = get_fcn16s_symbol(5, **NARROW)
+    parent = random_params(symbol, 2)
+    args = values(init_from_fcnxs(ctx, symbol, parent, {})[0])
+    for name in ("score_pool4_weight", "score_pool4_bias", "score2_weight", "score_weight"):
+        np.testing.assert_array_equal(args[name], parent[name].asnumpy())
+    np.testing.assert_array_equal(args["bigscore_weight"][0, 0], upsample_filt(32))

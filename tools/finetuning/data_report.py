@@ -109,7 +109,7 @@ def make_meta(args: argparse.Namespace, parent: Checkpoint, samples: Samples, qu
     from ...net import net_of
     from ...vis import voc_palette
 
-    net = net_of(parent.arg_params, str(parent.params_file))
+    net = net_of(parent.arg_params, str(parent.params_file), parent.symbol)
     classes = data_options.classes_of(options.class_names(args), samples, net.numclass, quiet)
     classes = classes or parent.meta.classes or options.default_classes(net.numclass)
     if net.numclass not in (None, len(classes)):
