@@ -1,73 +1,69 @@
-"""Compile MXNet's operators when they are first called, so that commands start sooner.
+"""Make MXNet's operators when they are first called, so that commands start sooner.
 
-While it is imported, MXNet writes a Python function for each of its 2,500 operators and compiles it by `exec`.
-After `compile_late()`, the two modules that do this have an `exec` of ours. It makes a short function, whose
-first call compiles the operator's text and takes over its code and defaults:
+While it is imported, MXNet writes and compiles a Python function for each of its 2,500 operators. After
+`make_late()` each is a function that makes the operator at its first call:
 
-    def Convolution(*args, **kwargs):            def Convolution(data=None, weight=None, ...):
-        return compiled("17")(*args, **kwargs)       ...
+    def Convolution(*args, **kwargs):
+        return operator()(*args, **kwargs)
 
-Commands call it. The library does not: until its first call, a function's signature is the short one's.
+Commands call it. The library does not, since these functions have neither signature nor documentation.
 """
 
 from __future__ import annotations
 
+import functools
 import importlib.machinery
-import re
 import sys
-from types import FunctionType, ModuleType
-from typing import Any, Callable, Dict, Tuple
+from types import ModuleType
+from typing import Any, Callable
 
-REGISTERS = ("mxnet.ndarray.register", "mxnet.symbol.register")
+MODULE = "mxnet.base"
+MAKERS = ("_init_op_module", "_init_np_op_module")  # its functions that make all operators of a module
 
 
-def compile_late() -> None:
-    """Compile each operator at its first call, if MXNet is not imported yet."""
+def make_late() -> None:
+    """Make each operator at its first call, if MXNet is not imported yet."""
     if LateFinder not in sys.meta_path:
         sys.meta_path.insert(0, LateFinder)
 
 
 class LateFinder:
-    """Finder of the modules in `REGISTERS`."""
+    """Finder of `MODULE`."""
 
     @staticmethod
     def find_spec(name: str, path: Any = None, target: Any = None) -> Any:  # noqa: ANN401
-        """The module's usual spec, with a loader that gives the module another `exec`."""
-        if name not in REGISTERS:
+        """The module's usual spec, with a loader that replaces `MAKERS`."""
+        if name != MODULE:
             return None
         spec = importlib.machinery.PathFinder.find_spec(name, path, target)
         execute = spec.loader.exec_module
 
         def exec_module(module: ModuleType) -> None:
-            _replace_exec(module)
             execute(module)
+            for maker in MAKERS:
+                setattr(module, maker, _late(getattr(module, maker)))
 
         spec.loader.exec_module = exec_module
         return spec
 
 
-def _first_call(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
-    return compiled("NUMBER")(*args, **kwargs)  # noqa: F821  (found in the operators' module)
+def _late(make_all: Callable) -> Callable:
+    """MXNet's function that makes all operators of a module by `make_op_func`, with functions as above."""
+
+    def make_all_late(*names: Any, make_op_func: Callable | None = None, **more_names: str) -> None:  # noqa: ANN401
+        *names, make = names if make_op_func is None else (*names, make_op_func)
+        make_all(*names, make_op_func=functools.partial(_operator, make), **more_names)
+
+    return make_all_late
 
 
-def _replace_exec(module: ModuleType) -> None:
-    waiting: Dict[str, Tuple[FunctionType, str]] = {}
+def _operator(make: Callable, handle: object, name: str, function_name: str) -> Callable:
+    """A function that makes the operator at its first call."""
+    operator = functools.lru_cache(maxsize=None)(functools.partial(make, handle, name, function_name))
 
-    def compiled(number: str) -> Callable:
-        function, text = waiting[number]
-        made: Dict[str, FunctionType] = {}
-        exec(text, module.__dict__, made)
-        (real,) = made.values()
-        function.__defaults__, function.__kwdefaults__ = real.__defaults__, real.__kwdefaults__
-        function.__code__ = real.__code__
-        return function
+    def function(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+        """MXNet's documentation of this operator is at its own function."""
+        return operator()(*args, **kwargs)
 
-    def late(text: str, _: None, made: Dict[str, FunctionType]) -> None:
-        name, number = re.search(r"^def (\w+)\(", text, re.M)[1], str(len(waiting))
-        constants = [number if each == "NUMBER" else each for each in _first_call.__code__.co_consts]
-        made[name] = FunctionType(
-            _first_call.__code__.replace(co_consts=tuple(constants)), module.__dict__, name
-        )
-        waiting[number] = made[name], text
-
-    module.compiled, module.exec = compiled, late
+    function.__name__ = function_name
+    return function

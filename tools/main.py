@@ -21,7 +21,7 @@ from typing import Callable, List, NoReturn
 from .. import __version__
 from ..compat import use_the_machine
 from ..errors import FCNXSError, FCNXSWarning
-from ..late_operators import compile_late
+from ..late_operators import make_late
 from ..launch import lifeline
 from ..system import libraries
 from .shared.signals import Ended
@@ -106,7 +106,7 @@ def _run(arguments: List[str]) -> int:
     args = parse(arguments)
     args.environment = environment  # before `use_the_machine` changes it
     use_the_machine()
-    compile_late()
+    make_late()
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores SIGHUP
             signal.signal(number, _end)

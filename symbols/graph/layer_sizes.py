@@ -18,7 +18,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import gcd, lcm
-from typing import List, Tuple
+from typing import Any, Iterator, List, Tuple
+
+import numpy as np
 
 from ...compat import mxnet as mx
 from .nodes import JOIN, SAME, Graph, Node, flag, image_inputs, setting, window
@@ -121,29 +123,40 @@ def layer_sizes(graph: Graph, axis: int) -> List[Size | None]:
     return sizes
 
 
-def misfit(graph: Graph, axis: int, height: int, sizes: List[Size | None] | None = None) -> str | None:
+def misfit(graph: Graph, axis: int, height: int) -> str | None:
     """The first layer that an image of `height` rows (or columns) does not fit, in words; None if all fit."""
-    sizes = sizes or layer_sizes(graph, axis)
-    numbers = [None if size is None else size.value(height) for size in sizes]
+    faults = _faults(graph, axis, height)
+    return next((text.format(*values) for wrong, text, *values in faults if wrong), None)
+
+
+def _fits(graph: Graph, axis: int, heights: np.ndarray) -> np.ndarray:
+    """Which images fit, of several numbers of rows (or columns): bool (N,)."""
+    return ~np.logical_or.reduce(
+        [wrong | np.zeros(len(heights), bool) for wrong, *_ in _faults(graph, axis, heights)]
+    )
+
+
+def _faults(graph: Graph, axis: int, height: Any) -> Iterator[Tuple[Any, ...]]:  # noqa: ANN401
+    """For each condition: whether a size, or each of an array of sizes, violates it; a text; its values."""
+    numbers = [None if size is None else size.value(height) for size in layer_sizes(graph, axis)]
     what = ("rows", "columns")[axis]
     for i, node in enumerate(graph.nodes):
-        inputs = [numbers[entry[0]] for entry in node["inputs"]]
-        if node["op"] in ("Convolution", "Pooling") and inputs[0] is not None:
+        name, own, inputs = node["name"], numbers[i], [numbers[entry[0]] for entry in node["inputs"]]
+        if node["op"] in ("Convolution", "Pooling") and inputs[0] is not None and not flag(node, "global_pool"):
             kernel, _, pad = window(node, axis)
             padded = inputs[0] + 2 * pad
-            if padded < kernel and not flag(node, "global_pool"):
-                return f"{node['name']!r} has a kernel of {kernel} {what} and an input of {padded}"
-        if node["op"] == "Crop" and None not in (inputs[0], numbers[i]):
+            yield padded < kernel, "{!r} has a kernel of {} {} and an input of {}", name, kernel, what, padded
+        if node["op"] == "Crop" and inputs[0] is not None and own is not None:
             offset = 0 if flag(node, "center_crop") else setting(node, "offset", axis, 0)
-            if offset + numbers[i] > inputs[0]:
-                return f"{node['name']!r} cuts {numbers[i]} {what} out of {inputs[0]}, from {offset} on"
+            cut = (name, own, what, inputs[0], offset)
+            yield offset + own > inputs[0], "{!r} cuts {} {} out of {}, from {} on", *cut
         if _joins_equals(node):
-            known = {numbers[j] for j in image_inputs(node)} - {None}
-            if len(known) > 1:
-                return f"{node['name']!r} joins layers of {' and '.join(map(str, sorted(known)))} {what}"
-        if numbers[i] is not None and numbers[i] < 1:
-            return f"{node['name']!r} has {numbers[i]} {what}"
-    return None
+            first, *others = [numbers[j] for j in image_inputs(node) if numbers[j] is not None] or [None]
+            for other in others:
+                ordered = np.minimum(first, other), np.maximum(first, other)
+                yield other != first, "{!r} joins layers of {} and {} {}", name, *ordered, what
+        if own is not None:
+            yield own < 1, "{!r} has {} {}", name, own, what
 
 
 def smallest(graph: Graph, axis: int) -> int | None:
@@ -153,9 +166,11 @@ def smallest(graph: Graph, axis: int) -> int | None:
 
 def nearest(graph: Graph, axis: int, height: int) -> int | None:
     """The rows or columns of an image that fits which are nearest to `height`; None if none are near."""
-    sizes = layer_sizes(graph, axis)
-    near = (n for away in range(LARGEST) for n in (height + away, height - away) if n > 0)
-    return next((n for n in near if misfit(graph, axis, n, sizes) is None), None)
+    near = np.arange(max(1, height - LARGEST + 1), height + LARGEST)
+    fitting = near[_fits(graph, axis, near)]
+    if not fitting.size:
+        return None
+    return int(fitting[np.argmin(2 * abs(fitting - height) + (fitting < height))])  # of two as near, the larger
 
 
 def telling(graph: Graph, axis: int) -> Tuple[List[int], List[int]]:
@@ -165,15 +180,14 @@ def telling(graph: Graph, axis: int) -> Tuple[List[int], List[int]]:
     in the image's size, or grows or shrinks from period to period. Whatever happens at some size therefore
     happens in the first period or in the last.
     """
-    sizes, least = layer_sizes(graph, axis), smallest(graph, axis)
+    least = smallest(graph, axis)
     if least is None:
         return ([], [])
-    period = lcm(*(size.period for size in sizes if size is not None))
-    found: Tuple[List[int], List[int]] = ([], [])
-    for n in range(least, LARGEST + 1):
-        if n < least + period or n > LARGEST - period:
-            found[misfit(graph, axis, n, sizes) is not None].append(n)
-    return found
+    period = lcm(*(size.period for size in layer_sizes(graph, axis) if size is not None))
+    heights = np.arange(least, LARGEST + 1)
+    heights = heights[(heights < least + period) | (heights > LARGEST - period)]
+    fits = _fits(graph, axis, heights)
+    return (heights[fits].tolist(), heights[~fits].tolist())
 
 
 def smallest_input(symbol: mx.sym.Symbol, layers: int | None = None) -> Tuple[int | None, int | None]:
