@@ -11,7 +11,8 @@ import pytest
 
 from fcnxs import checkpoint, symbols
 from fcnxs.compat import mxnet as mx
-from fcnxs.data.images import read_image, read_label
+from fcnxs.data.images import read_image
+from fcnxs.data.labels import read_label
 from fcnxs.score import confusion_matrix, scores
 from fcnxs.symbols.coord_map import format_map
 from fcnxs.symbols.graph.layer_sizes import telling

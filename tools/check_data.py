@@ -1,7 +1,8 @@
 """Check every image and label of a data set: sizes, classes, and errors that would make training fail.
 
 Checks the given split, and by default val along with train, or train along with val, if the data set has both.
-Images that are in two splits are listed. The exit code is 1 if training would fail, 0 otherwise.
+Images that are in two splits are listed. The exit code is 1 if training would fail or the data is refused, 0
+otherwise. finetune, evaluate, report and export refuse the same; --allow KIND passes what it names.
 
 Examples:
     fcnxs check-data VOC2012
@@ -12,16 +13,19 @@ Examples:
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from itertools import combinations
 from pathlib import Path
-from typing import Dict, List
+from typing import Dict, List, Sequence
 
-from ..data.check import Inspection, overlap
 from ..data.datasets import NAMED
+from ..data.findings import across, overlap
+from ..data.inspection import Finding, Inspection
+from ..data.lists import fitting
 from ..data.samples import Samples
 from ..errors import FCNXSError
 from ..system.files import written_whole
-from .shared import data_options, options
+from .shared import data_checks, data_options, options
 from .shared.text import table
 
 SHOWN = 20  # most lines printed of a list
@@ -42,6 +46,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="further splits or lists to check (default: val if the split is train, train if it is val)",
     )
     options.add_classes(parser, "the data set's, classes.txt in its folder, or VOC's 21")
+    data_checks.add_exif(parser, "apply")
+    data_checks.add_allow(parser)
     add("--batch-size", type=int, default=1, metavar="N", help="images of a step in training (default: 1)")
     add("--crop-size", type=int, metavar="N", help="of training: NxN pixels of each image (default: all)")
     add("--bad", type=Path, metavar="FILE", help="write all bad pairs there, a line each")
@@ -62,13 +68,15 @@ def run(args: argparse.Namespace) -> int:
     for name, samples in parts.items():
         # Other splits than the first are only evaluated on, one image at a time.
         how = {"batch_size": 1 if inspections else args.batch_size, "crop_size": args.crop_size}
-        inspections[name] = data_options.inspected(samples, len(classes), name, args.workers, **how)
+        inspections[name] = data_checks.inspected(samples, classes, name, args.workers, **how)
         _tell(name, inspections[name], classes)
         print()
-    _tell_overlaps(inspections)
+    between = [*across(inspections, args.allow or ())]
+    _tell_overlaps(inspections, between)
     if args.bad:
         _write_bad(args.bad, inspections)
     failing = [name for name, found in inspections.items() if found.fails]
+    failing += ["what they share"] * any(finding.refuses for finding in between)
     print(
         f"training would fail because of the errors in {', '.join(failing)}"
         if failing
@@ -79,18 +87,19 @@ def run(args: argparse.Namespace) -> int:
 
 def _parts(args: argparse.Namespace) -> Dict[str, Samples]:
     """Data sets to check, by split or list name; the requested one first."""
+    data_options.folder_here(vars(args))
     data, root = args.data, args.root
-    first = data_options.samples_of(data, args.split, root, "train", 0, data_option="check-data")
+    opened = partial(data_options.samples_of, default="train", need=0, allow=args.allow)
+    first = opened(data, args.split, root, data_option="check-data").reading(args.exif)
     if data not in NAMED and not Path(data).is_dir():
-        others = {name: data_options.samples_of(name, None, None, "train", need=0) for name in args.also}
-        return {data: first, **others}
+        return {data: first, **{name: opened(name, None, None).reading(args.exif) for name in args.also}}
     splits = data_options.splits(data)
     split = args.split or ("train" if splits else data)
-    also = args.also or [name for name in BOTH if split in BOTH and name in splits]
-    others = [name for name in dict.fromkeys(also) if name != split]
+    both = [name for name in BOTH if split.lower() in BOTH and fitting(splits, name)]
+    others = [name for name in dict.fromkeys(args.also or both) if name.lower() != split.lower()]
     return {
         split: first,
-        **{name: data_options.samples_of(data, name, root, "train", 0, "--also") for name in others},
+        **{name: opened(data, name, root, option="--also").reading(args.exif) for name in others},
     }
 
 
@@ -105,14 +114,8 @@ def _tell(name: str, found: Inspection, classes: List[str]) -> None:
         print(f"\n{table(('', 'class', 'pixels', 'share'), shares, right=(3,))}")
         print(f"{100 * found.ignored_share:.2f}% of the pixels are 255, and left out")
     print(f"fingerprint of the pixels {found.fingerprint}")
-    if found.absent and found.sizes:
-        names = ", ".join(classes[i] for i in found.absent[: SHOWN // 2])
-        more = f" and {len(found.absent) - SHOWN // 2} more" if len(found.absent) > SHOWN // 2 else ""
-        print(f"warning: no pixel of {_count(len(found.absent), 'class')}: {names}{more}")
-    if found.empty:
-        _list("warning: 255 everywhere in the label of", [found.files[number] for number in found.empty])
-    for fault in found.faults:
-        print(f"error: {fault}")
+    for finding in reversed(found.findings):
+        _tell_finding(finding)
     if found.bad:
         _list(
             f"error: {_count(len(found.bad), 'bad pair')} of {len(found.files)}",
@@ -133,11 +136,18 @@ def _sizes(found: Inspection) -> str:
     return f"{len(found.sizes)} sizes, {spread}\n\n{table(('size', 'images'), rows)}"
 
 
-def _tell_overlaps(inspections: Dict[str, Inspection]) -> None:
+def _tell_finding(finding: Finding) -> None:
+    print(f"{'error' if finding.refuses else 'warning'}: {finding.text}")
+
+
+def _tell_overlaps(inspections: Dict[str, Inspection], between: Sequence[Finding]) -> None:
+    """Print the findings about several splits, and all images that are in two of them."""
+    for finding in between:
+        _tell_finding(finding)
     for (one, first), (other, second) in combinations(inspections.items(), 2):
         lines = [f"{first.files[a]} is {second.files[b]}" for a, b in overlap(first, second)]
         if lines:
-            _list(f"warning: {_count(len(lines), 'image')} in both {one} and {other}", lines)
+            _list(f"{_count(len(lines), 'image')} in both {one} and {other}", lines)
         else:
             print(f"no image is in both {one} and {other}")
 

@@ -190,7 +190,8 @@ def _draw(file: Path, data: Path, runs: Path, epochs: tuple) -> None:
     from PIL import Image
 
     from ..data.generated import CLASSES
-    from ..data.images import read_image, read_label
+    from ..data.images import read_image
+    from ..data.labels import read_label
     from ..data.lists import find_list, read_list
     from ..predict.segmenter import Segmenter
     from ..vis import colour, comparison

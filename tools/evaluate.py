@@ -31,7 +31,7 @@ from ..predict.multiscale import check_scales
 from ..score import Scores, or_none, scores
 from ..system.files import write_json, written_whole
 from ..vis import save_mask, voc_palette
-from .shared import data_options, options
+from .shared import data_checks, data_options, options
 from .shared.text import TITLES, scores_table
 
 if TYPE_CHECKING:
@@ -44,6 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_checkpoint(parser)
     parser.add_argument("--data", required=True, metavar="DIR|LST|NAME", help=data_options.DATA_HELP)
     data_options.add_root_and_split(parser, "val")
+    data_checks.add_exif(parser, "as the checkpoint's meta file says")
+    data_checks.add_allow(parser)
     parser.add_argument(
         "--classes",
         metavar="FILE",
@@ -72,7 +74,9 @@ def run(args: argparse.Namespace) -> int:
     if args.json and (args.json.is_dir() or not args.json.name):
         raise FCNXSError(f"--json {args.json}: is a folder; give the name of a file")
     scales = check_scales(args.scales.split(","), f"--scales {args.scales}")
-    samples = data_options.samples_of(args.data, args.split, args.root, "val", need=1 if args.dump else 2)
+    data_options.folder_here(vars(args))
+    where = (args.data, args.split, args.root, "val")
+    samples = data_options.samples_of(*where, need=1 if args.dump else 2, allow=args.allow)
     labelled = any(map(samples.has_label, range(len(samples))))
     if args.json and not labelled:
         raise FCNXSError(
@@ -80,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
         )
     written = _masks(args, samples) if args.dump else []
     if args.dump and labelled:  # raises an error that names a missing label
-        data_options.samples_of(args.data, args.split, args.root, "val")
+        data_options.samples_of(*where, allow=args.allow)
 
     data_options.tell_split(args.data, args.split)
     options.choose_epoch(args)
@@ -91,9 +95,13 @@ def run(args: argparse.Namespace) -> int:
     ctx = options.device(args.gpus)
     how = {"mapped": True, "pooling_convention": args.pooling_convention}
     source = checkpoint.load(args.prefix, args.epoch, **how)
-    segmenter = Segmenter(source, ctx=ctx, trim=not args.no_trim, scales=scales, flip=args.flip)
+    how = {"trim": not args.no_trim, "scales": scales, "flip": args.flip, "exif": args.exif}
+    segmenter = Segmenter(source, ctx=ctx, **how)
+    samples = samples.reading(segmenter.exif)
     _refuse_sizes(samples, segmenter)
     classes = _classes(args, samples, source, segmenter.numclass)
+    if labelled:
+        data_checks.checked(samples, classes)
     options.tell_mean(args.prefix, source)
     palette = source.meta.palette or samples.palette or voc_palette(segmenter.numclass)
     with written_whole(*written) if written else nullcontext([]) as parts:
@@ -152,7 +160,7 @@ def _go_through(
     """Predict all images, and pass each class map to `dump`. Returns the scores, if there are labels."""
     from ..data.images import preprocess, read_image
     from ..data.loader import Loader
-    from ..predict.segmenter import evaluate
+    from ..predict.scoring import evaluate
 
     if labelled:
         data = Loader(samples, segmenter.mean, num_classes=segmenter.numclass)
@@ -161,7 +169,7 @@ def _go_through(
         finally:
             data.close()
     for image in map(str, samples.images):
-        dump(image, segmenter.class_map(preprocess(read_image(image), segmenter.mean), image))
+        dump(image, segmenter.class_map(preprocess(read_image(image, samples.exif), segmenter.mean), image))
     return None
 
 

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, List, Tuple
 from ..errors import FCNXSError
 from ..score import Scores
 from .main import NegativeResult
-from .shared import data_options, options
+from .shared import data_checks, data_options, options
 from .shared.inputs import IMAGES
 from .shared.text import TITLES, table
 
@@ -77,6 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"labelled images to score on: {data_options.DATA_HELP}",
     )
     data_options.add_root_and_split(parser, "val")
+    data_checks.add_allow(parser)
 
 
 def _add_precision(parser: argparse.ArgumentParser) -> None:
@@ -118,7 +119,9 @@ def run(args: argparse.Namespace) -> int:
     """Export and compare; return 1 if the outputs differ."""
     size = _size(args.size)
     _refuse_alone(args)
-    samples = data_options.samples_of(args.data, args.split, args.root, "val") if args.data else None
+    data_options.folder_here(vars(args))
+    where = (args.data, args.split, args.root, "val")
+    samples = data_options.samples_of(*where, allow=args.allow) if args.data else None
     files = _image_files(args.calibrate or [])
     if samples:
         data_options.tell_split(args.data, args.split)
@@ -132,6 +135,7 @@ def run(args: argparse.Namespace) -> int:
     from ..deploy.form import Form
     from ..deploy.precision import KEEP
     from ..deploy.write import export
+    from ..net import net_of
 
     keep = KEEP
     if args.keep is not None:
@@ -142,7 +146,11 @@ def run(args: argparse.Namespace) -> int:
     options.tell_mean(args.prefix, source)
     limits = {"mode": args.calibration_mode, "least": args.min_agreement, "most_loss": args.layer_loss}
     given = {name: value for name, value in limits.items() if value is not None}
-    images = [Picture(str(file), read_image(file)) for file in files]
+    if samples:
+        numclass = net_of(source.arg_params, str(source.params_file)).numclass
+        samples = samples.reading(source.meta.exif)
+        data_checks.checked(samples, source.meta.classes or options.default_classes(numclass))
+    images = [Picture(str(file), read_image(file, source.meta.exif)) for file in files]
     try:
         exported = export(source, args.output, form, images, samples=samples, **given)
     except ExportMismatch as error:

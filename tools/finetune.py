@@ -28,7 +28,7 @@ from ..errors import FCNXSError
 from ..stages import Stage
 from .finetuning.data_report import keep_good, make_loaders, make_meta, same_data, same_stages, samples_of
 from .finetuning.run_options import add_stages, describe, plan, restored, storable
-from .shared import data_options, options
+from .shared import data_checks, data_options, options
 from .shared.signals import Stopping
 from .shared.text import best_epochs, summary_table
 
@@ -57,6 +57,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_stages(parser)
     data_options.add_augmentation(parser)
     add("--cut-off-size", type=int, metavar="N", help="train on random cuts of images larger than this")
+    data_checks.add_exif(parser, "as the parent's meta file says, or apply")
+    data_checks.add_allow(parser)
     add("--skip-bad", action="store_true", help="leave out pairs of image and label that cannot be used")
     add("--seed", type=int, default=0, metavar="N", help="of order, augmentation and dropout (default: 0)")
     add("--checkpoint-every", type=int, metavar="N", help="save the state every N steps, not at epochs alone")
@@ -113,6 +115,7 @@ def run(args: argparse.Namespace) -> int:
         if takes_val and not quiet:
             print(f"evaluating on the split val of {args.data} after each epoch (--no-val: no evaluation)")
         samples, meta, kept = _begin(args, stages, samples, load(), quiet)
+        data_checks.warn(kept["warnings"] if first else ())
     else:
         same_stages(args, stages, before)
         meta = checkpoint.Meta(**{**before["meta"], "mean": tuple(before["meta"]["mean"])})
@@ -182,9 +185,10 @@ def _begin(
     if not quiet:
         options.tell_mean(args.prefix, parent)
     data = {name: part.fingerprint() for name, part in samples.items()}
-    samples, skipped = keep_good(args, samples, len(meta.classes), quiet)
+    samples = {name: part.reading(meta.exif) for name, part in samples.items()}
+    samples, skipped, warnings = keep_good(args, samples, meta.classes, quiet)
     kept = {"options": storable(args), "meta": asdict(meta), "data": data, "skipped": skipped}
-    return samples, meta, {**kept, "stages": [asdict(stage) for stage in stages]}
+    return samples, meta, {**kept, "warnings": warnings, "stages": [asdict(stage) for stage in stages]}
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -223,7 +227,8 @@ def _listeners(
             print(describe(stage), flush=True)
     more = {"options": storable(args), "skipped": kept["skipped"], "processes": processes}
     command = ["fcnxs", *sys.argv[1:]]
-    log = RunLog(folder / LOG, facts(command, devices, args.seed, meta, kept["data"], **more))
+    known = facts(command, devices, args.seed, meta, kept["data"], **more)
+    log = RunLog(folder / LOG, known, kept.get("warnings", ()))  # which older versions do not write
     listeners: List[Listener] = [Progress(args.quiet), log]
     if args.tensorboard:
         from ..finetune.tensorboard import TensorBoard

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, List, Tuple
 
 from ..errors import FCNXSError
-from .shared import data_options, options
+from .shared import data_checks, data_options, options
 
 if TYPE_CHECKING:
     from ..data.samples import Samples
@@ -37,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"other data to score on than what the run was evaluated on: {data_options.DATA_HELP}",
     )
     data_options.add_root_and_split(parser, "val")
+    data_checks.add_allow(parser)
     options.add_gpus(parser)
 
 
@@ -52,9 +53,14 @@ def run(args: argparse.Namespace) -> int:
     from ..report.run import read_run
     from ..system.files import written_whole
 
+    data_options.folder_here(vars(args))
     told = read_run(args.folder)
     options.refuse_unwritable("--output", output.parent)
     samples, same, notes = _samples(args, told)
+    if samples and told.records:
+        samples = samples.reading(told.plan.get("meta", {}).get("exif"))
+        classes = told.classes or options.default_classes(None)
+        data_checks.checked(samples, classes)
     evaluation = _evaluation(args, told, samples, same) if samples and told.records else None
     for note in (*told.notes, *notes, *(evaluation.notes if evaluation else ())):
         print(note)
@@ -69,12 +75,13 @@ def _samples(args: argparse.Namespace, told: RunRecord) -> Tuple[Samples | None,
     """Data to score on, whether the run was evaluated on the same data, and notes on it."""
     fingerprint = told.plan.get("data", {}).get("val")
     if args.data is not None:
-        samples = data_options.samples_of(args.data, args.split, args.root, "val")
+        samples = data_options.samples_of(args.data, args.split, args.root, "val", allow=args.allow)
         data_options.tell_split(args.data, args.split)
         if samples.fingerprint() == fingerprint:
             return _without_skipped(samples, told), True, []
         return samples, False, [f"Scored on {args.data}, which is not what the run was evaluated on."]
-    given = {**dict.fromkeys(("data", "val", "val_split", "root")), **told.plan.get("options", {})}
+    given = {**dict.fromkeys(("data", "val", "val_split", "root", "allow")), **told.plan.get("options", {})}
+    given["allow"] = [*(given["allow"] or ()), *(args.allow or ())]
     way_out = "--data and --split name some"
     try:
         samples = data_options.validation_samples(argparse.Namespace(**given)) if fingerprint else None

@@ -9,10 +9,10 @@ A video NAME.mov gives DIR/NAME.zip, with a palette PNG for each frame (000001.p
 DIR/NAME_overlay.mp4 without sound, of the same size (made even) and frame rate (its mean if it varies).
 Subfolders are repeated in DIR. If two results would have the same name, the command stops before it starts.
 
-Images are rotated by their EXIF orientation, transparent pixels are white, 16-bit channels are cut to their
-upper 8 bits. Images that need more memory than is available, or than --memory-limit, are computed in tiles,
-with the same result. Files that cannot be segmented are reported at once and again at the end; the others are
-segmented, and the exit code is 1.
+Images are turned by their EXIF orientation (--exif ignore does not; nor does a net that was trained so),
+transparent pixels are white, 16-bit channels are cut to their upper 8 bits. Images that need more memory than
+is available, or than --memory-limit, are computed in tiles, with the same result. Files that cannot be
+segmented are reported at once and again at the end; the others are segmented, and the exit code is 1.
 
 Examples:
     fcnxs segment --prefix run/fcn8s cat.jpg street.mp4 --output masks
@@ -37,7 +37,7 @@ from tqdm import tqdm
 
 from ..errors import FCNXSError
 from ..system.files import sha256_of
-from .shared import options
+from .shared import data_checks, options
 from .shared.inputs import Input, found
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="compute the whole padded canvas; same result, slower",
     )
+    data_checks.add_exif(parser, "as the checkpoint's meta file says")
     options.add_gpus(parser)
 
 
@@ -90,7 +91,8 @@ def run(args: argparse.Namespace) -> int:
         ctx = options.device(args.gpus)
         how = {"mapped": True, "digest": digest, "pooling_convention": args.pooling_convention}
         source = checkpoint.load(args.prefix, args.epoch, **how)
-    segmenter = Segmenter(source, ctx=ctx, trim=not args.no_trim, memory_limit=limit)
+    how = {"trim": not args.no_trim, "memory_limit": limit, "exif": args.exif}
+    segmenter = Segmenter(source, ctx=ctx, **how)
     options.tell_mean(args.prefix, source)
     del source
     with closing(SegmentProgress(len(inputs) + len(unreadable))) as progress:

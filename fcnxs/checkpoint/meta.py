@@ -38,6 +38,7 @@ class Meta:
         palette: colour (R, G, B) of each class, 0 to 255.
         mean: (R, G, B), subtracted from images with values 0 to 255.
         channel_order: order of the input's channels, always "RGB".
+        exif: "apply" if images are turned as their EXIF orientation says, "ignore" if they are not.
         ignore_label: label of pixels that count neither in the loss nor in the scores, always 255.
         source: {"file", "sha256"} of the weights that these were made from.
         versions: versions of the packages that wrote the checkpoint.
@@ -52,6 +53,7 @@ class Meta:
     mean: Tuple[float, float, float] = VGG_MEAN
     channel_order: str = "RGB"
     ignore_label: int = IGNORE_LABEL
+    exif: str = "apply"
     source: Dict[str, str] | None = None
     versions: Dict[str, str] = field(default_factory=versions)
     checksums: Dict[str, List[str]] = field(default_factory=dict, compare=False)
@@ -69,6 +71,7 @@ def read_meta(file: Path) -> Meta:
     """
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
+        content.setdefault("exif", "apply")  # older files have none
         known = {key: content[key] for key in Meta.__dataclass_fields__ if key != "checksums"}
         meta = Meta(**known)
         checksums = content.get("checksums", {})  # older files have none
@@ -79,6 +82,8 @@ def read_meta(file: Path) -> Meta:
         raise FCNXSError(f"{file}: not a meta file of a checkpoint: {what}") from None
     if meta.channel_order != "RGB" or meta.ignore_label != IGNORE_LABEL:
         raise FCNXSError(f"{file}: expected channel_order RGB and ignore_label {IGNORE_LABEL}")
+    if meta.exif not in ("apply", "ignore"):
+        raise FCNXSError(f"{file}: exif: expected apply or ignore, not {meta.exif!r:.80}")
     if meta.classes is not None:
         names = isinstance(meta.classes, list) and all(isinstance(name, str) for name in meta.classes)
         colours = isinstance(meta.palette, list) and all(_is_colour(colour) for colour in meta.palette)

@@ -1,8 +1,8 @@
 """Images with labels: reading them from files, checking, augmenting and batching them for training.
 
-Begin with `images.py`, which reads one image or label, and `samples.py`, a numbered data set of pairs.
+Begin with `images.py` and `labels.py`, which read one file, and `samples.py`, a numbered data set of pairs.
 `loader.py` makes batches of them (`FileIter` is the original's iterator), `augment.py` changes pairs.
-`datasets.py` knows public data sets, `check.py` inspects a data set, `generated.py` draws one.
+`datasets.py` knows public data sets, `check.py` inspects a data set (`findings.py`), `generated.py` draws one.
 
 This room may import the single files of fcnxs/, `symbols` and `system`. Loader and FileIter are imported when
 they are asked for, since they need MXNet; images are read without it.
@@ -13,7 +13,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..conventions import VGG_MEAN
-from .images import preprocess, read_image, read_label
+from .images import preprocess, read_image
+from .labels import read_label
 
 if TYPE_CHECKING:
     from .loader import FileIter, Loader

@@ -24,7 +24,7 @@ from ..conventions import VOC_CLASSES, Palette, PathLike
 from ..errors import FCNXSError, reason
 from ..system.files import read_text
 from ..vis import voc_palette
-from .images import check_label, read_label
+from .labels import check_label, read_label
 from .lists import find_list, read_list
 from .samples import Samples
 

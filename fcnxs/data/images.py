@@ -1,76 +1,97 @@
-"""Reading images and labels, and the preprocessing that training shares with prediction.
-
-Images are RGB, uint8, (H, W, 3). Labels are uint8, (H, W): classes, or 255 for pixels to leave out.
-"""
+"""Reading images, RGB uint8 (H, W, 3), and the preprocessing that training shares with prediction."""
 
 from __future__ import annotations
 
 import os
 from contextlib import contextmanager
-from typing import Iterator, Sequence
+from typing import Iterator, Sequence, Tuple
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from ..conventions import IGNORE_LABEL, VGG_MEAN, PathLike
+from ..conventions import VGG_MEAN, PathLike
 from ..errors import FCNXSError, reason
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+EXIF = ("apply", "ignore")  # what to do with an image's EXIF orientation
+UNTURN = {  # EXIF orientation: the turn back to the pixels as they are stored
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
 
 
-def read_image(path: PathLike) -> np.ndarray:
+def read_image(path: PathLike, exif: str = "apply") -> np.ndarray:
     """Image as RGB, uint8, (H, W, 3), as a viewer shows it: turned upright by its EXIF data.
 
     Grey becomes three equal channels. Transparent pixels are composited on white. Of 16 bits a channel the
     upper 8 are kept. Of an animation the first frame is read.
 
+    Args:
+        exif: "apply", or "ignore" to leave the pixels as they are stored.
+
     Raises:
         FCNXSError: there is no such file, it is damaged, or does not have 8 or 16 bits a channel.
     """
-    with _named(path):
-        image = _upright(_open(path))
-        if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
-            return _from_16_bits(np.asarray(image), image.info.get("transparency"))
-        if image.mode in ("I", "F"):
-            raise ValueError(
-                f"the image (mode {image.mode}) does not define which values are black and white; "
-                "save it with 8 or 16 bits a channel"
-            )
-        if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
-            image = _on_white(image.convert("RGBA"))
-        return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+    return load_image(path, exif)[0]
 
 
-def read_label(path: PathLike, numclass: int | None = None) -> np.ndarray:
-    """Label as uint8, (H, W): the indices of a palette image, or the values of a grey one.
+def load_image(path: PathLike, exif: str = "apply") -> Tuple[np.ndarray, int]:
+    """Image as `read_image` reads it, uint8 (H, W, 3), and its EXIF orientation, 1 (upright) to 8.
 
     Raises:
-        FCNXSError: it cannot be read, is a colour image, or has a value neither 255 nor below `numclass`.
+        FCNXSError: as `read_image`.
     """
-    with _named(path):
-        image = _open(path)
-    if image.mode not in ("1", "L", "P", "I", "I;16"):
-        raise FCNXSError(
-            f"{path}: a colour image (mode {image.mode}), not a label; labels are palette or grey PNGs "
-            "whose values are class numbers"
-        )
-    label = np.asarray(image)
-    check_label(label, 255 if numclass is None else numclass, path)
-    return label.astype(np.uint8)
+    with named(path):
+        image, orientation = loaded(Image.open(path), exif)
+        return _rgb(image), orientation
 
 
-def check_label(label: np.ndarray, numclass: int, where: object) -> None:
-    """Raise an error that names `where` and the value, unless all values are below `numclass` or 255.
+def loaded(image: Image.Image, exif: str) -> Tuple[Image.Image, int]:
+    """Decode a file that Pillow has opened, turned as its EXIF data says or not; return its orientation too.
 
-    Args:
-        label: integers of any shape.
+    Raises:
+        FCNXSError: `exif` is neither "apply" nor "ignore".
     """
-    wrong = label[(label != IGNORE_LABEL) & ((label >= numclass) | (label < 0))]
-    if wrong.size:
-        raise FCNXSError(
-            f"{where}: value {wrong.flat[0]} in {wrong.size} pixels is neither one of the {numclass} classes "
-            f"(0 to {numclass - 1}) nor {IGNORE_LABEL}"
+    if exif not in EXIF:
+        raise FCNXSError(f"exif {exif!r}: expected {' or '.join(EXIF)}")
+    turned = image.format == "TIFF"  # by Pillow, which then forgets the orientation
+    orientation = _orientation(image) if turned else 1
+    if orientation > 4 and image.tile and image.tile[0][0] == "raw":
+        raise ValueError("Pillow garbles an uncompressed TIFF that EXIF turns by 90 degrees; save it as PNG")
+    image.load()
+    orientation = orientation if turned else _orientation(image)
+    if exif == "apply":
+        return _upright(image), orientation
+    return image.transpose(UNTURN[orientation]) if turned and orientation > 1 else image, orientation
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        orientation = image.getexif().get(0x0112, 1)
+    except MemoryError:
+        raise
+    except Exception:  # damaged EXIF data raises errors of many types
+        orientation = 1
+    return orientation if orientation in UNTURN else 1
+
+
+def _rgb(image: Image.Image) -> np.ndarray:
+    """Decoded image as RGB, uint8, (H, W, 3); raises ValueError if black and white are not defined."""
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
+        return _from_16_bits(np.asarray(image), image.info.get("transparency"))
+    if image.mode in ("I", "F"):
+        raise ValueError(
+            f"the image (mode {image.mode}) does not define which values are black and white; "
+            "save it with 8 or 16 bits a channel"
         )
+    if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
+        image = _on_white(image.convert("RGBA"))
+    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 def preprocess(image: np.ndarray, mean: Sequence[float] = VGG_MEAN) -> np.ndarray:
@@ -84,7 +105,7 @@ def preprocess(image: np.ndarray, mean: Sequence[float] = VGG_MEAN) -> np.ndarra
 
 
 @contextmanager
-def _named(path: PathLike) -> Iterator[None]:
+def named(path: PathLike) -> Iterator[None]:
     """Turn any error of Pillow into an FCNXSError with the file's name; damaged files raise many types."""
     try:
         yield
@@ -97,12 +118,6 @@ def _named(path: PathLike) -> Iterator[None]:
         raise FCNXSError(f"{path}: no such file") from None
     except Exception as error:
         raise FCNXSError(f"{path}: cannot read this image: {reason(error)}") from None
-
-
-def _open(path: PathLike) -> Image.Image:
-    image = Image.open(path)
-    image.load()
-    return image
 
 
 def _upright(image: Image.Image) -> Image.Image:

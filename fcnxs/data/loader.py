@@ -17,7 +17,8 @@ from ..conventions import VGG_MEAN, PathLike
 from ..errors import FCNXSError, finite_mean
 from ..system.threads import default_workers, in_order
 from .augment import Augmentation, cut
-from .images import check_label, preprocess
+from .images import preprocess
+from .labels import check_label
 from .lists import read_list
 from .samples import Samples
 

@@ -13,7 +13,8 @@ import numpy as np
 from ..conventions import Palette, PathLike
 from ..errors import FCNXSError
 from ..system.files import files_below
-from .images import IMAGE_SUFFIXES, read_image, read_label
+from .images import IMAGE_SUFFIXES, load_image
+from .labels import Label, load_label, read_label
 from .lists import LABEL_SUFFIXES, LOSSLESS, find_list, fitting, read_list
 
 # Names of folders that look like splits, such as train, Val, train2017, my_test.
@@ -21,6 +22,7 @@ SPLIT = re.compile(
     r"(?:^|.*[^a-z])(?:train|training|trainval|val|valid|validation|test|testing|dev|eval)(?:[^a-z].*|$)",
     re.IGNORECASE,
 )
+Size = Tuple[int, int]
 ALL = "; --allow splits takes all of them as one"
 
 
@@ -33,7 +35,13 @@ class Samples:
         root: folder of all files; `fingerprint` uses names relative to it.
         classes: names of the classes, or None if unknown; `palette`: their colours (R, G, B).
         label_of: reads a label, uint8 (H, W), from its source.
+
+    Attributes:
+        exif, allow: how files are read (see `load_label`) and checked (see `check`); `reading` sets them.
     """
+
+    exif: str = "apply"
+    allow: Tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -71,18 +79,49 @@ class Samples:
         Raises:
             FCNXSError: one of them cannot be read or is of another kind, or their sizes differ.
         """
-        image, label = read_image(self.images[number]), self.label_of(self.labels[number])
-        if image.shape[:2] != label.shape:
-            raise FCNXSError(
-                f"{self.label_name(number)}: {label.shape[1]}x{label.shape[0]} pixels, but its image "
-                f"{self.name(number)} has {image.shape[1]}x{image.shape[0]}"
-            )
-        return image, label
+        image, orientation, label = self.load(number)
+        differs = self.misfit(number, image.shape[:2], label.values.shape, orientation)
+        if differs:
+            raise FCNXSError(differs)
+        return image, label.values
+
+    def load(self, number: int) -> Tuple[np.ndarray, int, Label]:
+        """Image, RGB uint8 (H, W, 3), its EXIF orientation, and its label, whose size may differ.
+
+        Raises:
+            FCNXSError: one of them cannot be read or is of another kind.
+        """
+        image, orientation = load_image(self.images[number], self.exif)
+        if self.label_of is read_label:
+            return image, orientation, load_label(self.labels[number], exif=self.exif, allow=self.allow)
+        return image, orientation, Label(self.label_of(self.labels[number]))
+
+    def misfit(self, number: int, image: Size, label: Size, orientation: int) -> str | None:
+        """Error if an image and its label, of these sizes (H, W), do not fit; None if they do."""
+        if image == label:
+            return None
+        other = {"apply": "ignore", "ignore": "apply"}[self.exif]
+        way_out = f"; they fit with --exif {other}: EXIF turns the image by 90 degrees, the label may be drawn "
+        way_out += "on the pixels as they are stored" if other == "ignore" else "on the upright image"
+        return (
+            f"{self.label_name(number)}: {label[1]}x{label[0]} pixels, but its image {self.name(number)} has "
+            f"{image[1]}x{image[0]}{way_out if orientation > 4 and image == label[::-1] else ''}"
+        )
 
     def fingerprint(self) -> str:
         """SHA-256 of the images' names in their order, relative to the root; no file is opened."""
         names = [Path(os.path.relpath(image, self.root)).as_posix() for image in self.images]
         return hashlib.sha256("\n".join(names).encode("utf-8", "surrogateescape")).hexdigest()
+
+    def reading(self, exif: str | None = None, allow: Collection[str] | None = None) -> Samples:
+        """The same data set, read with `exif` "apply" or "ignore", and with faults of the kinds `allow` passed.
+
+        None leaves a setting as it is.
+        """
+        result = self.subset(range(len(self)))
+        result.exif = self.exif if exif is None else exif
+        result.allow = self.allow if allow is None else tuple(allow)
+        return result
 
     def subset(self, numbers: Sequence[int]) -> Samples:
         """Data set of the images with these numbers, in this order, renumbered from 0."""

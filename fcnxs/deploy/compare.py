@@ -16,7 +16,8 @@ from PIL import Image
 from .. import mxnet_compat
 from ..agreement import TOLERANCE, Agreement, agreement_of
 from ..data.generated import picture
-from ..data.images import check_label, preprocess
+from ..data.images import preprocess
+from ..data.labels import check_label
 from ..data.samples import Samples
 from ..net import Net, scores_of
 from ..score import Scores, confusion_matrix, scores

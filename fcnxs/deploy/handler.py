@@ -75,7 +75,7 @@ def handle(requests: List[Mapping[str, Any]] | None, context: Any) -> List[bytes
     return [answer.body for answer in answers]
 
 
-def read_body(body: bytes, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+def read_body(body: bytes, max_pixels: int = MAX_PIXELS, exif: str = "apply") -> np.ndarray:
     """Decode a JPEG or PNG file to RGB uint8 (H, W, 3), as `fcnxs segment` reads it.
 
     Raises:
@@ -99,7 +99,7 @@ def read_body(body: bytes, max_pixels: int = MAX_PIXELS) -> np.ndarray:
             f"{max_pixels} (the server's FCNXS_MAX_PIXELS)",
         )
     try:
-        return read_image(Body(body))
+        return read_image(Body(body), exif)
     except FCNXSError as error:
         raise Refused(400, str(error)) from None
 
@@ -130,7 +130,7 @@ class ServedNet:
         """Answer one request; a bad request gets the reason as a line of text."""
         try:
             as_json, body = _wishes(parameters, headers)
-            class_map = self.class_map(read_body(body))
+            class_map = self.class_map(read_body(body, exif=self.meta.get("exif", "apply")))
         except Refused as refused:
             return Answer(refused.status, "text/plain; charset=utf-8", f"{refused}\n".encode())
         if as_json:

@@ -81,13 +81,14 @@ class RunLog(Listener):
     Args:
         file: the log; its folder exists when the run begins.
         facts: facts on the machine and the run, by name, from the function `facts`.
+        warnings: warnings of the data, written behind the facts.
 
     Raises:
         FCNXSError: the file cannot be written.
     """
 
-    def __init__(self, file: Path, facts: Mapping[str, object]) -> None:
-        self.file, self.facts = file, facts
+    def __init__(self, file: Path, facts: Mapping[str, object], warnings: Sequence[str] = ()) -> None:
+        self.file, self.facts, self.warnings = file, facts, tuple(warnings)
         self._lines: TextIO | None = None
 
     def begin(self, stages: Sequence[Stage], images: int, evaluated: int) -> None:
@@ -98,6 +99,8 @@ class RunLog(Listener):
             self._write(f"  {name}: {value if line else json.dumps(value)}", timed=False)
         for stage in stages:
             self._write(f"  stage: {json.dumps(asdict(stage))}", timed=False)
+        for text in self.warnings:
+            self.warning(text)
 
     def goes_on(self, stage: str, epoch: int, batches: int) -> None:
         """Write where the run resumes."""

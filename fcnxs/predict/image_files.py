@@ -60,7 +60,7 @@ def _read(segmenter: Segmenter, file: Path) -> Tuple[np.ndarray, np.ndarray] | N
     """Image, RGB (H, W, 3), and input of the net; None for a large image, which is read in its turn."""
     if _pixels(file) >= LARGE:
         return None
-    picture = read_image(file)
+    picture = read_image(file, segmenter.exif)
     return picture, preprocess(picture, segmenter.mean)
 
 
@@ -108,7 +108,7 @@ def _by_itself(segmenter: Segmenter, file: Path, targets: Targets, palette: Pale
             f"{file}: reading its {_pixels(file) / 1e6:.0f} million pixels needs {needed / 1e9:.1f} GB, and "
             f"{there / 1e9:.1f} are available; cut it into several images"
         )
-    picture = read_image(file)
+    picture = read_image(file, segmenter.exif)
     mask = np.empty(picture.shape[:2], np.uint8)
     for row, band in segmenter.bands(picture, file):
         mask[row : row + len(band)] = band

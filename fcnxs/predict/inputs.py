@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import closing
+from functools import partial
 from typing import Any, Iterable, Iterator, Tuple, Union
 
 import numpy as np
@@ -36,8 +37,10 @@ def is_one(images: Any) -> bool:  # noqa: ANN401  (it is what this tells)
     return False
 
 
-def read(image: Image, where: object = "an image") -> Tuple[object, np.ndarray]:
+def read(image: Image, where: object = "an image", exif: str = "apply") -> Tuple[object, np.ndarray]:
     """Return the name of an image (its path, or `where` for an array) and its pixels, RGB uint8 (H, W, 3).
+
+    `exif` says what is done with a file's EXIF orientation (see `read_image`).
 
     Raises:
         FCNXSError: it is neither a path nor an array, the file cannot be read, or the array is of another kind.
@@ -48,15 +51,15 @@ def read(image: Image, where: object = "an image") -> Tuple[object, np.ndarray]:
         raise FCNXSError(
             f"{where}: a {type(image).__name__}; expected a path, or a NumPy array uint8 (H, W, 3), RGB"
         )
-    return image, read_image(image)
+    return image, read_image(image, exif)
 
 
-def read_ahead(images: Iterable[Image]) -> Iterator[Tuple[object, np.ndarray]]:
+def read_ahead(images: Iterable[Image], exif: str = "apply") -> Iterator[Tuple[object, np.ndarray]]:
     """Yield (name, RGB uint8 (H, W, 3)) of each image; threads read the next files meanwhile.
 
     An error of an image or of the iterable is raised in its turn, after all images before it.
     """
-    with closing(in_order(_read_numbered, _numbered(images), AHEAD, AHEAD)) as results:
+    with closing(in_order(partial(_read_numbered, exif=exif), _numbered(images), AHEAD, AHEAD)) as results:
         for result in results:
             yield result.result()
 
@@ -101,8 +104,8 @@ def _numbered(images: Iterable[Image]) -> Iterator[Tuple[int, object]]:
         yield number + 1, error
 
 
-def _read_numbered(item: Tuple[int, object]) -> Tuple[object, np.ndarray]:
+def _read_numbered(item: Tuple[int, object], exif: str) -> Tuple[object, np.ndarray]:
     number, image = item
     if isinstance(image, Exception):
         raise image
-    return read(image, f"images[{number}]")
+    return read(image, f"images[{number}]", exif)

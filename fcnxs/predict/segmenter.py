@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any, Callable, Iterable, Iterator, Sequence, Tuple, Union
 
 import numpy as np
@@ -13,11 +12,9 @@ from ..checkpoint.checkpoint import Checkpoint
 from ..compat import mxnet as mx
 from ..conventions import PathLike
 from ..data.images import preprocess
-from ..data.loader import FileIter
 from ..epoch_choice import choose
 from ..errors import FCNXSError
 from ..net import Net, check_params
-from ..score import confusion_matrix
 from ..symbols.graph.rewrite import scores_symbol
 from ..symbols.layers import check_numclass
 from ..vis import overlay, voc_palette
@@ -74,12 +71,15 @@ class Segmenter:
         scales: factors of the image's size; the probabilities at all of them are averaged (`multiscale.py`).
         flip: average over the mirror image at each scale too.
         pooling_convention: for a checkpoint of 2016 that does not say how poolings round (`checkpoint.load`).
+        exif: "apply" turns the images of files as their EXIF orientation says, "ignore" does not. None: as the
+            meta file says, "apply" without one.
         trimmed: older name of `trim`.
 
     Attributes:
         classes: names of the classes from the checkpoint's meta file; without one "class 0" and so on.
         palette: colour (R, G, B) of each class, 0 to 255, from the meta file; without one VOC's colours.
         mean: (R, G, B), subtracted from every pixel of an image.
+        exif: what is done with the EXIF orientation of files.
         numclass: number of classes.
 
     Raises:
@@ -98,6 +98,7 @@ class Segmenter:
         scales: Sequence[float] = (1,),
         flip: bool = False,
         pooling_convention: str | None = None,
+        exif: str | None = None,
         trimmed: bool | None = None,
     ) -> None:
         trim = trim if trimmed is None else trimmed
@@ -112,7 +113,7 @@ class Segmenter:
                 "named score"
             )
         self.ctx = mx.cpu() if ctx is None else ctx
-        self.mean = source.meta.mean
+        self.mean, self.exif = source.meta.mean, exif or source.meta.exif
         self.numclass = check_numclass(source.arg_params["score_weight"].shape[0], params_file)
         names = source.meta.classes
         if names is not None and len(names) != self.numclass:
@@ -177,7 +178,13 @@ class Segmenter:
             yield from self._net.class_bands(size, reader(image, self.mean), where)
 
     def class_map(self, data: np.ndarray, where: object = "an image") -> np.ndarray:
-        """Class map, uint8 (H, W), of a preprocessed image, float32 (1, 3, H, W); `where` is its name."""
+        """Class map, uint8 (H, W), of a preprocessed image, float32 (1, 3, H, W); `where` is its name.
+
+        Raises:
+            FCNXSError: `data` has several images; or as for class maps.
+        """
+        if len(data) != 1:
+            raise FCNXSError(f"{where}: {len(data)} images in a batch; give them one at a time, as data[:1]")
         if self.averages:
             return self._probabilities(data, where).argmax(axis=0).astype(np.uint8)
         return _whole(self._net.class_bands(data.shape[2:], windows(data), where))
@@ -217,9 +224,9 @@ class Segmenter:
 
     def _answers(self, image: Image | Iterable[Image], answer: Callable[[np.ndarray, object], Any]) -> Answers:
         if inputs.is_one(image):
-            where, array = inputs.read(image)
+            where, array = inputs.read(image, exif=self.exif)
             return answer(array, where)
-        return (answer(array, where) for where, array in inputs.read_ahead(image))
+        return (answer(array, where) for where, array in inputs.read_ahead(image, self.exif))
 
     def _probabilities(self, data: np.ndarray, where: object) -> np.ndarray:
         """Probabilities, float32 (C, H, W), of the net's input (1, 3, H, W)."""
@@ -262,22 +269,3 @@ def _softmax(scores: np.ndarray) -> np.ndarray:
 def _whole(bands: Iterator[Tuple[int, np.ndarray]]) -> np.ndarray:
     maps = [band for _, band in bands]
     return maps[0] if len(maps) == 1 else np.concatenate(maps)
-
-
-def evaluate(
-    segmenter: Segmenter, data: FileIter, on_prediction: Callable[[Path, np.ndarray], None] | None = None
-) -> np.ndarray:
-    """Confusion matrix (C, C) of a net on labelled images; rows are true classes, columns predicted ones.
-
-    Args:
-        data: gives one image at a time.
-        on_prediction: called with the file of each image and its class map, uint8 (H, W).
-    """
-    matrix = np.zeros((segmenter.numclass, segmenter.numclass), np.int64)
-    data.reset()
-    for batch in data:
-        prediction = segmenter.class_map(batch[data.data_name], data.current)
-        matrix += confusion_matrix(batch[data.label_name][0], prediction, segmenter.numclass)
-        if on_prediction is not None:
-            on_prediction(data.current, prediction)
-    return matrix

@@ -9,7 +9,7 @@ from typing import Callable, Dict, List, Tuple
 import numpy as np
 
 from ..compat import mxnet as mx
-from ..data.images import check_label
+from ..data.labels import check_label
 from ..data.samples import Samples
 from ..errors import FCNXSError
 from ..finetune.run_folder import params_file

@@ -8,7 +8,7 @@ from typing import Any, Dict, Iterable, Iterator, List, Tuple
 import numpy as np
 
 from ..compat import mxnet as mx
-from ..data.images import check_label
+from ..data.labels import check_label
 from ..errors import FCNXSError
 from ..net import Net, Params
 from .executors import Executors, Pass, Segments

@@ -8,7 +8,8 @@ from fakes import citys, random_label, write_image, write_label, write_pairs
 from PIL import Image
 
 from fcnxs import FCNXSError
-from fcnxs.data.check import check, overlap
+from fcnxs.data.check import check
+from fcnxs.data.findings import overlap
 from fcnxs.data.samples import open_samples
 from fcnxs.tools.main import main
 
@@ -166,7 +167,7 @@ def test_the_command_looks_at_train_and_val(voc, tmp_path, capsys):
     pair = f"0\t{voc}/JPEGImages/{names[0]}.jpg\t{voc}/SegmentationClass/{names[0]}.png\n"
     for name in ("a.lst", "b.lst"):
         (tmp_path / name).write_text(pair)
-    code, out, _ = run(capsys, tmp_path / "a.lst", "--also", tmp_path / "b.lst")
+    code, out, _ = run(capsys, tmp_path / "a.lst", "--also", tmp_path / "b.lst", "--allow", "overlap")
     assert code == 0 and "21 classes, by default VOC's" in out and "1 image in both" in out
     assert f"{names[0]}.jpg is " in out
 

@@ -5,7 +5,8 @@ import pytest
 from PIL import Image
 
 from fcnxs import FCNXSError
-from fcnxs.data.images import preprocess, read_label
+from fcnxs.data.images import preprocess
+from fcnxs.data.labels import read_label
 from fcnxs.data.lists import find_list, read_list
 from fcnxs.data.loader import FileIter
 from fcnxs.vis import save_mask, voc_palette

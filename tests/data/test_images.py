@@ -10,7 +10,8 @@ from fakes import bomb
 from PIL import Image
 
 from fcnxs import FCNXSError
-from fcnxs.data.images import read_image, read_label
+from fcnxs.data.images import read_image
+from fcnxs.data.labels import read_label
 from fcnxs.data.loader import FileIter
 
 # Where row 0 and column 0 of what is stored are seen: EXIF 2.32, 4.6.4, tag 274.

@@ -7,7 +7,8 @@ import pytest
 from fakes import random_label, write_image, write_label, write_pairs
 
 from fcnxs import FCNXSError
-from fcnxs.data.images import read_image, read_label
+from fcnxs.data.images import read_image
+from fcnxs.data.labels import read_label
 from fcnxs.data.samples import open_samples, splits_of
 
 

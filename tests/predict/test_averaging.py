@@ -10,7 +10,8 @@ from PIL import Image
 
 from fcnxs import FCNXSError, checkpoint
 from fcnxs.data.generated import CLASSES
-from fcnxs.data.images import preprocess, read_label
+from fcnxs.data.images import preprocess
+from fcnxs.data.labels import read_label
 from fcnxs.predict import Segmenter
 from fcnxs.predict.multiscale import check_scales, resized, scaled
 from fcnxs.score import confusion_matrix, scores

@@ -11,7 +11,8 @@ from conftest import FC, WIDTH, random_params
 
 from fcnxs import checkpoint
 from fcnxs.compat import mxnet as mx
-from fcnxs.data.images import preprocess, read_image, read_label
+from fcnxs.data.images import preprocess, read_image
+from fcnxs.data.labels import read_label
 from fcnxs.deploy import compare
 from fcnxs.net import Net, scores_of
 from fcnxs.score import confusion_matrix, scores

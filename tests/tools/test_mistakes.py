@@ -34,6 +34,7 @@ def test_a_loss_that_is_not_finite_on_validation_images_stops_the_run(run_folder
     name = (voc / "ImageSets/Segmentation/train.txt").read_text().split()[0]
     (tmp_path / "one.lst").write_text(f"0\t{voc}/JPEGImages/{name}.jpg\t{voc}/SegmentationClass/{name}.png\n")
     one = ["--data", str(tmp_path / "one.lst"), "--val", str(tmp_path / "one.lst"), "--epochs", "1"]
+    one += ["--allow", "overlap"]
     assert main(finetune(voc, run_folder, *one, "--lr", "1e5", "--output", str(tmp_path / "run"))) == 2
     assert "fcn16s, epoch 1: the loss on the validation images is not finite" in capsys.readouterr().err
     assert [file.name for file in (tmp_path / "run").glob("*-0*1.params")] == ["fcn32s-0001.params"]
@@ -45,7 +46,7 @@ def test_labels_of_255_alone_stop_the_run(run_folder, voc, tmp_path, capsys):
     (tmp_path / "void.lst").write_text(f"0\t{image}\tlabel.png\n")
     void = ["--data", str(tmp_path / "void.lst"), "--output", str(tmp_path / "run")]
     assert main(finetune(voc, run_folder, *void)) == 2
-    assert "--data: every pixel of the labels is 255" in capsys.readouterr().err
+    assert f"--data: {tmp_path}/label.png: every pixel of the labels is 255" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

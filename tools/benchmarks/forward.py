@@ -20,8 +20,8 @@ from ...data.loader import FileIter
 from ...metric import SegmentationMetric
 from ...net import Net
 from ...predict.image_files import segmented
+from ...predict.scoring import evaluate as evaluate_with
 from ...predict.segmenter import Segmenter
-from ...predict.segmenter import evaluate as evaluate_with
 from ...solver.executors import Executors
 from ...solver.solver import Solver
 from ...vis import voc_palette

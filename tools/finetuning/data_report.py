@@ -9,10 +9,11 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, Dict, List, Sequence, Tuple
 
 from ...data.check import SMALLEST
+from ...data.findings import across
 from ...data.samples import Samples
 from ...errors import FCNXSError
 from ...stages import Stage
-from ..shared import data_options, options
+from ..shared import data_checks, data_options, options
 
 if TYPE_CHECKING:
     from ...checkpoint import Checkpoint, Meta
@@ -21,50 +22,47 @@ if TYPE_CHECKING:
 
 def samples_of(args: argparse.Namespace) -> Dict[str, Samples]:
     """Data sets to train on and, if asked for, to evaluate on; their files are not looked at yet."""
-    samples = {"train": data_options.samples_of(args.data, args.split, args.root, "train", need=0)}
+    samples = {"train": data_options.samples_of(args.data, args.split, args.root, "train", 0, allow=args.allow)}
     val = data_options.validation_samples(args)
     return {**samples, "val": val} if val else samples
 
 
 def keep_good(
-    args: argparse.Namespace, samples: Dict[str, Samples], numclass: int, quiet: bool
-) -> Tuple[Dict[str, Samples], Dict[str, List[list]]]:
+    args: argparse.Namespace, samples: Dict[str, Samples], classes: Sequence[str], quiet: bool
+) -> Tuple[Dict[str, Samples], Dict[str, List[list]], List[str]]:
     """Read every image and label, so that none stops the run after hours; --skip-bad leaves bad ones out.
 
     Returns:
-        the data sets to use, and the numbers and names of the images that are left out.
+        the data sets to use, the numbers and names of the images that are left out, and warnings.
 
     Raises:
-        FCNXSError: training would fail.
+        FCNXSError: training would fail, or the data is refused.
     """
     augmentation = data_options.augmentation_of(args)
     low = augmentation.scale[0] if augmentation else 1
     smallest = (1, 1) if args.pooling_convention == "full" else SMALLEST
-    good, skipped = {}, {}
+    good, skipped, reports, warnings = {}, {}, {}, []
     for name, part in samples.items():
         train = name == "train"
         settings = {"batch_size": args.batch_size, "crop_size": args.crop_size} if train else {}
         least = tuple(math.ceil(side / low) for side in smallest) if train and not args.crop_size else smallest
         how = {"quiet": quiet or args.quiet, "smallest": least, **settings}
-        report = data_options.inspected(part, numclass, f"checking {name}", args.workers, **how)
-        option = f"--{'data' if train else 'val'}"
-        for fault in report.faults:
-            raise FCNXSError(f"{option}: {fault}")
-        if report.bad and not args.skip_bad:
-            raise FCNXSError(
-                f"{report.bad[0][1]} ({len(report.bad)} of {len(part)} pairs are bad: `fcnxs check-data` lists "
-                "them, --skip-bad leaves them out)"
-            )
+        report = data_checks.inspected(part, classes, f"checking {name}", args.workers, **how)
+        reports[name], option = report, f"--{'data' if train else 'val'}"
+        warnings += data_checks.accepted(report.findings, option)
+        if not args.skip_bad:
+            data_checks.refuse_bad(report, "`fcnxs check-data` lists them, --skip-bad leaves them out")
         if not report.good:
             raise FCNXSError(f"{option}: every pair is bad: {report.bad[0][1]}")
         for _, text in report.bad if not quiet else ():
             print(f"left out: {text}")
         good[name] = part.subset(report.good)
         skipped[name] = [[number, part.name(number)] for number, _ in report.bad]
+    warnings += data_checks.accepted(across(reports, args.allow or ()), "--val")
     if not quiet:
         evaluated = len(good["val"]) if "val" in good else "none"
         print(f"{len(good['train'])} images to train on, {evaluated} to evaluate on", flush=True)
-    return good, skipped
+    return good, skipped, warnings
 
 
 def same_data(
@@ -120,7 +118,10 @@ def make_meta(args: argparse.Namespace, parent: Checkpoint, samples: Samples, qu
     same = classes == parent.meta.classes
     palette = samples.palette if classes == samples.classes else parent.meta.palette if same else None
     palette = palette or voc_palette(len(classes))
-    return replace(parent.meta, classes=classes, palette=palette, source=source_of(parent.params_file))
+    exif = args.exif or parent.meta.exif
+    return replace(
+        parent.meta, classes=classes, palette=palette, exif=exif, source=source_of(parent.params_file)
+    )
 
 
 def make_loaders(args: argparse.Namespace, samples: Dict[str, Samples], meta: Meta) -> Dict[str, Loader]:
@@ -136,5 +137,6 @@ def make_loaders(args: argparse.Namespace, samples: Dict[str, Samples], meta: Me
         "seed": args.seed,
     }
     return {
-        name: Loader(part, **settings, **(changes if name == "train" else {})) for name, part in samples.items()
+        name: Loader(part.reading(meta.exif), **settings, **(changes if name == "train" else {}))
+        for name, part in samples.items()
     }

@@ -12,6 +12,7 @@ from typing import Any, Dict, List, Tuple
 from ...data.datasets import NAMED
 from ...errors import FCNXSError
 from ...stages import RECIPES, Stage
+from ..shared import data_options
 
 STAGES = "fcn32s,fcn16s,fcn8s"
 OPTIMIZERS = (
@@ -128,6 +129,7 @@ def restored(args: argparse.Namespace) -> Tuple[argparse.Namespace, Dict[str, An
         FCNXSError: an option differs from the run's, or a required one is missing.
     """
     given, before = _given(args), None
+    data_options.folder_here(given, args.quiet)
     defaults = {name: args.parser.get_default(name) for name in vars(args)}
     if args.resume is not None:
         from ...finetune.run_folder import read_plan

@@ -7,16 +7,13 @@ classes.txt in its folder (`classes_of`), and its split `val` (`take_val`, `tell
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
-from typing import List, Sequence
-
-from tqdm import tqdm
+from typing import Any, Collection, Dict, List, Sequence
 
 from ...data.augment import Augmentation
-from ...data.check import Inspection, check
 from ...data.class_names import read_classes
 from ...data.datasets import NAMED, named
+from ...data.lists import fitting
 from ...data.samples import Samples, open_samples, splits_of
 from ...errors import FCNXSError
 from .options import refuse_below
@@ -25,7 +22,7 @@ CLASSES = "classes.txt"  # in the folder of a data set: the names of its classes
 
 DATA_HELP = (
     "folder in VOC layout; folder with images/ and labels/, or images/SPLIT/ and labels/SPLIT/; list (.lst); "
-    f"or a data set by name: {', '.join(NAMED)} (a folder of such a name is ./voc)"
+    f"or a data set by name: {', '.join(NAMED)} (unless there is a folder of this name here and no --root)"
 )
 
 
@@ -37,6 +34,22 @@ def add_root_and_split(parser: argparse.ArgumentParser, default: str) -> None:
         help="root folder of a data set by name (default: below ~/.mxnet/datasets, as GluonCV)",
     )
     parser.add_argument("--split", help=f"split of a folder or of a data set by name (default: {default})")
+
+
+def folder_here(options: Dict[str, Any], quiet: bool = False) -> None:
+    """Take a folder of the working directory for --data or --val where it has the name of a data set.
+
+    Changes the options and prints a line. With --root the data set of this name is meant.
+    """
+    for option in ("data", "val"):
+        name = options.get(option)
+        if name in NAMED and options.get("root") is None and Path(name).is_dir():
+            options[option] = f"./{name}"
+            if not quiet:
+                usual = Path("~", ".mxnet", "datasets", NAMED[name].home)
+                print(
+                    f"reading the folder ./{name} here; with --root {usual} the data set named {name} is read"
+                )
 
 
 def add_augmentation(parser: argparse.ArgumentParser) -> None:
@@ -75,6 +88,7 @@ def samples_of(
     need: int = 2,
     option: str = "--split",
     data_option: str = "--data",
+    allow: Collection[str] | None = None,
 ) -> Samples:
     """Open the data set that the options name.
 
@@ -86,13 +100,14 @@ def samples_of(
         need: files of each pair that must exist: 2, 1 (the image) or 0.
         option: option that gave `split`, for messages.
         data_option: option that gave `data`, for messages.
+        allow: kinds of findings of --allow.
 
     Raises:
         FCNXSError: there is no such data set or split, or a file is missing.
     """
     if data in NAMED:
         try:
-            return named(data, root, split or default, need)
+            return named(data, root, split or default, need).reading(allow=allow)
         except FCNXSError as error:
             here = f"; the folder here is ./{data}" if Path(data).exists() else ""
             raise FCNXSError(f"{data_option} {data}: {error}{here}") from None
@@ -105,7 +120,7 @@ def samples_of(
         raise FCNXSError(
             f"{data_option} {data}: no such folder or list, and no data set by name ({', '.join(NAMED)})"
         )
-    return open_samples(data, split, default, need)
+    return open_samples(data, split, default, need, allow or ()).reading(allow=allow)
 
 
 def splits(data: str) -> Sequence[str]:
@@ -115,7 +130,7 @@ def splits(data: str) -> Sequence[str]:
 
 def tell_split(data: str, split: str | None, default: str = "val") -> None:
     """Print which split is read where none was asked for, if the data set has splits."""
-    if split is None and default in splits(data):
+    if split is None and fitting(splits(data), default):
         print(f"reading the split {default} of {data} (--split names another)")
 
 
@@ -125,7 +140,7 @@ def take_val(args: argparse.Namespace) -> bool:
     That is so if the data set has this split, trains on its split train, and no option is on evaluation.
     """
     told = args.no_val or args.val or args.val_split or args.split not in (None, "train")
-    if told or "val" not in splits(args.data):
+    if told or not fitting(splits(args.data), "val"):
         return False
     args.val_split = args.given["val_split"] = "val"
     return True
@@ -168,22 +183,13 @@ def classes_of(
     return names
 
 
-def inspected(
-    samples: Samples, classes: int, title: str, workers: int | None, quiet: bool = False, **settings: object
-) -> Inspection:
-    """What `data.check.check` finds, with a bar on a terminal; `settings` are its further arguments."""
-    hidden = quiet or not sys.stderr.isatty()
-    with tqdm(total=len(samples), desc=title, unit="image", leave=False, disable=hidden) as bar:
-        return check(samples, classes, workers=workers, on_progress=bar.update, **settings)
-
-
 def validation_samples(args: argparse.Namespace) -> Samples | None:
     """Data set to evaluate on, None if --val and --val-split are not given; its files may be missing."""
     if not args.val and not args.val_split:
         return None
-    root = None if args.val and Path(args.val).exists() else args.root
+    root = None if args.val and args.val not in NAMED and Path(args.val).exists() else args.root
     data, option = (args.val, "--val") if args.val else (args.data, "--data")
-    return samples_of(data, args.val_split, root, "val", 0, "--val-split", option)
+    return samples_of(data, args.val_split, root, "val", 0, "--val-split", option, args.allow)
 
 
 def augmentation_of(args: argparse.Namespace) -> Augmentation | None:
