@@ -17,10 +17,9 @@ from typing import Dict, List, NamedTuple, Tuple
 
 from ..compat import mxnet as mx
 from ..errors import FCNXSError
-from .graph.nodes import Entry, Graph, Node, flag, has, setting
+from .graph.nodes import WITH_VERSION, Entry, Graph, Node, flag, has, setting
 from .graph.rewrite import Writer
 
-WITH_VERSION = 900  # the first version that wrote itself into its files, and only settings that were given
 FIRST_NAMES = {"fc8": "score", "deconv8": "bigscore", "crop8": "upscore"}
 OPEN = (
     "does not say whether its poolings round sizes up, as in MXNet until July 2016, or down, as since; read as "

@@ -10,6 +10,7 @@ from PIL import Image
 from fcnxs import FCNXSError, Segmenter, checkpoint, gluon, symbols
 from fcnxs.checkpoint import Meta
 from fcnxs.compat import mxnet as mx
+from fcnxs.data import FileIter
 from fcnxs.net import net_of
 from fcnxs.symbols import NETS
 from fcnxs.tools.main import main
@@ -63,6 +64,7 @@ def test_every_door_refuses_more(tmp_path, voc, capsys):
         lambda: net_of(params, "here"),
         lambda: gluon.FCNxs(symbol),
         lambda: gluon.get_fcn32s(prefix=tmp_path / "net"),
+        lambda: FileIter(voc, "ImageSets/Segmentation/train.txt", num_classes=300),
         lambda: Meta(classes=[f"class {i}" for i in range(300)]),
     ):
         with pytest.raises(FCNXSError, match=MESSAGE):

@@ -78,22 +78,28 @@ def usable(params: Params, where: object) -> Params:
         if not flag.asscalar():
             _refuse_not_finite(params[name].asnumpy(), name, where)
     other = [name for name, kind in kinds.items() if kind in (np.float16, np.float64)]
-    return {**params, **{name: _single(params[name], name, where) for name in other}}
+    single = {name: as_float32(params[name].asnumpy(), name, where) for name in other}
+    return {**params, **{name: mx.nd.array(x, params[name].context, np.float32) for name, x in single.items()}}
 
 
-def _single(array: mx.nd.NDArray, name: str, where: object) -> mx.nd.NDArray:
-    """A float16 or float64 array as float32."""
-    values = array.asnumpy()
+def as_float32(values: np.ndarray, name: str, where: object) -> np.ndarray:
+    """Floating-point numbers of any type as float32; itself if they are.
+
+    Raises:
+        FCNXSError: a value is not finite, or none of float32; the message names `where` and the parameter.
+    """
+    if values.dtype == np.float32:
+        return values
     _refuse_not_finite(values, name, where)
     with np.errstate(over="ignore", under="ignore"):
         single = values.astype(np.float32)
     lost = values[single != values]
     if lost.size:
         raise FCNXSError(
-            f"{where}: parameter {name} is float64, and {lost.size} of its {values.size} values are no numbers "
-            f"of float32, such as {lost[0]}; if they may be rounded, save it as array.astype('float32')"
+            f"{where}: parameter {name} is {values.dtype}, and {lost.size} of its {values.size} values are no "
+            f"numbers of float32, such as {lost[0]}; if they may be rounded, save it as array.astype('float32')"
         )
-    return mx.nd.array(single, array.context, np.float32)
+    return single
 
 
 def _refuse_not_finite(values: np.ndarray, name: str, where: object) -> None:

@@ -13,7 +13,7 @@ from typing import Dict, Iterable, Iterator, NamedTuple, Tuple
 
 import numpy as np
 
-from ..checkpoint.params_file import LIST_MAGIC, load_params
+from ..checkpoint.params_file import LIST_MAGIC, as_float32, load_params
 from ..errors import FCNXSError, printable, reason
 from .caffemodel import iterate_layers
 
@@ -164,7 +164,7 @@ def iterate_tensors(path: str | Path, kind: str) -> Iterator[Tuple[str, np.ndarr
     for name, values in tensors.items():
         name = printable(name)
         if values.dtype.kind == "f":
-            yield name, values.astype(np.float32, copy=False)
+            yield name, as_float32(values, name, path)
         elif "num_batches_tracked" not in name:
             raise FCNXSError(f"{path}: {name} has type {values.dtype}; weights must be floating-point numbers")
 
@@ -186,7 +186,7 @@ def _torch(path: str | Path) -> dict:
             content = torch.load(path, map_location="cpu", weights_only=True)  # runs no code of the file's
         content = content.get("state_dict", content)
         return {
-            name: (tensor.float() if tensor.is_floating_point() else tensor).detach().numpy()
+            name: (tensor.float() if tensor.dtype is torch.bfloat16 else tensor).detach().numpy()
             for name, tensor in content.items()
         }
     except Exception as error:  # (a damaged file can raise anything: KeyError, EOFError, ...)

@@ -15,6 +15,7 @@ import numpy as np
 from ..compat import mxnet as mx
 from ..conventions import VGG_MEAN, PathLike
 from ..errors import FCNXSError, finite_mean
+from ..symbols.layers import check_numclass
 from ..system.threads import default_workers, in_order
 from .augment import Augmentation, cut
 from .images import preprocess
@@ -92,6 +93,7 @@ class Loader(mx.io.DataIter):
         ):
             if value < least:
                 raise FCNXSError(f"{name}={value}: expected {least} or more")
+        check_numclass(num_classes or 0, "num_classes")
         self.samples, self.mean, self.cut_off_size = samples, finite_mean(mean, "mean"), cut_off_size
         self.shuffle, self.seed, self.num_classes = shuffle, seed, num_classes
         self.data_name, self.label_name = data_name, label_name

@@ -71,8 +71,8 @@ def get_fcnxs(
     found = _variant(loaded)
     numclass = _numclass(name, numclass, found, loaded)
     variant = {"width": found.width, "fc": found.fc, "pooling_convention": found.pooling_convention}
-    same = found.name == name and not options
-    symbol = loaded.symbol if same else NETS[name](numclass, **{**variant, **options})
+    as_saved = found.name == name and options.items() <= variant.items()
+    symbol = loaded.symbol if as_saved else NETS[name](numclass, **{**variant, **options})
     args, auxs = loaded.arg_params, loaded.aux_params
     if found.name == name:
         check_params(symbol, args, auxs, str(loaded.params_file))

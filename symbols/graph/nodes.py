@@ -25,6 +25,7 @@ Node = Dict[str, Any]  # op ("null" for a variable), name, attrs (all text), inp
 Entry = List[int]
 
 SETTINGS = ("param", "attr", "attrs")  # keys under which versions of MXNet write a node's settings
+WITH_VERSION = 900  # the first version that wrote itself into its files, and only settings that were given
 
 # Operators whose output cells lie where the cells of their first input do; further inputs are
 # parameters or labels.
@@ -47,7 +48,7 @@ class Graph:
     Make one for each net and keep it: every call of MXNet's `tojson` leaks 51 kB.
 
     Attributes:
-        version: version of MXNet that wrote the graph, such as 10901; 0 before 0.9, which did not say.
+        version: version of MXNet that wrote the graph, such as 10901; before 0.9, which did not say it, 0.
     """
 
     def __init__(self, nodes: List[Node], heads: Sequence[Entry], version: int = 0) -> None:
@@ -74,7 +75,7 @@ class Graph:
                 raise _damaged(f"it has no {key}")
         nodes = [_node(i, given) for i, given in enumerate(content["nodes"])]
         heads = [_entry(given, len(nodes), "the output") for given in content["heads"]]
-        return cls(nodes, heads, _version(content.get("attrs")))
+        return cls(nodes, heads, _version(content))
 
     @classmethod
     def of(cls, symbol: mx.sym.Symbol, casts: bool = False) -> Graph:
@@ -150,11 +151,13 @@ def _entry(given: Any, before: int, taker: str) -> Entry:  # noqa: ANN401
     return [*given, 0][:3]
 
 
-def _version(attrs: Any) -> int:  # noqa: ANN401
-    """Version of MXNet in the settings of a whole graph; 0 if there is none."""
+def _version(content: Dict[str, Any]) -> int:
+    """Version of MXNet that wrote a graph; if it is not said, the key of settings tells: it changed with 0.9."""
+    attrs = content.get("attrs")
     kind_and_number = attrs.get("mxnet_version") if isinstance(attrs, dict) else None
     numbers = kind_and_number[1:] if isinstance(kind_and_number, list) else []
-    return next((number for number in numbers if type(number) is int), 0)
+    unsaid = 0 if any("param" in node for node in content["nodes"]) else WITH_VERSION
+    return next((number for number in numbers if type(number) is int), unsaid)
 
 
 def _damaged(what: str) -> FCNXSError:

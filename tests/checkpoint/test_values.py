@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 from conftest import FC, WIDTH, photo, random_params
 from PIL import Image
+from safetensors.numpy import save_file
 
 from fcnxs import FCNXSError, Segmenter, checkpoint, gluon
 from fcnxs.checkpoint import Checkpoint, Meta
 from fcnxs.checkpoint.params_file import usable
 from fcnxs.compat import mxnet as mx
+from fcnxs.convert.arrays import iterate_tensors
 from fcnxs.data import FileIter
 from fcnxs.finetune.run_folder import State, load_state, save_state
 from fcnxs.gluon import get_fcn8s, transform
@@ -138,6 +140,22 @@ def test_what_float32_does_not_hold_is_refused(value):
     )
     with pytest.raises(FCNXSError, match=message):
         usable({"fc6_bias": array}, "here")
+
+
+def test_weights_of_other_frameworks_are_read_alike(tmp_path):
+    file = tmp_path / "net.safetensors"
+    exact = np.random.default_rng(0).normal(size=50).astype(np.float16)
+    for kind in ("float16", "float32", "float64"):
+        save_file({"w": exact.astype(kind)}, file)
+        (read,) = dict(iterate_tensors(file, "safetensors")).values()
+        assert read.dtype == np.float32 and (read == exact).all()
+    for value, message in (
+        (0.1, "1 of its 1 values are no numbers of float32, such as 0.1"),
+        (np.inf, "not finite"),
+    ):
+        save_file({"w": np.array([value])}, file)
+        with pytest.raises(FCNXSError, match=f"net.safetensors: .*{message}"):
+            dict(iterate_tensors(file, "safetensors"))
 
 
 def test_integers_are_no_weights(saved):

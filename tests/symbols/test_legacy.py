@@ -67,8 +67,10 @@ def test_settings_that_are_not_all_there_leave_the_rounding_open():
     new = json.loads(NETS["fcn32s"](5, width=WIDTH, fc=FC).tojson())
     for node in new["nodes"]:
         node.get("attrs", {}).pop("adj", None)
-    new = read_text(json.dumps(new))  # written by 1.9.1, whose poolings round down
-    assert not new.open and '"adj": "(31, 31)"' in new.symbol.tojson()
+    for _ in range(2):  # written by 1.9.1, whose poolings round down, and without its version
+        reading = read_text(json.dumps(new))
+        assert not reading.open and '"adj": "(31, 31)"' in reading.symbol.tojson()
+        new.pop("attrs", None)
 
 
 @pytest.mark.parametrize("convention", ["valid", "full"])

@@ -132,6 +132,18 @@ def test_the_first_fcn_32s_is_read_by_its_first_names(offset, saved, voc, tmp_pa
     np.testing.assert_allclose(child, raw["arg:fc8_weight"].asnumpy(), rtol=1e-3)  # not zero
 
 
+@pytest.mark.parametrize("month", ["2015-12", "2016-06", "2016-09"])
+@pytest.mark.parametrize("net", ["fcn16s", "fcn8s"])
+def test_gluon_s_blocks_have_the_graph_that_was_saved(net, month, saved):
+    prefix, image = saved(net, month, offset=(34, 34)), photo(47, 60)
+    for convention in ("full", "valid") if month == "2016-06" else (None,):
+        options = {"pooling_convention": convention} if convention else {}
+        block = gluon.zoo.get_fcnxs(net, prefix=prefix, epoch=3, **options)
+        scores = block(mx.nd.array(preprocess(image))).softmax(axis=1).asnumpy()[0]
+        expected = Segmenter(prefix, 3, **options).probabilities(image)
+        np.testing.assert_allclose(scores, expected, atol=1e-4)
+
+
 def test_what_upsamples_is_no_classifier(saved, voc, tmp_path, capsys):
     """An FCN whose layers have names that nobody knows."""
 

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Dict, Iterable, List, Sequence, Tuple
 
-from ...conventions import VOC_CLASSES, PathLike
+from ...conventions import MOST_CLASSES, VOC_CLASSES, PathLike
 from ...data.class_names import read_classes as class_names_of
 from ...epoch_choice import choose
 from ...errors import FCNXSError
@@ -125,8 +125,8 @@ def class_names(args: argparse.Namespace) -> List[str] | None:
         return read_classes(args.classes) if args.classes else None
     if args.classes:
         raise FCNXSError("--classes and --num-classes: give only one of them")
-    if not 2 <= args.num_classes <= 255:
-        raise FCNXSError(f"--num-classes {args.num_classes}: expected 2 to 255")
+    if not 2 <= args.num_classes <= MOST_CLASSES:
+        raise FCNXSError(f"--num-classes {args.num_classes}: expected 2 to {MOST_CLASSES}")
     return [f"class {number}" for number in range(args.num_classes)]
 
 
