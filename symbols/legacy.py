@@ -8,11 +8,13 @@ got `adj` on 18 June 2016 (7cb047464b), Convolution `cudnn_off` on 14 September 
 `pooling_convention` on 20 October (8e1e7f0c9f). Files from between, and those that a later version saved again,
 leave the rounding open.
 
-**Names.** The first FCN-32s calls its last layers fc8, deconv8 and crop8.
+**Names and inputs.** The first FCN-32s calls its last layers fc8, deconv8 and crop8. In December 2015, Crop
+did not count its inputs yet.
 """
 
 from __future__ import annotations
 
+import json
 from typing import Dict, List, NamedTuple, Tuple
 
 from ..compat import mxnet as mx
@@ -41,6 +43,15 @@ class Reading(NamedTuple):
     names: Dict[str, str]
     notes: List[str]
     open: bool
+
+
+def loadable(text: str) -> str:
+    """JSON that this MXNet loads: with the number of inputs of every Crop; `text` is the JSON of a graph."""
+    content = json.loads(text)
+    crops = [node for node in content["nodes"] if node["op"] == "Crop" and "param" in node]
+    for node in crops:
+        node["param"].setdefault("num_args", str(len(node["inputs"])))
+    return json.dumps(content) if crops else text
 
 
 def read(

@@ -1,6 +1,6 @@
 """Symbols as MXNet wrote them before 0.9: every setting that it knew, no version, sums as `_Plus`.
 
-The settings of each month are those of `src/operator/*-inl.h` in apache/mxnet at that time.
+The settings of a month are those of `src/operator/*-inl.h` in apache/mxnet at that time.
 """
 
 import json
@@ -14,10 +14,11 @@ DEFAULTS = {
     "Convolution": {**SHARED, "no_bias": "False"},
     "Deconvolution": {"num_group": "1", "pad": "(0,0)", "no_bias": "True"},
     "Pooling": {"pad": "(0,0)"},
-    "Crop": {"num_args": "2", "h_w": "(0,0)", "center_crop": "False"},
+    "Crop": {"center_crop": "False"},
     "SoftmaxOutput": {"grad_scale": "1"},
 }
 SINCE = (  # what came later, with its first month
+    ("2016-01", "Crop", {"num_args": "2", "h_w": "(0,0)"}),
     ("2016-06", "Pooling", {"global_pool": "False"}),
     ("2016-06", "Deconvolution", {"adj": "(0,0)", "target_shape": "(0,0)"}),
     ("2016-07", "Convolution", {"cudnn_tune": "limited_workspace"}),
@@ -40,7 +41,9 @@ def as_saved(net, month="2015-12", numclass=5, offset=None, first=False, **optio
         for since, its_op, more in SINCE:
             settings.update(more if its_op == op and since <= month else {})
         given = {} if op == "null" else node.get("attrs", {})
-        given = {key: value.replace(", ", ",") for key, value in given.items() if key != "adj"}
+        given = {
+            key: value.replace(", ", ",") for key, value in given.items() if key not in ("adj", "num_args")
+        }
         if node["name"] == "upscore" and offset is not None:
             given["offset"] = "({},{})".format(*offset)
         layer, _, kind = node["name"].partition("_") if op == "null" else (node["name"], "", "")

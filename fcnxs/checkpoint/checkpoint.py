@@ -126,7 +126,7 @@ def load_symbol(file: Path) -> mx.sym.Symbol:
     """
     _check_json(file)
     try:
-        return mx.sym.load(str(file))
+        return mx.sym.load_json(legacy.loadable(file.read_text(encoding="utf-8")))
     except (mx.MXNetError, ValueError) as error:
         raise FCNXSError(f"{file}: MXNet cannot load this symbol: {last_line(error)}") from None
 

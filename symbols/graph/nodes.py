@@ -152,7 +152,7 @@ def _entry(given: Any, before: int, taker: str) -> Entry:  # noqa: ANN401
 
 
 def _version(content: Dict[str, Any]) -> int:
-    """Version of MXNet that wrote a graph; if it is not said, the key of settings tells: it changed with 0.9."""
+    """Version of MXNet that wrote a graph; if it is not said, the key of its settings tells: 0.9 changed it."""
     attrs = content.get("attrs")
     kind_and_number = attrs.get("mxnet_version") if isinstance(attrs, dict) else None
     numbers = kind_and_number[1:] if isinstance(kind_and_number, list) else []

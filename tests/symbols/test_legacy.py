@@ -15,18 +15,18 @@ from fcnxs.compat import mxnet as mx
 from fcnxs.errors import FCNXSWarning
 from fcnxs.symbols import NETS, coordinate_maps
 from fcnxs.symbols.graph.nodes import Graph
-from fcnxs.symbols.legacy import OPEN, completed, read
+from fcnxs.symbols.legacy import OPEN, completed, loadable, read
 from fcnxs.symbols.symbol_fcnxs import FCNXS
 from fcnxs.tools.main import main
 
 
 def read_text(text, pooling_convention=None):
-    return read(mx.sym.load_json(text), Graph.read(text), pooling_convention)
+    return read(mx.sym.load_json(loadable(text)), Graph.read(text), pooling_convention)
 
 
 def saved_again(text):
     """The same graph as this MXNet writes it: with a version, and the old settings."""
-    return mx.sym.load_json(text).tojson()
+    return mx.sym.load_json(loadable(text)).tojson()
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def saved(tmp_path):
     def save(net, month="2015-12", **options):
         prefix, file = tmp_path / net, tmp_path / f"{net}-symbol.json"
         file.write_text(as_saved(net, month, **options))
-        params = random_params(mx.sym.load(str(file)))
+        params = random_params(mx.sym.load_json(loadable(file.read_text())))
         inputs = {"data": mx.nd.zeros((1, 3, 50, 50)), "softmax_label": mx.nd.zeros((1, 2500))}
         mx.nd.save(f"{prefix}-0003.params", {f"arg:{key}": x for key, x in {**params, **inputs}.items()})
         return prefix
@@ -45,7 +45,10 @@ def saved(tmp_path):
 
 
 # Whether a file's poolings round up, and whether it leaves that open.
-MONTHS = {"2015-12": (True, False), "2016-06": (True, True), "2016-07": (True, True), "2016-09": (False, False)}
+MONTHS = {
+    **{"2015-12": (True, False), "2016-01": (True, False), "2016-06": (True, True), "2016-07": (True, True)},
+    "2016-09": (False, False),
+}
 
 
 @pytest.mark.parametrize("net", FCNXS)
