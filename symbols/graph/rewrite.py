@@ -1,4 +1,4 @@
-"""Writing a graph: node by node, or another graph anew with some nodes changed; and three such changes.
+"""Writing a graph: node by node, or another graph anew with some nodes changed; and such changes.
 
 This makes every pad of a graph three times as large:
 
@@ -139,11 +139,17 @@ def without_crop(symbol: mx.sym.Symbol) -> mx.sym.Symbol:
     return writer.symbol(writer.write(Graph.of(symbol, casts=True), sliced))
 
 
+def with_settings(symbol: mx.sym.Symbol, settings: Dict[str, Dict[str, Any]]) -> mx.sym.Symbol:
+    """The same graph with other settings of some layers, by their names."""
+    writer = Writer()
+
+    def changed(_: int, node: Node, inputs: List[Entry]) -> Entry | None:
+        return writer.copy(node, inputs, **settings[node["name"]]) if node["name"] in settings else None
+
+    return writer.symbol(writer.write(Graph.of(symbol), changed))
+
+
 def with_pad(symbol: mx.sym.Symbol, layer: int, pad: int) -> mx.sym.Symbol:
     """The same graph with another pad of one layer, given by its position in `Graph.layers`."""
-    graph, writer = Graph.of(symbol), Writer()
-
-    def padded(i: int, node: Node, inputs: List[Entry]) -> Entry | None:
-        return writer.copy(node, inputs, pad=(pad, pad)) if i == graph.layers[layer] else None
-
-    return writer.symbol(writer.write(graph, padded))
+    graph = Graph.of(symbol)
+    return with_settings(symbol, {graph.nodes[graph.layers[layer]]["name"]: {"pad": (pad, pad)}})
