@@ -6,20 +6,23 @@ The content of SOURCE decides the net:
   PyTorch     VGG-16 of torchvision (.pth, which needs PyTorch; .safetensors) and timm (.safetensors)
 
 Writes PREFIX-symbol.json, PREFIX-0000.params and PREFIX-meta.json, for RGB images minus the meta file's
-mean. VGG-16 becomes the trunk that finetuning starts from; an FCN is ready for evaluate, segment and
-export.
+mean. Pads, strides, dilations, crops and the mean are those of a caffemodel's own layers or of --prototxt,
+where these have them. VGG-16 becomes the trunk that finetuning starts from; an FCN is ready for evaluate,
+segment and export.
 
 Examples:
     fcnxs convert VGG_ILSVRC_16_layers.caffemodel vgg16fc
     fcnxs convert fcn8s-heavy-pascal.caffemodel fcn8s --verify photo.jpg
+    fcnxs convert snapshot.caffemodel fcn32s --prototxt val.prototxt --mean 122.7,116.7,104.0
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, List
 
 from ..errors import FCNXSError
 from .main import NegativeResult
@@ -40,6 +43,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "the exit code is 1 and nothing is written",
     )
     parser.add_argument(
+        "--prototxt",
+        metavar="FILE",
+        help="description of a caffemodel's layers (deploy, train or val), which counts instead of its own; "
+        "--verify runs it",
+    )
+    mean = parser.add_mutually_exclusive_group()
+    mean.add_argument(
+        "--mean",
+        metavar="R,G,B",
+        type=_numbers,
+        help="mean to subtract from images of 0 to 255 (default: the data layer's, or VOC's)",
+    )
+    mean.add_argument("--mean-file", metavar="FILE", help="the same from a file of Caffe's, .binaryproto")
+    parser.add_argument(
         "--trunk", action="store_true", help="of an FCN take VGG-16 alone, to finetune for other classes"
     )
     parser.add_argument("--classes", metavar="FILE", help="names of an FCN's classes, a line each (21: VOC's)")
@@ -49,6 +66,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="rounding of the pooled sizes, down or up (default: full, Caffe's, for FCNs; valid, the original "
         "example's, for VGG-16)",
     )
+
+
+def _numbers(text: str) -> List[float]:
+    try:
+        return [float(number) for number in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected R,G,B, three numbers") from None
 
 
 def run(args: argparse.Namespace) -> int:
@@ -67,7 +91,9 @@ def run(args: argparse.Namespace) -> int:
     written = [Path(f"{args.prefix}{end}") for end in ("-symbol.json", "-0000.params", "-meta.json")]
     if Path(args.source).resolve() in [file.resolve() for file in written]:
         raise FCNXSError(f"{args.source}: would be overwritten; choose another PREFIX")
-    converted = read(args.source, args.trunk, args.pooling_convention)
+    converted = read(args.source, args.trunk, args.pooling_convention, args.prototxt, args.mean, args.mean_file)
+    for text in converted.told:
+        print(f"fcnxs: warning: {text}", file=sys.stderr)
     if args.verify and converted.numclass and args.pooling_convention == "valid":
         raise FCNXSError("--verify compares with Caffe, which rounds up: leave out --pooling-convention valid")
     meta = checkpoint.Meta(mean=converted.mean, source=checkpoint.source_of(args.source))
@@ -82,6 +108,11 @@ def run(args: argparse.Namespace) -> int:
         if image is not None:
             comparison = verify(args.source, converted, checkpoint.load(prefix, 0), image)
             print(_text(comparison, trunk=converted.numclass is None))
+            if converted.source and not comparison.described_by:
+                print(
+                    f"the description of the layers that OpenCV ran is ours, of the published net, since "
+                    f"{args.source} has none; --prototxt gives its own"
+                )
             if not comparison.equal:
                 raise NegativeResult(
                     f"{args.source}: the converted net differs in its scores; nothing was written"
@@ -104,7 +135,9 @@ def _print(converted: Converted) -> None:
     count = f", {converted.numclass} classes" if converted.numclass else ""
     print(f"{TITLES[converted.net]} of width {converted.width:g} and fc {converted.fc}{count}")
     print(f"{len(converted.arg_params)} parameters from {len(rows)} arrays of the file; {dropped} were dropped")
-    print(f"mean RGB {converted.mean}")
+    start = converted.source and converted.source.prepared.start
+    order = "RGB" if start is None or start.bgr else "HHA"
+    print(f"mean {order} {converted.mean}{f', of {start.said_by}' if start and start.said_by else ''}")
 
 
 def _text(comparison: Comparison, trunk: bool) -> str:
@@ -114,7 +147,8 @@ def _text(comparison: Comparison, trunk: bool) -> str:
         agreement += " (the image as 224x224, the trunk with a pad of 1: the classifier that it was)"
     else:
         agreement = f"class maps of {width}x{height} agree on {100 * comparison.agreement:.4f}% of the pixels"
+    source = f"the source by {comparison.described_by}" if comparison.described_by else "the source"
     return (
-        f"{comparison.runtime} runs the source, MXNet the result, {channels} channels: largest difference "
+        f"{comparison.runtime} runs {source}, MXNet the result, {channels} channels: largest difference "
         f"{comparison.difference:.2e} (the largest score is {comparison.largest:.4g}); {agreement}"
     )

@@ -1,21 +1,22 @@
 """Read the named arrays of a file of weights, of any framework.
 
 `iterate_tensors` gives the arrays of MXNet's, PyTorch's and safetensors' files by the file's names.
-`arrays_of` gives them, and a caffemodel's, by the layers' names here, with the changes that they need: BGR to
-RGB, and the input's scale.
+`arrays_of` gives them, and a caffemodel's, by the layers' names here.
 """
 
 from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import Dict, Iterable, Iterator, NamedTuple, Tuple
+from typing import Dict, Iterable, Iterator, List, NamedTuple, Tuple
 
 import numpy as np
 
 from ..checkpoint.params_file import LIST_MAGIC, as_float32, load_params
 from ..errors import FCNXSError, printable, reason
-from .caffemodel import iterate_layers
+from .caffe_layers import as_layer
+from .caffe_schema import Message
+from .caffemodel import iterate_messages
 
 FCN_MEAN = (122.67892, 116.66877, 104.00699)  # RGB; of shelhamer/fcn.berkeleyvision.org
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # RGB, of images of 0 to 1
@@ -55,31 +56,34 @@ class NamedArray(NamedTuple):
     done: str
 
 
-def arrays_of(path: str | Path) -> Tuple[str, Iterator[NamedArray]]:
+def arrays_of(path: str | Path, layers: List[Message]) -> Tuple[str, Iterator[NamedArray]]:
     """Framework of a file (caffe, gluon, or torchvision, timm's too), and its arrays, of any shape, one by one.
+
+    Args:
+        layers: to which the layers of a caffemodel are added, as they are read.
 
     Raises:
         FCNXSError: the file cannot be read, is damaged, or has arrays that no net of this package can take.
     """
     kind = kind_of_file(path)
     if kind == "caffe":
-        return kind, _arrays_of_caffe(path)
+        return kind, _arrays_of_caffe(path, layers)
     framework = "gluon" if kind == "gluon" else "torchvision"
     return framework, _arrays_of_sequential(path, dict(iterate_tensors(path, kind)))
 
 
-def _arrays_of_caffe(path: str | Path) -> Iterator[NamedArray]:
-    """Yield the arrays of a caffemodel; the first convolution is changed from BGR to RGB.
+def _arrays_of_caffe(path: str | Path, layers: List[Message]) -> Iterator[NamedArray]:
+    """Yield the arrays of a caffemodel.
 
     Raises:
         FCNXSError: as `iterate_layers`; or a scale layer multiplies by another constant than the net does.
     """
-    for layer, blobs in iterate_layers(path):
+    for message, blobs in iterate_messages(path):
+        layers.append(as_layer(message))
+        layer = printable(message.name)
         name = CAFFE_NAMES.get(layer, layer)
         for i, values in enumerate(blobs):
             done, parameter = "", f"{name}_{KINDS[i]}" if i < 2 else None
-            if name in FIRST and i == 0 and values.ndim == 4 and values.shape[1] == 3:
-                values, done = values[:, ::-1], "BGR to RGB"
             if layer in SCALES:
                 if i > 0 or not np.allclose(values, SCALES[layer], rtol=1e-6, atol=0):
                     other = values.flat[np.abs(values - SCALES[layer]).argmax()] if values.size else np.nan
@@ -88,6 +92,24 @@ def _arrays_of_caffe(path: str | Path) -> Iterator[NamedArray]:
                     )
                 parameter, done = None, f"dropped: the net has the constant {SCALES[layer]:g}"
             yield NamedArray(f"{layer}[{i}] {blobs[i].shape}", name, parameter, values, done)
+
+
+def for_images(array: NamedArray, factor: np.ndarray, bgr: bool) -> NamedArray:
+    """Weights of the first convolution of a caffemodel, for RGB images of 0 to 255 minus the mean.
+
+    Args:
+        factor: what the net multiplies each of its input's channels by, float64 (3,).
+        bgr: its channels are in reverse order.
+    """
+    values, done = array.values, []
+    if array.layer in FIRST and values.ndim == 4 and values.shape[1] == 3:
+        if (factor != 1).any():
+            values = (values * factor[:, np.newaxis, np.newaxis]).astype(np.float32)
+            done.append("times " + ", ".join(f"{number:g}" for number in dict.fromkeys(factor)))
+        if bgr:
+            values = values[:, ::-1]
+            done.append("BGR to RGB")
+    return array._replace(values=values, done=", ".join(done))
 
 
 def _arrays_of_sequential(path: str | Path, tensors: Dict[str, np.ndarray]) -> Iterator[NamedArray]:

@@ -20,6 +20,8 @@ UPSAMPLING = {
     "fcn8s": ([("upscore2", *SKIP16), ("upscore_pool4", *SKIP8)], ("upscore8", 16, 8), 31),
     "fcn8s_atonce": ([("upscore2", *SKIP16), ("upscore_pool4", *SKIP8)], ("upscore8", 16, 8), 31),
 }
+# Layers that have an output for each class, and are not those of the weights' names here.
+OF_CLASSES = ("score_fr", "upscore2", "upscore_pool4", "upscore", "upscore16", "upscore8")
 
 
 def prototxt(net: str, outputs: Dict[str, int], height: int, width: int, groups: int = 1) -> str:

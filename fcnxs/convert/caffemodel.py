@@ -1,9 +1,8 @@
-"""Read and write `.caffemodel` files.
+"""Read and write `.caffemodel` files, layer by layer.
 
-A `.caffemodel` is a protobuf message NetParameter. The schema below has only the fields that hold weights
-(BVLC/caffe src/caffe/proto/caffe.proto at 1.0), of old files (V1 layers, shapes as num, channels, height,
-width) and of new ones. It declares `data` as bytes: packed floats have the same encoding, and bytes are read
-without a Python object for each number.
+A `.caffemodel` is a protobuf message NetParameter, of old files (V1 layers, shapes as num, channels, height,
+width) or of new ones. Caffe writes the settings of each layer beside its blobs; other programs may leave them
+out.
 """
 
 from __future__ import annotations
@@ -11,63 +10,19 @@ from __future__ import annotations
 import mmap
 from math import prod
 from pathlib import Path
-from typing import Any, Dict, Iterable, Iterator, List, Tuple
+from typing import Dict, Iterable, Iterator, List, Tuple
 
 import numpy as np
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 
 from ..errors import FCNXSError, printable, reason
+from .caffe_schema import CLASSES as _MESSAGES
+from .caffe_schema import OLD_SHAPE, Message
 
 Blobs = Dict[str, List[np.ndarray]]
 
-
-def _schema() -> Dict[str, Any]:
-    """Message classes by name, made from a table of fields: name, number, type, and whether it repeats."""
-    field = descriptor_pb2.FieldDescriptorProto
-    text, whole, binary = field.TYPE_STRING, field.TYPE_INT64, field.TYPE_BYTES
-    messages = {
-        "BlobShape": [("dim", 1, whole, True)],
-        "BlobProto": [
-            *((name, number, whole, False) for number, name in enumerate(OLD_SHAPE, 1)),
-            ("data", 5, binary, True),
-            ("shape", 7, "BlobShape", False),
-            ("double_data", 8, binary, True),
-        ],
-        "LayerParameter": [("name", 1, text, False), ("type", 2, text, False), ("blobs", 7, "BlobProto", True)],
-        "V1LayerParameter": [
-            ("name", 4, text, False),
-            ("type", 5, whole, False),
-            ("blobs", 6, "BlobProto", True),
-        ],
-        "NetParameter": [
-            ("name", 1, text, False),
-            ("layers", 2, "V1LayerParameter", True),
-            ("layer", 100, "LayerParameter", True),
-        ],
-    }
-    file = descriptor_pb2.FileDescriptorProto(name="fcnxs_caffe.proto", package="fcnxs", syntax="proto2")
-    for message, fields in messages.items():
-        described = file.message_type.add(name=message)
-        for name, number, kind, repeated in fields:
-            label = field.LABEL_REPEATED if repeated else field.LABEL_OPTIONAL
-            kinds = {"type": kind}
-            if isinstance(kind, str):
-                kinds = {"type": field.TYPE_MESSAGE, "type_name": f".fcnxs.{kind}"}
-            described.field.add(name=name, number=number, label=label, **kinds)
-        if message == "BlobShape":
-            described.field[-1].options.packed = True
-    pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
-    return {
-        name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"fcnxs.{name}")) for name in messages
-    }
-
-
 MOST_DIMENSIONS = 32  # of a blob, Caffe's kMaxBlobAxes
 NOT_WEIGHTS = "not a caffemodel, nor a file of MXNet, PyTorch or safetensors"
-OLD_SHAPE = ("num", "channels", "height", "width")
-_MESSAGES = _schema()
 
 
 def iterate_layers(path: str | Path) -> Iterator[Tuple[str, List[np.ndarray]]]:
@@ -76,6 +31,16 @@ def iterate_layers(path: str | Path) -> Iterator[Tuple[str, List[np.ndarray]]]:
     Raises:
         FCNXSError: the file is no caffemodel, is cut off, or has a blob whose values do not fit its shape.
     """
+    for layer, arrays in iterate_messages(path):
+        if arrays:
+            yield printable(layer.name), arrays
+
+
+def iterate_messages(path: str | Path) -> Iterator[Tuple[Message, List[np.ndarray]]]:
+    """Yield the message of each layer of a `.caffemodel`, without its blobs, and its arrays, of any shape.
+
+    The message is a LayerParameter, or of old files a V1LayerParameter. Raises as `iterate_layers`.
+    """
     try:
         with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             for number, start, end in _top_fields(content, path):
@@ -83,11 +48,12 @@ def iterate_layers(path: str | Path) -> Iterator[Tuple[str, List[np.ndarray]]]:
                 if kind is not None:
                     layer = _MESSAGES[kind].FromString(content[start:end])
                     content.madvise(mmap.MADV_DONTNEED)  # the pages that were read are not kept in memory
-                    name = printable(layer.name)
-                    arrays = [_array(blob, name, path) for blob in layer.blobs]
-                    del layer  # a second copy of the values
-                    if arrays:
-                        yield name, arrays
+                    arrays = [array_of(blob, printable(layer.name), path) for blob in layer.blobs]
+                    layer.ClearField("blobs")
+                    kept = _MESSAGES[kind]()
+                    kept.CopyFrom(layer)
+                    del layer  # its memory, with a second copy of the values, is freed as a whole
+                    yield kept, arrays
     except DecodeError:
         raise FCNXSError(f"{path}: not a caffemodel, or damaged: a layer cannot be decoded") from None
     except (OSError, ValueError) as error:
@@ -111,8 +77,15 @@ def write_caffemodel(path: str | Path, blobs: Blobs, v1: bool = False) -> None:
     Path(path).write_bytes(net.SerializeToString())
 
 
-def _array(blob: Any, layer: str, path: str | Path) -> np.ndarray:  # noqa: ANN401  (a generated class)
-    """Values of a blob as float32, in the shape it declares."""
+def array_of(blob: Message, layer: str, path: str | Path) -> np.ndarray:
+    """Values of a blob as float32, in the shape that it declares, of any number of dimensions.
+
+    Args:
+        layer: name for messages.
+
+    Raises:
+        FCNXSError: the values do not fit the shape.
+    """
     chunks, kind = (blob.data, "<f4") if blob.data else (blob.double_data, "<f8")
     data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
     shape = tuple(blob.shape.dim) if blob.HasField("shape") else tuple(getattr(blob, key) for key in OLD_SHAPE)

@@ -5,37 +5,48 @@
 The file's content decides the net. A file of Caffe holds VGG-16 or an FCN of
 shelhamer/fcn.berkeleyvision.org, of any width and number of classes; a file of Gluon, GluonCV, torchvision or
 timm holds VGG-16. Every array gets a `Fate`: it becomes a parameter, or is dropped for a stated reason.
+Settings of layers, and the mean, are those of the caffemodel or of a prototxt, if these have them.
 """
 
 from __future__ import annotations
 
-import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Tuple
+from typing import Dict, List, NamedTuple, Sequence, Tuple
 
 import numpy as np
 
 from ..compat import mxnet as mx
 from ..conventions import VGG_MEAN
 from ..errors import FCNXSError
-from ..net import Params, is_input
+from ..net import Params
 from ..symbols import NETS
 from . import arrays
-from .arrays import FIRST, NamedArray
+from .arrays import FIRST, NamedArray, for_images
+from .caffe_input import Given, Prepared, given_mean, prepared
+from .caffe_layers import layers_of_text
+from .caffe_net import Described, Ours, contradictions, describe
+from .caffe_prototxt import OF_CLASSES
+from .source_file import (
+    TITLES,
+    Fate,
+    File,
+    add_zero_biases,
+    check_complete,
+    collect,
+    is_fcn_of_caffe,
+    net_of,
+    parameters_of,
+)
 
-TITLES = {
-    **{"vgg16fc": "VGG-16", "fcn32s": "FCN-32s", "fcn16s": "FCN-16s", "fcn8s": "FCN-8s"},
-    **{"fcn8s_atonce": "FCN-8s at-once", "fcn_alexnet": "FCN-AlexNet"},
-}
+VOC_MEAN_CLASSES = (21, 60)  # of the FCNs for VOC and PASCAL-Context, whose means are equal
 
 
-class Fate(NamedTuple):
-    """An array of the file (`blob`), the parameter made of it (None if dropped), and how (`what`)."""
+class Source(NamedTuple):
+    """A net of Caffe as its file has it: its layers, and how images are prepared for it."""
 
-    blob: str
-    parameter: str | None
-    what: str
+    described: Described
+    prepared: Prepared
 
 
 @dataclass
@@ -50,6 +61,8 @@ class Converted:
         width, fc: channels relative to VGG-16's, and channels of fc6 and fc7.
         numclass: number of classes of an FCN; None for VGG-16.
         classifier: parameters of fc8, which `symbol` does not have; empty if the file has none.
+        source: the net of a file of Caffe.
+        told: sentences on what differs from the published net, and on what was assumed.
     """
 
     framework: str
@@ -62,119 +75,73 @@ class Converted:
     fc: int
     numclass: int | None
     classifier: Params
+    source: Source | None = None
+    told: List[str] = field(default_factory=list)
 
 
-def read(path: str | Path, trunk: bool = False, pooling_convention: str | None = None) -> Converted:
+def read(
+    path: str | Path,
+    trunk: bool = False,
+    pooling_convention: str | None = None,
+    prototxt: str | Path | None = None,
+    mean: Sequence[float] | None = None,
+    mean_file: str | Path | None = None,
+) -> Converted:
     """Read a net from a file of weights.
 
     Args:
         trunk: take only VGG-16 out of an FCN, to start nets for other classes from.
-        pooling_convention: 'valid' or 'full'. None: 'full', as in Caffe, for Caffe's FCNs and their trunks;
-            'valid', as in the original example, for VGG-16.
+        pooling_convention: 'valid' or 'full'. None: as the file's layers say, or 'full', as in Caffe, for
+            Caffe's FCNs and their trunks; 'valid', as in the original example, for VGG-16.
+        prototxt: description of a caffemodel's layers, by which they count instead of its own.
+        mean: (R, G, B) to subtract from images of 0 to 255; None: as the file's data layer says, or
+            VOC's of the authors for FCNs, and VGG-16's for VGG-16.
+        mean_file: file of Caffe's (`.binaryproto`) with the mean.
 
     Raises:
-        FCNXSError: the file cannot be read or is damaged, holds none of these nets, or lacks a layer; or an
-            array has a wrong shape or a value that is not finite.
+        FCNXSError: a file cannot be read or is damaged, holds none of these nets, or lacks a layer; a layer
+            does something that ours cannot; or an array has a wrong shape or a value that is not finite.
     """
-    file = _collect(path)
-    net = _net_of(file, trunk)
-    if pooling_convention is None:
-        pooling_convention = "full" if file.framework == "caffe" and "score" in file.layers else "valid"
-    return _converted(file, net, pooling_convention)
+    given = given_mean(mean, mean_file)
+    layers = None if prototxt is None else layers_of_text(prototxt)
+    file = collect(path)
+    if file.framework != "caffe" and prototxt is not None:
+        raise FCNXSError(f"--prototxt {prototxt}: describes files of Caffe; {path} is one of {file.framework}")
+    if layers is not None:
+        file.sources.insert(0, (layers, str(prototxt)))
+    return _converted(file, net_of(file, trunk), pooling_convention, given)
 
 
-class _File(NamedTuple):
-    """Content of a file: arrays by parameter, fates of arrays that no net has, names of the layers in order."""
-
-    path: str | Path
-    framework: str
-    taken: Dict[str, NamedArray]
-    fates: List[Fate]
-    layers: List[str]
-
-
-def _collect(path: str | Path) -> _File:
-    """Sort the arrays of a file; refuse values that are not finite, and layers that occur twice."""
-    known = {name for net in (*TITLES, "vgg16") for name in _parameters_of(net)}
-    framework, found = arrays.arrays_of(path)
-    file = _File(path, framework, {}, [], [])
-    for array in found:
-        file.layers.append(array.layer)
-        if not np.isfinite([array.values.min(initial=0), array.values.max(initial=0)]).all():  # nor NaN
-            raise FCNXSError(f"{path}: {array.title} holds values that are not finite numbers")
-        if array.parameter in file.taken:
-            raise FCNXSError(f"{path}: layer {array.layer} occurs twice")
-        if array.parameter in known:
-            file.taken[array.parameter] = array
-        elif f"{array.layer}_weight" in known and array.values.any():
-            raise FCNXSError(f"{path}: the net has no parameter for {array.title}, whose values are not zero")
-        else:
-            file.fates.append(Fate(array.title, None, array.done or "dropped: not a layer of these nets"))
-    return file
-
-
-@functools.cache
-def _parameters_of(net: str) -> Tuple[str, ...]:
-    return tuple(name for name in NETS[net]().list_arguments() if not is_input(name))
-
-
-def _net_of(file: _File, trunk: bool) -> str:
-    """Identify the net by the names of its layers."""
-    layers = set(file.layers)
-    if "conv1_1" in layers:
-        if trunk:
-            return "vgg16fc"
-        if "score" not in layers:
-            if any(name.startswith(("score", "scale_", "upscore", "bigscore")) for name in layers):
-                raise FCNXSError(
-                    f"{file.path}: has layers of an FCN, but lacks score_fr; --trunk converts its VGG-16 alone"
-                )
-            return "vgg16fc"
-        if layers & arrays.SCALES.keys():
-            return "fcn8s_atonce"
-        return "fcn8s" if "score_pool3" in layers else "fcn16s" if "score_pool4" in layers else "fcn32s"
-    if "conv1" in layers and "score" in layers:
-        if trunk:
-            raise FCNXSError(f"{file.path}: an FCN-AlexNet, which contains no VGG-16; leave --trunk out")
-        return "fcn_alexnet"
-    if "arg:conv1_1_weight" in layers:
-        raise FCNXSError(f"{file.path}: already a checkpoint of MXNet; use it with --prefix and --epoch")
-    found = ", ".join([*dict.fromkeys(file.layers)][:4]) or "none"
-    raise FCNXSError(f"{file.path}: neither VGG-16 nor one of the FCNs: its layers are {found:.100}, ...")
-
-
-def _names_of(file: _File) -> Dict[str, str]:
-    """The framework's names of our layers, where they differ."""
-    if file.framework == "caffe":
-        return {ours: theirs for theirs, ours in arrays.CAFFE_NAMES.items() if ours != "bigscore"}
-    scheme = arrays.GLUON if file.framework == "gluon" else arrays.TORCHVISION
-    return {ours: f"{theirs} ({ours})" for theirs, ours in zip(scheme, arrays.VGG16_LAYERS)}
-
-
-def _converted(file: _File, net: str, pooling_convention: str) -> Converted:
+def _converted(file: File, net: str, pooling_convention: str | None, given: Given | None) -> Converted:
     """Build the net in the width of the file's arrays, and fit each array to its parameter."""
-    path, _, taken, fates, layers = file
-    missing = [name.rpartition("_")[0] for name in _parameters_of(net) if name not in taken]
-    missing += [layer for layer in arrays.SCALES if net == "fcn8s_atonce" and layer not in layers]
-    if missing:
-        theirs = _names_of(file)
-        names = ", ".join(dict.fromkeys(theirs.get(name, name) for name in missing))
-        raise FCNXSError(f"{path}: layers {names} of {TITLES[net]} are missing or incomplete in this file")
+    path, taken, fates = file.path, file.taken, file.fates
+    add_zero_biases(file)
+    check_complete(file, net)
     first = "conv1" if net == "fcn_alexnet" else "conv1_1"
     settings = {"width": taken[f"{first}_bias"].values.size / FIRST[first], "fc": taken["fc6_bias"].values.size}
     numclass = None if net == "vgg16fc" else taken["score_bias"].values.size
     if not (all(settings.values()) and numclass in (None, *range(1, 256))):
         raise FCNXSError(f"{path}: {first} or fc6 has no channels, or the number of classes is not 1 to 255")
     classes = {} if numclass is None else {"numclass": numclass}
+    convention = pooling_convention or ("full" if is_fcn_of_caffe(file) else "valid")
     try:
-        symbol = NETS[net](**settings, **classes, pooling_convention=pooling_convention)
-        shapes, _, _ = symbol.infer_shape_partial(data=(1, 3, 64, 64))  # which prints nothing when it fails
-    except (FCNXSError, mx.MXNetError) as error:
-        what = str(error) if isinstance(error, FCNXSError) else "MXNet cannot infer the shapes of such a net"
-        raise FCNXSError(f"{path}: {first} has {taken[f'{first}_bias'].values.size} channels: {what}") from None
-    shapes = dict(zip(symbol.list_arguments(), shapes))
+        symbol = NETS[net](**settings, **classes, pooling_convention=convention)
+    except FCNXSError as error:
+        raise FCNXSError(
+            f"{path}: {first} has {taken[f'{first}_bias'].values.size} channels: {error}"
+        ) from None
+    if file.framework == "caffe":
+        symbol, source, told = _source(file, net, symbol, pooling_convention is None, given)
+        mean = source.prepared.mean
+        name = f"{first}_weight"
+        taken[name] = for_images(taken[name], source.prepared.factor, source.prepared.start.bgr)
+    else:
+        source, told, mean = None, [], tuple(round(255 * value, 4) for value in arrays.IMAGENET_MEAN)
+        if given is not None:
+            mean, told = given.mean[:: 1 if given.of_image else -1], given.told
+    shapes = _shapes_of(symbol, path)
     params: Params = {}
-    for name in _parameters_of(net):
+    for name in parameters_of(net):
         array = taken.pop(name)  # and is freed
         params[name], done = _fitted(path, array, shapes[name], TITLES[net])
         fates.append(Fate(array.title, f"{name} {shapes[name]}", done))
@@ -182,11 +149,47 @@ def _converted(file: _File, net: str, pooling_convention: str) -> Converted:
     for array in taken.values():
         what = "the classifier's scores" if array.layer == "fc8" else f"not a layer of {TITLES[net]}"
         fates.append(Fate(array.title, None, f"dropped: {what}"))
-    mean = tuple(round(255 * value, 4) for value in arrays.IMAGENET_MEAN)
-    if file.framework == "caffe":
-        mean = arrays.FCN_MEAN if "score" in layers else VGG_MEAN
     of_file = (file.framework, net, symbol, params, mean, fates)
-    return Converted(*of_file, **settings, numclass=numclass, classifier=classifier)
+    return Converted(*of_file, **settings, numclass=numclass, classifier=classifier, source=source, told=told)
+
+
+def _source(
+    file: File, net: str, symbol: mx.sym.Symbol, rounding: bool, given: Given | None
+) -> Tuple[mx.sym.Symbol, Source, List[str]]:
+    """The symbol with the settings of a file of Caffe, the net as the file has it, and what is told of it."""
+    taken, (layers, by) = file.taken, file.sources[0]
+    outputs = {array.layer: array.values.size for name, array in taken.items() if name.endswith("_bias")}
+    classes, channelwise = outputs.get("score"), False
+    if net != "vgg16fc":
+        outputs.update(dict.fromkeys(OF_CLASSES, classes))
+        channelwise = classes > 1 and taken["bigscore_weight"].values.shape[1:2] == (1,)
+    ours = Ours(net, TITLES[net], outputs, classes if channelwise else 1)
+    symbol, described = describe(layers, by, ours, file.others, symbol, rounding)
+    told = described.told
+    for others, where in file.sources[1:]:
+        told = told + contradictions(layers, by, others, where)
+    otherwise = arrays.FCN_MEAN if is_fcn_of_caffe(file) else VGG_MEAN
+    found = prepared(file.sources, given, otherwise, described.scaling, file.others)
+    told = told + found.told
+    if not found.start.said_by and is_fcn_of_caffe(file) and classes not in VOC_MEAN_CLASSES:
+        told.append(
+            f"{by}: says no mean, and its net has {classes or 'other'} classes: VOC's, RGB {otherwise}, was "
+            "assumed; give the net's own with --mean R,G,B, --mean-file or --prototxt"
+        )
+    scaling = {node.name for node in described.scaling}
+    for i, fate in enumerate(file.fates):
+        if fate.blob.partition("[")[0] in scaling:
+            file.fates[i] = fate._replace(what="taken into the first convolution and the mean")
+    return symbol, Source(described, found), told
+
+
+def _shapes_of(symbol: mx.sym.Symbol, path: str | Path) -> Dict[str, Tuple[int, ...]]:
+    """Shapes of a net's parameters, which do not depend on the size of the image."""
+    try:
+        shapes, _, _ = symbol.infer_shape_partial(data=(1, 3, 4096, 4096))  # which prints nothing when it fails
+    except mx.MXNetError:
+        raise FCNXSError(f"{path}: MXNet cannot infer the shapes of such a net") from None
+    return dict(zip(symbol.list_arguments(), shapes))
 
 
 def _classifier(path: str | Path, taken: Dict[str, NamedArray], fc: int) -> Params:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.util
 import tempfile
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Dict, Iterator, Tuple
 
@@ -21,9 +21,10 @@ from ..compat import mxnet as mx
 from ..data.images import preprocess
 from ..errors import FCNXSError
 from ..net import Net, scores_of
-from ..symbols.graph.rewrite import scores_symbol, with_pad
+from ..symbols.graph.rewrite import scores_symbol, with_settings
 from .arrays import IMAGENET_MEAN, IMAGENET_STD, iterate_tensors, kind_of_file
-from .caffe_prototxt import VGG16_GROUPS, prototxt
+from .caffe_net import text_of
+from .caffe_prototxt import OF_CLASSES, VGG16_GROUPS, prototxt
 from .conversion import Converted
 
 CLASSIFIER_SIZE = 224  # the one input size of VGG-16 with inner products
@@ -42,10 +43,12 @@ class Comparison(Agreement):
     Args:
         runtime: name of the other runtime.
         shape: shape of the scores, (1, C, H, W).
+        described_by: file that describes the layers that OpenCV ran; "" if the description is ours.
     """
 
     runtime: str
     shape: Tuple[int, ...]
+    described_by: str = ""
 
 
 def compare(ours: np.ndarray, theirs: np.ndarray, runtime: str) -> Comparison:
@@ -65,9 +68,10 @@ def compare(ours: np.ndarray, theirs: np.ndarray, runtime: str) -> Comparison:
 def verify(source: str | Path, converted: Converted, checkpoint: Checkpoint, image: np.ndarray) -> Comparison:
     """Run the source of a conversion, and the checkpoint made of it, on an image, and compare their scores.
 
-    An FCN runs on the image in its own size, up to the scores before the softmax. VGG-16 runs as a classifier
-    again: the image is resized to 224x224, conv1_1 has a pad of 1, and the source's fc8 gives the scores. If
-    the file has no fc8, relu7 is compared.
+    A net of Caffe runs as the layers of its file, or of its prototxt, describe it, otherwise as ours do. An FCN
+    runs on the image in its own size, up to the scores before the softmax. VGG-16 runs as a classifier again:
+    the image is resized to 224x224, the pads are the source's, and its fc8 gives the scores. If the file has no
+    fc8, relu7 is compared.
 
     Args:
         image: RGB uint8 (H, W, 3).
@@ -78,18 +82,22 @@ def verify(source: str | Path, converted: Converted, checkpoint: Checkpoint, ima
     import cv2
 
     params = {**checkpoint.arg_params, **converted.classifier}
+    source_net = converted.source
     if converted.net == "vgg16fc":
         image = cv2.resize(image, (CLASSIFIER_SIZE, CLASSIFIER_SIZE), interpolation=cv2.INTER_AREA)
-        symbol = with_pad(checkpoint.symbol, 0, 1)  # of its first layer, conv1_1
-        if converted.classifier:  # 224x224 to (N, classes, 1, 1)
-            channels = converted.classifier["fc8_bias"].size
+        pads = source_net.described.settings if source_net else {"conv1_1": {"pad": (1, 1)}}
+        symbol = with_settings(checkpoint.symbol, pads)
+        if converted.classifier and not (source_net and source_net.described.end.name != "fc8"):
+            channels = converted.classifier["fc8_bias"].size  # 224x224 to (N, classes, 1, 1)
             symbol = mx.sym.Convolution(symbol, kernel=(1, 1), num_filter=channels, name="fc8")
     else:
         symbol = scores_symbol(checkpoint.symbol)
-    data = preprocess(image, checkpoint.meta.mean)
-    ours = scores_of(Net(symbol, params, {}), data)
-    if converted.framework == "caffe":
-        return compare(ours, run_opencv(source, converted, np.ascontiguousarray(data[:, ::-1])), "OpenCV")
+    ours = scores_of(Net(symbol, params, {}), preprocess(image, checkpoint.meta.mean))
+    if source_net:
+        start = source_net.prepared.start
+        data = preprocess(image[..., ::-1] if start.bgr else image, start.mean) * np.float32(start.scale)
+        theirs = run_opencv(source, converted, data)
+        return replace(compare(ours, theirs, "OpenCV"), described_by=source_net.described.by)
     data = (image / 255 - IMAGENET_MEAN) / IMAGENET_STD  # preprocessing of these frameworks
     data = data.transpose(2, 0, 1)[np.newaxis].astype(np.float32)
     if converted.framework == "torchvision" and importlib.util.find_spec("torch"):
@@ -98,31 +106,40 @@ def verify(source: str | Path, converted: Converted, checkpoint: Checkpoint, ima
 
 
 def run_opencv(source: str | Path, converted: Converted, data: np.ndarray) -> np.ndarray:
-    """Scores of a caffemodel for `data` (1, 3, H, W), BGR minus the mean, in OpenCV's Caffe runtime.
+    """Scores of a caffemodel for `data` (1, 3, H, W), which its data layer gives, in OpenCV's Caffe runtime.
 
     Raises:
         FCNXSError: OpenCV does not run it.
     """
     import cv2
 
-    params = {**converted.arg_params, **converted.classifier}
-    outputs = {name.rpartition("_")[0]: array.shape[0] for name, array in params.items()}
-    of_classes = ("score_fr", "upscore2", "upscore_pool4", "upscore", "upscore16", "upscore8")
-    outputs.update(dict.fromkeys(of_classes, converted.numclass))
-    channelwise = any("made dense" in fate.what for fate in converted.fates)
-    net = "vgg16" if converted.net == "vgg16fc" else converted.net
-    text = prototxt(net, outputs, *data.shape[2:], groups=converted.numclass if channelwise else 1)
+    described = converted.source.described
+    if described.by:
+        text, inputs = text_of(described.end, *data.shape[2:])
+    else:
+        text, inputs = _our_text(converted, data.shape[2:]), ["data"]
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "net.prototxt"
         file.write_text(text)
         try:
             caffe = cv2.dnn.readNetFromCaffe(str(file), str(source))
             caffe.enableWinograd(False)  # which is fast and rounds more
-            caffe.setInput(data)
+            for name in inputs:
+                caffe.setInput(data, name)
             scores = caffe.forward()
         except cv2.error as error:
             raise FCNXSError(f"{source}: OpenCV cannot run this net: {error.err}") from None
     return scores.reshape(*scores.shape, *(1, 1)[: 4 - scores.ndim])
+
+
+def _our_text(converted: Converted, size: Tuple[int, int]) -> str:
+    """Our description of a converted net, for an image of a size (height, width)."""
+    params = {**converted.arg_params, **converted.classifier}
+    outputs = {name.rpartition("_")[0]: array.shape[0] for name, array in params.items()}
+    outputs.update(dict.fromkeys(OF_CLASSES, converted.numclass))
+    channelwise = any("made dense" in fate.what for fate in converted.fates)
+    net = "vgg16" if converted.net == "vgg16fc" else converted.net
+    return prototxt(net, outputs, *size, groups=converted.numclass if channelwise else 1)
 
 
 def run_torch(source: str | Path, converted: Converted, data: np.ndarray) -> np.ndarray:

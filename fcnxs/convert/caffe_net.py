@@ -1,0 +1,284 @@
+"""The net that a file of Caffe describes, made of ours: settings that differ are changed, or refused.
+
+A file describes its net in full (a prototxt, a snapshot of Caffe), or gives settings of single layers, or
+has weights alone. What it leaves out is taken from our description, `caffe_prototxt.py`.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Dict, Iterable, List, Sequence, Tuple
+
+from google.protobuf import text_format
+
+from ..compat import mxnet as mx
+from ..errors import FCNXSError, printable
+from ..symbols.graph.crops import crop_derivations
+from ..symbols.graph.layer_sizes import smallest_input
+from ..symbols.graph.nodes import Graph
+from ..symbols.graph.rewrite import with_settings
+from .arrays import CAFFE_NAMES
+from .caffe_compare import Blobs, Compared, Difference, compare, last_of, shown
+from .caffe_layers import OLD_CROP, SETTINGS, Node, graph_of, settings_of
+from .caffe_prototxt import prototxt
+from .caffe_schema import CLASSES, Message
+
+# Settings that our layers can have otherwise, and what MXNet calls them.
+CHANGES = {
+    **{"kernel_size": "kernel", "pad": "pad", "stride": "stride", "dilation": "dilate", "offset": "offset"},
+    "round_mode": "pooling_convention",
+}
+LEAST = {"pad": 0, "offset": 0}  # of the others 1
+MOST = 4096
+CONVENTIONS = {"CEIL": "full", "FLOOR": "valid"}
+
+Settings = Dict[str, Dict[str, Any]]  # MXNet's, by layer of a symbol
+
+
+@dataclass
+class Described:
+    """The layers of a file, completed by our description of its net.
+
+    Args:
+        by: what describes them: the name of a file, or "" if nothing but our description does.
+        end: the layer that gives the scores, or of VGG-16 relu7 or fc8.
+        scaling: layers that scale or shift the image, the one nearest to the image first.
+        settings: those in which the net of the file differs from the one that is built, for `with_settings`.
+        told: sentences on what differs.
+    """
+
+    by: str
+    end: Node
+    scaling: List[Node] = field(default_factory=list)
+    settings: Settings = field(default_factory=dict)
+    told: List[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Ours:
+    """Our net, as `prototxt` describes it.
+
+    Args:
+        net, title: its name in `fcnxs.symbols.NETS`, and for messages.
+        outputs, groups: as those of `prototxt`.
+    """
+
+    net: str
+    title: str
+    outputs: Dict[str, int]
+    groups: int
+
+    def layers(self, inner_products: bool) -> List[Message]:
+        """Its layers; VGG-16 with inner products, as the classifier, or with convolutions, as in the FCNs."""
+        net = "vgg16" if self.net == "vgg16fc" and inner_products else self.net
+        text = prototxt(net, self.outputs, 224, 224, self.groups)
+        return [*text_format.Parse(text, CLASSES["NetParameter"](), allow_unknown_field=True).layer]
+
+
+def is_whole(layers: Sequence[Message]) -> bool:
+    """Whether layers describe a net in full: those without weights are there too, and the settings."""
+    kinds = {layer.type for layer in layers if layer.bottom}
+    settings = any(layer.HasField("convolution_param") for layer in layers)
+    return settings and {"Convolution", "ReLU", "Pooling"} <= kinds
+
+
+def describe(
+    layers: Sequence[Message], by: str, ours: Ours, blobs: Blobs, symbol: mx.sym.Symbol, rounding: bool
+) -> Tuple[mx.sym.Symbol, Described]:
+    """The net of a file, made of ours, and its description.
+
+    Args:
+        layers: of the file; they may be incomplete, or none.
+        by: name of the file.
+        blobs: arrays of the file's scale layers.
+        symbol: ours.
+        rounding: the file decides how its poolings round.
+
+    Raises:
+        FCNXSError: a layer differs in what our layers cannot do; the message has both values.
+    """
+    whole = is_whole(layers)
+    expected = ours.layers(all(layer.type != "Convolution" for layer in layers if layer.name == "fc6"))
+    try:
+        given = layers if whole else _completed(expected, layers, ours.title)
+        end, theirs = _ends([graph_of(expected), graph_of(given)], ours)
+        compared = compare(end, theirs, blobs, ours.title)
+        found = Described(by if whole or _has_settings(layers) else "", theirs, compared.scaling)
+        for node in theirs.above():
+            _check_pooling(node)
+        if ours.net == "vgg16fc":
+            _settle_trunk(found, compared, ours)
+        else:
+            symbol = _settle(symbol, found, compared, ours, rounding)
+    except FCNXSError as error:
+        raise FCNXSError(f"{by}: {error}") from None
+    return symbol, found
+
+
+def _has_settings(layers: Sequence[Message]) -> bool:
+    return any(layer.type in SETTINGS and layer.HasField(SETTINGS[layer.type][0]) for layer in layers)
+
+
+def _completed(expected: Sequence[Message], layers: Sequence[Message], title: str) -> List[Message]:
+    """Our layers with the settings of the file's layers of the same names."""
+    theirs, completed = {layer.name: layer for layer in layers}, []
+    for layer in expected:
+        own = theirs.get(layer.name)
+        if own is not None and own.type and own.type not in (layer.type, OLD_CROP):
+            raise FCNXSError(
+                f"layer {printable(own.name)} is {printable(own.type)}, where {title} has {layer.type}"
+            )
+        key = SETTINGS.get(layer.type, ("",))[0]
+        completed.append(CLASSES["LayerParameter"]())
+        completed[-1].CopyFrom(layer)
+        if own is not None and key and own.HasField(key):
+            getattr(completed[-1], key).CopyFrom(getattr(own, key))
+        elif layer.type == "Crop":
+            completed[-1].type = OLD_CROP  # its offset follows from the file's other layers
+    return completed
+
+
+def _ends(graphs: Sequence[List[Node]], ours: Ours) -> List[Node]:
+    """The layers that give the output of our net, and of the net in a file."""
+    if ours.net != "vgg16fc":
+        return [last_of(nodes, "bigscore", relu=False) for nodes in graphs]
+    if all(any(node.name == "fc8" for node in nodes) for nodes in graphs):
+        return [last_of(nodes, "fc8", relu=False) for nodes in graphs]
+    return [last_of(nodes, "fc7", relu=True) for nodes in graphs]
+
+
+def _check_pooling(node: Node) -> None:
+    """Refuse pads with which Caffe leaves out the last window at some sizes, and MXNet does not."""
+    if node.kind == "Pooling":
+        of = settings_of(node)
+        for kernel, stride, pad in zip(of["kernel_size"] or (), of["stride"], of["pad"]):
+            if 0 < pad > kernel - stride:
+                most = f"MXNet's sizes are Caffe's up to pad {max(0, kernel - stride)}"
+                raise FCNXSError(f"layer {node.name}: pad {pad} with kernel {kernel}, stride {stride}; {most}")
+
+
+def _settle_trunk(found: Described, compared: Compared, ours: Ours) -> None:
+    """Of VGG-16 only pads and rounding may differ: the FCNs on it have their own."""
+    changes = ("pad", "round_mode")
+    _refuse([each for each in compared.differences if each.setting not in changes], ours.title, changes)
+    for each in compared.differences:
+        if each.setting == "round_mode":
+            found.told.append(f"{each}; of FCNs that start from it --pooling-convention decides")
+        elif each.theirs.name != "conv1_1":
+            found.told.append(f"{each}, which is the pad of FCNs that start from it")
+    for node in found.end.above():
+        if node.kind == "Convolution" and node.name != "fc8":
+            found.settings[node.name] = {"pad": settings_of(node)["pad"]}
+        if node.kind == "Pooling":
+            rounding = CONVENTIONS[settings_of(node)["round_mode"]]
+            found.settings[node.name] = {"pooling_convention": rounding}
+
+
+def _settle(
+    symbol: mx.sym.Symbol, found: Described, compared: Compared, ours: Ours, rounding: bool
+) -> mx.sym.Symbol:
+    """The symbol of an FCN with the settings of the file."""
+    changed = [each for each in compared.differences if rounding or each.setting != "round_mode"]
+    _refuse([each for each in changed if not _can_be(each)], ours.title)
+    settings: Settings = {}
+    for each in changed:
+        value = CONVENTIONS.get(each.given, each.given)
+        settings.setdefault(_name_here(each.ours), {})[CHANGES[each.setting]] = value
+    found.told += [f"{each} as in {ours.title}" for each in changed]
+    offsets = [[settings_of(node)["offset"] for node in pair] for pair in compared.crops]
+    if not settings and all(given in (None, expected) for expected, given in offsets):
+        for (expected, _), (_, node) in zip(offsets, compared.crops):
+            node.layer.crop_param.offset[:] = expected
+        return symbol
+    symbol = _cropped(with_settings(symbol, settings), compared.crops, found)
+    if None in smallest_input(symbol):
+        found.told.append(
+            "no image up to 4096 pixels fits this net: a layer has no cells left, or a crop too few"
+        )
+    return symbol
+
+
+def _can_be(difference: Difference) -> bool:
+    """Whether our layers can have the setting of the file's."""
+    least, given = LEAST.get(difference.setting, 1), difference.given
+    if difference.setting not in CHANGES or difference.setting == "round_mode":
+        return difference.setting in CHANGES
+    return given is not None and len(given) == 2 and all(least <= number <= MOST for number in given)
+
+
+def _refuse(differences: Sequence[Difference], title: str, changes: Iterable[str] = CHANGES) -> None:
+    if differences:
+        which = "; ".join(map(str, differences[:3]))
+        raise FCNXSError(f"it is not {title}: {which}; only {', '.join(changes)} of our layers can differ")
+
+
+def _name_here(ours: Node) -> str:
+    """The symbol's name of a layer of our description."""
+    return "upscore" if ours.kind == "Crop" and ours.name == "score" else CAFFE_NAMES.get(ours.name, ours.name)
+
+
+def _cropped(symbol: mx.sym.Symbol, crops: Sequence[Tuple[Node, Node]], found: Described) -> mx.sym.Symbol:
+    """The symbol with the file's offsets, and with derived ones where it has none; it is told what differs.
+
+    Raises:
+        FCNXSError: the file has no offset, and none can be derived.
+    """
+    theirs = {_name_here(ours): node for ours, node in crops}
+    aligned, offsets = symbol, {}
+    for name in Graph.of(symbol).named("Crop"):
+        axes = [{crop.name: crop.from_maps for crop in crop_derivations(aligned, axis)} for axis in (0, 1)]
+        derived = tuple(axis[name] for axis in axes)
+        if None not in derived and all(number == int(number) for number in derived):
+            derived = tuple(map(int, derived))
+            aligned = with_settings(aligned, {name: {"offset": derived}})
+        given, node = settings_of(theirs[name])["offset"], theirs[name]
+        if given is None:
+            if any(type(number) is not int or number < 0 for number in derived):
+                raise FCNXSError(
+                    f"layer {node.name}: has no offset, and the coordinate maps give {shown(derived)}"
+                )
+            given = derived
+            node.layer.crop_param.offset[:] = given
+        elif given != derived:
+            other = f"the coordinate maps give {shown(derived)}"
+            found.told.append(f"layer {node.name}: offset {shown(given)} is kept, but {other}")
+        offsets[name] = {"offset": given}
+    return with_settings(symbol, offsets)
+
+
+def contradictions(layers: Sequence[Message], by: str, others: Sequence[Message], rest: str) -> List[str]:
+    """Sentences on settings that two descriptions of a net give layers of the same name."""
+    told, mine = [], {node.name: node for node in graph_of(layers)}
+    for node in graph_of(others):
+        own = mine.get(node.name)
+        if own is not None and own.kind == node.kind and _has_settings([node.layer]):
+            with suppress(FCNXSError):
+                pairs = zip(settings_of(own).items(), settings_of(node).values())
+                told += [
+                    f"layer {own.name}: {key} {shown(value)} of {by} was taken, not {shown(other)} of {rest}"
+                    for (key, value), other in pairs
+                    if value != other
+                ]
+    return told
+
+
+def text_of(end: Node, height: int, width: int) -> Tuple[str, List[str]]:
+    """Prototxt of the layers up to `end`, for an image (1, 3, height, width), and the names of its inputs.
+
+    OpenCV runs it, which calls `round_mode: FLOOR` otherwise.
+    """
+    net, nodes = CLASSES["NetParameter"](), sorted(end.above(), key=lambda node: node.place)
+    inputs = sorted({node.blob for node in nodes if node.kind == "Input"})
+    for name in inputs:
+        net.input.append(name)
+        net.input_dim.extend((1, 3, height, width))
+    for node in nodes:
+        if node.kind != "Input":
+            layer = net.layer.add()
+            layer.CopyFrom(node.layer)
+            layer.type = node.kind
+            layer.ClearField("include")
+            layer.ClearField("exclude")
+    text = text_format.MessageToString(net)
+    return text.replace("round_mode: CEIL", "").replace("round_mode: FLOOR", "ceil_mode: false"), inputs
