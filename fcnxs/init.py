@@ -12,11 +12,14 @@ from .net import (
     SCORES,
     SKIPS,
     Params,
+    Variant,
     check_param,
     is_input,
     net_of,
     refuse_upsampling,
 )
+from .symbols import NETS
+from .symbols.graph.nodes import Graph, Node, window
 from .symbols.interpolation import bilinear, upsample_filt  # noqa: F401  (the original has it here)
 
 
@@ -51,6 +54,31 @@ def init_from_fcnxs(
     later = nets[nets.index(net_of(fcnxs_args_from, "parent").name) + 1 :]
     new = [f"{layer}_{kind}" for net in later for layer in SKIPS[net] for kind in ("weight", "bias")]
     return _init(ctx, fcnxs_symbol, fcnxs_args_from, fcnxs_auxs_from, [*new, "bigscore_weight"])
+
+
+def refuse_other_layers(symbol: mx.sym.Symbol, net: Variant, where: str) -> None:
+    """Raise an error that names `where` if an FCN's layers are not those that training builds for its weights.
+
+    Nets of Caffe may have other pads, strides and dilations, or poolings that round otherwise.
+    """
+    if net.name == "vgg16":  # whose pads are the FCN's that starts from it
+        return
+    options = {"width": net.width, "fc": net.fc, "pooling_convention": net.pooling_convention}
+    built = {node["name"]: node for node in Graph.of(NETS[net.name](net.numclass, **options)).nodes}
+    for node in Graph.of(symbol).nodes:
+        if node["op"] in ("Convolution", "Deconvolution", "Pooling") and node["name"] in built:
+            given, expected = map(_window, (node, built[node["name"]]))
+            if given != expected:
+                raise FCNXSError(
+                    f"{where}: cannot be trained on, since {net.name}'s layer {node['name']} is another here: "
+                    f"kernel, stride and pad of rows and columns are {given}, not {expected}"
+                )
+
+
+def _window(node: Node) -> str:
+    """Kernel, stride and pad of a layer's rows and columns; of a pooling also how its size is rounded."""
+    text = f"{window(node, 0)}, {window(node, 1)}"
+    return f"{text}, {node['attrs'].get('pooling_convention', 'valid')}" if node["op"] == "Pooling" else text
 
 
 def _init(

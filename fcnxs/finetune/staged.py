@@ -21,7 +21,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Sequence
 from ..checkpoint.checkpoint import Checkpoint
 from ..compat import mxnet as mx
 from ..errors import FCNXSError
-from ..init import init_from_fcnxs, init_from_vgg16
+from ..init import init_from_fcnxs, init_from_vgg16, refuse_other_layers
 from ..net import Params, Variant, check_params, devices_of, net_of
 from ..solver.collective import Exchange, exchange_for
 from ..solver.solver import Solver
@@ -109,6 +109,7 @@ def _from_parent(run: Run, parent: Checkpoint) -> Weights:
     """
     net = net_of(parent.arg_params, str(parent.params_file), parent.symbol)
     check_params(parent.symbol, parent.arg_params, parent.aux_params, str(parent.params_file))
+    refuse_other_layers(parent.symbol, net, str(parent.params_file))
     names = _names(run.stages)
     for before, name in zip([net.name, *names], names):
         if before not in lineage(name):

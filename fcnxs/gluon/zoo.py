@@ -16,7 +16,7 @@ from ..compat import mxnet as mx
 from ..conventions import PathLike
 from ..deploy.form import refuse_exported
 from ..errors import FCNXSError
-from ..init import init_from_fcnxs, init_from_vgg16
+from ..init import init_from_fcnxs, init_from_vgg16, refuse_other_layers
 from ..net import Variant, check_params, net_of
 from ..stages import lineage
 from ..symbols import NETS
@@ -73,6 +73,8 @@ def get_fcnxs(
     variant = {"width": found.width, "fc": found.fc, "pooling_convention": found.pooling_convention}
     as_saved = found.name == name and options.items() <= variant.items()
     symbol = loaded.symbol if as_saved else NETS[name](numclass, **{**variant, **options})
+    if not as_saved:
+        refuse_other_layers(loaded.symbol, found, str(loaded.params_file))
     args, auxs = loaded.arg_params, loaded.aux_params
     if found.name == name:
         check_params(symbol, args, auxs, str(loaded.params_file))

@@ -8,7 +8,7 @@ from PIL import Image
 from strangers import DATA, LOSS, MEAN, PYTHON, blobs_of, changed, net, snapshot
 from test_strangers import check
 
-from fcnxs import FCNXSError, checkpoint
+from fcnxs import FCNXSError, checkpoint, gluon
 from fcnxs.compat import mxnet as mx
 from fcnxs.convert.caffe_layers import layers_of_text
 from fcnxs.convert.caffe_schema import CLASSES
@@ -197,3 +197,20 @@ def test_options_of_the_command(tmp_path, capsys):
     mx.nd.save(str(tmp_path / "vgg.params"), {"vgg0_conv0_weight": mx.nd.zeros((4, 3, 3, 3))})
     assert main(["convert", str(tmp_path / "vgg.params"), out, *proto]) == 2
     assert "describes files of Caffe; " in capsys.readouterr().err
+
+
+def test_a_net_with_other_layers_is_not_trained_on_as_the_published_one(voc, tmp_path, capsys):
+    """Its weights would go into a net with the published pads; Gluon takes it as it is."""
+    out, message = str(tmp_path / "out"), "layer conv1_1 is another here: .*3, 1, 104.*, not .*3, 1, 100"
+    data = ["--data", str(voc), "--num-classes", "7", "--epochs", "1", "--stages", "fcn16s", "--no-val"]
+    text = changed(net("fcn32s"), "conv1_1", "pad: 100", "pad: 104")
+    file = snapshot(tmp_path / "net.caffemodel", DATA + text + LOSS, blobs_of("fcn32s"))
+    assert main(["convert", str(file), out]) == 0
+    assert main(["finetune", *data, "--prefix", out, "--epoch", "0", "--output", str(tmp_path / "run")]) == 2
+    assert re.search(message, capsys.readouterr().err)
+    with pytest.raises(FCNXSError, match=message):
+        gluon.get_fcn16s(prefix=out)
+    assert gluon.get_fcn32s(prefix=out)
+    write_caffemodel(file, blobs_of("fcn32s"))
+    assert main(["convert", str(file), str(tmp_path / "published")]) == 0
+    assert gluon.get_fcn16s(prefix=tmp_path / "published")
