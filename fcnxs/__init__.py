@@ -10,12 +10,12 @@ import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .errors import FCNXSError
+from .errors import FCNXSError, FCNXSWarning
 
 if TYPE_CHECKING:
     from .predict.segmenter import Segmenter
 
-__all__ = ["FCNXSError", "Segmenter", "__version__"]
+__all__ = ["FCNXSError", "FCNXSWarning", "Segmenter", "__version__"]
 __version__ = "0.1.0"
 
 with contextlib.suppress(ImportError):  # Without NumPy the import of MXNet fails, and `fcnxs doctor` says so.

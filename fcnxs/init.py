@@ -49,6 +49,7 @@ def init_from_fcnxs(
     their upsampling are copied too. Returns and raises as `init_from_vgg16`.
     """
     if "score_weight" not in fcnxs_args_from:
+        refuse_upsampling(fcnxs_args_from, "parent")
         raise FCNXSError("score_weight is missing, so these are not parameters of an FCN; use init_from_vgg16")
     nets = ["fcn32s", *SKIPS]
     later = nets[nets.index(net_of(fcnxs_args_from, "parent").name) + 1 :]

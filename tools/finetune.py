@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import warnings
 from dataclasses import asdict
 from functools import cache, partial
 from pathlib import Path
@@ -24,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, List, Sequence, Tuple
 
 from ..compat import use_the_machine
 from ..data.samples import Samples
-from ..errors import FCNXSError
+from ..errors import FCNXSError, FCNXSWarning
 from ..stages import Stage
 from .finetuning.data_report import keep_good, make_loaders, make_meta, same_data, same_stages, samples_of
 from .finetuning.run_options import add_stages, describe, plan, restored, storable
@@ -107,6 +108,8 @@ def run(args: argparse.Namespace) -> int:
     options.refuse_unwritable("--output", folder)
     exchange = exchange_for(args.kv_store, len(devices))
     first, workers = (exchange.rank == 0, exchange.workers) if exchange else (True, 1)
+    if not first:
+        warnings.simplefilter("ignore", FCNXSWarning)  # the first process says it
     own = {"pooling_convention": args.pooling_convention, "strict": False}  # the stages' may be another one
     load = cache(partial(checkpoint.load, args.prefix, args.epoch, **own))
     if before is None:

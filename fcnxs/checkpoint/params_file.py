@@ -66,17 +66,35 @@ def load_arrays(file: Path, ctx: mx.Context | None = None, mapped: bool = False)
     return params["arg"], params["aux"]
 
 
+def check_finite(params: Params, where: object) -> Params:
+    """Return the parameters.
+
+    Raises:
+        FCNXSError: a value is not finite; the message names `where` and the parameter.
+    """
+    floats = {name: array for name, array in params.items() if np.dtype(array.dtype).kind == "f"}
+    single = {name for name, array in floats.items() if array.dtype == np.float32}  # all that MXNet looks at
+    flags = {name: mx.nd.all_finite(floats[name]) if name in single else None for name in floats}
+    for name, flag in flags.items():
+        if flag is None or not flag.asscalar():
+            values = floats[name].asnumpy()
+            wrong = values[~np.isfinite(values)]
+            if wrong.size:
+                raise FCNXSError(
+                    f"{where}: {wrong.size} of the {values.size} values of parameter {name} are not finite "
+                    f"({wrong[0]}): training failed before they were saved; take an earlier epoch"
+                )
+    return params
+
+
 def usable(params: Params, where: object) -> Params:
     """The same parameters, those of float16 and float64 as float32; others stay as they are.
 
     Raises:
         FCNXSError: a value is not finite, or of float64 and none of float32; the message names the parameter.
     """
+    check_finite(params, where)
     kinds = {name: np.dtype(array.dtype) for name, array in params.items()}
-    finite = {name: mx.nd.all_finite(params[name]) for name in params if kinds[name] == np.float32}
-    for name, flag in finite.items():
-        if not flag.asscalar():
-            _refuse_not_finite(params[name].asnumpy(), name, where)
     other = [name for name, kind in kinds.items() if kind in (np.float16, np.float64)]
     single = {name: as_float32(params[name].asnumpy(), name, where) for name in other}
     return {**params, **{name: mx.nd.array(x, params[name].context, np.float32) for name, x in single.items()}}
@@ -86,29 +104,17 @@ def as_float32(values: np.ndarray, name: str, where: object) -> np.ndarray:
     """Floating-point numbers of any type as float32; itself if they are.
 
     Raises:
-        FCNXSError: a value is not finite, or none of float32; the message names `where` and the parameter.
+        FCNXSError: a value is none of float32; the message names `where` and the parameter.
     """
-    if values.dtype == np.float32:
-        return values
-    _refuse_not_finite(values, name, where)
     with np.errstate(over="ignore", under="ignore"):
-        single = values.astype(np.float32)
-    lost = values[single != values]
+        single = values.astype(np.float32, copy=False)
+    lost = values[(single != values) & ~np.isnan(values)] if single is not values else values[:0]
     if lost.size:
         raise FCNXSError(
             f"{where}: parameter {name} is {values.dtype}, and {lost.size} of its {values.size} values are no "
             f"numbers of float32, such as {lost[0]}; if they may be rounded, save it as array.astype('float32')"
         )
     return single
-
-
-def _refuse_not_finite(values: np.ndarray, name: str, where: object) -> None:
-    wrong = values[~np.isfinite(values)]
-    if wrong.size:
-        raise FCNXSError(
-            f"{where}: {wrong.size} of the {values.size} values of parameter {name} are not finite "
-            f"({wrong[0]}): training failed before they were saved; take an earlier epoch"
-        )
 
 
 def write_arrays(file: Path, arrays: Dict[str, mx.nd.NDArray]) -> None:

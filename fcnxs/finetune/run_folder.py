@@ -25,7 +25,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Sequence
 
-from ..checkpoint.params_file import load_params, usable, write_arrays
+from ..checkpoint.params_file import check_finite, load_params, write_arrays
 from ..epoch_choice import METRICS
 from ..errors import FCNXSError
 from ..net import Params
@@ -252,7 +252,7 @@ def _read_state(file: Path) -> State:
         raise FCNXSError(f"{file}: damaged: {error}") from None
     if not whole:
         raise FCNXSError(f"{arrays_file}: damaged or cut off: its checksum is another")
-    for key, array in usable(load_params(arrays_file), arrays_file).items():
+    for key, array in check_finite(load_params(arrays_file), arrays_file).items():
         kind, _, name = key.partition(":")
         getattr(state, ARRAYS[kind])[name] = array
     return state

@@ -11,7 +11,7 @@ import numpy as np
 
 from .. import checkpoint
 from ..checkpoint import Checkpoint, Meta
-from ..checkpoint.params_file import load_params, usable
+from ..checkpoint.params_file import check_finite, load_params
 from ..compat import mxnet as mx
 from ..deploy import write
 from ..deploy.form import Form
@@ -181,7 +181,7 @@ class FCNxs(mx.gluon.SymbolBlock):
         Raises:
             FCNXSError: the file is damaged, or has a value that is not finite.
         """
-        usable(load_params(filename, mapped=True), filename)
+        check_finite(load_params(filename, mapped=True), filename)
         super().load_parameters(str(filename), *args, **settings)
 
     def save_checkpoint(self, prefix: str | Path, epoch: int) -> Path:

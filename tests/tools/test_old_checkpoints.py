@@ -13,7 +13,7 @@ from fcnxs import FCNXSError, Segmenter, checkpoint, gluon
 from fcnxs.compat import mxnet as mx
 from fcnxs.data import preprocess
 from fcnxs.errors import FCNXSWarning
-from fcnxs.init import init_from_vgg16
+from fcnxs.init import init_from_fcnxs, init_from_vgg16
 from fcnxs.net import net_of
 from fcnxs.symbols import NETS
 from fcnxs.symbols.graph.nodes import Graph
@@ -157,6 +157,7 @@ def test_what_upsamples_is_no_classifier(saved, voc, tmp_path, capsys):
         lambda: net_of(loaded.arg_params, "here"),
         lambda: net_of(loaded.arg_params, "here", loaded.symbol),
         lambda: init_from_vgg16(mx.cpu(), NETS["fcn32s"](5, width=1 / 16, fc=16), loaded.arg_params, {}),
+        lambda: init_from_fcnxs(mx.cpu(), NETS["fcn16s"](5, width=1 / 16, fc=16), loaded.arg_params, {}),
         lambda: gluon.get_fcn32s(5, prefix=prefix, epoch=3),
     ):
         with pytest.raises(FCNXSError, match=message):
