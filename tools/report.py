@@ -16,6 +16,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, List, Tuple
 
+from ..conventions import IGNORE_LABEL
 from ..errors import FCNXSError
 from .shared import data_checks, data_options, options
 
@@ -58,8 +59,8 @@ def run(args: argparse.Namespace) -> int:
     options.refuse_unwritable("--output", output.parent)
     samples, same, notes = _samples(args, told)
     if samples and told.records:
-        samples = samples.reading(told.plan.get("meta", {}).get("exif"))
-        classes = told.classes or options.default_classes(None)
+        samples = samples.reading((told.plan.get("meta") or {}).get("exif"))
+        classes = told.classes or options.default_classes(IGNORE_LABEL)
         data_checks.checked(samples, classes)
     evaluation = _evaluation(args, told, samples, same) if samples and told.records else None
     for note in (*told.notes, *notes, *(evaluation.notes if evaluation else ())):

@@ -9,6 +9,7 @@ A line is one of
 
 from __future__ import annotations
 
+import os
 import re
 from collections import defaultdict
 from functools import lru_cache
@@ -118,10 +119,12 @@ class _Reader:
 
     def _file(self, text: str, where: str) -> Path:
         """File of a path as it stands in the list; one that does not exist is returned as it stands."""
-        path, below = self.root / text, self.root / text.lstrip("/")
+        path = self.root / text
         if path.is_file():
             return path
-        path = below if below.is_file() or not path.parent.is_dir() else path
+        if text.startswith("/"):
+            below = self.root / text.lstrip("/")
+            path = below if below.is_file() or not path.parent.is_dir() else path
         if "\\" in text:
             raise FCNXSError(f"{where}: {text} has backslashes, which do not separate folders; write /")
         return next((path.with_name(name) for name in self._of(path) if fitting([name], path.name)), path)
@@ -132,11 +135,14 @@ class _Reader:
 
     def _named(self, name: str, where: str) -> Tuple[Path, Path]:
         """Image and label of a name of VOC's layout, with or without the image's suffix."""
-        exact = self._file(f"JPEGImages/{name}", where)
-        if exact.is_file() and exact.suffix.lower() in IMAGE_SUFFIXES:
-            image, stem = exact, exact.relative_to(self.root / "JPEGImages").with_suffix("").as_posix()
-        else:
-            image, stem = self._with_suffix(self.root / "JPEGImages" / name, IMAGE_SUFFIXES, where), name
+        images, name = self.root / "JPEGImages", name.removeprefix("/").removeprefix("JPEGImages/")
+        image, stem = images / name, name
+        if image.suffix.lower() in IMAGE_SUFFIXES or "\\" in name:
+            image, stem = self._file(f"JPEGImages/{name}", where), Path(name).with_suffix("").as_posix()
+        if not image.is_file():  # the suffix may be a part of the name, or the label's
+            whole = self._with_suffix(images / name, IMAGE_SUFFIXES, where)
+            stem = name if whole.is_file() else stem
+            image = whole if stem == name else self._with_suffix(images / stem, IMAGE_SUFFIXES, where)
         return image, self._with_suffix(self.root / "SegmentationClass" / stem, LABEL_SUFFIXES)
 
     def _with_suffix(self, stem: Path, suffixes: Sequence[str], where: str | None = None) -> Path:
@@ -156,6 +162,6 @@ class _Reader:
 
 def _names_by_stem(folder: Path) -> Dict[str, List[str]]:
     names: Dict[str, List[str]] = defaultdict(list)
-    for file in sorted(folder.iterdir()) if folder.is_dir() else ():
-        names[file.stem].append(file.name)
+    for name in sorted(os.listdir(folder)) if folder.is_dir() else ():
+        names[os.path.splitext(name)[0]].append(name)
     return names

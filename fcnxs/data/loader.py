@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Dict, Generator, Iterable, List, Sequence, Tuple
@@ -17,13 +16,12 @@ from ..conventions import VGG_MEAN, PathLike
 from ..errors import FCNXSError, finite_mean
 from ..symbols.layers import check_numclass
 from ..system.threads import default_workers, in_order
-from .augment import Augmentation, cut
-from .images import preprocess
-from .labels import check_label
+from .augment import Augmentation
 from .lists import read_list
+from .reader import Reader
 from .samples import Samples
 
-_AUGMENTATION, _DROPOUT = 1, 2  # separate the streams of random numbers of an image
+_DROPOUT = 2  # separates the random numbers of dropout from those of augmentation, 1
 
 
 class Batch(Dict[str, np.ndarray]):
@@ -97,7 +95,7 @@ class Loader(mx.io.DataIter):
         self.samples, self.mean, self.cut_off_size = samples, finite_mean(mean, "mean"), cut_off_size
         self.shuffle, self.seed, self.num_classes = shuffle, seed, num_classes
         self.data_name, self.label_name = data_name, label_name
-        self._read = _Reader(samples, self.mean, augmentation, cut_off_size, num_classes, seed)
+        self._read = Reader(samples, self.mean, augmentation, cut_off_size, num_classes, seed)
         self._workers = workers
         self._batch: Batch | None = None
         self._files: Tuple[str, ...] = ()
@@ -269,29 +267,3 @@ class FileIter(Loader):
     def current(self) -> Path:
         """Image file that was read last."""
         return Path(super().current)
-
-
-@dataclass(frozen=True)
-class _Reader:
-    """Read and augment an image; it holds no reference to the loader, which can be freed while threads run."""
-
-    samples: Samples
-    mean: Tuple[float, ...]
-    augmentation: Augmentation | None
-    cut_off_size: int | None
-    num_classes: int | None
-    seed: int
-
-    def __call__(self, item: Tuple[int, int]) -> Tuple[np.ndarray, np.ndarray]:
-        """Image (1, 3, H, W) and label (1, H, W), both float32, of (epoch, number)."""
-        epoch, number = item
-        image, label = self.samples.read(number)
-        if self.num_classes is not None:
-            check_label(label, self.num_classes, self.samples.label_name(number))
-        # (seed, epoch) alone would be the numbers of the order: NumPy fills up with zeros
-        rng = np.random.default_rng((self.seed, epoch, number, _AUGMENTATION))
-        if self.cut_off_size is not None and max(label.shape) > self.cut_off_size:
-            image, label = cut(rng, image, label, min(self.cut_off_size, *label.shape))
-        if self.augmentation is not None:
-            image, label = self.augmentation(rng, image, label, self.mean)
-        return preprocess(image, self.mean), label[np.newaxis].astype(np.float32)

@@ -19,7 +19,8 @@ from .lists import LABEL_SUFFIXES, LOSSLESS, find_list, fitting, read_list
 
 # Names of folders that look like splits, such as train, Val, train2017, my_test.
 SPLIT = re.compile(
-    r"(?:^|.*[^a-z])(?:train|training|trainval|val|valid|validation|test|testing|dev|eval)(?:[^a-z].*|$)",
+    r"(?:^|.*[^a-z])(?:train|training|trainval|val|valid|validate|validation|test|testing|dev|eval|evaluation)"
+    r"(?:set)?(?:[^a-z].*|$)",
     re.IGNORECASE,
 )
 Size = Tuple[int, int]

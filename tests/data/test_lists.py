@@ -38,6 +38,7 @@ D = ("JPEGImages/site/d.1.Jpeg", "SegmentationClass/site/d.1.png")
         ("a\nb\nmy c\nsite/d.1\n", [A, B, C, D]),
         (codecs.BOM_UTF8 + b"a\r\nb\r\n", [A, B]),
         ("a.jpg\nb.jpg\nmy c.png\nsite/d.1.jpeg\n", [A, B, C, D]),
+        ("JPEGImages/a.jpg\n/JPEGImages/b.JPG\na.png\n", [A, B, A]),  # paths alone, and names of labels
         ("/JPEGImages/a.jpg /SegmentationClass/a.png\n", [A]),
         ("JPEGImages/b.jpg\tSegmentationClass/b.png\n", [B]),
         ("/JPEGImages/my c.png  /SegmentationClass/my c.png \r\n", [C]),

@@ -25,10 +25,20 @@ def add_allow(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--allow",
         type=_kinds,
+        action=_Extend,
         metavar="KIND,...",
         help="take data that would be refused, with a warning; "
         + "; ".join(f"{kind}: {what}" for kind, what in KINDS.items()),
     )
+
+
+class _Extend(argparse.Action):
+    """Add the values to those that the option had before on the command line."""
+
+    def __call__(self, parser: object, namespace: argparse.Namespace, values: List[str], *_: object) -> None:
+        """Set the option to the list of both."""
+        before = getattr(namespace, self.dest, None)
+        setattr(namespace, self.dest, [*(before if isinstance(before, list) else []), *values])
 
 
 def _kinds(text: str) -> List[str]:

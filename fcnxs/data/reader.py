@@ -1,0 +1,41 @@
+"""Reading and augmenting one image of a data set, as the threads of a `Loader` do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Tuple
+
+import numpy as np
+
+from .augment import Augmentation, cut
+from .images import preprocess
+from .labels import check_label
+from .samples import Samples
+
+_AUGMENTATION = 1  # separates these random numbers from others of the same image
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Read and augment an image; it holds no reference to the loader, which can be freed while threads run."""
+
+    samples: Samples
+    mean: Tuple[float, ...]
+    augmentation: Augmentation | None
+    cut_off_size: int | None
+    num_classes: int | None
+    seed: int
+
+    def __call__(self, item: Tuple[int, int]) -> Tuple[np.ndarray, np.ndarray]:
+        """Image (1, 3, H, W) and label (1, H, W), both float32, of (epoch, number)."""
+        epoch, number = item
+        image, label = self.samples.read(number)
+        if self.num_classes is not None:
+            check_label(label, self.num_classes, self.samples.label_name(number))
+        # (seed, epoch) alone would be the numbers of the order: NumPy fills up with zeros
+        rng = np.random.default_rng((self.seed, epoch, number, _AUGMENTATION))
+        if self.cut_off_size is not None and max(label.shape) > self.cut_off_size:
+            image, label = cut(rng, image, label, min(self.cut_off_size, *label.shape))
+        if self.augmentation is not None:
+            image, label = self.augmentation(rng, image, label, self.mean)
+        return preprocess(image, self.mean), label[np.newaxis].astype(np.float32)
