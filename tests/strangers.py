@@ -7,13 +7,19 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from conftest import FC, WIDTH
+from conftest import FC, WIDTH, as_checkpoint, photo
 from google.protobuf import text_format
 
 from fcnxs.convert.caffe_schema import CLASSES
+from fcnxs.convert.verify import verify
+from fcnxs.data.images import preprocess
+from fcnxs.net import Net, scores_of
+from fcnxs.predict import Segmenter
+from fcnxs.symbols.graph.rewrite import scores_symbol
 from fcnxs.tools.benchmarks.parity import random_blobs
 
 NUMBER = 7  # of classes
+SIZES = ((61, 75), (33, 90))
 CHANNELS = (4, 8, 16, 32, 32)  # of the five groups of convolutions
 MEAN = (72.39, 82.91, 73.16)  # BGR
 PYTHON = """layer { name: "data" type: "Python" top: "data" top: "label"
@@ -127,3 +133,19 @@ def scores(text: str, caffemodel: Path, data: np.ndarray) -> np.ndarray:
     run.enableWinograd(False)
     run.setInput(data.astype(np.float32))
     return run.forward("score")
+
+
+def check(found, file, text, mean=MEAN, scale=1, order=-1):
+    """Scores and classes are those of the stranger's layers for what its data layer gives; --verify agrees."""
+    for size in SIZES:
+        image = photo(*size)
+        data = ((image[..., ::order] - np.array(mean)) * scale).transpose(2, 0, 1)[np.newaxis]
+        expected = scores(text, file, data)
+        symbol = scores_symbol(found.symbol)
+        ours = scores_of(Net(symbol, found.arg_params, {}), preprocess(image, found.mean))
+        assert ours.shape == expected.shape
+        np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+    checkpoint = as_checkpoint(found, file)
+    assert (Segmenter(checkpoint)(image) == expected[0].argmax(0)).mean() > 0.999
+    result = verify(file, found, checkpoint, image)
+    assert result.equal and re.search("net.caffemodel|val.prototxt", result.described_by)

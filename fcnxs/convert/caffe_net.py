@@ -41,7 +41,7 @@ class Described:
     """The layers of a file, completed by our description of its net.
 
     Args:
-        by: what describes them: the name of a file, or "" if nothing but our description does.
+        by: what describes them: the name of a file, with a remark if it is incomplete, or "" if we alone do.
         end: the layer that gives the scores, or of VGG-16 relu7 or fc8.
         scaling: layers that scale or shift the image, the one nearest to the image first.
         settings: those in which the net of the file differs from the one that is built, for `with_settings`.
@@ -104,7 +104,8 @@ def describe(
         given = layers if whole else _completed(expected, layers, ours.title)
         end, theirs = _ends([graph_of(expected), graph_of(given)], ours)
         compared = compare(end, theirs, blobs, ours.title)
-        found = Described(by if whole or _has_settings(layers) else "", theirs, compared.scaling)
+        known = by if whole else f"{by} (the rest is ours)" if _has_settings(layers) else ""
+        found = Described(known, theirs, compared.scaling)
         for node in theirs.above():
             _check_pooling(node)
         if ours.net == "vgg16fc":
@@ -185,7 +186,7 @@ def _settle(
     for each in changed:
         value = CONVENTIONS.get(each.given, each.given)
         settings.setdefault(_name_here(each.ours), {})[CHANGES[each.setting]] = value
-    found.told += [f"{each} as in {ours.title}" for each in changed]
+    found.told += [f"{each} as in {ours.title}" for each in reversed(changed)]  # from the image on
     offsets = [[settings_of(node)["offset"] for node in pair] for pair in compared.crops]
     if not settings and all(given in (None, expected) for expected, given in offsets):
         for (expected, _), (_, node) in zip(offsets, compared.crops):
@@ -222,7 +223,7 @@ def _cropped(symbol: mx.sym.Symbol, crops: Sequence[Tuple[Node, Node]], found: D
     """The symbol with the file's offsets, and with derived ones where it has none; it is told what differs.
 
     Raises:
-        FCNXSError: the file has no offset, and none can be derived.
+        FCNXSError: the file's offset is none of rows and columns; or it has none, and none can be derived.
     """
     theirs = {_name_here(ours): node for ours, node in crops}
     aligned, offsets = symbol, {}
@@ -232,7 +233,9 @@ def _cropped(symbol: mx.sym.Symbol, crops: Sequence[Tuple[Node, Node]], found: D
         if None not in derived and all(number == int(number) for number in derived):
             derived = tuple(map(int, derived))
             aligned = with_settings(aligned, {name: {"offset": derived}})
-        given, node = settings_of(theirs[name])["offset"], theirs[name]
+        node, given = theirs[name], settings_of(theirs[name])["offset"]
+        if given is not None and (len(given) != 2 or max(given) > MOST):
+            raise FCNXSError(f"layer {node.name}: offset {shown(given)}, not {shown(derived)}")
         if given is None:
             if any(type(number) is not int or number < 0 for number in derived):
                 raise FCNXSError(

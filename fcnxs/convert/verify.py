@@ -43,7 +43,7 @@ class Comparison(Agreement):
     Args:
         runtime: name of the other runtime.
         shape: shape of the scores, (1, C, H, W).
-        described_by: file that describes the layers that OpenCV ran; "" if the description is ours.
+        described_by: what describes the layers that OpenCV ran; "" if the description is ours.
     """
 
     runtime: str

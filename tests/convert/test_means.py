@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 from conftest import FC, WIDTH
-from strangers import DATA, LOSS, MEAN, PYTHON, before, blobs_of, layer, net, snapshot
-from test_strangers import check
+from strangers import DATA, LOSS, MEAN, PYTHON, before, blobs_of, check, layer, net, snapshot
 
 from fcnxs import FCNXSError
 from fcnxs.convert.arrays import FCN_MEAN

@@ -5,8 +5,7 @@ import re
 import pytest
 from conftest import as_checkpoint, photo
 from PIL import Image
-from strangers import DATA, LOSS, MEAN, PYTHON, blobs_of, changed, net, snapshot
-from test_strangers import check
+from strangers import DATA, LOSS, MEAN, PYTHON, blobs_of, changed, check, net, snapshot
 
 from fcnxs import FCNXSError, checkpoint, gluon
 from fcnxs.compat import mxnet as mx
@@ -62,7 +61,7 @@ def test_incomplete_files_are_completed_by_our_description(without, tmp_path):
     assert ('"pad": "(103, 103)"' in found.symbol.tojson()) == described
     assert found.mean == (MEAN[::-1] if described else (122.67892, 116.66877, 104.00699))
     result = verify(file, found, as_checkpoint(found, file), photo())
-    assert result.equal and result.described_by == (str(file) if described else "")
+    assert result.equal and result.described_by == (f"{file} (the rest is ours)" if described else "")
     assert ("maps give 22" in str(found.told)) == described
 
 
