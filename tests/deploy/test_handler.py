@@ -140,6 +140,8 @@ def test_images_are_read_as_everywhere_else():
     Image.fromarray(np.full((30, 50), 50_000, np.uint16)).save(grey, format="PNG", exif=turned)
     assert (read_body(clear.getvalue()) == 255).all()
     assert (read_body(grey.getvalue()) == np.full((50, 30, 3), 50_000 >> 8)).all()
+    stored = np.asarray(Image.open(grey))  # a net that was trained with --exif ignore gets these
+    np.testing.assert_array_equal(read_body(grey.getvalue(), exif="ignore")[..., 0], stored >> 8)
 
 
 def test_a_net_of_one_size_refuses_others(exported):
