@@ -88,9 +88,14 @@ def check_label(label: np.ndarray, numclass: int, where: object) -> None:
     """
     wrong = label[(label != IGNORE_LABEL) & ((label >= numclass) | (label < 0))]
     if wrong.size:
+        values = np.unique(label)
+        apart = values.size > 1 and np.diff(values).min() > 16  # 0, 127, 255, but not 0, 20, 21
+        levels = ", ".join(f"{value:g}" for value in values[:4])
         raise FCNXSError(
             f"{where}: value {wrong.flat[0]} in {wrong.size} pixels is neither one of the {numclass} classes "
             f"(0 to {numclass - 1}) nor {IGNORE_LABEL}"
+            + f"; its values {levels} look like grey levels: write class numbers (0, 1, 2, ...)"
+            * bool(apart)
         )
 
 

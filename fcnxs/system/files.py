@@ -78,14 +78,15 @@ def read_text(file: Path, what: str) -> str:
 def files_below(folder: Path, note: Callable[[OSError], None], left_out: Path | None = None) -> Iterator[Path]:
     """Files in a folder and those below it, sorted by name in each folder; hidden ones are left out.
 
-    Links to folders are followed, and each folder is visited once, as links may form a loop. A broken link
-    counts as a file, which fails when it is read; a pipe, which could hang, does not.
+    Links to folders are followed, and each folder is visited once, as links may form a loop; one to a folder
+    around this one is such a loop. A broken link counts as a file, which fails when it is read; a pipe, which
+    could hang, does not.
 
     Args:
         note: called with the error of a folder that cannot be read.
         left_out: folder that is not visited.
     """
-    seen = {None if left_out is None else os.path.realpath(left_out)}
+    seen = {*map(str, Path(folder).resolve().parents), left_out and os.path.realpath(left_out)}
     for at, folders, names in os.walk(folder, onerror=note, followlinks=True):
         real = os.path.realpath(at)
         if real in seen:

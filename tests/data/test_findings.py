@@ -104,6 +104,14 @@ def test_masks_of_255_beside_masks_of_1_are_warned_of(tmp_path):
     assert refused == {} and "masks" in warned
 
 
+def test_grey_levels_are_named_as_such(tmp_path):
+    write_pairs(tmp_path, "", 2, values=(0, 127, 255))
+    _, _, (bad, _) = found(tmp_path)
+    assert "labels/p0.png: value 127 in " in bad and "0, 127, 255 look like grey levels: write class" in bad
+    write_pairs(tmp_path, "", 2, values=(0, 1, 7, 255))
+    assert "grey levels" not in found(tmp_path)[2][0]
+
+
 def test_a_class_that_is_always_255_is_warned_of(tmp_path):
     write_pairs(tmp_path, "", 2, values=(0, 1, 255))
     _, warned, _ = found(tmp_path)
@@ -230,4 +238,5 @@ def test_links_to_folders_are_followed_and_loops_end(tmp_path):
         (tmp_path / kind / "siteB").symlink_to(tmp_path / "other" / kind)
         (tmp_path / "other" / kind / "loop").symlink_to(tmp_path / kind)
         (tmp_path / kind / ".hidden").symlink_to(tmp_path / "other")
+        (tmp_path / kind / "around").symlink_to(tmp_path)
     assert len(open_samples(tmp_path)) == 6 and found(tmp_path) == ({}, {}, [])
