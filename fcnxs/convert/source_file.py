@@ -96,7 +96,11 @@ def net_of(file: File, trunk: bool) -> str:
         if trunk:
             return "vgg16fc"
         if "score" not in layers:
-            if any(name.startswith(("score", "scale_", "upscore", "bigscore")) for name in layers):
+            described = (layer for layers_of, _ in file.sources for layer in layers_of)
+            fcn = [layer.name for layer in described if layer.type == "Deconvolution"]
+            if fcn or any(
+                name.startswith(("score", "scale_", "upscore", "bigscore", "deconv")) for name in layers
+            ):
                 raise FCNXSError(
                     f"{file.path}: has layers of an FCN, but lacks score_fr; --trunk converts its VGG-16 alone"
                 )

@@ -5,12 +5,14 @@ import warnings
 
 import numpy as np
 import pytest
-from conftest import photo, random_params
+from conftest import photo, random_params, random_vgg16
 from old_symbols import as_saved
 from PIL import Image
 
 from fcnxs import FCNXSError, Segmenter, checkpoint, gluon
 from fcnxs.compat import mxnet as mx
+from fcnxs.convert.caffe_schema import CLASSES
+from fcnxs.convert.caffemodel import write_caffemodel
 from fcnxs.data import preprocess
 from fcnxs.errors import FCNXSWarning
 from fcnxs.init import init_from_fcnxs, init_from_vgg16
@@ -170,6 +172,20 @@ def test_what_upsamples_is_no_classifier(saved, voc, tmp_path, capsys):
         assert main([*command, *of(prefix), "--output", str(tmp_path / "out")]) == 2
         err = capsys.readouterr().err
         assert "fcn32s-0003.params: " in err and why in err
+
+
+@pytest.mark.parametrize("kind", ["Deconvolution", "InnerProduct"])
+def test_convert_takes_no_fcn_for_a_classifier(kind, tmp_path, capsys):
+    """By the type of a layer: its name alone says nothing."""
+    file, blobs = tmp_path / "net.caffemodel", random_vgg16()
+    write_caffemodel(file, {**blobs, "more": [np.ones((7, 1, 4, 4), np.float32)]})
+    net = CLASSES["NetParameter"].FromString(file.read_bytes())
+    next(layer for layer in net.layer if layer.name == "more").type = kind
+    file.write_bytes(net.SerializeToString())
+    assert main(["convert", str(file), str(tmp_path / "out")]) == (2 if kind == "Deconvolution" else 0)
+    err = capsys.readouterr().err
+    assert ("has layers of an FCN, but lacks score_fr; --trunk" in err) == (kind == "Deconvolution")
+    assert main(["convert", str(file), str(tmp_path / "out"), "--trunk"]) == 0
 
 
 def test_both_names_of_a_layer_are_refused(saved):
