@@ -21,6 +21,8 @@ from ..compat import mxnet as mx
 from ..data.images import preprocess
 from ..errors import FCNXSError
 from ..net import Net, scores_of
+from ..symbols.graph.layer_sizes import misfit
+from ..symbols.graph.nodes import Graph
 from ..symbols.graph.rewrite import scores_symbol, with_settings
 from .arrays import IMAGENET_MEAN, IMAGENET_STD, iterate_tensors, kind_of_file
 from .caffe_net import text_of
@@ -77,7 +79,8 @@ def verify(source: str | Path, converted: Converted, checkpoint: Checkpoint, ima
         image: RGB uint8 (H, W, 3).
 
     Raises:
-        FCNXSError: OpenCV cannot run the file, or the shapes of the scores differ.
+        FCNXSError: the image does not fit the net, OpenCV cannot run the file, or the shapes of the scores
+            differ.
     """
     import cv2
 
@@ -92,6 +95,10 @@ def verify(source: str | Path, converted: Converted, checkpoint: Checkpoint, ima
             symbol = mx.sym.Convolution(symbol, kernel=(1, 1), num_filter=channels, name="fc8")
     else:
         symbol = scores_symbol(checkpoint.symbol)
+    graph = Graph.of(symbol)
+    for fault in filter(None, (misfit(graph, axis, image.shape[axis]) for axis in (0, 1))):
+        size = f"{image.shape[1]}x{image.shape[0]}"
+        raise FCNXSError(f"{source}: an image of {size} does not fit its net: {fault}")
     ours = scores_of(Net(symbol, params, {}), preprocess(image, checkpoint.meta.mean))
     if source_net:
         start = source_net.prepared.start

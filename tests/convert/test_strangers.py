@@ -5,11 +5,13 @@ import re
 
 import numpy as np
 import pytest
+from conftest import as_checkpoint, photo
 from strangers import DATA, LOSS, MEAN, before, blobs_of, changed, check, layer, net, snapshot
 
 from fcnxs import FCNXSError
 from fcnxs.convert.caffemodel import write_caffemodel
 from fcnxs.convert.conversion import read
+from fcnxs.convert.verify import verify
 
 
 def converted(tmp_path, text, blobs, as_text=False):
@@ -104,7 +106,7 @@ def test_the_weights_of_a_net_that_no_image_fits_are_read_and_it_is_told(tmp_pat
     """Pads and dilations that leave the crop too few cells, as Caffe would find when it runs."""
     text = changed(net("fcn32s"), "conv1_1", "pad: 100", "pad: 1")
     text = changed(changed(text, "fc6", "pad: 0", "dilation: 2"), "score", "offset: 19", "offset: 0")
-    found, _ = converted(tmp_path, text, blobs_of("fcn32s"))
+    found, file = converted(tmp_path, text, blobs_of("fcn32s"))
     attrs = {node["name"]: node.get("attrs") for node in json.loads(found.symbol.tojson())["nodes"]}
     assert (attrs["conv1_1"]["pad"], attrs["fc6"]["dilate"], attrs["upscore"]["offset"]) == (
         *("(1, 1)", "(2, 2)"),
@@ -112,6 +114,9 @@ def test_the_weights_of_a_net_that_no_image_fits_are_read_and_it_is_told(tmp_pat
     )
     assert found.mean == MEAN[::-1] and "the coordinate maps give -176" in str(found.told)
     assert "no image up to 4096 pixels fits" in found.told[-1]
+    for size, message in (((61, 75), "'fc6' has a kernel of 13 rows"), ((501, 375), "'upscore' cuts 501 rows")):
+        with pytest.raises(FCNXSError, match=f"{size[1]}x{size[0]} does not fit its net: {message}"):
+            verify(file, found, as_checkpoint(found, file), photo(*size))
 
 
 @pytest.mark.parametrize(
