@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import ast
 from pathlib import Path
-from typing import Iterable, List, NamedTuple, Sequence, Tuple
+from typing import List, NamedTuple, Sequence, Tuple
 
 import numpy as np
 from google.protobuf.message import DecodeError
 
 from ..errors import FCNXSError, printable, reason
 from .caffe_compare import Blobs, decimal, scaling_of
-from .caffe_layers import Node
+from .caffe_layers import Node, image_blob
 from .caffe_schema import CLASSES, Message
 from .caffemodel import array_of
 
@@ -51,8 +51,8 @@ class Input(NamedTuple):
     told: str = ""
 
 
-def input_of(layers: Iterable[Message], where: str, mean_given: bool) -> Input:
-    """What the data layers of a file say.
+def input_of(layers: Sequence[Message], where: str, mean_given: bool) -> Input:
+    """What the data layers of a file, of any phase, say about images. There may be others for labels.
 
     Args:
         mean_given: the mean is known otherwise.
@@ -60,22 +60,24 @@ def input_of(layers: Iterable[Message], where: str, mean_given: bool) -> Input:
     Raises:
         FCNXSError: two of them, or two scales of one, differ.
     """
-    found = []
+    found, blob = [], image_blob(layers)
     for layer in layers:
-        if not layer.bottom:
-            name = f"layer {printable(layer.name)} of {where}"
-            found.append(_of_python(layer, name) if layer.type == "Python" else _of_caffe(layer, name))
+        if not layer.bottom and (blob is None or blob in layer.top):
+            found.append(_of_python(layer, where, blob) if layer.type == "Python" else _of_caffe(layer, where))
     found = [each for each in found if each.said_by]
     if len({each[1:3] if mean_given else each[:3] for each in found}) > 1:
         values = " and ".join(f"mean {each.mean}, scale {each.scale:g}" for each in found[:2])
-        raise FCNXSError(f"{where}: its data layers differ ({values}); give a --prototxt with one of them")
+        raise FCNXSError(
+            f"{where}: its data layers differ ({values}); give the mean with --mean, or a --prototxt with one"
+        )
     return found[0] if found else Input()
 
 
-def _of_python(layer: Message, name: str) -> Input:
+def _of_python(layer: Message, where: str, blob: str | None) -> Input:
     """What a data layer in Python says: by its `param_str`, or by the table of the authors' layers."""
     kind, text = printable(layer.python_param.layer), layer.python_param.param_str
-    means, said_by = MEANS.get(kind, {}), f"{name} ({kind})"
+    means, said_by = MEANS.get(kind, {}), f"layer {printable(layer.name)} of {where} ({kind})"
+    name = f"{where}: layer {printable(layer.name)}"
     if "" in means:
         return Input(means[""], said_by=said_by)
     try:
@@ -86,8 +88,11 @@ def _of_python(layer: Message, name: str) -> Input:
         lacks = f"{name}: its param_str cannot be read: {printable(text)[:80]}"
         return Input() if known else Input(said_by=said_by, lacks=lacks)
     if means:
-        tops = [top for top in params.get("tops", ()) if top != "label"]
-        if len(tops) != 1 or tops[0] not in means:
+        tops = params.get("tops")
+        tops = list(tops) if isinstance(tops, (tuple, list)) else []
+        made = dict(zip(layer.top, tops))  # what each output has
+        tops = [made[blob]] if blob in made else [top for top in tops if top != "label"]
+        if len(tops) != 1 or tops[0] not in [*means]:
             lacks = f"{name}: its tops are {printable(str(tops))[:80]}; expected color or hha alone"
             return Input(said_by=said_by, lacks=lacks)
         return Input(means[tops[0]], bgr=tops[0] != "hha", said_by=said_by)
@@ -98,8 +103,9 @@ def _of_python(layer: Message, name: str) -> Input:
     return Input(mean, said_by=said_by, lacks=lacks)
 
 
-def _of_caffe(layer: Message, name: str) -> Input:
+def _of_caffe(layer: Message, where: str) -> Input:
     """What a data layer of Caffe's own says, in `transform_param` or, in old files, in its own settings."""
+    name = f"{where}: layer {printable(layer.name)}"
     params = [layer.transform_param, layer.data_param, layer.image_data_param, layer.window_data_param]
     files = [printable(param.mean_file) for param in params if param.mean_file]
     scales = {decimal(param.scale) for param in params if param.HasField("scale")} or {1.0}
@@ -108,11 +114,12 @@ def _of_caffe(layer: Message, name: str) -> Input:
         return Input()  # an input, whose images another program prepares
     if len(scales) > 1:
         raise FCNXSError(f"{name}: gives the scales {' and '.join(map(str, sorted(scales)))}")
-    said = Input(scale=scales.pop(), said_by=f"{name} ({printable(layer.type)})")
+    said_by = f"layer {printable(layer.name)} of {where} ({printable(layer.type)})"
+    said = Input(scale=scales.pop(), said_by=said_by)
     if files:
-        return said._replace(lacks=f"{name}: subtracts the mean of {files[0]}, which is another file")
+        return said._replace(lacks=f"{name} subtracts the mean of {files[0]}, another file")
     if not values:
-        told = f"{said.said_by} subtracts no mean, so none was taken; --mean gives one"
+        told = f"{said_by} subtracts no mean, so none was taken; --mean gives one"
         return said._replace(mean=(0.0, 0.0, 0.0), told=told)
     return said._replace(mean=_three(values), lacks=f"{name}: its mean_value is {values}, not 1 or 3 numbers")
 

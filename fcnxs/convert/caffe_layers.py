@@ -85,7 +85,7 @@ def layers_of_text(path: str | Path) -> List[Message]:
         net = text_format.Parse(text, CLASSES["NetParameter"](), allow_unknown_field=True)
         _check_fields(text)
     except (OSError, ValueError, text_format.ParseError, RecursionError) as error:
-        what = reason(error).strip()[:300]
+        what = " ".join(reason(error).split())[:300]
         raise FCNXSError(f"{path}: cannot read this prototxt: {what}") from None
     layers = [*map(as_layer, net.layer or net.layers)]
     if not any(layer.bottom for layer in layers):
@@ -166,6 +166,14 @@ def graph_of(layers: Iterable[Message]) -> List[Node]:
         nodes.append(Node(layer, kind, [made[blob] for blob in layer.bottom], place=place))
         made.update(dict.fromkeys(layer.top, nodes[-1]))
     return nodes
+
+
+def image_blob(layers: Iterable[Message]) -> str | None:
+    """Name of the input that the first convolution takes; None if the layers do not say which."""
+    node = next((node for node in graph_of(layers) if node.kind == "Convolution"), None)
+    while node is not None and node.inputs:
+        node = node.inputs[0]
+    return node and node.blob
 
 
 def settings_of(node: Node) -> Dict[str, Any]:

@@ -20,7 +20,7 @@ from ..symbols.graph.nodes import Graph
 from ..symbols.graph.rewrite import with_settings
 from .arrays import CAFFE_NAMES
 from .caffe_compare import Blobs, Compared, Difference, compare, last_of, shown
-from .caffe_layers import OLD_CROP, SETTINGS, Node, graph_of, settings_of
+from .caffe_layers import OLD_CROP, SCALING, SETTINGS, Node, graph_of, settings_of
 from .caffe_prototxt import prototxt
 from .caffe_schema import CLASSES, Message
 
@@ -77,28 +77,34 @@ class Ours:
 
 
 def is_whole(layers: Sequence[Message]) -> bool:
-    """Whether layers describe a net in full: those without weights are there too, and the settings."""
-    kinds = {layer.type for layer in layers if layer.bottom}
+    """Whether the layers of a caffemodel describe a net in full: settings, and layers without weights too."""
     settings = any(layer.HasField("convolution_param") for layer in layers)
-    return settings and {"Convolution", "ReLU", "Pooling"} <= kinds
+    return settings and any(layer.bottom and layer.type in ("ReLU", "Pooling") for layer in layers)
 
 
 def describe(
-    layers: Sequence[Message], by: str, ours: Ours, blobs: Blobs, symbol: mx.sym.Symbol, rounding: bool
+    layers: Sequence[Message],
+    by: str,
+    whole: bool,
+    ours: Ours,
+    blobs: Blobs,
+    symbol: mx.sym.Symbol,
+    rounding: bool,
 ) -> Tuple[mx.sym.Symbol, Described]:
     """The net of a file, made of ours, and its description.
 
     Args:
-        layers: of the file; they may be incomplete, or none.
+        layers: of the file.
         by: name of the file.
+        whole: these are all layers of the net. Otherwise our description completes them.
+        ours: our description.
         blobs: arrays of the file's scale layers.
-        symbol: ours.
+        symbol: our net.
         rounding: the file decides how its poolings round.
 
     Raises:
         FCNXSError: a layer differs in what our layers cannot do; the message has both values.
     """
-    whole = is_whole(layers)
     expected = ours.layers(all(layer.type != "Convolution" for layer in layers if layer.name == "fc6"))
     try:
         given = layers if whole else _completed(expected, layers, ours.title)
@@ -124,6 +130,10 @@ def _has_settings(layers: Sequence[Message]) -> bool:
 def _completed(expected: Sequence[Message], layers: Sequence[Message], title: str) -> List[Message]:
     """Our layers with the settings of the file's layers of the same names."""
     theirs, completed = {layer.name: layer for layer in layers}, []
+    names = {layer.name for layer in expected}
+    for layer in layers:
+        if layer.type in (*SCALING, "BatchNorm", "PReLU") and layer.name not in names:
+            raise FCNXSError(f"layer {printable(layer.name)} is {layer.type}, which {title} does not have")
     for layer in expected:
         own = theirs.get(layer.name)
         if own is not None and own.type and own.type not in (layer.type, OLD_CROP):

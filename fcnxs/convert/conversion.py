@@ -25,7 +25,7 @@ from . import arrays
 from .arrays import FIRST, NamedArray, for_images
 from .caffe_input import Given, Prepared, given_mean, prepared
 from .caffe_layers import layers_of_text
-from .caffe_net import Described, Ours, contradictions, describe
+from .caffe_net import Described, Ours, contradictions, describe, is_whole
 from .caffe_prototxt import OF_CLASSES
 from .source_file import (
     TITLES,
@@ -164,7 +164,8 @@ def _source(
         outputs.update(dict.fromkeys(OF_CLASSES, classes))
         channelwise = classes > 1 and taken["bigscore_weight"].values.shape[1:2] == (1,)
     ours = Ours(net, TITLES[net], outputs, classes if channelwise else 1)
-    symbol, described = describe(layers, by, ours, file.others, symbol, rounding)
+    whole = len(file.sources) > 1 or is_whole(layers)  # of a prototxt, or of the caffemodel
+    symbol, described = describe(layers, by, whole, ours, file.others, symbol, rounding)
     told = described.told
     for others, where in file.sources[1:]:
         told = told + contradictions(layers, by, others, where)

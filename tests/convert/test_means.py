@@ -39,6 +39,7 @@ def found_in(tmp_path, data, text=None, blobs=None, **options):
     [
         (DATA, MEAN, 1, -1),
         (nyud("color"), (116.190, 97.203, 92.318), 1, -1),
+        (nyud("color", "hha").replace('"label"', '"b" top: "label"'), (116.190, 97.203, 92.318), 1, -1),
         (nyud("hha"), (132.431, 94.076, 118.477), 1, 1),
         (PYTHON % ("SIFTFlowSegDataLayer", "{'split': 'test'}"), (114.578, 115.294, 108.353), 1, -1),
         (PYTHON % ("PASCALContextSegDataLayer", "dict(split=1)"), (104.007, 116.669, 122.679), 1, -1),
@@ -98,9 +99,10 @@ def test_the_shift_of_a_bias_layer_is_kept(tmp_path):
     ("data", "message"),
     [
         (IMAGES % "mean_value: 100 mean_value: 110", "its mean_value is .100.0, 110.0., not 1 or 3 numbers"),
-        (IMAGES % 'mean_file: "x.binaryproto"', "subtracts the mean of x.binaryproto, which is another file"),
-        (nyud("color", "hha"), "its tops are .'color', 'hha'.; expected color or hha alone"),
+        (IMAGES % 'mean_file: "x.binaryproto"', "subtracts the mean of x.binaryproto, another file"),
         (nyud("depth"), "its tops are .'depth'."),
+        (PYTHON % ("NYUDSegDataLayer", "{'tops': 5}"), r"its tops are \[\]"),
+        (PYTHON % ("NYUDSegDataLayer", "{'tops': [['hha']]}"), "its tops are "),
         (PYTHON % ("MyLayer", "dict(mean=(1, 2, 3))"), "its param_str cannot be read: dict"),
         (PYTHON % ("MyLayer", "{'mean': (1, 2)}"), "its mean is .1, 2., not 1 or 3 finite numbers"),
         (PYTHON % ("MyLayer", "{'mean': (1, 2, 1e999)}"), "its mean is .1, 2, inf."),
@@ -108,7 +110,7 @@ def test_the_shift_of_a_bias_layer_is_kept(tmp_path):
     ],
 )
 def test_a_mean_that_is_somewhere_else_is_asked_for(data, message, tmp_path):
-    with pytest.raises(FCNXSError, match=f"layer data of .*: {message}.*; give the mean with --mean"):
+    with pytest.raises(FCNXSError, match=f"layer data:? {message}.*; give the mean with --mean"):
         found_in(tmp_path, data)
     found, _ = found_in(tmp_path, data, mean=(3, 2, 1))
     assert found.mean == (3, 2, 1)
@@ -129,6 +131,18 @@ def test_data_layers_that_differ_are_refused(tmp_path):
     found_in(tmp_path, train + DATA)
     with pytest.raises(FCNXSError, match=r"its data layers differ \(mean \(72.39, .* and mean \(70.0, "):
         found_in(tmp_path, train + DATA.replace("72.39", "70.0"))
+
+
+def test_data_layers_of_labels_do_not_count(tmp_path):
+    """As beside an LMDB of images, with a mean, an LMDB of labels, with none."""
+    labels = 'layer { name: "label" type: "Data" top: "label" transform_param { scale: 2 } }\n'
+    for data in (labels + IMAGES % VALUES, (IMAGES % VALUES).replace('top: "label"', "") + labels):
+        found, file = found_in(tmp_path, data)
+        assert found.mean == (120.5, 110, 100) and found.told == []
+    check(found, file, net("fcn32s"), (100, 110, 120.5))
+    crop = net("fcn32s").replace('bottom: "upscore" bottom: "data"', 'bottom: "upscore" bottom: "label"')
+    found, file = found_in(tmp_path, data, crop)  # a crop to the size of the label
+    check(found, file, net("fcn32s"), (100, 110, 120.5))
 
 
 def test_the_mean_of_a_snapshot_counts_where_its_prototxt_has_none(tmp_path):

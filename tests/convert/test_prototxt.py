@@ -2,6 +2,7 @@
 
 import re
 
+import numpy as np
 import pytest
 from conftest import as_checkpoint, photo
 from PIL import Image
@@ -73,6 +74,23 @@ def test_a_file_with_weights_and_settings_alone_has_derived_crops(tmp_path):
     found = read(file, mean=MEAN[::-1])
     assert found.told == ["layer conv1_1: pad 104, not 100 as in FCN-16s"]
     check(found, file, changed(text, "score", "offset: 27", "offset: 31"))
+
+
+def test_a_net_without_layers_that_ours_has_is_no_incomplete_description(tmp_path):
+    """All ReLUs left out of the net; of a prototxt also all poolings; and a layer too many beside weights."""
+    no_relu = "".join(line for line in net("fcn32s").splitlines(True) if '"ReLU"' not in line)
+    file = snapshot(tmp_path / "net.caffemodel", no_relu, blobs_of("fcn32s"))
+    with pytest.raises(FCNXSError, match="layer fc7 is Convolution, where FCN-32s has ReLU"):
+        read(file)
+    bare = "".join(line for line in no_relu.splitlines(True) if '"Pooling"' not in line)
+    (tmp_path / "val.prototxt").write_text(re.sub(r'bottom: "pool\d"', 'bottom: "conv1_2"', bare))
+    with pytest.raises(FCNXSError, match="val.prototxt: layer fc7 is Convolution, where FCN-32s has ReLU"):
+        read(file, prototxt=tmp_path / "val.prototxt")
+    weights = [line for line in net("fcn32s").splitlines(True) if re.search(r"Convol|Decon", line)]
+    weights.insert(1, 'layer { name: "bn" type: "BatchNorm" bottom: "conv1_1" top: "conv1_1" }\n')
+    file = snapshot(tmp_path / "net.caffemodel", "".join(weights), blobs_of("fcn32s", bn=[np.ones(4)]))
+    with pytest.raises(FCNXSError, match="layer bn is BatchNorm, which FCN-32s does not have"):
+        read(file)
 
 
 @pytest.mark.parametrize(
