@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 from contextlib import suppress
+from difflib import get_close_matches
 from glob import escape
 from numbers import Integral
 from pathlib import Path
@@ -53,7 +54,7 @@ def choose(prefix: PathLike, epoch: int | str | None = None) -> Choice:
     if best is not None:
         return best
     if not there:
-        raise FCNXSError(f"{prefix}-0000.params: no such file, nor one of another epoch{hint(prefix)}")
+        raise FCNXSError(f"{prefix}: there is no {prefix}-NNNN.params of any epoch{hint(prefix)}")
     if epoch == "best":
         raise FCNXSError(
             f"{prefix}: the best epoch is not known: {Path(prefix).with_name(METRICS)} has no mean IU of it, "
@@ -123,6 +124,10 @@ def hint(prefix: str, missing: Path | None = None) -> str:
     inside = [name for name in inside if not name.endswith("-best")] or inside
     if inside:  # PREFIX is the folder of a run; the last name is fcn8s
         return f"; {prefix} is a folder; give a prefix, e.g. {inside[-1]}"
+    beside = {file.name[: -len("-symbol.json")] for file in Path(prefix).parent.glob("*-symbol.json")}
+    near = get_close_matches(Path(prefix).name, beside, n=1)
+    if near and near != [Path(prefix).name]:
+        return f"; did you mean {Path(prefix).with_name(near[0])}?"
     there = ", ".join(map(str, epochs_of(prefix)))
     if there and missing is not None and missing.suffix == ".params":
         return f"; it has the epochs {there}"

@@ -78,12 +78,14 @@ def test_if_the_best_is_not_known_or_gone_the_way_out_is_said(run):
 def test_without_parameters_there_is_nothing_to_choose(run, tmp_path):
     prefix = run([])
     for epoch in (None, "best", "last"):
-        with pytest.raises(FCNXSError, match=r"fcn8s-0000.params: no such file, nor one of another epoch$"):
+        with pytest.raises(FCNXSError, match=r"fcn8s: there is no \S+fcn8s-NNNN.params of any epoch$"):
             choose(prefix, epoch)
     for name in ("fcn16s", "fcn8s", "fcn8s-best"):
         (tmp_path / f"{name}-symbol.json").touch()
     with pytest.raises(FCNXSError, match=re.escape(f"is a folder; give a prefix, e.g. {prefix}")):
         choose(tmp_path)
+    with pytest.raises(FCNXSError, match=f"of any epoch; did you mean {re.escape(str(prefix))}\\?$"):
+        choose(prefix.with_name("fcn8"))
 
 
 @pytest.mark.usefixtures("in_process")

@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     parts = _parts(args)
     classes = data_options.classes_of(options.class_names(args), next(iter(parts.values())))
     if not classes:
-        print("21 classes, by default VOC's (--classes or --num-classes give others)")
+        print("21 classes, by default VOC's (the data's classes.txt, --classes or --num-classes give others)")
         classes = options.default_classes(None)
     inspections: Dict[str, Inspection] = {}
     for name, samples in parts.items():

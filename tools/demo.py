@@ -161,7 +161,7 @@ def _print_results(output: Path, record: Dict[str, Any]) -> None:
         raise FCNXSError(f"{output / 'run' / SUMMARY}: no such file; remove {output} to run the demo anew")
     print()
     print(summary_table(rows))
-    print(f"\n{record['seconds']:.0f} seconds. In {output}:")
+    print(f"\nThis took {record['seconds']:.0f} seconds. The results are in {output}:")
     for path, what in (
         ("comparison.png", "image, truth and the three nets side by side"),
         ("run/", "checkpoints, metrics.jsonl, summary.json"),

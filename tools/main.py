@@ -160,7 +160,7 @@ def parse(arguments: List[str]) -> argparse.Namespace:
     parser = Parser(
         prog="fcnxs",
         description="Fully convolutional networks for semantic segmentation, on MXNet.",
-        epilog="example: fcnxs demo --output shapes",
+        epilog="example: fcnxs demo",
     )
     parser.add_argument("--version", action="version", version=f"fcnxs {__version__}")
     if arguments and not arguments[0].startswith("-") and arguments[0] not in COMMANDS:

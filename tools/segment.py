@@ -74,8 +74,12 @@ def run(args: argparse.Namespace) -> int:
 
     limit = memory_limit(args.memory_limit)
     inputs, unreadable = found(args.images, args.output)
+    missing = [each.file for each in inputs if not os.path.lexists(each.file)]
     if not inputs:
         raise unreadable[0][1]
+    if len(missing) == len(inputs) and not unreadable:
+        more = f"; {len(missing) - 1} more are not there either" * (len(missing) > 1)
+        raise FCNXSError(f"{missing[0]}: no such file{more}")
     written = [(target, each.file) for each in inputs for target in each.targets(args.output)]
     options.refuse_clashes("--output", args.output, written)
     options.choose_epoch(args)

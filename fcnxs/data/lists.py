@@ -64,8 +64,10 @@ def find_list(data: PathLike, split: str) -> Tuple[Path, Path]:
     flist = Path("ImageSets", "Segmentation", f"{split}.txt")
     there = fitting([file.name for file in (path / flist.parent).glob("*.*")], flist.name)
     if there is None:
+        voc = (path / flist.parent).is_dir()
         raise FCNXSError(
-            f"{path / flist}: no such file; expected a folder in VOC layout with a split {split!r}, "
+            (f"{path / flist}: no such file" if voc else f"{path}: no data set in this folder")
+            + f"; expected a folder in VOC layout with a split {split!r}, "
             "a folder with images/ and labels/, or a .lst file"
         )
     return path, flist.with_name(there)

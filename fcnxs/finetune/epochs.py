@@ -152,10 +152,14 @@ def _warn_of_one_class(run: Run, matrix: np.ndarray, images: int) -> None:
     """Warn if a single class is predicted everywhere, although the labels have more."""
     if (matrix.sum(axis=0) > 0).sum() == 1 and (matrix.sum(axis=1) > 0).sum() > 1:
         name = run.output.meta.classes[int(matrix.sum(axis=0).argmax())]
+        causes = (
+            ". Likely causes: too few steps yet, a learning rate too small to move or so large that the net "
+            "has died, weights that do not belong to the input's mean or scale, or labels that are nearly all "
+            "of this class (`fcnxs check-data` counts them)"
+        )
         run.tell(
             "warning",
             f"{run.stage.name}, epoch {run.state.epoch}: every pixel of the {images} validation images is "
-            f"predicted as {name!r}. Likely causes: too few steps yet, a learning rate too small to move or so "
-            "large that the net has died, weights that do not belong to the input's mean or scale, or labels "
-            "that are nearly all of this class (`fcnxs check-data` counts them)",
+            f"predicted as {name!r}{'' if run.one_class else causes}",
         )
+        run.one_class = True

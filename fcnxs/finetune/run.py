@@ -161,6 +161,7 @@ class Run:
     metric: SegmentationMetric | None = None
     last_good: str = ""
     last_state: Path | None = None
+    one_class: bool = False
 
     def __post_init__(self) -> None:
         self.rank, self.workers = (self.exchange.rank, self.exchange.workers) if self.exchange else (0, 1)

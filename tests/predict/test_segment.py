@@ -63,6 +63,9 @@ def test_what_fails_is_named_at_once_and_at_the_end_and_the_rest_is_done(prefix,
         assert line.startswith(f"fcnxs: {file}: {reason}")
     assert err[5:] == ["fcnxs: 5 of 11 failed:", *(f"  {file}" for file in bad)]
     assert len([*(tmp_path / "masks").glob("**/*.png")]) == 2 * len(written)
+    assert main(command(prefix, tmp_path / "no", tmp_path / "a.jpg", tmp_path / "b.jpg")) == 2
+    assert capsys.readouterr().err == f"fcnxs: {tmp_path}/a.jpg: no such file; 1 more are not there either\n"
+    assert not (tmp_path / "no").exists()
 
 
 def test_a_limit_of_memory_changes_the_tiles_and_not_the_pictures(prefix, tmp_path, capsys, monkeypatch):
