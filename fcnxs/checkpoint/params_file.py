@@ -101,7 +101,7 @@ def usable(params: Params, where: object) -> Params:
 
 
 def as_float32(values: np.ndarray, name: str, where: object) -> np.ndarray:
-    """Floating-point numbers of any type as float32; itself if they are.
+    """Floating-point numbers of any type and shape as float32; itself if they are.
 
     Raises:
         FCNXSError: a value is none of float32; the message names `where` and the parameter.

@@ -10,7 +10,7 @@ from conftest import FC, WIDTH, random_params
 from PIL import Image
 
 from fcnxs import FCNXSError, checkpoint
-from fcnxs.data import loader
+from fcnxs.data import reader
 from fcnxs.finetune import make_solver
 from fcnxs.score import NAMES
 from fcnxs.stages import RECIPES
@@ -159,8 +159,8 @@ def test_the_mean_belongs_to_the_checkpoint(run_folder, voc, tmp_path, monkeypat
     parent = checkpoint.load(run_folder / "run" / "fcn32s", 2)
     meta = checkpoint.Meta(parent.meta.classes, parent.meta.palette, mean)
     used = []
-    preprocess = loader.preprocess
-    monkeypatch.setattr(loader, "preprocess", lambda image, mean: used.append(mean) or preprocess(image, mean))
+    preprocess = reader.preprocess
+    monkeypatch.setattr(reader, "preprocess", lambda image, mean: used.append(mean) or preprocess(image, mean))
     checkpoint.save(tmp_path / "p", 0, parent.symbol, parent.arg_params, {}, meta)
     arguments = ["--data", str(voc), "--stages", "fcn16s", "--epochs", "1", "--output", str(tmp_path / "run")]
     arguments.append("--no-val")
