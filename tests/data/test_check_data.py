@@ -180,7 +180,7 @@ def test_the_command_takes_data_sets_by_name(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for arguments, message in (
         (["voc", "--root", "nix"], "nix/VOC2012/ImageSets.*the folder here is ./voc"),
-        (["./voc"], "voc/ImageSets/Segmentation/train.txt: no such file"),
+        (["./voc"], "voc: no data set in this folder; expected a folder in VOC layout"),
         (["citys", "--root", "x", "--split", "test"], "citys has no split 'test'"),
         (["cities"], "cities: no such folder or list, and no data set by name"),
         (["./voc", "--root", "x"], "--root x: goes with a data set by name"),
