@@ -21,6 +21,7 @@ from typing import Any, Dict, List, NamedTuple, Sequence
 
 from .conventions import PathLike
 from .errors import FCNXSError
+from .system.files import refuse_irregular
 
 METRICS = "metrics.jsonl"
 
@@ -86,8 +87,10 @@ def _best(prefix: str, there: Sequence[int]) -> Choice | None:
 def _records(prefix: str) -> List[Dict[str, Any]]:
     """Lines of metrics.jsonl on the last training of this prefix; other lines and files are left out."""
     found: List[Dict[str, Any]] = []
+    file = Path(prefix).with_name(METRICS)
+    refuse_irregular(file)
     with suppress(OSError):
-        for line in Path(prefix).with_name(METRICS).read_text(encoding="utf-8", errors="replace").splitlines():
+        for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
             with suppress(ValueError, KeyError, TypeError, RecursionError):
                 record = json.loads(line)
                 stage, epoch, mean_iu = record["stage"], int(record["epoch"]), record["mean_iu"]

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, List
 
 from ..errors import FCNXSError
+from ..system.files import real
 from .main import NegativeResult
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
     classes = read_classes(args.classes) if args.classes else None
     image = read_image(args.verify) if args.verify else None
     written = [Path(f"{args.prefix}{end}") for end in ("-symbol.json", "-0000.params", "-meta.json")]
-    if Path(args.source).resolve() in [file.resolve() for file in written]:
+    if real(args.source) in map(real, written):
         raise FCNXSError(f"{args.source}: would be overwritten; choose another PREFIX")
     converted = read(args.source, args.trunk, args.pooling_convention, args.prototxt, args.mean, args.mean_file)
     for text in converted.told:

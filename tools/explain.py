@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, List, Tuple
 
 from ..compat import hidden
 from ..errors import FCNXSError
+from ..system.files import refuse_irregular
 
 if TYPE_CHECKING:
     from ..compat import mxnet as mx
@@ -104,6 +105,7 @@ def _net(name: str, pooling_convention: str | None) -> Tuple[mx.sym.Symbol, List
     file = Path(name)
     if not file.is_file() and Path(f"{name}-symbol.json").is_file():
         file = Path(f"{name}-symbol.json")
+    refuse_irregular(file)
     if not file.is_file():
         what = "no such file" if file.suffix or len(file.parts) > 1 else "neither the name of a net nor a file"
         raise FCNXSError(f"{name}: {what}; {_known()}")

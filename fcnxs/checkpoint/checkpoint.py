@@ -16,7 +16,7 @@ from ..errors import FCNXSError, FCNXSWarning, last_line
 from ..net import Params
 from ..symbols import legacy
 from ..symbols.graph.nodes import Graph
-from ..system.files import sha256_of, write_json, written_whole
+from ..system.files import refuse_irregular, sha256_of, write_json, written_whole
 from .meta import Meta, read_meta, versions
 from .params_file import headers, load_arrays, usable, write_arrays
 
@@ -81,6 +81,7 @@ def load(
     prefix = os.fspath(prefix)
     symbol_file, params_file = Path(f"{prefix}-symbol.json"), Path(f"{prefix}-{epoch:04d}.params")
     for file in (symbol_file, params_file):
+        refuse_irregular(file)
         if not file.is_file():
             of = f"of checkpoint {prefix}, epoch {epoch}"
             raise FCNXSError(f"{file}: no such file ({of}){hint(prefix, file)}")
@@ -132,6 +133,7 @@ def load_symbol(file: Path) -> mx.sym.Symbol:
 
 
 def _check_json(file: Path) -> None:
+    refuse_irregular(file)
     try:
         Graph.read(file.read_text(encoding="utf-8"))
     except FCNXSError as error:

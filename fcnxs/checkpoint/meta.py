@@ -16,7 +16,7 @@ from ..compat import mxnet as mx
 from ..conventions import IGNORE_LABEL, VGG_MEAN
 from ..errors import FCNXSError, finite_mean, reason
 from ..symbols.layers import check_numclass
-from ..system.files import sha256_of
+from ..system.files import refuse_irregular, sha256_of
 
 
 def versions() -> Dict[str, str]:
@@ -69,6 +69,7 @@ def read_meta(file: Path) -> Meta:
     Raises:
         FCNXSError: it is not JSON, or a value is missing or of the wrong kind.
     """
+    refuse_irregular(file)
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
         content.setdefault("exif", "apply")  # older files have none

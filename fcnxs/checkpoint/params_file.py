@@ -17,6 +17,7 @@ import numpy as np
 from ..compat import mxnet as mx
 from ..errors import FCNXSError
 from ..net import Params, is_input
+from ..system.files import refuse_irregular
 
 LIST_MAGIC, V1, V2, V3 = 0x112, 0xF993FAC8, 0xF993FAC9, 0xF993FACA
 # Bytes of a value, by MXNet's number of its type: float32, 64, 16, uint8, int32, 8, 64, bool, bfloat16.
@@ -136,6 +137,7 @@ def headers(file: str | Path) -> Tuple[List[_Array], List[str]]:
     Raises:
         FCNXSError: it is not a file of MXNet's arrays, or cut off.
     """
+    refuse_irregular(file)
     try:
         with open(file, "rb") as stream:
             return _walk(stream, os.fstat(stream.fileno()).st_size)

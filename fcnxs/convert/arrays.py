@@ -14,6 +14,7 @@ import numpy as np
 
 from ..checkpoint.params_file import LIST_MAGIC, as_float32, load_params
 from ..errors import FCNXSError, printable, reason
+from ..system.files import refuse_irregular
 from .caffe_layers import as_layer
 from .caffe_schema import Message
 from .caffemodel import iterate_messages
@@ -159,6 +160,7 @@ def kind_of_file(path: str | Path) -> str:
     Raises:
         FCNXSError: the file cannot be read.
     """
+    refuse_irregular(path)
     try:
         with open(path, "rb") as file:
             start = file.read(9)

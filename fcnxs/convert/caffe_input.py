@@ -14,6 +14,7 @@ import numpy as np
 from google.protobuf.message import DecodeError
 
 from ..errors import FCNXSError, printable, reason
+from ..system.files import refuse_irregular
 from .caffe_compare import Blobs, decimal, scaling_of
 from .caffe_layers import Node, image_blob
 from .caffe_schema import CLASSES, Message
@@ -237,6 +238,7 @@ def read_mean(path: str | Path) -> Tuple[Numbers, float]:
     Raises:
         FCNXSError: the file cannot be read, or is no mean of three channels.
     """
+    refuse_irregular(path)
     try:
         blob = CLASSES["BlobProto"].FromString(Path(path).read_bytes())
     except OSError as error:

@@ -15,6 +15,7 @@ from typing import Any, Dict, Iterable, List
 from google.protobuf import text_format
 
 from ..errors import FCNXSError, printable, reason
+from ..system.files import refuse_irregular
 from .caffe_schema import CLASSES, ENUMS, WHOLE, Message
 
 IDENTITY = ("Dropout", "Split")  # kinds of layers that change nothing at test time
@@ -80,6 +81,7 @@ def layers_of_text(path: str | Path) -> List[Message]:
         FCNXSError: the file cannot be read, is no prototxt, describes no layers, or gives a layer a setting
             that Caffe does not have.
     """
+    refuse_irregular(path)
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
         net = text_format.Parse(text, CLASSES["NetParameter"](), allow_unknown_field=True)

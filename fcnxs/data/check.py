@@ -13,6 +13,7 @@ import numpy as np
 
 from ..conventions import IGNORE_LABEL
 from ..errors import FCNXSError
+from ..system.files import real
 from ..system.threads import default_workers, in_order
 from .findings import findings
 from .inspection import Inspection, Seen, Size
@@ -52,7 +53,7 @@ def check(
     found = Inspection(
         [samples.name(number) for number in numbers],
         [samples.label_name(number) for number in numbers],
-        [image.resolve().with_suffix("") for image in samples.images],
+        [real(image).with_suffix("") for image in samples.images],
     )
     values, digest = np.zeros(256, np.int64), hashlib.sha256()
     look = partial(_look, samples, num_classes, least)

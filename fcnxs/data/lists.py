@@ -18,7 +18,7 @@ from typing import Dict, List, Sequence, Tuple
 
 from ..conventions import PathLike
 from ..errors import FCNXSError
-from ..system.files import read_text
+from ..system.files import read_text, refuse_irregular
 from .images import IMAGE_SUFFIXES
 
 LOSSLESS = (".png", ".bmp", ".gif", ".tif", ".tiff")  # suffixes of labels
@@ -44,7 +44,8 @@ def read_list(root_dir: PathLike, flist_name: PathLike, need: int = 2) -> List[T
             continue
         pair = reader.pair(line.strip(), f"{flist}, line {number}")
         for file in pair[:need]:
-            if not file.is_file():
+            refuse_irregular(file)
+            if not os.path.isfile(file):
                 raise FCNXSError(f"{file}: no such file (named in {flist}, line {number})")
         pairs.append(pair)
     if not pairs:
@@ -107,10 +108,10 @@ class _Reader:
         if len(fields) == 3:
             return self._file(fields[1], where), self._file(fields[2], where)
         two = PAIR.fullmatch(line)
-        if two and not (re.match(r"\d+\s", line) and not self._file(two[1], where).is_file()):
+        if two and not (re.match(r"\d+\s", line) and not os.path.isfile(self._file(two[1], where))):
             return self._file(two[1], where), self._file(two[2], where)
         found = None if self.indexed or len(fields) > 1 else self._named(line, where)
-        if found is not None and (found[0].is_file() or not set(line) & set(SEPARATORS)):
+        if found is not None and (os.path.isfile(found[0]) or not set(line) & set(SEPARATORS)):
             return found
         marks = [name for mark, name in SEPARATORS.items() if mark in line and len(fields) == 1]
         has = f" (this line has {marks[0]})" if marks else ""
@@ -122,11 +123,11 @@ class _Reader:
     def _file(self, text: str, where: str) -> Path:
         """File of a path as it stands in the list; one that does not exist is returned as it stands."""
         path = self.root / text
-        if path.is_file():
+        if os.path.isfile(path):
             return path
         if text.startswith("/"):
             below = self.root / text.lstrip("/")
-            path = below if below.is_file() or not path.parent.is_dir() else path
+            path = below if os.path.isfile(below) or not path.parent.is_dir() else path
         if "\\" in text:
             raise FCNXSError(f"{where}: {text} has backslashes, which do not separate folders; write /")
         return next((path.with_name(name) for name in self._of(path) if fitting([name], path.name)), path)
@@ -141,9 +142,9 @@ class _Reader:
         image, stem = images / name, name
         if image.suffix.lower() in IMAGE_SUFFIXES or "\\" in name:
             image, stem = self._file(f"JPEGImages/{name}", where), Path(name).with_suffix("").as_posix()
-        if not image.is_file():  # the suffix may be a part of the name, or the label's
+        if not os.path.isfile(image):  # the suffix may be a part of the name, or the label's
             whole = self._with_suffix(images / name, IMAGE_SUFFIXES, where)
-            stem = name if whole.is_file() else stem
+            stem = name if os.path.isfile(whole) else stem
             image = whole if stem == name else self._with_suffix(images / stem, IMAGE_SUFFIXES, where)
         return image, self._with_suffix(self.root / "SegmentationClass" / stem, LABEL_SUFFIXES)
 

@@ -24,7 +24,7 @@ from ..predict.forward import trim
 from ..score import Scores
 from ..symbols.graph.rewrite import scores_symbol
 from ..symbols.layers import check_numclass
-from ..system.files import sha256_of, write_json, written_whole
+from ..system.files import real, sha256_of, write_json, written_whole
 from .compare import (
     Compared,
     Picture,
@@ -180,7 +180,7 @@ def _net_of(source: Checkpoint, prefix: str | os.PathLike[str]) -> Net:
     symbol = scores_symbol(source.symbol)
     check_params(source.symbol, source.arg_params, source.aux_params, str(source.params_file))
     source_prefix = source.params_file.with_name(source.params_file.stem[: -len("-0000")])
-    if Path(prefix).resolve() == source_prefix.resolve():
+    if real(prefix) == real(source_prefix):
         raise FCNXSError(f"{prefix}: the export would overwrite its source; choose another --output")
     if not Path(prefix).name or os.fspath(prefix).endswith(os.sep):
         raise FCNXSError(f"{str(prefix)!r}: not a prefix; give a folder and a name, such as {prefix}net")

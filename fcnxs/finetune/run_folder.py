@@ -31,7 +31,7 @@ from ..errors import FCNXSError
 from ..net import Params
 from ..score import NAMES
 from ..stages import Stage
-from ..system.files import BESIDE, sha256_of, write_json, written_whole
+from ..system.files import BESIDE, refuse_irregular, sha256_of, write_json, written_whole
 
 PLAN, LOG, SUMMARY = "run.json", "run.log", "summary.json"
 TENSORBOARD = "tensorboard"
@@ -138,6 +138,7 @@ def read_rows(folder: Path) -> List[Dict[str, Any]]:
 
 def _read(file: Path, what: str, parse: Callable[[Path], Any], way_out: str = WAY_OUT) -> Any:  # noqa: ANN401
     """Result of `parse`; None without such a file. `what` describes it, with {} for an error's text."""
+    refuse_irregular(file)
     try:
         return parse(file)
     except (FileNotFoundError, NotADirectoryError):

@@ -13,7 +13,7 @@ from ..epoch_choice import METRICS
 from ..errors import FCNXSError, reason
 from ..finetune.run_folder import LOG, PLAN, read_plan
 from ..score import NAMES
-from ..system.files import read_text
+from ..system.files import read_text, refuse_irregular
 from ..vis import full_palette
 
 VALUES = ("learning_rate", "train_loss", "val_loss", *NAMES, "seconds")  # each a number or None in a record
@@ -109,6 +109,7 @@ def _records(file: Path) -> Dict[str, List[Record]]:
 def _log(file: Path) -> Log:
     """Parse the log: lines with a time, and below some of them facts `  name: value`; skip other lines."""
     facts, begun, ends, warnings = {}, "", None, []
+    refuse_irregular(file)
     try:
         lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
     except FileNotFoundError:

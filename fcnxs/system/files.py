@@ -9,6 +9,7 @@ import codecs
 import hashlib
 import json
 import os
+import stat
 import tempfile
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,6 +17,13 @@ from typing import Any, Callable, Iterator, List
 
 from ..errors import FCNXSError, last_line
 
+KINDS = {  # what a path can be besides a regular file
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
 BESIDE = ".fcnxs-"  # prefix of the temporary folders of files that are being written
 
 
@@ -32,9 +40,10 @@ def written_whole(*files: Path) -> Iterator[List[Path]]:
     """
     folder = files[0].parent
     for file in files:
-        if file.is_dir() or not file.name:
-            raise FCNXSError(f"{file}: cannot write: it is a folder")
-    made = [parent for parent in (folder, *folder.parents) if not parent.exists()]
+        kind = "a folder" if not file.name else kind_of(file)
+        if kind:
+            raise FCNXSError(f"{file}: cannot write: it is {kind}, not a file")
+    made = [parent for parent in (folder, *folder.parents) if not os.path.exists(parent)]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=BESIDE, dir=folder) as beside:
@@ -54,12 +63,38 @@ def written_whole(*files: Path) -> Iterator[List[Path]]:
                 parent.rmdir()
 
 
+def kind_of(path: str | os.PathLike[str]) -> str | None:
+    """What a path leads to if that is no regular file, such as "a pipe"; None also if there is nothing."""
+    try:
+        return KINDS.get(stat.S_IFMT(os.stat(path).st_mode))
+    except (OSError, ValueError):
+        return None
+
+
+def refuse_irregular(path: str | os.PathLike[str]) -> None:
+    """Refuse to read what is there but is no regular file: opening a pipe or reading a device may never end.
+
+    Raises:
+        FCNXSError: the path is a folder, a pipe (as `<(...)` of a shell is), a socket or a device.
+    """
+    kind = kind_of(path)
+    if kind:
+        way_out = "" if kind == "a folder" else "; save its content to a file, and give that"
+        raise FCNXSError(f"{path}: is {kind}, not a file{way_out}")
+
+
+def real(path: str | os.PathLike[str]) -> Path:
+    """Absolute path with links resolved as far as they lead; `Path.resolve` fails on a link to itself."""
+    return Path(os.path.realpath(path))
+
+
 def read_text(file: Path, what: str) -> str:
     """Text of a file in UTF-8, with or without a byte order mark; `what` describes it in an error.
 
     Raises:
         FCNXSError: it cannot be read, or is not text in UTF-8.
     """
+    refuse_irregular(file)
     try:
         text = file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
@@ -79,30 +114,23 @@ def files_below(folder: Path, note: Callable[[OSError], None], left_out: Path | 
     """Files in a folder and those below it, sorted by name in each folder; hidden ones are left out.
 
     Links to folders are followed, and each folder is visited once, as links may form a loop; one to a folder
-    around this one is such a loop. A broken link counts as a file, which fails when it is read; a pipe, which
-    could hang, does not.
+    around this one is such a loop. Everything else counts as a file; what is none is refused when it is read.
 
     Args:
         note: called with the error of a folder that cannot be read.
         left_out: folder that is not visited.
     """
-    seen = {*map(str, Path(folder).resolve().parents), left_out and os.path.realpath(left_out)}
+    seen = {*map(str, real(folder).parents), left_out and os.path.realpath(left_out)}
     for at, folders, names in os.walk(folder, onerror=note, followlinks=True):
-        real = os.path.realpath(at)
-        if real in seen:
+        place = os.path.realpath(at)
+        if place in seen:
             folders.clear()
             continue
-        seen.add(real)
+        seen.add(place)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
-            path = Path(at, name)
-            if not name.startswith(".") and is_file(path):
-                yield path
-
-
-def is_file(path: Path) -> bool:
-    """Whether to read this path: a file or a broken link (an error when read), but no pipe (may hang)."""
-    return path.is_file() or not path.exists()
+            if not name.startswith("."):
+                yield Path(at, name)
 
 
 def write_json(file: Path, content: Any) -> None:  # noqa: ANN401  (whatever JSON takes)
@@ -112,6 +140,7 @@ def write_json(file: Path, content: Any) -> None:  # noqa: ANN401  (whatever JSO
 
 def sha256_of(file: str | os.PathLike[str]) -> str:
     """SHA-256 of a file's content, in hexadecimal digits."""
+    refuse_irregular(file)
     digest = hashlib.sha256()
     with open(file, "rb") as stream:
         for block in iter(lambda: stream.read(1 << 20), b""):

@@ -29,7 +29,6 @@ def tree(tmp_path, monkeypatch):
     for name in names:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    os.mkfifo(tmp_path / "v" / "pipe.jpg")
     (tmp_path / "folder.jpg").mkdir()
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -54,8 +53,11 @@ def test_links_are_followed_once_and_what_they_miss_is_for_the_reader(tree):
     (tree / "v" / "deep" / "up").symlink_to(tree / "v")
     (tree / "v" / "deep" / "gone.jpg").symlink_to(tree / "nowhere.jpg")
     (tree / "v" / "other").symlink_to(tree / "raw")
+    (tree / "v" / "deep" / "loop.jpg").symlink_to("loop.jpg")
+    os.mkfifo(tree / "v" / "deep" / "pipe.jpg")
     (tree / "raw" / "r.jpg").touch()
-    assert names(tree, "v") == ["clip", "x.y", "deep/b", "deep/gone", "masks/b", "other/r"]
+    deep = [f"deep/{name}" for name in ("b", "gone", "loop", "pipe")]
+    assert names(tree, "v") == ["clip", "x.y", *deep, "masks/b", "other/r"]
 
 
 @pytest.mark.parametrize(

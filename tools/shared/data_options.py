@@ -7,6 +7,7 @@ classes.txt in its folder (`classes_of`), and its split `val` (`take_val`, `tell
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import Any, Collection, Dict, List, Sequence
 
@@ -166,7 +167,7 @@ def classes_of(
         FCNXSError: the file is not a list of names, and the net can have any number of classes.
     """
     names, file = given or samples.classes, samples.root / CLASSES
-    if names or not file.is_file():
+    if names or not os.path.lexists(file):
         return names
     try:
         names = read_classes(file)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Iterator, List, NamedTuple, Tuple
 
 from ...errors import FCNXSError
-from ...system.files import files_below, is_file
+from ...system.files import files_below, real
 
 # Suffixes of the files taken from a folder. A file named on the command line is tried whatever its suffix.
 IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
@@ -52,10 +52,10 @@ def found(arguments: List[str], output: Path) -> Tuple[List[Input], Errors]:
     errors: Errors = []
     for argument in arguments:
         base, pattern = _split(argument)
-        if not base.is_dir():
+        if not os.path.isdir(base):
             inputs.append(Input(base, base.stem))
             continue
-        mine = None if base.resolve().is_relative_to(output.resolve()) else output.resolve()
+        mine = None if real(base).is_relative_to(real(output)) else real(output)
         before = len(errors)
         files = list(_matches(base, pattern, mine, errors) if pattern else _below(base, mine, errors))
         if not files and len(errors) == before:
@@ -71,7 +71,7 @@ def _split(argument: str) -> Tuple[Path, str]:
         raise FCNXSError("one of the images has an empty name; is a shell variable in the command not set?")
     path = Path(argument)
     if not os.path.lexists(path):
-        base = next((parent for parent in path.parents if parent.is_dir()), path)
+        base = next((parent for parent in path.parents if os.path.isdir(parent)), path)
         pattern = str(path.relative_to(base))
         if glob.has_magic(pattern):
             return base, pattern
@@ -84,10 +84,10 @@ def _matches(base: Path, pattern: str, mine: Path | None, errors: Errors) -> Ite
     says_suffix = bool(parts.suffix) and not glob.has_magic(parts.suffix)
     for hit in sorted(glob.glob(os.path.join(glob.escape(str(base)), pattern), recursive=True)):
         path = Path(hit)
-        if mine is not None and path.resolve().is_relative_to(mine):
+        if mine is not None and real(path).is_relative_to(mine):
             continue
         if not path.is_dir():
-            if is_file(path) and (says_suffix or path.suffix.lower() in (*IMAGES, *VIDEOS)):
+            if says_suffix or path.suffix.lower() in (*IMAGES, *VIDEOS):
                 yield path
         elif "**" not in parts.parts:  # ** matches the files below by itself
             yield from _below(path, mine, errors)

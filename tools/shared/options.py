@@ -11,6 +11,7 @@ from ...conventions import MOST_CLASSES, VOC_CLASSES, PathLike
 from ...data.class_names import read_classes as class_names_of
 from ...epoch_choice import choose
 from ...errors import FCNXSError
+from ...system.files import real
 
 if TYPE_CHECKING:
     from ...checkpoint.checkpoint import Checkpoint
@@ -172,7 +173,7 @@ def refuse_clashes(
                 f"{made_of[name]} and {image} would both be written to {name}; use different folders"
             )
         made_of[name] = image
-    over = {file.resolve() for file in (*made_of.values(), *others)} & {name.resolve() for name in made_of}
+    over = {*map(real, (*made_of.values(), *others))} & {*map(real, made_of)}
     if over:
         raise FCNXSError(f"{option} {folder}: would overwrite {over.pop()}; choose another folder")
 
