@@ -48,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_classes(parser, "the data set's, classes.txt in its folder, or VOC's 21")
     data_checks.add_exif(parser, "apply")
     data_checks.add_allow(parser)
+    data_checks.add_max_pixels(parser)
     add("--batch-size", type=int, default=1, metavar="N", help="images of a step in training (default: 1)")
     add("--crop-size", type=int, metavar="N", help="of training: NxN pixels of each image (default: all)")
     add("--bad", type=Path, metavar="FILE", help="write all bad pairs there, a line each")
@@ -89,17 +90,18 @@ def _parts(args: argparse.Namespace) -> Dict[str, Samples]:
     """Data sets to check, by split or list name; the requested one first."""
     data_options.folder_here(vars(args))
     data, root = args.data, args.root
+    how = {"exif": args.exif, "max_pixels": args.max_pixels}
     opened = partial(data_options.samples_of, default="train", need=0, allow=args.allow)
-    first = opened(data, args.split, root, data_option="check-data").reading(args.exif)
+    first = opened(data, args.split, root, data_option="check-data").reading(**how)
     if data not in NAMED and not Path(data).is_dir():
-        return {data: first, **{name: opened(name, None, None).reading(args.exif) for name in args.also}}
+        return {data: first, **{name: opened(name, None, None).reading(**how) for name in args.also}}
     splits = data_options.splits(data)
     split = args.split or ("train" if splits else data)
     both = [name for name in BOTH if split.lower() in BOTH and fitting(splits, name)]
     others = [name for name in dict.fromkeys(args.also or both) if name.lower() != split.lower()]
     return {
         split: first,
-        **{name: opened(data, name, root, option="--also").reading(args.exif) for name in others},
+        **{name: opened(data, name, root, option="--also").reading(**how) for name in others},
     }
 
 

@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Callable, List, Sequence
 
 import numpy as np
-from PIL import Image
 
+from ..data.images import preprocess, read_image, size_of
 from ..data.samples import Samples
 from ..errors import FCNXSError
 from ..predict.multiscale import check_scales
@@ -46,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     data_options.add_root_and_split(parser, "val")
     data_checks.add_exif(parser, "as the checkpoint's meta file says")
     data_checks.add_allow(parser)
+    data_checks.add_max_pixels(parser)
     parser.add_argument(
         "--classes",
         metavar="FILE",
@@ -95,9 +96,10 @@ def run(args: argparse.Namespace) -> int:
     ctx = options.device(args.gpus)
     how = {"mapped": True, "pooling_convention": args.pooling_convention}
     source = checkpoint.load(args.prefix, args.epoch, **how)
-    how = {"trim": not args.no_trim, "scales": scales, "flip": args.flip, "exif": args.exif}
+    how = {"trim": not args.no_trim, "scales": scales, "flip": args.flip}
+    how.update({"exif": args.exif, "max_pixels": args.max_pixels})
     segmenter = Segmenter(source, ctx=ctx, **how)
-    samples = samples.reading(segmenter.exif)
+    samples = samples.reading(segmenter.exif, max_pixels=args.max_pixels)
     _refuse_sizes(samples, segmenter)
     classes = _classes(args, samples, source, segmenter.numclass)
     if labelled:
@@ -124,11 +126,8 @@ def _refuse_sizes(samples: Samples, segmenter: Segmenter) -> None:
     """Refuse, before the work begins, images that are too small for the net at a scale, or too large."""
     sizes = {}
     for file in samples.images:
-        with (
-            suppress(OSError, SyntaxError, ValueError, Image.DecompressionBombError),
-            Image.open(file) as image,
-        ):
-            sizes.setdefault(image.size[::-1], file)  # an unreadable image is reported when it is predicted
+        with suppress(FCNXSError):  # an unreadable image is reported when it is predicted
+            sizes.setdefault(size_of(file, samples.max_pixels)[::-1], file)
     for size in {min(sizes, key=min), max(sizes, key=prod)} if sizes else ():
         segmenter.check(size, sizes[size])
 
@@ -158,7 +157,6 @@ def _go_through(
     samples: Samples, segmenter: Segmenter, dump: Callable[[str, np.ndarray], None] | None, labelled: bool
 ) -> Scores | None:
     """Predict all images, and pass each class map to `dump`. Returns the scores, if there are labels."""
-    from ..data.images import preprocess, read_image
     from ..data.loader import Loader
     from ..predict.scoring import evaluate
 
@@ -169,7 +167,8 @@ def _go_through(
         finally:
             data.close()
     for image in map(str, samples.images):
-        dump(image, segmenter.class_map(preprocess(read_image(image, samples.exif), segmenter.mean), image))
+        pixels = read_image(image, samples.exif, samples.max_pixels)
+        dump(image, segmenter.class_map(preprocess(pixels, segmenter.mean), image))
     return None
 
 

@@ -79,6 +79,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     data_options.add_root_and_split(parser, "val")
     data_checks.add_allow(parser)
+    data_checks.add_max_pixels(parser)
 
 
 def _add_precision(parser: argparse.ArgumentParser) -> None:
@@ -149,9 +150,9 @@ def run(args: argparse.Namespace) -> int:
     given = {name: value for name, value in limits.items() if value is not None}
     if samples:
         numclass = net_of(source.arg_params, str(source.params_file)).numclass
-        samples = samples.reading(source.meta.exif)
+        samples = samples.reading(source.meta.exif, max_pixels=args.max_pixels)
         data_checks.checked(samples, source.meta.classes or options.default_classes(numclass))
-    images = [Picture(str(file), read_image(file, source.meta.exif)) for file in files]
+    images = [Picture(str(file), read_image(file, source.meta.exif, args.max_pixels)) for file in files]
     try:
         exported = export(source, args.output, form, images, samples=samples, **given)
     except ExportMismatch as error:

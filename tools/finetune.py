@@ -60,6 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--cut-off-size", type=int, metavar="N", help="train on random cuts of images larger than this")
     data_checks.add_exif(parser, "as the parent's meta file says, or apply")
     data_checks.add_allow(parser)
+    data_checks.add_max_pixels(parser)
     add("--skip-bad", action="store_true", help="leave out pairs of image and label that cannot be used")
     add("--seed", type=int, default=0, metavar="N", help="of order, augmentation and dropout (default: 0)")
     add("--checkpoint-every", type=int, metavar="N", help="save the state every N steps, not at epochs alone")

@@ -39,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     data_options.add_root_and_split(parser, "val")
     data_checks.add_allow(parser)
+    data_checks.add_max_pixels(parser)
     options.add_gpus(parser)
 
 
@@ -59,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     options.refuse_unwritable("--output", output.parent)
     samples, same, notes = _samples(args, told)
     if samples and told.records:
-        samples = samples.reading((told.plan.get("meta") or {}).get("exif"))
+        samples = samples.reading((told.plan.get("meta") or {}).get("exif"), max_pixels=args.max_pixels)
         classes = told.classes or options.default_classes(IGNORE_LABEL)
         data_checks.checked(samples, classes)
     evaluation = _evaluation(args, told, samples, same) if samples and told.records else None

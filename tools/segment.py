@@ -65,6 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="compute the whole padded canvas; same result, slower",
     )
     data_checks.add_exif(parser, "as the checkpoint's meta file says")
+    data_checks.add_max_pixels(parser)
     options.add_gpus(parser)
 
 
@@ -95,7 +96,8 @@ def run(args: argparse.Namespace) -> int:
         ctx = options.device(args.gpus)
         how = {"mapped": True, "digest": digest, "pooling_convention": args.pooling_convention}
         source = checkpoint.load(args.prefix, args.epoch, **how)
-    how = {"trim": not args.no_trim, "memory_limit": limit, "exif": args.exif}
+    how = {"trim": not args.no_trim, "memory_limit": limit}
+    how.update({"exif": args.exif, "max_pixels": args.max_pixels})
     segmenter = Segmenter(source, ctx=ctx, **how)
     options.tell_mean(args.prefix, source)
     del source
@@ -141,7 +143,7 @@ def _results(
         if are_videos:
             for each in some:
                 try:
-                    video = VideoReader(each.file)
+                    video = VideoReader(each.file, segmenter.max_pixels)
                     progress.video(each.file, video.count)
                     pixels = segment_video(
                         segmenter, video, each.targets(output), segmenter.palette, progress.frame

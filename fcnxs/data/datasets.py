@@ -22,8 +22,9 @@ import numpy as np
 
 from ..conventions import VOC_CLASSES, Palette, PathLike
 from ..errors import FCNXSError, reason
-from ..system.files import read_text
+from ..system.files import read_text, refuse_irregular
 from ..vis import voc_palette
+from .images import refuse_large
 from .labels import check_label, read_label
 from .lists import find_list, read_list
 from .samples import Samples
@@ -137,6 +138,7 @@ class _Coco(Samples):
 def _coco_label(annotations: Any, number: int) -> np.ndarray:  # noqa: ANN401  (pycocotools' COCO)
     """VOC's classes of COCO's instances; the first instance wins where several overlap."""
     image = annotations.imgs[number]
+    refuse_large((image["width"], image["height"]), f"image {number} of the annotations")
     label = np.zeros((image["height"], image["width"]), np.uint8)
     for instance in annotations.imgToAnns[number]:
         if instance["category_id"] in COCO_IDS:
@@ -207,6 +209,7 @@ def _lines(file: Path) -> List[str]:
 def _checked(pairs: Sequence[Tuple[Path, Path]], need: int) -> Tuple[List[Path], List[Path]]:
     """Images and labels of pairs, of which `need` files must exist."""
     for file in (file for pair in pairs for file in pair[:need]):
+        refuse_irregular(file)
         if not file.is_file():
             raise FCNXSError(f"{file}: no such file")
     return [image for image, _ in pairs], [label for _, label in pairs]

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import os
+import threading
 from contextlib import contextmanager
 from typing import Iterator, Sequence, Tuple
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from ..conventions import VGG_MEAN, PathLike
+from ..conventions import MAX_PIXELS, VGG_MEAN, PathLike
 from ..errors import FCNXSError, reason
+from ..system.files import refuse_irregular
 
+# The formats that are opened, whatever a file's suffix. Pillow reads 40 others; that of EPS starts Ghostscript.
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
+OTHERS = {  # names of formats that Pillow does not know, by how they begin
+    b"\x76\x2f\x31\x01": "OpenEXR",
+    b"#?RADIANCE": "Radiance HDR",
+    b"%PDF": "PDF",
+    b"<svg": "SVG",
+    b"ftyphe": "HEIF",  # behind four bytes
+}
+TILE = (322, 323)  # TIFF's tags of the width and height of a tile
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 EXIF = ("apply", "ignore")  # what to do with an image's EXIF orientation
 UNTURN = {  # EXIF orientation: the turn back to the pixels as they are stored
@@ -25,7 +37,15 @@ UNTURN = {  # EXIF orientation: the turn back to the pixels as they are stored
 }
 
 
-def read_image(path: PathLike, exif: str = "apply") -> np.ndarray:
+class TooManyPixels(FCNXSError):
+    """An image has more pixels than the limit, by its header."""
+
+
+class UnknownFormat(FCNXSError):
+    """A file is in none of the formats that are opened."""
+
+
+def read_image(path: PathLike, exif: str = "apply", max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Image as RGB, uint8, (H, W, 3), as a viewer shows it: turned upright by its EXIF data.
 
     Grey becomes three equal channels. Transparent pixels are composited on white. Of 16 bits a channel the
@@ -33,22 +53,122 @@ def read_image(path: PathLike, exif: str = "apply") -> np.ndarray:
 
     Args:
         exif: "apply", or "ignore" to leave the pixels as they are stored.
+        max_pixels: most pixels of an image; the header of one that has more is all that is read of it.
 
     Raises:
-        FCNXSError: there is no such file, it is damaged, or does not have 8 or 16 bits a channel.
+        FCNXSError: there is no such file, it is not JPEG, PNG, BMP, GIF, TIFF, WebP or PPM, too large, damaged,
+            or does not have 8 or 16 bits a channel.
     """
-    return load_image(path, exif)[0]
+    return load_image(path, exif, max_pixels)[0]
 
 
-def load_image(path: PathLike, exif: str = "apply") -> Tuple[np.ndarray, int]:
+def load_image(path: PathLike, exif: str = "apply", max_pixels: int = MAX_PIXELS) -> Tuple[np.ndarray, int]:
     """Image as `read_image` reads it, uint8 (H, W, 3), and its EXIF orientation, 1 (upright) to 8.
 
     Raises:
         FCNXSError: as `read_image`.
     """
-    with named(path):
-        image, orientation = loaded(Image.open(path), exif)
+    with opened(path, max_pixels) as image:
+        image, orientation = loaded(image, exif)
         return _rgb(image), orientation
+
+
+def size_of(path: PathLike, max_pixels: int = MAX_PIXELS) -> Tuple[int, int]:
+    """Width and height of an image by its header.
+
+    Raises:
+        FCNXSError: as `read_image`, as far as the header tells.
+    """
+    with opened(path, max_pixels) as image:
+        return image.size
+
+
+@contextmanager
+def opened(
+    path: PathLike, max_pixels: int = MAX_PIXELS, formats: Sequence[str] = FORMATS
+) -> Iterator[Image.Image]:
+    """Open an image or a label, of which only the header is read, to decode it within the block.
+
+    Everything that is decoded in this package is opened here, so that one rule says what is too large.
+
+    Args:
+        path: a file's path, or its content as a binary file object.
+        formats: Pillow's names of the formats to open.
+
+    Raises:
+        FCNXSError: there is no such file, it has another format, more than `max_pixels` pixels (by its header),
+            or it is damaged: damaged files raise errors of many types, in the block too.
+    """
+    is_path = isinstance(path, (str, os.PathLike))
+    if is_path:
+        refuse_irregular(path)
+    try:
+        with _LIMIT, Image.open(path, formats=list(formats)) as image:
+            refuse_large(image.size, path, max_pixels)
+            if image.format == "TIFF":  # whose tiles are decoded whole, and can be larger than the image
+                refuse_large([image.tag_v2.get(tag, 1) for tag in TILE], f"{path}: a tile", max_pixels)
+            yield image
+    except FCNXSError:
+        raise
+    except UnidentifiedImageError:
+        raise UnknownFormat(f"{path}: {_what_it_is(path) if is_path else 'not an image'}") from None
+    except MemoryError:
+        raise FCNXSError(f"{path}: cannot read this image: it does not fit into memory") from None
+    except FileNotFoundError:
+        raise FCNXSError(f"{path}: no such file") from None
+    except Exception as error:
+        raise FCNXSError(f"{path}: cannot read this image: {reason(error)}") from None
+
+
+def refuse_large(size: Sequence[int], where: object, max_pixels: int = MAX_PIXELS) -> None:
+    """Refuse an image or frame whose width and height, as its header says them, make too many pixels.
+
+    Raises:
+        TooManyPixels: there are more than `max_pixels`.
+    """
+    width, height = size
+    if width * height > max_pixels:
+        raise TooManyPixels(
+            f"{where}: {width}x{height} are {width * height:,} pixels, and the limit is {max_pixels:,} "
+            "(--max-pixels gives another one)"
+        )
+
+
+class _NoOtherLimit:
+    """Context without the limit of Pillow, which all threads of a process share: ours is in its place."""
+
+    def __init__(self) -> None:
+        self._lock, self._inside = threading.Lock(), 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                Image.MAX_IMAGE_PIXELS = self._before
+
+
+_LIMIT = _NoOtherLimit()
+
+
+def _what_it_is(path: PathLike) -> str:
+    """What a file is that is in none of the formats, and the way out; by its first bytes."""
+    with open(path, "rb") as file:
+        head = file.read(32)
+    if not head:
+        return "empty"
+    Image.init()  # the readers of all formats, of which each knows the first bytes of its own
+    known = [name for start, name in OTHERS.items() if start in (head[: len(start)], head[4 : 4 + len(start)])]
+    known += [name for name, (_, accept) in Image.OPEN.items() if accept and accept(head[:16]) is True]
+    known = [name for name in known if name != "CUR"]  # whose mark is that of many a TGA too
+    if known and known[0] not in FORMATS:
+        return f"an image in the format {known[0]}, which is not read; save it as JPEG or PNG"
+    return "not an image of a known format (JPEG, PNG, BMP, GIF, TIFF, WebP or PPM), or damaged"
 
 
 def loaded(image: Image.Image, exif: str) -> Tuple[Image.Image, int]:
@@ -102,22 +222,6 @@ def preprocess(image: np.ndarray, mean: Sequence[float] = VGG_MEAN) -> np.ndarra
     """
     centred = image.astype(np.float32) - np.asarray(mean, np.float32)
     return np.ascontiguousarray(centred.transpose(2, 0, 1)[np.newaxis])
-
-
-@contextmanager
-def named(path: PathLike) -> Iterator[None]:
-    """Turn any error of Pillow into an FCNXSError with the file's name; damaged files raise many types."""
-    try:
-        yield
-    except UnidentifiedImageError:
-        empty = isinstance(path, (str, os.PathLike)) and not os.path.getsize(path)
-        raise FCNXSError(f"{path}: {'empty' if empty else 'not an image of a known format'}") from None
-    except MemoryError:
-        raise FCNXSError(f"{path}: cannot read this image: it does not fit into memory") from None
-    except FileNotFoundError:
-        raise FCNXSError(f"{path}: no such file") from None
-    except Exception as error:
-        raise FCNXSError(f"{path}: cannot read this image: {reason(error)}") from None
 
 
 def _upright(image: Image.Image) -> Image.Image:

@@ -7,11 +7,11 @@ from typing import Collection, List, NamedTuple, Tuple
 import numpy as np
 from PIL import Image
 
-from ..conventions import IGNORE_LABEL, PathLike
+from ..conventions import IGNORE_LABEL, MAX_PIXELS, PathLike
 from ..errors import FCNXSError
-from .images import loaded, named
+from .images import loaded, opened
 
-LOSSY_FORMATS = ("JPEG", "MPO", "JPEG2000", "WEBP", "AVIF", "HEIF")
+LOSSY_FORMATS = ("JPEG", "MPO", "WEBP")  # of those that are opened
 LOSSY_COMPRESSIONS = ("jpeg", "tiff_jpeg", "webp", "jpeg2000")  # within a TIFF
 MODES = ("1", "L", "P", "I", "I;16")
 
@@ -50,7 +50,11 @@ def read_label(
 
 
 def load_label(
-    path: PathLike, numclass: int | None = None, exif: str = "apply", allow: Collection[str] = ()
+    path: PathLike,
+    numclass: int | None = None,
+    exif: str = "apply",
+    allow: Collection[str] = (),
+    max_pixels: int = MAX_PIXELS,
 ) -> Label:
     """Label of a file, with what the file says beside it.
 
@@ -58,12 +62,12 @@ def load_label(
         exif: "apply" turns the label by its own EXIF data, as a viewer shows it; "ignore" does not.
         allow: kinds of faults that are not refused: "lossy" (JPEG), "rescaled" (values inverted or rescaled by
             the decoder).
+        max_pixels: most pixels of a label, as for `read_image`.
 
     Raises:
         FCNXSError: as `read_label`.
     """
-    with named(path):
-        image = Image.open(path)
+    with opened(path, max_pixels) as image:
         step, faults = _stored(image)
         image, orientation = loaded(image, exif)
     values = np.asarray(image) // step if step > 1 else np.asarray(image)

@@ -10,7 +10,7 @@ from typing import Any, Callable, Collection, Dict, Iterable, List, Sequence, Tu
 
 import numpy as np
 
-from ..conventions import Palette, PathLike
+from ..conventions import MAX_PIXELS, Palette, PathLike
 from ..errors import FCNXSError
 from ..system.files import files_below
 from .images import IMAGE_SUFFIXES, load_image
@@ -38,11 +38,13 @@ class Samples:
         label_of: reads a label, uint8 (H, W), from its source.
 
     Attributes:
-        exif, allow: how files are read (see `load_label`) and checked (see `check`); `reading` sets them.
+        exif, allow, max_pixels: how files are read (see `load_label`) and checked (see `check`); `reading` sets
+            them.
     """
 
     exif: str = "apply"
     allow: Tuple[str, ...] = ()
+    max_pixels: int = MAX_PIXELS
 
     def __init__(
         self,
@@ -92,9 +94,10 @@ class Samples:
         Raises:
             FCNXSError: one of them cannot be read or is of another kind.
         """
-        image, orientation = load_image(self.images[number], self.exif)
+        how = {"exif": self.exif, "max_pixels": self.max_pixels}
+        image, orientation = load_image(self.images[number], **how)
         if self.label_of is read_label:
-            return image, orientation, load_label(self.labels[number], exif=self.exif, allow=self.allow)
+            return image, orientation, load_label(self.labels[number], allow=self.allow, **how)
         return image, orientation, Label(self.label_of(self.labels[number]))
 
     def misfit(self, number: int, image: Size, label: Size, orientation: int) -> str | None:
@@ -114,14 +117,20 @@ class Samples:
         names = [Path(os.path.relpath(image, self.root)).as_posix() for image in self.images]
         return hashlib.sha256("\n".join(names).encode("utf-8", "surrogateescape")).hexdigest()
 
-    def reading(self, exif: str | None = None, allow: Collection[str] | None = None) -> Samples:
+    def reading(
+        self,
+        exif: str | None = None,
+        allow: Collection[str] | None = None,
+        max_pixels: int | None = None,
+    ) -> Samples:
         """The same data set, read with `exif` "apply" or "ignore", and with faults of the kinds `allow` passed.
 
-        None leaves a setting as it is.
+        `max_pixels` is the most pixels of an image or a label. None leaves a setting as it is.
         """
         result = self.subset(range(len(self)))
         result.exif = self.exif if exif is None else exif
         result.allow = self.allow if allow is None else tuple(allow)
+        result.max_pixels = self.max_pixels if max_pixels is None else max_pixels
         return result
 
     def subset(self, numbers: Sequence[int]) -> Samples:

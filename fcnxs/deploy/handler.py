@@ -10,16 +10,17 @@ import functools
 import io
 import json
 import os
+import sys
 import threading
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, NamedTuple, Tuple
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from .. import compat
-from ..data.images import preprocess, read_image
+from ..data.images import TooManyPixels, UnknownFormat, opened, preprocess, read_image, refuse_large
 from ..errors import FCNXSError
 
 # The server decodes bodies of text and JSON before it calls the handler, and its worker dies if it cannot. It
@@ -84,22 +85,18 @@ def read_body(body: bytes, max_pixels: int = MAX_PIXELS, exif: str = "apply") ->
     if not body:
         raise Refused(400, "the request has no body; send the bytes of a JPEG or PNG file")
     try:
-        with Image.open(Body(body), formats=FORMATS) as image:  # reads the header alone
+        with opened(Body(body), sys.maxsize, FORMATS) as image:  # reads the header alone
             width, height = image.size
-    except UnidentifiedImageError:
+        refuse_large((width + 2 * MARGIN, height + 2 * MARGIN), "the image", max_pixels)
+        return read_image(Body(body), exif, max_pixels)
+    except UnknownFormat:
         raise Refused(415, "neither a JPEG nor a PNG file, or cut off near its beginning") from None
-    except Image.DecompressionBombError:
-        raise Refused(413, "the image has far too many pixels") from None
-    except (OSError, SyntaxError, ValueError) as error:
-        raise Refused(400, f"the image is damaged: {error}") from None
-    if (width + 2 * MARGIN) * (height + 2 * MARGIN) > max_pixels:
+    except TooManyPixels:
         raise Refused(
             413,
             f"the image of {width}x{height} pixels is too large: with {MARGIN} more on every side it may have "
             f"{max_pixels} (the server's FCNXS_MAX_PIXELS)",
-        )
-    try:
-        return read_image(Body(body), exif)
+        ) from None
     except FCNXSError as error:
         raise Refused(400, str(error)) from None
 

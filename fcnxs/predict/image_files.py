@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Deque, Iterator, Sequence, Tuple
@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from ..conventions import Palette
-from ..data.images import preprocess, read_image
+from ..data.images import preprocess, read_image, size_of
 from ..errors import FCNXSError
 from ..system.files import written_whole
 from ..system.memory import available_memory
@@ -42,7 +42,7 @@ def segmented(
     interruption, each image has both results or none.
     """
     pending: Deque[Future] = deque()
-    with _any_size(), ThreadPoolExecutor(AHEAD, thread_name_prefix="fcnxs-write") as pool:
+    with ThreadPoolExecutor(AHEAD, thread_name_prefix="fcnxs-write") as pool:
         reading = in_order(partial(_read, segmenter), [file for file, _ in files], AHEAD, AHEAD)
         try:
             with closing(reading):
@@ -58,9 +58,10 @@ def segmented(
 
 def _read(segmenter: Segmenter, file: Path) -> Tuple[np.ndarray, np.ndarray] | None:
     """Image, RGB (H, W, 3), and input of the net; None for a large image, which is read in its turn."""
-    if _pixels(file) >= LARGE:
+    width, height = size_of(file, segmenter.max_pixels)
+    if width * height >= LARGE:
         return None
-    picture = read_image(file, segmenter.exif)
+    picture = read_image(file, segmenter.exif, segmenter.max_pixels)
     return picture, preprocess(picture, segmenter.mean)
 
 
@@ -98,17 +99,15 @@ def _write(coloured: Image.Image, mask: np.ndarray, targets: Targets, palette: P
 
 
 def _by_itself(segmenter: Segmenter, file: Path, targets: Targets, palette: Palette) -> np.ndarray:
-    """Read, compute and write a large image; return its number of pixels by class (256,).
-
-    One that the memory cannot hold is refused, in the place of Pillow's limit of 179 million pixels.
-    """
-    needed, there = READING * _pixels(file), available_memory()
+    """Read, compute and write an image, if the memory holds it; return its number of pixels by class (256,)."""
+    width, height = size_of(file, segmenter.max_pixels)
+    needed, there = READING * width * height, available_memory()
     if needed > there:
         raise FCNXSError(
-            f"{file}: reading its {_pixels(file) / 1e6:.0f} million pixels needs {needed / 1e9:.1f} GB, and "
+            f"{file}: reading its {width * height / 1e6:.0f} million pixels needs {needed / 1e9:.1f} GB, and "
             f"{there / 1e9:.1f} are available; cut it into several images"
         )
-    picture = read_image(file, segmenter.exif)
+    picture = read_image(file, segmenter.exif, segmenter.max_pixels)
     mask = np.empty(picture.shape[:2], np.uint8)
     for row, band in segmenter.bands(picture, file):
         mask[row : row + len(band)] = band
@@ -119,22 +118,3 @@ def _by_itself(segmenter: Segmenter, file: Path, targets: Targets, palette: Pale
         coloured.paste(Image.fromarray(overlay(picture[rows], mask[rows], palette)), (0, row))
     del picture
     return _write(coloured, mask, targets, palette)
-
-
-def _pixels(file: Path) -> int:
-    """Pixels by an image's header; 0 if it cannot be read, since reading it will raise the error."""
-    try:
-        with Image.open(file) as image:
-            return image.width * image.height
-    except Exception:  # decoders raise errors of any type on damaged files
-        return 0
-
-
-@contextmanager
-def _any_size() -> Iterator[None]:
-    """Let Pillow read images of any size within the block."""
-    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-    try:
-        yield
-    finally:
-        Image.MAX_IMAGE_PIXELS = limit

@@ -9,6 +9,7 @@ from typing import Any, Iterable, Iterator, Tuple, Union
 
 import numpy as np
 
+from ..conventions import MAX_PIXELS
 from ..data.images import read_image
 from ..errors import FCNXSError
 from ..system.threads import in_order
@@ -37,10 +38,13 @@ def is_one(images: Any) -> bool:  # noqa: ANN401  (it is what this tells)
     return False
 
 
-def read(image: Image, where: object = "an image", exif: str = "apply") -> Tuple[object, np.ndarray]:
+def read(
+    image: Image, where: object = "an image", exif: str = "apply", max_pixels: int = MAX_PIXELS
+) -> Tuple[object, np.ndarray]:
     """Return the name of an image (its path, or `where` for an array) and its pixels, RGB uint8 (H, W, 3).
 
-    `exif` says what is done with a file's EXIF orientation (see `read_image`).
+    `exif` says what is done with a file's EXIF orientation, `max_pixels` how many pixels a file may have (see
+    `read_image`).
 
     Raises:
         FCNXSError: it is neither a path nor an array, the file cannot be read, or the array is of another kind.
@@ -51,15 +55,18 @@ def read(image: Image, where: object = "an image", exif: str = "apply") -> Tuple
         raise FCNXSError(
             f"{where}: a {type(image).__name__}; expected a path, or a NumPy array uint8 (H, W, 3), RGB"
         )
-    return image, read_image(image, exif)
+    return image, read_image(image, exif, max_pixels)
 
 
-def read_ahead(images: Iterable[Image], exif: str = "apply") -> Iterator[Tuple[object, np.ndarray]]:
+def read_ahead(
+    images: Iterable[Image], exif: str = "apply", max_pixels: int = MAX_PIXELS
+) -> Iterator[Tuple[object, np.ndarray]]:
     """Yield (name, RGB uint8 (H, W, 3)) of each image; threads read the next files meanwhile.
 
     An error of an image or of the iterable is raised in its turn, after all images before it.
     """
-    with closing(in_order(partial(_read_numbered, exif=exif), _numbered(images), AHEAD, AHEAD)) as results:
+    numbered = partial(_read_numbered, exif=exif, max_pixels=max_pixels)
+    with closing(in_order(numbered, _numbered(images), AHEAD, AHEAD)) as results:
         for result in results:
             yield result.result()
 
@@ -104,8 +111,8 @@ def _numbered(images: Iterable[Image]) -> Iterator[Tuple[int, object]]:
         yield number + 1, error
 
 
-def _read_numbered(item: Tuple[int, object], exif: str) -> Tuple[object, np.ndarray]:
+def _read_numbered(item: Tuple[int, object], exif: str, max_pixels: int) -> Tuple[object, np.ndarray]:
     number, image = item
     if isinstance(image, Exception):
         raise image
-    return read(image, f"images[{number}]", exif)
+    return read(image, f"images[{number}]", exif, max_pixels)

@@ -10,7 +10,7 @@ import numpy as np
 from .. import checkpoint
 from ..checkpoint.checkpoint import Checkpoint
 from ..compat import mxnet as mx
-from ..conventions import PathLike
+from ..conventions import MAX_PIXELS, PathLike
 from ..data.images import preprocess
 from ..epoch_choice import choose
 from ..errors import FCNXSError
@@ -37,7 +37,6 @@ class Segmenter:
     Any number of threads may share a Segmenter. Their passes take turns: one image at a time, or one tile of an
     image that is computed in tiles; files are read meanwhile. An iterator belongs to the thread that asked for
     it and may be left unfinished. Each image under way in tiles has the memory limit for itself.
-    Pillow refuses files of more than twice `PIL.Image.MAX_IMAGE_PIXELS` pixels; None removes this limit.
 
     The weights are copied, so that later changes of the checkpoint's arrays have no effect: MXNet and the
     Segmenter keep results computed from the weights, and would see such changes only in part.
@@ -73,6 +72,8 @@ class Segmenter:
         pooling_convention: for a checkpoint of 2016 that does not say how poolings round (`checkpoint.load`).
         exif: "apply" turns the images of files as their EXIF orientation says, "ignore" does not. None: as the
             meta file says, "apply" without one.
+        max_pixels: most pixels of a file's image, told from its header before it is decoded; arrays may have
+            any number.
         trimmed: older name of `trim`.
 
     Attributes:
@@ -80,6 +81,7 @@ class Segmenter:
         palette: colour (R, G, B) of each class, 0 to 255, from the meta file; without one VOC's colours.
         mean: (R, G, B), subtracted from every pixel of an image.
         exif: what is done with the EXIF orientation of files.
+        max_pixels: most pixels of a file's image.
         numclass: number of classes.
 
     Raises:
@@ -99,6 +101,7 @@ class Segmenter:
         flip: bool = False,
         pooling_convention: str | None = None,
         exif: str | None = None,
+        max_pixels: int = MAX_PIXELS,
         trimmed: bool | None = None,
     ) -> None:
         trim = trim if trimmed is None else trimmed
@@ -113,7 +116,7 @@ class Segmenter:
                 "named score"
             )
         self.ctx = mx.cpu() if ctx is None else ctx
-        self.mean, self.exif = source.meta.mean, exif or source.meta.exif
+        self.mean, self.exif, self.max_pixels = source.meta.mean, exif or source.meta.exif, max_pixels
         self.numclass = check_numclass(source.arg_params["score_weight"].shape[0], params_file)
         names = source.meta.classes
         if names is not None and len(names) != self.numclass:
@@ -224,9 +227,9 @@ class Segmenter:
 
     def _answers(self, image: Image | Iterable[Image], answer: Callable[[np.ndarray, object], Any]) -> Answers:
         if inputs.is_one(image):
-            where, array = inputs.read(image, exif=self.exif)
+            where, array = inputs.read(image, exif=self.exif, max_pixels=self.max_pixels)
             return answer(array, where)
-        return (answer(array, where) for where, array in inputs.read_ahead(image, self.exif))
+        return (answer(array, where) for where, array in inputs.read_ahead(image, self.exif, self.max_pixels))
 
     def _probabilities(self, data: np.ndarray, where: object) -> np.ndarray:
         """Probabilities, float32 (C, H, W), of the net's input (1, 3, H, W)."""

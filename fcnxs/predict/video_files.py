@@ -15,15 +15,23 @@ from typing import Callable, Deque, Tuple
 import cv2
 import numpy as np
 
-from ..conventions import Palette
-from ..data.images import preprocess
+from ..conventions import MAX_PIXELS, Palette
+from ..data.images import preprocess, refuse_large
 from ..errors import FCNXSError, reason
-from ..system.files import written_whole
+from ..system.files import refuse_irregular, written_whole
 from ..system.threads import in_order
 from ..vis import overlay, save_mask
 from .segmenter import Segmenter
 
 CODEC = "mp4v"  # MPEG-4 part 2, which every OpenCV writes; the encoders of H.264 are in none of its wheels
+# How the containers of videos begin, from the byte of this number on. Others are not opened: FFmpeg also reads
+# lists of files and of addresses, which would be a stranger's way to other files and machines.
+CONTAINERS = (
+    (4, (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")),  # MP4, MOV, 3GP
+    (0, (b"\x1a\x45\xdf\xa3", b"OggS", b"FLV", b"\x30\x26\xb2\x75")),  # Matroska and WebM, Ogg, FLV, WMV
+    (8, (b"AVI ",)),
+    (0, (b"\0\0\1\xba", b"\0\0\1\xb3", b"\x47")),  # MPEG: programme, video alone, transport
+)
 RATE = 25.0  # frames a second if a video has no rate
 AHEAD = 2  # frames read in advance, and frames still being written
 
@@ -86,20 +94,24 @@ class VideoReader:
         frames: number of frames read so far.
 
     Raises:
-        FCNXSError: there is no such file, or OpenCV cannot read it.
+        FCNXSError: there is no such file, OpenCV cannot read it, or its frames are too large.
     """
 
-    def __init__(self, file: Path) -> None:
-        self.file = file
+    def __init__(self, file: Path, max_pixels: int = MAX_PIXELS) -> None:
+        self.file, self._max_pixels = file, max_pixels
+        refuse_irregular(file)
         try:
             with file.open("rb") as content:
-                empty = not content.read(1)
+                head = content.read(16)
         except OSError as error:
             raise FCNXSError(f"{file}: cannot read this video: {reason(error)}") from None
-        self._capture = cv2.VideoCapture(_name(file), cv2.CAP_FFMPEG)
+        known = any(head[start:].startswith(marks) for start, marks in CONTAINERS)
+        self._capture = cv2.VideoCapture(*((_name(file), cv2.CAP_FFMPEG) if known else ()))
         if not self._capture.isOpened():
-            why = "empty" if empty else "not a video of a known format and codec, or cut off"
+            why = "not a video of a known format and codec, or cut off" if head else "empty"
             raise FCNXSError(f"{file}: {why}")
+        sides = (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)
+        refuse_large(tuple(int(self._capture.get(side)) for side in sides), file, max_pixels)
         self._capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
         rate, count = self._capture.get(cv2.CAP_PROP_FPS), self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
         self.rate = rate if 0 < rate <= 1000 else RATE  # some formats without a rate give their clock's
@@ -114,6 +126,7 @@ class VideoReader:
         """
         there, frame = self._capture.read()
         if there:
+            refuse_large(frame.shape[1::-1], self.file, self._max_pixels)  # the first may be smaller
             self.frames += 1
             self._seconds = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
             return cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)

@@ -149,7 +149,7 @@ def test_what_is_no_image_is_named(tmp_path, monkeypatch):
         (whole[: len(whole) // 2], "cannot read this image: image file is truncated"),
         (b"", "empty"),
         (b"no picture\n", "not an image of a known format"),
-        (bomb(60_000), "cannot read this image: .*decompression bomb"),
+        (bomb(60_000), "60000x60000 are 3,600,000,000 pixels, and the limit is 179,000,000"),
     ):
         file.write_bytes(content)
         with pytest.raises(FCNXSError, match=rf"x\.jpg: {why}"):
@@ -161,7 +161,7 @@ def test_what_is_no_image_is_named(tmp_path, monkeypatch):
         ):
             read_image(tmp_path / "x.tif")
     (tmp_path / "d.jpg").mkdir()
-    for name, why in (("d.jpg", "cannot read this image: Is a directory"), ("none.jpg", "no such file")):
+    for name, why in (("d.jpg", "is a folder, not a file"), ("none.jpg", "no such file")):
         with pytest.raises(FCNXSError, match=f"{name}: {why}"):
             read_image(tmp_path / name)
 
@@ -175,7 +175,7 @@ def test_what_is_no_image_is_named(tmp_path, monkeypatch):
     ],
 )
 def test_whatever_a_decoder_raises_is_one_error_with_the_name(error, why, tmp_path, monkeypatch):
-    def fail(_):
+    def fail(*_, **how):
         raise error
 
     monkeypatch.setattr(Image, "open", fail)

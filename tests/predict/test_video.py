@@ -111,7 +111,7 @@ def test_what_is_no_whole_video_is_named(tmp_path):
         ("text.mp4", b"no video\n" * 99, "not a video"),
         ("empty.mov", b"", "empty"),
         ("none.mp4", None, "cannot read this video: No such file"),
-        ("folder.mp4", None, "cannot read this video: Is a directory"),
+        ("folder.mp4", None, "is a folder, not a file"),
     ):
         if content is not None:
             (tmp_path / name).write_bytes(content)

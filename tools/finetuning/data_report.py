@@ -24,7 +24,8 @@ def samples_of(args: argparse.Namespace) -> Dict[str, Samples]:
     """Data sets to train on and, if asked for, to evaluate on; their files are not looked at yet."""
     samples = {"train": data_options.samples_of(args.data, args.split, args.root, "train", 0, allow=args.allow)}
     val = data_options.validation_samples(args)
-    return {**samples, "val": val} if val else samples
+    samples = {**samples, "val": val} if val else samples
+    return {name: part.reading(max_pixels=args.max_pixels) for name, part in samples.items()}
 
 
 def keep_good(
@@ -137,6 +138,10 @@ def make_loaders(args: argparse.Namespace, samples: Dict[str, Samples], meta: Me
         "seed": args.seed,
     }
     return {
-        name: Loader(part.reading(meta.exif), **settings, **(changes if name == "train" else {}))
+        name: Loader(
+            part.reading(meta.exif),
+            **settings,
+            **(changes if name == "train" else {}),
+        )
         for name, part in samples.items()
     }

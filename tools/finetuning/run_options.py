@@ -26,7 +26,7 @@ RENAMED = {"mirror": "recompute", "random_mirror": "random_flip"}
 # Options that may differ when a run resumes: where and how it runs, but not its result.
 FREE = (
     *("gpus", "cpus", "kv_store", "workers", "recompute", "quiet", "tensorboard", "resume"),
-    *("checkpoint_every", "keep"),
+    *("checkpoint_every", "keep", "max_pixels"),
 )
 
 

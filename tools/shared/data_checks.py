@@ -12,6 +12,7 @@ from typing import Any, Iterable, List, Sequence
 
 from tqdm import tqdm
 
+from ...conventions import MAX_PIXELS
 from ...data.check import check
 from ...data.findings import KINDS
 from ...data.images import EXIF
@@ -57,6 +58,24 @@ def add_exif(parser: argparse.ArgumentParser, default: str) -> None:
         help="turn images as their EXIF orientation says, as a viewer does, or take the pixels as they are "
         f"stored (default: {default})",
     )
+
+
+def add_max_pixels(parser: argparse.ArgumentParser) -> None:
+    """Add --max-pixels, the limit of every image, label and frame."""
+    parser.add_argument(
+        "--max-pixels",
+        type=_pixels,
+        default=MAX_PIXELS,
+        metavar="N",
+        help="refuse images, labels and videos of more pixels, by their header, before they are decoded "
+        f"(default: {MAX_PIXELS:,})",
+    )
+
+
+def _pixels(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text)):
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a number of pixels, 1 or more")
+    return int(text)
 
 
 def inspected(
