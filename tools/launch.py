@@ -1,8 +1,8 @@
 """Run a command as a job of several processes, with MXNet's parameter server: on this machine, or on many.
 
 Starts the workers, the servers and the scheduler, all with the same command, through the dmlc_tracker of
-MXNet's wheel. If one of them dies, the job ends everywhere. A signal is passed on to the workers, which write
-a checkpoint and end. Exit code: that of the first process that failed.
+MXNet's wheel. If one of them dies, or gives no sign of life for 60 s, the job ends everywhere. A signal is
+passed on to the workers, which write a checkpoint and end. Exit code: that of the first process that failed.
 
 Examples:
     fcnxs launch -n 2 -s 1 -- fcnxs finetune --kv-store dist_sync --data VOC2012 ...

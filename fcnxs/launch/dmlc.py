@@ -24,6 +24,7 @@ import subprocess
 import threading
 import types
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Callable, Dict, List, Sequence, Tuple
 
 from ..errors import FCNXSError
@@ -42,9 +43,16 @@ class Process:
     handle: subprocess.Popen
     role: str
     code: int | None = None  # exit code, 128 + n after signal n; None while the process runs
+    silent: int = 0  # number of times in a row that it was seen stopped
 
     def __str__(self) -> str:
-        return f"a {self.role}"
+        return f"a {self.role} (pid {self.handle.pid})"
+
+    def stopped(self) -> bool:
+        """Whether a signal, such as SIGSTOP, has stopped the process."""
+        with contextlib.suppress(OSError):
+            return Path(f"/proc/{self.handle.pid}/stat").read_bytes().rpartition(b")")[2].split()[0] == b"T"
+        return False
 
     def kill(self, number: int) -> None:
         """Send a signal to the process and those that it has started."""

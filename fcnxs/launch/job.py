@@ -1,7 +1,7 @@
 """A job of several processes: workers, servers and the scheduler of MXNet's parameter server.
 
 dmlc_tracker starts the processes (dmlc.py). `Job` watches them by their lifelines (lifeline.py), and on this
-machine also by their exit codes. The first process that fails ends the job.
+machine also by their exit codes. The first process that fails, or sends no sign of life, ends the job.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from . import dmlc, lifeline
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 GRACE = 300  # seconds for the workers to finish a step and write a checkpoint after a signal
-LINGER = 10  # seconds for the servers and the scheduler to end after the last worker
+LINGER = 20  # seconds for all processes to end after the last worker has announced its end
+SILENT = 60  # seconds without a sign of life, after which a process counts as frozen
 CRASH = 0.5  # seconds between the two signs of one failure, the closed lifeline and the exit code
 RESUME = "; `fcnxs finetune --resume RUN` goes on from the last checkpoint"
 
@@ -34,11 +35,14 @@ class Member:
     host: str
     pid: int
     session: int
+    rank: int | None = None  # of a worker that has told it
+    silent: int = 0  # signs of life in a row that have not come
     done: int | None = None  # exit code that the process has announced
     closed: bool = False
 
     def __str__(self) -> str:
-        return f"{self.role} on {self.host} (pid {self.pid})"
+        role = self.role if self.rank is None else f"{self.role} {self.rank}"
+        return f"{role} on {self.host} (pid {self.pid})"
 
     def tell(self, message: dict) -> None:
         """Send a message, unless the lifeline is closed."""
@@ -80,12 +84,14 @@ class Job:
             if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores SIGHUP
                 self.loop.add_signal_handler(number, self._stop, number)
         threading.Thread(target=self._submit, daemon=True).start()
+        watch = self.loop.create_task(self._watch())
         try:
             code, why = await self.over
             if why:
                 self.say(why)
             await self._end_all(why)
         finally:
+            watch.cancel()
             server.close()
             self.processes.end()
         return code
@@ -117,9 +123,7 @@ class Job:
             if self.stopping:
                 self._pass_on(member)
             async for line in reader:
-                member.done = int(json.loads(line)["done"])
-                if member.done:
-                    self._fail(member, member.done)
+                self._hear(member, json.loads(line) if line.strip() else {})
         except (OSError, ValueError, LookupError, TypeError, AttributeError, asyncio.TimeoutError):
             pass  # a broken connection, or another program's
         finally:
@@ -129,6 +133,38 @@ class Job:
                 if member.done is None:
                     self._fail(member, None)
                 self._check()
+
+    def _hear(self, member: Member, said: dict) -> None:
+        """Take a message of a member; an empty one is a sign of life, as any other is."""
+        member.silent = 0
+        member.rank = said.get("rank", member.rank)
+        if "done" in said:
+            member.done = int(said["done"])
+            if member.done:
+                self._fail(member, member.done)
+            self._check()
+
+    async def _watch(self) -> None:
+        """End the job if a process is frozen.
+
+        Silence is counted in turns of this loop, not by a clock: if the launcher was stopped, or the whole
+        machine suspended, that is one turn. A process that has not joined, or shuts down, is frozen if it is
+        seen stopped at each turn.
+        """
+        while True:
+            await asyncio.sleep(lifeline.BEAT)
+            alive = [member for member in self.members if not member.closed and member.done is None]
+            running = self.processes.running()
+            for member in alive:
+                member.silent += 1
+            for process in running:
+                process.silent = process.silent + 1 if process.stopped() else 0
+            for group in alive, running:
+                frozen = [str(each) for each in group if each.silent * lifeline.BEAT > SILENT]
+                if frozen:
+                    why = f"no sign of life has come for {SILENT} s from {', '.join(frozen)}"
+                    self._finish(1, f"{why}; the job ends{self.resume}")
+                    return
 
     def _ended(self, process: dmlc.Process) -> None:
         """A process on this machine has ended.
@@ -155,7 +191,8 @@ class Job:
         if self.submitted and not running:
             self._finish_unless_failed()
             return
-        by_lifeline = sum(member.role == "worker" and member.closed for member in self.members)
+        left = [member for member in self.members if member.closed or member.done is not None]
+        by_lifeline = sum(member.role == "worker" for member in left)
         ended = [p for p in self.processes.all if p.code is not None and p not in self.unheard]
         by_code = sum(p.role == "worker" for p in ended)
         if max(by_lifeline, by_code) >= self.args.num_workers:
@@ -203,12 +240,13 @@ class Job:
         for process in self.processes.running():
             if self.local and process.role == "worker" and process.handle.pid not in joined:
                 process.kill(number)
+                process.kill(signal.SIGCONT)  # it may be stopped
         late = f"the workers have not ended within {GRACE} s; the job ends{self.resume}"
         self.loop.call_later(GRACE, self._finish, 128 + number, late)
 
     def _pass_on(self, member: Member) -> None:
-        if member.role == "worker" and member.done is None:
-            member.tell({"signal": self.stopping})
+        if member.done is None:
+            member.tell({"signal": self.stopping} if member.role == "worker" else {})  # {}: see lifeline.py
 
     async def _end_all(self, why: str) -> None:
         """Tell all processes to end, and wait two seconds; local ones print no reason on our own terminal."""

@@ -6,6 +6,11 @@ connection that closes before its process has announced its end means a death, a
 processes. If the launcher dies, all connections close. In both cases the thread ends its process at once; the
 last checkpoint on disk is whole, since it was written atomically.
 
+The thread also sends a sign of life every few seconds, whatever the main thread computes: while MXNet loads or
+computes, other threads run (at full width they waited for 0.13 s at most). A process that is stopped, as by
+SIGSTOP, sends none, and so the launcher ends the job. What the launcher writes wakes the process, since the
+kernel then sends it SIGCONT.
+
 Commands of `fcnxs` join by themselves. A script joins with two lines, before it imports MXNet:
 
     from fcnxs import lifeline
@@ -13,8 +18,9 @@ Commands of `fcnxs` join by themselves. A script joins with two lines, before it
 
 Messages are JSON, one a line:
 
-    process to launcher    {"token", "role", "host", "pid", "session"} first, {"done": CODE} before its end
-    launcher to process    {"signal": NUMBER}, {"end": REASON}
+    process to launcher    {"token", "role", "host", "pid", "session"} first, {"rank": RANK} of a worker,
+                           an empty line as a sign of life, {"done": CODE} before its end
+    launcher to process    {"signal": NUMBER}, {"end": REASON}; {} only wakes it
 """
 
 from __future__ import annotations
@@ -35,6 +41,7 @@ from typing import Iterator, NoReturn
 from ..errors import FCNXSError
 
 VARIABLE = "FCNXS_LIFELINE"  # the launcher's HOST,PORT,TOKEN
+BEAT = 5  # seconds from one sign of life to the next
 KEEPALIVE = {"SO_KEEPALIVE": 1, "TCP_KEEPIDLE": 15, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}  # seconds: 45 in all
 
 _socket: socket.socket | None = None
@@ -63,10 +70,17 @@ def join() -> bool:
     role = os.environ.get("DMLC_ROLE", "worker")
     place = {"host": socket.gethostname(), "pid": os.getpid(), "session": os.getsid(0)}
     _send({"token": token, "role": role, **place})
+    _signal_on_arrival(signal.SIGCONT)
     threading.Thread(target=_watch, args=(_socket, role), daemon=True).start()
     os.register_at_fork(after_in_child=_close)  # a child's copy would keep the connection open
     atexit.register(lambda: leave(int(hasattr(sys, "last_type"))))  # an exception that nobody caught
     return True
+
+
+def tell_rank(rank: int) -> None:
+    """Tell the launcher the number of this worker, which its messages then name."""
+    if _socket is not None and not _done:
+        _send({"rank": rank})
 
 
 def leave(code: int = 0) -> None:
@@ -80,7 +94,13 @@ def leave(code: int = 0) -> None:
         return
     _done = True
     _send({"done": code})
+    _signal_on_arrival(signal.SIGIO)
+
+
+def _signal_on_arrival(number: int) -> None:
+    """Let the kernel send this process a signal when the launcher writes to it or ends."""
     fcntl.fcntl(_socket, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(_socket, fcntl.F_SETSIG, number)
     fcntl.fcntl(_socket, fcntl.F_SETFL, fcntl.fcntl(_socket, fcntl.F_GETFL) | fcntl.FASYNC)
 
 
@@ -118,14 +138,17 @@ def _watch(connection: socket.socket, role: str) -> None:
 
 
 def _lines(connection: socket.socket) -> Iterator[bytes]:
-    """Yield lines as they arrive, until the other end closes.
+    """Yield lines as they arrive, until the other end closes; send a sign of life while none does.
 
     poll(2) waits for them: Linux sends no SIGIO (see `leave`) for a socket that a thread is reading from.
     """
     arrival = select.poll()
     arrival.register(connection, select.POLLIN)
     rest = b""
-    while arrival.poll():
+    while True:
+        if not arrival.poll(1000 * BEAT):
+            connection.send(b"\n", socket.MSG_DONTWAIT)
+            continue
         received = connection.recv(4096)
         if not received:
             return

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..compat import mxnet as mx
 from ..errors import FCNXSError
+from ..launch import lifeline
 
 # Key-value stores that leave the update to the worker, as dist_async does not.
 KVSTORES = ("local", "device", "nccl", "dist_sync", "dist_device_sync")
@@ -43,6 +44,8 @@ class Exchange:
                 what = str(error).strip().splitlines()[-1]
                 raise FCNXSError(f"kvstore {kvstore!r}: this MXNet cannot make it: {what}") from None
         self.kv, self.rank, self.workers = kvstore, kvstore.rank, kvstore.num_workers
+        if self.workers > 1:
+            lifeline.tell_rank(self.rank)
         self._known: Set[str] = set()
 
     def sum(self, names: List[str], arrays: List[List[mx.nd.NDArray]]) -> None:

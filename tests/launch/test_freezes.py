@@ -1,0 +1,100 @@
+"""Processes of a job that freeze, and computations that are long."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import time
+
+import pytest
+from test_launch import PLAIN, ROOT, SAY, SUM, Launched, job
+from test_lifeline import ssh  # noqa: F401  (a fixture)
+
+# Seconds of the constants, in the launcher and in what it starts.
+QUICK = "from fcnxs.launch import job, lifeline\nlifeline.BEAT, job.SILENT, job.LINGER = 0.2, 2, 1\n"
+STAY = "time.sleep(600)"
+EACH = f"""
+import os, signal, sys, time
+{SAY}
+from fcnxs import lifeline
+lifeline.join()
+if os.environ["DMLC_ROLE"] == "worker":
+    exec("".join(sys.argv[1:]))
+say(f"started {{os.environ['DMLC_ROLE']}} {{os.getpid()}}")
+time.sleep(600)
+"""
+
+
+@pytest.fixture
+def quick(tmp_path):
+    """Variables with which a process counts as frozen after two seconds."""
+    (tmp_path / "sitecustomize.py").write_text(QUICK)
+    return {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
+
+
+@pytest.mark.parametrize("victim", ["server", "scheduler"])
+def test_a_process_that_is_stopped_is_named_and_ends_the_job(tmp_path, quick, victim):
+    each = job(tmp_path, EACH, **quick)
+    pid = dict(each.started(4))[victim]
+    os.kill(pid, signal.SIGSTOP)
+    began = time.monotonic()
+    code, _, errors = each.end()
+    assert code == 1 and time.monotonic() - began < 30
+    assert f"no sign of life has come for 2 s from {victim} on {socket.gethostname()} (pid {pid})" in errors
+
+
+def test_workers_that_wait_in_mxnet_for_a_stopped_one_are_ended(tmp_path, quick):
+    each = job(tmp_path, SUM, "for-ever", **quick)
+    pid = dict(each.started(4))["worker"]
+    os.kill(pid, signal.SIGSTOP)
+    code, _, errors = each.end()
+    assert code == 1 and f"(pid {pid}); the job ends" in errors
+
+
+def test_a_process_that_is_stopped_before_it_joins(tmp_path, quick):
+    each = job(tmp_path, EACH.replace("lifeline.join()", ""), **quick)
+    pid = dict(each.started(4))["server"]
+    os.kill(pid, signal.SIGSTOP)
+    code, _, errors = each.end()
+    assert code == 1 and f"has come for 2 s from a server (pid {pid}); the job ends" in errors
+
+
+def test_a_stopped_process_on_another_machine_ends_too(tmp_path, quick, ssh):  # noqa: F811
+    (tmp_path / "script.py").write_text(PLAIN)
+    command = [sys.executable, "script.py", STAY, "stay"]
+    each = Launched(*ssh, "--env", "PYTHONPATH", command=command, **quick)
+    (_, pid), _ = each.started(2)
+    os.kill(pid, signal.SIGSTOP)
+    code, _, errors = each.end()
+    assert code == 1
+    assert errors.count(f"(pid {pid}); the job ends") == 5  # the launcher's word, and what reached the four
+
+
+def test_what_takes_long_is_no_freeze_nor_is_a_pause_of_the_launcher(tmp_path, quick):
+    busy = "until = time.monotonic() + 6\nwhile time.monotonic() < until:\n    sum(range(1_000_000))"
+    each = job(tmp_path, PLAIN, busy, workers=1, **quick)
+    each.started(1)
+    each.process.send_signal(signal.SIGSTOP)
+    time.sleep(3)
+    each.process.send_signal(signal.SIGCONT)
+    assert each.end()[0::2] == (0, "")
+
+
+@pytest.mark.parametrize("victim", ["worker", "server"])
+def test_a_signal_wakes_who_is_stopped_and_the_workers_save(tmp_path, quick, victim):
+    save = "def save(*_):\n    say('saved')\n    sys.exit(143)\nsignal.signal(15, save)"
+    each = job(tmp_path, EACH, save, workers=1, **quick)
+    os.kill(dict(each.started(3))[victim], signal.SIGSTOP)
+    each.process.send_signal(signal.SIGTERM)
+    began = time.monotonic()
+    code, output, _ = each.end()
+    assert (code, output) == (143, "saved\n") and time.monotonic() - began < 30
+
+
+def test_workers_that_have_announced_their_end_are_not_waited_for(tmp_path, quick):
+    """MXNet may wait, at a worker's end, for a process that is stopped."""
+    each = job(tmp_path, PLAIN, "lifeline.leave(0); time.sleep(600)", "stay", **quick)
+    began = time.monotonic()
+    assert each.end()[0] == 0 and time.monotonic() - began < 30
