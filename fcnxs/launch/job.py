@@ -22,6 +22,8 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 GRACE = 300  # seconds for the workers to finish a step and write a checkpoint after a signal
 LINGER = 20  # seconds for all processes to end after the last worker has announced its end
 SILENT = 60  # seconds without a sign of life, after which a process counts as frozen
+HELLO = 10  # seconds in which a connection has to show the job's token
+STRANGERS = 64  # connections that may be about to do so: one more, and the oldest is closed
 CRASH = 0.5  # seconds between the two signs of one failure, the closed lifeline and the exit code
 RESUME = "; `fcnxs finetune --resume RUN` goes on from the last checkpoint"
 
@@ -67,6 +69,7 @@ class Job:
         self.variables = dict(variables)
         self.resume = RESUME if "finetune" in args.command else ""
         self.members: List[Member] = []
+        self.strangers: List[asyncio.StreamWriter] = []
         self.failures: List[Tuple[Member | dmlc.Process, int | None]] = []
         self.stopping: int | None = None  # number of the signal that asked for the end
         self.submitted = False
@@ -115,7 +118,7 @@ class Job:
         lifeline.keep_alive(writer.get_extra_info("socket"))
         member = None
         try:
-            hello = json.loads(await asyncio.wait_for(reader.readline(), 10))
+            hello = await self._hello(reader, writer)
             if not hmac.compare_digest(str(hello.pop("token")).encode(), self.token.encode()):
                 return
             member = Member(writer, **hello)
@@ -124,8 +127,10 @@ class Job:
                 self._pass_on(member)
             async for line in reader:
                 self._hear(member, json.loads(line) if line.strip() else {})
-        except (OSError, ValueError, LookupError, TypeError, AttributeError, asyncio.TimeoutError):
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
             pass  # a broken connection, or another program's
+        except (asyncio.TimeoutError, asyncio.CancelledError):
+            pass  # it said nothing for too long, or until the end of the job
         finally:
             writer.close()
             if member is not None:
@@ -133,6 +138,17 @@ class Job:
                 if member.done is None:
                     self._fail(member, None)
                 self._check()
+
+    async def _hello(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> dict:
+        """First message of a connection; the program at its other end may be a stranger, who costs little."""
+        self.strangers.append(writer)
+        if len(self.strangers) > STRANGERS:
+            self.strangers.pop(0).transport.abort()
+        try:
+            return json.loads(await asyncio.wait_for(reader.readline(), HELLO))
+        finally:
+            with contextlib.suppress(ValueError):
+                self.strangers.remove(writer)
 
     def _hear(self, member: Member, said: dict) -> None:
         """Take a message of a member; an empty one is a sign of life, as any other is."""

@@ -1,12 +1,14 @@
-"""Processes of a job that freeze, and computations that are long."""
+"""Processes of a job that freeze, computations that are long, and strangers at the launcher's port."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from test_launch import PLAIN, ROOT, SAY, SUM, Launched, job
@@ -98,3 +100,46 @@ def test_workers_that_have_announced_their_end_are_not_waited_for(tmp_path, quic
     each = job(tmp_path, PLAIN, "lifeline.leave(0); time.sleep(600)", "stay", **quick)
     began = time.monotonic()
     assert each.end()[0] == 0 and time.monotonic() - began < 30
+
+
+STRANGERS = [
+    b"",
+    b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"POST / HTTP/1.1\r\nContent-Length: 99999999\r\n\r\n" + b"x" * 70_000,
+    b"[" * 60_000 + b"\n",
+    b'{"token": ' * 6_000 + b"\n",
+    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(range(256)) + b"\n",
+    b"x" * 30_000_000,
+    b'{"token": null}\n',
+    b'{"token": 1e999, "role": []}\n',
+    b"null\n",
+    b"\n",
+]
+
+
+def test_strangers_at_the_port_print_nothing_and_cost_nothing(tmp_path):
+    """Nor do hundreds that say nothing keep a process from joining."""
+    go = tmp_path / "go"
+    wait = "import os, time\nif os.environ['DMLC_ROLE'] == 'worker':\n"
+    wait += "    print('at', os.environ['FCNXS_LIFELINE'], flush=True)\n"
+    wait += f"    while not os.path.exists({str(go)!r}): time.sleep(0.01)\n"
+    each = job(tmp_path, wait + PLAIN, "pass", workers=1)
+    host, port, _ = each.process.stdout.readline().split()[1].split(",")
+    before = resident(each.process.pid)
+    for said in STRANGERS:
+        with contextlib.suppress(ConnectionError), socket.create_connection((host, int(port)), 20) as stranger:
+            stranger.sendall(said)
+            stranger.shutdown(socket.SHUT_WR)
+            assert stranger.recv(1) == b""
+    idle = [socket.create_connection((host, int(port)), 20) for _ in range(900)]
+    assert resident(each.process.pid) < before + 20_000
+    go.touch()
+    assert each.end()[0::2] == (0, "")
+    for one in idle:
+        one.close()
+
+
+def resident(pid):
+    """Resident memory of a process in kB."""
+    status = Path(f"/proc/{pid}/status").read_text().split()
+    return int(status[status.index("VmRSS:") + 1])
