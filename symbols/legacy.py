@@ -15,12 +15,13 @@ did not count its inputs yet.
 from __future__ import annotations
 
 import json
-from typing import Dict, List, NamedTuple, Tuple
+from typing import Collection, Dict, List, NamedTuple, Tuple
 
 from ..compat import mxnet as mx
-from ..errors import FCNXSError
+from ..errors import FCNXSError, last_line
 from .graph.nodes import WITH_VERSION, Entry, Graph, Node, flag, has, setting
 from .graph.rewrite import Writer
+from .graph.trust import check
 
 FIRST_NAMES = {"fc8": "score", "deconv8": "bigscore", "crop8": "upscore"}
 OPEN = (
@@ -45,13 +46,36 @@ class Reading(NamedTuple):
     open: bool
 
 
-def loadable(text: str) -> str:
-    """JSON that this MXNet loads: with the number of inputs of every Crop; `text` is the JSON of a graph."""
-    content = json.loads(text)
-    crops = [node for node in content["nodes"] if node["op"] == "Crop" and "param" in node]
-    for node in crops:
-        node["param"].setdefault("num_args", str(len(node["inputs"])))
-    return json.dumps(content) if crops else text
+def load(text: str, operators: Collection[str] = ()) -> mx.sym.Symbol:
+    """Symbol of a file's JSON, which MXNet gets as `loadable` writes it; arguments as there.
+
+    Raises:
+        FCNXSError: as `loadable`, or MXNet refuses the graph.
+    """
+    try:
+        return mx.sym.load_json(loadable(text, operators))
+    except (mx.MXNetError, UnicodeError) as error:
+        raise FCNXSError(f"MXNet cannot load this symbol: {last_line(error)}") from None
+
+
+def loadable(text: str, operators: Collection[str] = ()) -> str:
+    """JSON of the same graph that this MXNet loads, written anew from what was checked.
+
+    No key reaches MXNet that was not read. Every Crop has the number of its inputs.
+
+    Args:
+        text: JSON of a graph, of any version of MXNet.
+        operators: operators that the graph may have besides those of `graph/operators.py`.
+
+    Raises:
+        FCNXSError: as `Graph.read` and `trust.check`.
+    """
+    graph = Graph.read(text)
+    for node in graph.nodes:
+        if node["op"] == "Crop":
+            node["attrs"].setdefault("num_args", str(len(node["inputs"])))
+    check(graph, operators)
+    return json.dumps(graph.content, ensure_ascii=False)
 
 
 def read(

@@ -94,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
     from ..predict.segmenter import Segmenter
 
     ctx = options.device(args.gpus)
-    how = {"mapped": True, "pooling_convention": args.pooling_convention}
+    how = {"mapped": True, "pooling_convention": args.pooling_convention, "operators": args.operators}
     source = checkpoint.load(args.prefix, args.epoch, **how)
     how = {"trim": not args.no_trim, "scales": scales, "flip": args.flip}
     how.update({"exif": args.exif, "max_pixels": args.max_pixels})

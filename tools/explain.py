@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, List, Tuple
 from ..compat import hidden
 from ..errors import FCNXSError
 from ..system.files import refuse_irregular
+from .shared import options
 
 if TYPE_CHECKING:
     from ..compat import mxnet as mx
@@ -39,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pooling-convention", choices=("valid", "full"), help="sizes are rounded down as the "
                         "original has it, or up as Caffe (default: what the file says, full if it is of 2016 "
                         "and does not; of a net by name valid)")  # fmt: skip
+    options.add_operators(parser)
     parser.add_argument("--png", type=Path, metavar="FILE", help="draw the net as a PNG (needs graphviz's dot)")
 
 
@@ -54,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     from .explanations.answers import answers
     from .explanations.tables import layers_text, legend, maps_text
 
-    symbol, notes = _net(name, args.pooling_convention)
+    symbol, notes = _net(name, args.pooling_convention, args.operators)
     rows, columns = describe(symbol, size), describe(symbol, size, axis=1)
     if args.png is not None:
         from .explanations.draw import draw_net
@@ -95,7 +97,7 @@ def _size(text: str) -> Tuple[int, int]:
     return (height, width)
 
 
-def _net(name: str, pooling_convention: str | None) -> Tuple[mx.sym.Symbol, List[str]]:
+def _net(name: str, pooling_convention: str | None, operators: List[str]) -> Tuple[mx.sym.Symbol, List[str]]:
     """Net by its name, or from a file as `checkpoint.load` reads it, and notes on what was changed."""
     from .. import checkpoint
     from ..symbols import NETS
@@ -109,7 +111,7 @@ def _net(name: str, pooling_convention: str | None) -> Tuple[mx.sym.Symbol, List
     if not file.is_file():
         what = "no such file" if file.suffix or len(file.parts) > 1 else "neither the name of a net nor a file"
         raise FCNXSError(f"{name}: {what}; {_known()}")
-    reading = checkpoint.read_symbol(file, pooling_convention)
+    reading = checkpoint.read_symbol(file, pooling_convention, operators=operators)
     return reading.symbol, reading.notes
 
 

@@ -144,7 +144,8 @@ def run(args: argparse.Namespace) -> int:
         keep = () if args.keep == "none" else tuple(name for name in args.keep.split(",") if name)
     head = args.head or ("argmax" if args.format == "mar" else "softmax")
     form = Form(args.format, head, size, args.precision, args.raw_input, args.bgr, args.trim, keep)
-    source = checkpoint.load(args.prefix, args.epoch, pooling_convention=args.pooling_convention)
+    how = {"pooling_convention": args.pooling_convention, "operators": args.operators}
+    source = checkpoint.load(args.prefix, args.epoch, **how)
     options.tell_mean(args.prefix, source)
     limits = {"mode": args.calibration_mode, "least": args.min_agreement, "most_loss": args.layer_loss}
     given = {name: value for name, value in limits.items() if value is not None}

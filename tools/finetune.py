@@ -52,6 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--no-val", action="store_true", help="no evaluation, although --data has a split val")
     options.add_classes(parser, "the data set's, classes.txt in its folder, the parent's, or VOC's")
     add("--prefix", help="of the checkpoint to start from: VGG-16 or an FCN")
+    options.add_operators(parser)
     add("--epoch", type=int, help="of that checkpoint; 0 after `fcnxs convert`")
     add("--output", metavar="RUN", help="folder for what is made")
     add("--resume", metavar="RUN", help="go on with the run in this folder; if there is none, begin it there")
@@ -112,6 +113,7 @@ def run(args: argparse.Namespace) -> int:
     if not first:
         warnings.simplefilter("ignore", FCNXSWarning)  # the first process says it
     own = {"pooling_convention": args.pooling_convention, "strict": False}  # the stages' may be another one
+    own["operators"] = args.operators
     load = cache(partial(checkpoint.load, args.prefix, args.epoch, **own))
     if before is None:
         refuse_to_overwrite(folder, stages)

@@ -94,8 +94,8 @@ def run(args: argparse.Namespace) -> int:
         from ..predict.segmenter import Segmenter
 
         ctx = options.device(args.gpus)
-        how = {"mapped": True, "digest": digest, "pooling_convention": args.pooling_convention}
-        source = checkpoint.load(args.prefix, args.epoch, **how)
+        how = {"pooling_convention": args.pooling_convention, "operators": args.operators}
+        source = checkpoint.load(args.prefix, args.epoch, mapped=True, digest=digest, **how)
     how = {"trim": not args.no_trim, "memory_limit": limit}
     how.update({"exif": args.exif, "max_pixels": args.max_pixels})
     segmenter = Segmenter(source, ctx=ctx, **how)

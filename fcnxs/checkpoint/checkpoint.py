@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Callable, Dict, List
+from typing import Callable, Collection, Dict, List
 
 from ..compat import mxnet as mx
 from ..epoch_choice import hint
@@ -19,6 +19,8 @@ from ..symbols.graph.nodes import Graph
 from ..system.files import refuse_irregular, sha256_of, write_json, written_whole
 from .meta import Meta, read_meta, versions
 from .params_file import headers, load_arrays, usable, write_arrays
+
+LARGEST_SYMBOL = 32 << 20  # bytes of a symbol JSON: three times those of 20,000 nodes
 
 
 @dataclass
@@ -51,6 +53,7 @@ def load(
     digest: Future | None = None,
     pooling_convention: str | None = None,
     strict: bool = True,
+    operators: Collection[str] = (),
 ) -> Checkpoint:
     """Read a checkpoint. One without a meta file is the original example's, and gets the original's mean.
 
@@ -73,6 +76,9 @@ def load(
         pooling_convention: rounding of the pooled sizes, 'full' (up) or 'valid' (down), of a symbol of 2016
             that does not say it. None: up, with an `FCNXSWarning`.
         strict: refuse another `pooling_convention` than the symbol's; else the symbol's counts.
+        operators: MXNet's names of operators that the symbol may have besides those that are always allowed
+            (`symbols/graph/operators.py`). Some of MXNet's run code that the file gives: add one only if you
+            trust the file.
 
     Raises:
         FCNXSError: a file is missing, cannot be read, or its checksum differs from the meta file's; the symbol
@@ -87,7 +93,7 @@ def load(
             raise FCNXSError(f"{file}: no such file ({of}){hint(prefix, file)}")
     meta_file = Path(f"{prefix}-meta.json")
     meta = read_meta(meta_file) if meta_file.exists() else None
-    _check_json(symbol_file)  # which says more than a checksum; MXNet is given nothing that is damaged
+    _graph(_text(symbol_file), symbol_file)  # which says more than a checksum
     headers(params_file)
     for file in (symbol_file, params_file):
         if meta and file.name in meta.checksums:
@@ -97,7 +103,7 @@ def load(
                     f"{file}: damaged, or changed since it was written: its checksum differs from "
                     f"the one in {meta_file} (if it was changed on purpose, remove the meta file)"
                 )
-    reading = read_symbol(symbol_file, pooling_convention, strict)
+    reading = read_symbol(symbol_file, pooling_convention, strict, operators)
     if reading.open:
         warnings.warn(f"{symbol_file}: {legacy.OPEN}", FCNXSWarning)
     params = load_arrays(params_file, ctx, mapped)
@@ -105,42 +111,56 @@ def load(
     return Checkpoint(reading.symbol, arg_params, aux_params, meta or Meta(), params_file, meta is not None)
 
 
-def read_symbol(file: Path, pooling_convention: str | None = None, strict: bool = True) -> legacy.Reading:
+def read_symbol(
+    file: Path, pooling_convention: str | None = None, strict: bool = True, operators: Collection[str] = ()
+) -> legacy.Reading:
     """Read a symbol JSON, one of 2015 or 2016 as it was meant; further arguments as for `load`.
 
     Raises:
         FCNXSError: as `load_symbol`; or the symbol says another pooling convention.
     """
-    symbol = load_symbol(file)
+    symbol, graph = load_symbol(file, operators), _graph(_text(file), file)
     try:
-        graph = Graph.read(file.read_text(encoding="utf-8"))
         return legacy.read(symbol, graph, pooling_convention, strict)
     except FCNXSError as error:
         raise FCNXSError(f"{file}: {error}") from None
 
 
-def load_symbol(file: Path) -> mx.sym.Symbol:
-    """Read a symbol JSON.
+def load_symbol(file: Path, operators: Collection[str] = ()) -> mx.sym.Symbol:
+    """Read a symbol JSON, which MXNet sees only after `symbols/graph/trust.py` has checked it.
+
+    Args:
+        operators: operators that it may have besides those that are always allowed, as for `load`.
 
     Raises:
-        FCNXSError: the file is no symbol JSON, or has operators that this MXNet does not know.
+        FCNXSError: the file is no symbol JSON, or has operators, inputs or settings that are refused.
     """
-    _check_json(file)
     try:
-        return mx.sym.load_json(legacy.loadable(file.read_text(encoding="utf-8")))
-    except (mx.MXNetError, ValueError) as error:
-        raise FCNXSError(f"{file}: MXNet cannot load this symbol: {last_line(error)}") from None
-
-
-def _check_json(file: Path) -> None:
-    refuse_irregular(file)
-    try:
-        Graph.read(file.read_text(encoding="utf-8"))
+        return legacy.load(_text(file), operators)
     except FCNXSError as error:
         raise FCNXSError(f"{file}: {error}") from None
+
+
+def _text(file: Path) -> str:
+    """Text of a symbol JSON."""
+    refuse_irregular(file)
+    try:
+        with file.open("rb") as stream:
+            content = stream.read(LARGEST_SYMBOL + 1)
+        text = content.decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         what = "it is not text" if isinstance(error, UnicodeDecodeError) else last_line(error)
         raise FCNXSError(f"{file}: not a symbol JSON: {what}") from None
+    if len(content) > LARGEST_SYMBOL:
+        raise FCNXSError(f"{file}: not a symbol JSON: it has more than {LARGEST_SYMBOL >> 20} MB")
+    return text
+
+
+def _graph(text: str, file: Path) -> Graph:
+    try:
+        return Graph.read(text)
+    except FCNXSError as error:
+        raise FCNXSError(f"{file}: {error}") from None
 
 
 def save(

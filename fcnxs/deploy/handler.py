@@ -110,11 +110,14 @@ class ServedNet:
         compat.use_the_machine()
         from ..net import Net
         from ..predict.forward import Passes
+        from ..symbols import legacy
         from ..symbols.graph.nodes import Graph
 
         (meta_file,) = folder.glob("*-meta.json")
         self.meta: Dict[str, Any] = json.loads(meta_file.read_text(encoding="utf-8"))
-        symbol, args, auxs = compat.mxnet.model.load_checkpoint(str(meta_file)[: -len("-meta.json")], 0)
+        prefix = str(meta_file)[: -len("-meta.json")]
+        symbol = legacy.load(Path(f"{prefix}-symbol.json").read_text(encoding="utf-8"))
+        args, auxs = compat.mxnet.model.load_params(prefix, 0)
         if Graph.of(symbol).ops[-1] in HEADS:
             symbol = symbol.get_children()[0]  # scores differ where probabilities are all 1.0 or 0.0
         self.palette = bytes(np.asarray(self.meta["palette"], np.uint8))

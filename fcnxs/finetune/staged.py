@@ -26,6 +26,7 @@ from ..net import Params, Variant, check_params, devices_of, net_of
 from ..solver.collective import Exchange, exchange_for
 from ..solver.solver import Solver
 from ..stages import Stage, lineage
+from ..symbols import legacy
 from ..symbols.symbol_fcnxs import FCNXS
 from . import run_folder
 from .epochs import train_stage
@@ -130,8 +131,16 @@ def _from_state(run: Run) -> Weights:
     run.last_state = state.file(folder)
     if run.rank == 0:
         run_folder.write_scores(folder, state.records, state.rows)
-    net = net_of(state.arg_params, state.stage, mx.sym.load_json(state.symbol))
+    net = net_of(state.arg_params, state.stage, _symbol_of(run))
     return Weights(net, state.arg_params, state.aux_params)
+
+
+def _symbol_of(run: Run) -> mx.sym.Symbol:
+    """Net of the run's state, which may come from a file: it is checked before MXNet sees it."""
+    try:
+        return legacy.load(run.state.symbol)
+    except FCNXSError as error:
+        raise FCNXSError(f"{run.state.file(run.output.folder)}: its net is refused: {error}") from None
 
 
 def _check_agreement(run: Run) -> None:
@@ -175,7 +184,7 @@ def _train(run: Run, stage: Stage, weights: Weights) -> Weights:
     """Train one stage from the run's state, and return its last weights."""
     state, settings = run.state, run.settings
     how = {"kvstore": run.exchange or "local", "recompute": settings.recompute, "trim": settings.trim}
-    symbol, (_, arg_params, aux_params) = mx.sym.load_json(state.symbol), weights
+    symbol, (_, arg_params, aux_params) = _symbol_of(run), weights
     solver = make_solver(stage, symbol, arg_params, aux_params, settings.devices, **how)
     for replica in solver.replicas if state.optimizer else ():
         replica.restore_optimizer(state.arrays, state.optimizer)

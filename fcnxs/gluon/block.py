@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import threading
 from pathlib import Path
-from typing import Any, List, Sequence, Tuple
+from typing import Any, Collection, List, Sequence, Tuple
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from ..deploy.form import Form
 from ..errors import FCNXSError
 from ..net import ANY_SIZE, DECONVOLUTIONS, SCORES, check_size, fixed_size
 from ..stages import BIGSCORE, Stage
+from ..symbols.graph.nodes import Graph
 from ..symbols.graph.rewrite import scores_symbol, without_crop
 from ..symbols.interpolation import bilinear
 from ..symbols.layers import check_numclass
@@ -212,7 +213,33 @@ class FCNxs(mx.gluon.SymbolBlock):
         with tempfile.TemporaryDirectory() as folder:
             prefix = Path(folder) / (Path(path).name or "net")
             self.save_checkpoint(prefix, 0)
-            return write.export(checkpoint.load(prefix, 0), path, form)
+            own = checkpoint.load(prefix, 0, operators=Graph.of(self.symbol).ops)
+            return write.export(own, path, form)
+
+    @staticmethod
+    def imports(
+        symbol_file: str | Path,
+        input_names: str | Sequence[str],
+        param_file: str | Path | None = None,
+        *args: Any,  # noqa: ANN401
+        operators: Collection[str] = (),
+        **settings: Any,  # noqa: ANN401
+    ) -> mx.gluon.SymbolBlock:
+        """As `mx.gluon.SymbolBlock.imports`, which has the other arguments, of files that are checked before.
+
+        Args:
+            operators: operators that the graph may have besides the usual ones (`fcnxs.checkpoint.load`).
+
+        Raises:
+            FCNXSError: as `fcnxs.checkpoint.load_symbol` and `load_parameters`.
+        """
+        symbol = checkpoint.load_symbol(Path(symbol_file), operators)
+        if param_file is not None:
+            check_finite(load_params(param_file, mapped=True), param_file)
+        with tempfile.TemporaryDirectory() as folder:
+            checked = f"{folder}/net-symbol.json"
+            symbol.save(checked, remove_amp_cast=False)
+            return mx.gluon.SymbolBlock.imports(checked, input_names, param_file, *args, **settings)
 
     def _clear_cached_op(self) -> None:
         super()._clear_cached_op()

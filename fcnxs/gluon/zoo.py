@@ -8,7 +8,7 @@ FCNxs(36 parameters, 3 classes)
 from __future__ import annotations
 
 from functools import partial
-from typing import Callable, Sequence
+from typing import Callable, Collection, Sequence
 
 from .. import checkpoint
 from ..checkpoint import Checkpoint, Meta
@@ -39,6 +39,7 @@ def get_fcnxs(
     prefix: PathLike | None = None,
     epoch: int = 0,
     ctx: mx.Context | Sequence[mx.Context] | None = None,
+    operators: Collection[str] = (),
     **options: int | float | str,
 ) -> FCNxs:
     """Build a net by its name and give its parameters values.
@@ -53,6 +54,8 @@ def get_fcnxs(
         numclass: number of classes; None: the checkpoint's, or VOC's 21.
         prefix, epoch: prefix and epoch of the checkpoint.
         ctx: device or devices that get the parameters; None: the CPU.
+        operators: operators that the checkpoint's symbol may have besides those that are always allowed
+            (`checkpoint.load`).
         **options: of the net's builder (width, fc, pooling_convention, ...), and base_size and crop_size.
 
     Raises:
@@ -67,7 +70,8 @@ def get_fcnxs(
         net.initialize(mx.init.MSRAPrelu("in", slope=0), ctx)
         return net
     pooling = options.get("pooling_convention")  # the net's may be another one than the checkpoint's
-    loaded = checkpoint.load(prefix, epoch, pooling_convention=pooling, strict=False)
+    how = {"pooling_convention": pooling, "strict": False, "operators": operators}
+    loaded = checkpoint.load(prefix, epoch, **how)
     found = _variant(loaded)
     numclass = _numclass(name, numclass, found, loaded)
     variant = {"width": found.width, "fc": found.fc, "pooling_convention": found.pooling_convention}

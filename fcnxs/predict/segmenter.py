@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Callable, Iterable, Iterator, Sequence, Tuple, Union
+from typing import Any, Callable, Collection, Iterable, Iterator, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -74,6 +74,8 @@ class Segmenter:
             meta file says, "apply" without one.
         max_pixels: most pixels of a file's image, told from its header before it is decoded; arrays may have
             any number.
+        operators: operators that the checkpoint's symbol may have besides those that are always allowed
+            (`checkpoint.load`).
         trimmed: older name of `trim`.
 
     Attributes:
@@ -102,12 +104,13 @@ class Segmenter:
         pooling_convention: str | None = None,
         exif: str | None = None,
         max_pixels: int = MAX_PIXELS,
+        operators: Collection[str] = (),
         trimmed: bool | None = None,
     ) -> None:
         trim = trim if trimmed is None else trimmed
         self.scales, self.flip = check_scales(scales), bool(flip)
         self.averages = self.scales != (1,) or self.flip
-        source = _loaded(source, epoch, pooling_convention)
+        source = _loaded(source, epoch, pooling_convention, operators)
         symbol, params_file = scores_symbol(source.symbol), source.params_file
         check_params(symbol, source.arg_params, source.aux_params, str(params_file))
         if "score_weight" not in source.arg_params:
@@ -246,7 +249,10 @@ class Segmenter:
 
 
 def _loaded(
-    source: PathLike | Checkpoint, epoch: int | str | None, pooling_convention: str | None
+    source: PathLike | Checkpoint,
+    epoch: int | str | None,
+    pooling_convention: str | None,
+    operators: Collection[str],
 ) -> Checkpoint:
     """Return `source` if it is a Checkpoint; else load the checkpoint that `choose` finds."""
     if isinstance(source, Checkpoint):
@@ -258,7 +264,8 @@ def _loaded(
     if not isinstance(source, (str, os.PathLike)):
         raise FCNXSError(f"a {type(source).__name__}: expected the prefix of a checkpoint, or a Checkpoint")
     prefix, number, _ = choose(source, epoch)
-    return checkpoint.load(prefix, number, mapped=True, pooling_convention=pooling_convention)
+    how = {"pooling_convention": pooling_convention, "operators": operators}
+    return checkpoint.load(prefix, number, mapped=True, **how)
 
 
 def _softmax(scores: np.ndarray) -> np.ndarray:

@@ -68,14 +68,25 @@ class Graph:
         """
         try:
             content = json.loads(text) if isinstance(text, str) else text
-        except (ValueError, RecursionError) as error:
+            for key in ("nodes", "heads"):
+                if not isinstance(content, dict) or not isinstance(content.get(key), list):
+                    raise _damaged(f"it has no {key}")
+            nodes = [_node(i, given) for i, given in enumerate(content["nodes"])]
+        except (json.JSONDecodeError, RecursionError) as error:
             raise FCNXSError(f"not a symbol JSON: {last_line(error)}") from None
-        for key in ("nodes", "heads"):
-            if not isinstance(content, dict) or not isinstance(content.get(key), list):
-                raise _damaged(f"it has no {key}")
-        nodes = [_node(i, given) for i, given in enumerate(content["nodes"])]
         heads = [_entry(given, len(nodes), "the output") for given in content["heads"]]
+        if not heads:
+            raise _damaged("it has no heads")
         return cls(nodes, heads, _version(content))
+
+    @property
+    def content(self) -> Dict[str, Any]:
+        """The graph as MXNet's JSON has it, with every node's settings under `attrs`."""
+        keys = ("op", "name", "attrs", "inputs", "subgraphs")
+        nodes = [{key: node[key] for key in keys if key in node} for node in self.nodes]
+        arguments = [i for i, node in enumerate(nodes) if node["op"] == "null"]
+        attrs = {"mxnet_version": ["int", self.version]} if self.version > WITH_VERSION else {}
+        return {"nodes": nodes, "arg_nodes": arguments, "heads": self.heads, "attrs": attrs}
 
     @classmethod
     def of(cls, symbol: mx.sym.Symbol, casts: bool = False) -> Graph:
@@ -140,6 +151,10 @@ def _node(i: int, given: Any) -> Node:  # noqa: ANN401
             raise _damaged(f"the {key} of {name} are not settings: {given[key]!r}")
         attrs.update({setting: str(value) for setting, value in given.get(key, {}).items()})
     rest = {key: value for key, value in given.items() if key not in SETTINGS}
+    if "subgraphs" in given:
+        if not isinstance(given["subgraphs"], list):
+            raise _damaged(f"the subgraphs of {name} are not graphs")
+        rest["subgraphs"] = [Graph.read(each).content for each in given["subgraphs"]]
     return {**rest, "attrs": attrs, "inputs": [_entry(each, i, name) for each in given["inputs"]]}
 
 
@@ -189,7 +204,7 @@ def has(node: Node, key: str) -> bool:
 
 def flag(node: Node, key: str) -> bool:
     """Whether an operator's setting is true."""
-    return node["attrs"].get(key) in ("True", "1")
+    return node["attrs"].get(key, "").lower() in ("true", "1")
 
 
 def window(node: Node, axis: int) -> Tuple[int, int, int]:

@@ -20,7 +20,7 @@ from ...errors import FCNXSError
 from .nodes import Entry, Graph, Node, flag, setting
 
 # The version whose names of operators and settings are written, so that MXNet upgrades nothing.
-VERSION = {"mxnet_version": ["int", 10901]}
+VERSION = 10901
 HEADS = ("SoftmaxOutput", "softmax")
 
 # From a node's number, the node and its inputs as written, to the entry in its place; None copies the node.
@@ -78,8 +78,7 @@ class Writer:
 
     def text(self, heads: Sequence[Entry]) -> str:
         """The graph as MXNet's JSON."""
-        arguments = [i for i, node in enumerate(self.nodes) if node["op"] == "null"]
-        return json.dumps({"nodes": self.nodes, "arg_nodes": arguments, "heads": [*heads], "attrs": VERSION})
+        return json.dumps(Graph(self.nodes, heads, VERSION).content, ensure_ascii=False)
 
     def symbol(self, heads: Sequence[Entry]) -> mx.sym.Symbol:
         """The graph as MXNet's symbol, without the nodes that no output needs."""

@@ -33,6 +33,20 @@ def add_checkpoint(parser: argparse.ArgumentParser) -> None:
         help="rounding of the pooled sizes, down or up, of a checkpoint of 2016 that does not say it (default: "
         "full, and a line says so)",
     )
+    add_operators(parser)
+
+
+def add_operators(parser: argparse.ArgumentParser) -> None:
+    """Add --allow-operator, for graphs with operators that files may not have."""
+    parser.add_argument(
+        "--allow-operator",
+        action="append",
+        default=[],
+        metavar="NAME",
+        dest="operators",
+        help="MXNet's name of an operator that the net may have besides the usual ones; some run code that the "
+        "file gives, so only if you trust the file (may be given several times)",
+    )
 
 
 def _epoch(text: str) -> int | str:

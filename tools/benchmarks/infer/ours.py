@@ -14,6 +14,7 @@ from typing import Callable, Dict, List, Tuple
 
 import numpy as np
 
+from ....checkpoint import load_symbol
 from ....compat import mxnet as mx
 from ....conventions import VGG_MEAN
 from ....data.generated import picture
@@ -88,7 +89,7 @@ def load(root: Path, symbol: str = "symbol.json") -> Net:
     from safetensors.numpy import load_file
 
     params = {name: mx.nd.array(array) for name, array in load_file(root / "weights.safetensors").items()}
-    return Net(mx.sym.load(str(root / symbol)), params, {})
+    return Net(load_symbol(root / symbol), params, {})
 
 
 def untrimmed(
