@@ -10,7 +10,6 @@ metrics.jsonl beside it, and the parameters with the best mean IU a second time,
 
 from __future__ import annotations
 
-import json
 import os
 from contextlib import suppress
 from difflib import get_close_matches
@@ -21,9 +20,18 @@ from typing import Any, Dict, List, NamedTuple, Sequence
 
 from .conventions import PathLike
 from .errors import FCNXSError
+from .score import NAMES
 from .system.files import refuse_irregular
+from .system.json_files import Null, Number, Or, checked, parse_json
 
 METRICS = "metrics.jsonl"
+EPOCH = Number(int, 1, 10**6)
+SCORES = {name: Null(Number(float, 0, 1)) for name in NAMES}
+RECORD = {  # a line of metrics.jsonl
+    **{"stage": str, "epoch": EPOCH, "mean_iu": SCORES["mean_iu"]},
+    **{name: Or(SCORES[name]) for name in NAMES if name != "mean_iu"},
+    **{name: Or(Number()) for name in ("learning_rate", "train_loss", "val_loss", "seconds")},
+}
 
 
 class Choice(NamedTuple):
@@ -91,11 +99,10 @@ def _records(prefix: str) -> List[Dict[str, Any]]:
     refuse_irregular(file)
     with suppress(OSError):
         for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
-            with suppress(ValueError, KeyError, TypeError, RecursionError):
-                record = json.loads(line)
-                stage, epoch, mean_iu = record["stage"], int(record["epoch"]), record["mean_iu"]
-                if stage == Path(prefix).name and isinstance(mean_iu, (float, int, type(None))):
-                    found = [*(found if epoch > 1 else []), record]
+            with suppress(ValueError):
+                record = checked(parse_json(line), RECORD)
+                if record["stage"] == Path(prefix).name:
+                    found = [*(found if record["epoch"] > 1 else []), record]
     return found
 
 

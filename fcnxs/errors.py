@@ -5,7 +5,7 @@ from __future__ import annotations
 from numbers import Real
 from typing import Any, Tuple
 
-LARGEST = 3.4028234e38  # of float32
+LARGEST_MEAN = 65535  # of images of 0 to 255; what a net scales or shifts first may be taken into the mean
 
 
 class FCNXSError(ValueError):
@@ -28,11 +28,14 @@ def last_line(error: Exception) -> str:
 
 
 def finite_mean(mean: Any, where: object) -> Tuple[float, float, float]:  # noqa: ANN401
-    """Mean (R, G, B) as three floats; raise an error that names `where` unless it is three finite numbers."""
+    """Mean (R, G, B) as three floats; raise an error that names `where` unless it is plausible."""
     values = [] if isinstance(mean, (str, bytes)) or not hasattr(mean, "__iter__") else list(mean)
     numbers = all(isinstance(value, Real) and not isinstance(value, bool) for value in values)
-    if len(values) != 3 or not numbers or not all(abs(value) <= LARGEST for value in values):  # nor NaN
-        raise FCNXSError(f"{where}: expected three finite numbers, not {mean!r:.80}")
+    if len(values) != 3 or not numbers or not all(abs(value) <= LARGEST_MEAN for value in values):  # nor NaN
+        raise FCNXSError(
+            f"{where}: expected three finite numbers, at most {LARGEST_MEAN} for images of 0 to 255, "
+            f"not {mean!r:.80}"
+        )
     return tuple(map(float, values))
 
 

@@ -17,7 +17,6 @@ Examples:
 from __future__ import annotations
 
 import argparse
-import json
 import shlex
 import signal
 import time
@@ -26,6 +25,7 @@ from typing import Any, Callable, Dict, List, Tuple
 
 from ..errors import FCNXSError
 from ..system.files import write_json, written_whole
+from ..system.json_files import COUNT, Number, read_json
 from .shared.signals import Ended
 
 TRAIN, VAL, EPOCHS = 220, 30, (2, 2, 3)
@@ -58,7 +58,7 @@ def demo(output: Path, train: int, val: int, epochs: tuple) -> int:
     record = _record(output, {"train": train, "val": val, "epochs": list(epochs)})
     steps, again = _steps(output, train, val, epochs), f"`fcnxs demo --output {shlex.quote(str(output))}`"
     done = record["done"]
-    if done == len(steps):
+    if done >= len(steps):
         print(f"the demo in {output} has ended before; remove this folder to run it anew. Its results:")
     elif done:
         print(f"going on with the demo in {output}: {done} of {len(steps)} steps are done")
@@ -87,15 +87,10 @@ def _record(output: Path, settings: Dict[str, Any]) -> Dict[str, Any]:
     """
     file = output / RECORD
     if file.is_file():
-        try:
-            record = json.loads(file.read_text(encoding="utf-8"))
-            same = {name: record[name] for name in settings} == settings
-            whole = isinstance(record["done"], int) and isinstance(record["seconds"], (int, float))
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
-            same, whole = False, False
-        if not same or not whole:
-            what = "a demo of another version" if whole else "damaged"
-            raise FCNXSError(f"{file}: {what}; remove {output}, or choose another --output")
+        way_out = f"remove {output}, or choose another --output"
+        record = read_json(file, "the record of a demo", {"done": COUNT, "seconds": Number(float, 0)}, way_out)
+        if {name: record.get(name) for name in settings} != settings:
+            raise FCNXSError(f"{file}: a demo of another version; {way_out}")
         return record
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise FCNXSError(f"--output {output}: exists and is not empty; choose a new folder")

@@ -103,7 +103,7 @@ def run(args: argparse.Namespace) -> int:
 
     from .. import checkpoint
     from ..finetune import Data, Output, Settings, finetune
-    from ..finetune.run_folder import refuse_to_overwrite
+    from ..finetune.run_folder import PLAN, refuse_to_overwrite
     from ..solver.collective import exchange_for
 
     folder, devices = Path(args.output), options.devices(args.gpus, args.cpus)
@@ -124,7 +124,7 @@ def run(args: argparse.Namespace) -> int:
         data_checks.warn(kept["warnings"] if first else ())
     else:
         same_stages(args, stages, before)
-        meta = checkpoint.Meta(**{**before["meta"], "mean": tuple(before["meta"]["mean"])})
+        meta = checkpoint.meta_of(before["meta"], folder / PLAN)
         samples, kept = same_data(args, samples, before), before
     data = Data(**make_loaders(args, samples, meta))
     output = Output(folder, meta, args.checkpoint_every, args.keep, args.resume is not None, kept)

@@ -18,12 +18,18 @@ from typing import TYPE_CHECKING, List, Tuple
 
 from ..conventions import IGNORE_LABEL
 from ..errors import FCNXSError
+from ..system.json_files import Or, checked, told_of
 from .shared import data_checks, data_options, options
 
 if TYPE_CHECKING:
     from ..data.samples import Samples
     from ..report.evaluation import Evaluation
     from ..report.run import RunRecord
+
+OPTIONS = {
+    **dict.fromkeys(("data", "val", "val_split", "root"), Or(str)),
+    "allow": Or([str], []),
+}  # in run.json
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -75,15 +81,18 @@ def run(args: argparse.Namespace) -> int:
 
 def _samples(args: argparse.Namespace, told: RunRecord) -> Tuple[Samples | None, bool, List[str]]:
     """Data to score on, whether the run was evaluated on the same data, and notes on it."""
-    fingerprint = told.plan.get("data", {}).get("val")
+    from ..finetune.run_folder import PLAN
+
+    fingerprint = (told.plan["data"] or {}).get("val")
     if args.data is not None:
         samples = data_options.samples_of(args.data, args.split, args.root, "val", allow=args.allow)
         data_options.tell_split(args.data, args.split)
         if samples.fingerprint() == fingerprint:
             return _without_skipped(samples, told), True, []
         return samples, False, [f"Scored on {args.data}, which is not what the run was evaluated on."]
-    given = {**dict.fromkeys(("data", "val", "val_split", "root", "allow")), **told.plan.get("options", {})}
-    given["allow"] = [*(given["allow"] or ()), *(args.allow or ())]
+    with told_of(args.folder / PLAN, "the record of a run"):
+        given = checked(told.plan["options"], OPTIONS, "options")
+    given["allow"] = [*given["allow"], *(args.allow or ())]
     way_out = "--data and --split name some"
     try:
         samples = data_options.validation_samples(argparse.Namespace(**given)) if fingerprint else None
@@ -106,7 +115,7 @@ def _samples(args: argparse.Namespace, told: RunRecord) -> Tuple[Samples | None,
 
 def _without_skipped(samples: Samples, told: RunRecord) -> Samples:
     """Validation data without the images that the run skipped (--skip-bad)."""
-    left_out = {number for number, _ in told.plan.get("skipped", {}).get("val", ())}
+    left_out = {number for number, _ in (told.plan["skipped"] or {}).get("val", ())}
     return samples.subset([i for i in range(len(samples)) if i not in left_out])
 
 

@@ -8,7 +8,7 @@ This room may import `symbols`, `system` and the single files beside it.
 
 from ..epoch_choice import epochs_of
 from .checkpoint import Checkpoint, load, load_symbol, read_symbol, save
-from .meta import Meta, source_of, versions
+from .meta import Meta, meta_of, source_of, versions
 
 __all__ = [
     "Checkpoint",
@@ -16,6 +16,7 @@ __all__ = [
     "epochs_of",
     "load",
     "load_symbol",
+    "meta_of",
     "read_symbol",
     "save",
     "source_of",

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Dict, List, Tuple
+from typing import Any, Dict, List, Tuple
 
 import numpy as np
 
 from .. import __version__
 from ..compat import mxnet as mx
 from ..conventions import IGNORE_LABEL, VGG_MEAN
-from ..errors import FCNXSError, finite_mean, reason
+from ..errors import LARGEST_MEAN, FCNXSError, finite_mean
 from ..symbols.layers import check_numclass
-from ..system.files import refuse_irregular, sha256_of
+from ..system.files import sha256_of
+from ..system.json_files import BYTE, Null, Number, Or, read_json
 
 
 def versions() -> Dict[str, str]:
@@ -27,6 +27,19 @@ def versions() -> Dict[str, str]:
         "numpy": np.__version__,
         "python": platform.python_version(),
     }
+
+
+FORM = {
+    "classes": Null([str]),
+    "palette": Null([(BYTE, BYTE, BYTE)]),
+    "mean": (Number(float, -LARGEST_MEAN, LARGEST_MEAN),) * 3,
+    "channel_order": {"RGB"},
+    "ignore_label": Number(int, IGNORE_LABEL, IGNORE_LABEL),
+    "exif": Or({"apply", "ignore"}, "apply"),  # older files have none
+    "source": Null({str: str}),
+    "versions": {str: str},
+    "checksums": Or({str: [str]}, {}),  # nor checksums
+}
 
 
 @dataclass(frozen=True)
@@ -45,7 +58,7 @@ class Meta:
         checksums: SHA-256 of the other files by name; of the last version and, if any, the one before.
 
     Raises:
-        FCNXSError: the mean is not three finite numbers, or there are more than 255 classes.
+        FCNXSError: the mean is not three numbers of -65535 to 65535, or there are more than 255 classes.
     """
 
     classes: List[str] | None = None
@@ -69,34 +82,22 @@ def read_meta(file: Path) -> Meta:
     Raises:
         FCNXSError: it is not JSON, or a value is missing or of the wrong kind.
     """
-    refuse_irregular(file)
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-        content.setdefault("exif", "apply")  # older files have none
-        known = {key: content[key] for key in Meta.__dataclass_fields__ if key != "checksums"}
-        meta = Meta(**known)
-        checksums = content.get("checksums", {})  # older files have none
-        if not all(isinstance(sums, list) for sums in checksums.values()):
-            raise ValueError("checksums: expected an object that maps file names to lists of checksums")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        what = f"lacks {error}" if isinstance(error, KeyError) else reason(error)
-        raise FCNXSError(f"{file}: not a meta file of a checkpoint: {what}") from None
-    if meta.channel_order != "RGB" or meta.ignore_label != IGNORE_LABEL:
-        raise FCNXSError(f"{file}: expected channel_order RGB and ignore_label {IGNORE_LABEL}")
-    if meta.exif not in ("apply", "ignore"):
-        raise FCNXSError(f"{file}: exif: expected apply or ignore, not {meta.exif!r:.80}")
-    if meta.classes is not None:
-        names = isinstance(meta.classes, list) and all(isinstance(name, str) for name in meta.classes)
-        colours = isinstance(meta.palette, list) and all(_is_colour(colour) for colour in meta.palette)
-        if not names or not colours or len(meta.palette) != len(meta.classes):
-            raise FCNXSError(
-                f"{file}: expected classes, a list of names, and palette, a colour (R, G, B) for each"
-            )
-    return replace(meta, checksums=checksums)
+    what, way_out = "a meta file of a checkpoint", "write the checkpoint again, or remove the file"
+    return meta_of(read_json(file, what, FORM, way_out), file)
 
 
-def _is_colour(colour: object) -> bool:
-    return isinstance(colour, list) and len(colour) == 3 and all(value in range(256) for value in colour)
+def meta_of(content: Dict[str, Any], where: object) -> Meta:
+    """The meta that an object of this form describes; `where` names it in an error.
+
+    Raises:
+        FCNXSError: there is no colour for each class, or there are more than 255 classes.
+    """
+    meta = Meta(**{key: content[key] for key in FORM})
+    if meta.classes is not None and len(meta.palette or ()) != len(meta.classes):
+        raise FCNXSError(
+            f"{where}: palette: expected a colour (R, G, B) for each of {len(meta.classes)} classes"
+        )
+    return meta
 
 
 def source_of(file: str | os.PathLike[str]) -> Dict[str, str]:

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Dict
 
 from .. import __version__, symbols
+from ..checkpoint.meta import FORM
 from ..errors import FCNXSError
 from ..system.files import written_whole
+from ..system.json_files import read_json
 from ..vis import full_palette
 
 PACKAGE = "fcnxs_served"  # not this package's name: another version of it may be installed on the server
@@ -80,7 +82,7 @@ def _texts(meta_file: Path, model: str) -> Dict[str, str]:
     package, nets = Path(__file__).resolve().parent.parent, Path(symbols.__file__).resolve().parent
     files = {f"{PACKAGE}/{room}{file.name}": file for room in ROOMS for file in (package / room).glob("*.py")}
     files.update({f"{PACKAGE}/symbols/{file.relative_to(nets)}": file for file in nets.rglob("*.py")})
-    meta = json.loads(meta_file.read_text(encoding="utf-8"))
+    meta = read_json(meta_file, "a meta file of a checkpoint", FORM)
     meta["palette"] = full_palette(meta["palette"] or [])
     manifest = {
         "runtime": "python",

@@ -19,7 +19,8 @@ from ..score import NAMES, Scores
 from ..solver.collective import Exchange
 from ..solver.solver import Solver
 from ..stages import Stage
-from .run_folder import State, params_file, save_state, write_scores
+from .run_folder import params_file, write_scores
+from .state import State, save_state
 
 
 class StoppedError(Exception):
@@ -53,7 +54,7 @@ class Output:
         checkpoint_every: steps between states; None: a state at each epoch only.
         keep: number of a stage's epochs whose parameters are kept; None: all.
         resume: continue from the state in `folder`; without one, begin.
-        plan: JSON that run.json keeps for the caller.
+        plan: JSON that run.json keeps for the caller; the keys of `run_folder.FORM` are the command's.
     """
 
     folder: Path

@@ -1,4 +1,4 @@
-"""The folder of a run: its files' names, plan, scores and states, and the lock of the process at work there.
+"""The folder of a run: its files' names, plan and scores, and the lock of the process at work there.
 
 run.json                      the plan: identity, options, stages; written when the run begins
 run.log                       what happened; a process at work holds a lock on it
@@ -9,9 +9,7 @@ metrics.jsonl                 one line for each epoch
 summary.json                  one row for each stage that has ended
 tensorboard/STAGE/            TensorBoard's events
 
-A state is all that a run needs to resume as if it had not been interrupted: the arrays in `.state`, in MXNet's
-format, the rest in `.json`, with a checksum of both files. The JSON is moved into place last, so that a state
-is either whole or not there. The newest two states of a stage are kept.
+A state is described in `state.py`.
 """
 
 from __future__ import annotations
@@ -21,24 +19,32 @@ import hashlib
 import json
 import shutil
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Sequence
+from typing import Any, Dict, Iterator, List, Sequence
 
-from ..checkpoint.params_file import check_finite, load_params, write_arrays
-from ..epoch_choice import METRICS
+from ..checkpoint import meta
+from ..epoch_choice import EPOCH, METRICS, RECORD, SCORES
 from ..errors import FCNXSError
-from ..net import Params
-from ..score import NAMES
 from ..stages import Stage
-from ..system.files import BESIDE, refuse_irregular, sha256_of, write_json, written_whole
+from ..system.files import BESIDE, read_text, write_json, written_whole
+from ..system.json_files import COUNT, Number, Or, checked, parse_json, read_json, told_of
 
 PLAN, LOG, SUMMARY = "run.json", "run.log", "summary.json"
 TENSORBOARD = "tensorboard"
 WAY_OUT = "choose another --output"  # of a damaged file, unless the caller has another one
-KEPT = 2  # states of a stage
-ARRAYS = {"arg": "arg_params", "aux": "aux_params", "state": "arrays"}  # prefix of an array's name -> field
-DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)  # of what is not our JSON
+SCORES_WAY_OUT = "`fcnxs finetune --resume {}` writes anew those of a run that has not ended"
+
+FORM = {  # of run.json; all but the first three are the command's
+    "run": str,
+    "finished": Or(bool, False),
+    "options": Or(dict, {}),
+    "meta": Or(meta.FORM),
+    "data": Or({str: str}),
+    "skipped": Or({str: [(COUNT, str)]}),
+    "warnings": Or([str], []),
+    "stages": Or([{"name": str, "epochs": EPOCH}]),
+}
+ROW = {"name": str, "epoch": EPOCH, **SCORES, "seconds": Number(float, 0)}  # of summary.json
 
 
 def params_file(folder: Path, stage: str, epoch: int) -> Path:
@@ -63,12 +69,17 @@ def write_sealed(file: Path, content: Dict[str, Any]) -> None:
     write_json(file, {**content, "sha256": _digest(content)})
 
 
-def read_sealed(file: Path) -> Dict[str, Any]:
-    """Content that `write_sealed` wrote; raises one of `DAMAGED` if it cannot be read or was changed."""
-    content = json.loads(file.read_text(encoding="utf-8"))
-    if content.pop("sha256") != _digest(content):
-        raise ValueError("its checksum is wrong")
-    return content
+def read_sealed(file: Path, what: str, form: Any, way_out: str = "") -> Dict[str, Any]:  # noqa: ANN401
+    """Content that `write_sealed` wrote; arguments and errors as those of `read_json`.
+
+    Raises:
+        FCNXSError: it was changed, too.
+    """
+    content = read_json(file, what, way_out=way_out)
+    with told_of(file, what, way_out):
+        if content.pop("sha256", None) != _digest(content):
+            raise ValueError("its checksum is wrong")
+        return checked(content, form)
 
 
 def _digest(content: Dict[str, Any]) -> str:
@@ -91,7 +102,8 @@ def read_plan(folder: Path, way_out: str = WAY_OUT) -> Dict[str, Any] | None:
     Raises:
         FCNXSError: it is damaged.
     """
-    return _read(folder / PLAN, "the record of a run, or damaged: {}", read_sealed, way_out)
+    file = folder / PLAN
+    return read_sealed(file, "the record of a run", FORM, way_out) if file.exists() else None
 
 
 def refuse_to_overwrite(folder: Path, stages: Sequence[Stage]) -> None:
@@ -116,155 +128,22 @@ def write_scores(folder: Path, records: List[Dict[str, Any]], rows: List[Dict[st
 
 
 def read_records(folder: Path) -> List[Dict[str, Any]]:
-    """Lines of metrics.jsonl; raises FCNXSError if it is damaged."""
-
-    def parse(file: Path) -> List[Dict[str, Any]]:
-        return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-
-    return _read(folder / METRICS, "the scores of finetuning ({})", parse) or []
+    """Lines of metrics.jsonl, [] without such a file; raises FCNXSError if it is damaged."""
+    file, what = folder / METRICS, "the scores of an epoch"
+    lines = read_text(file, what).splitlines() if file.exists() else []
+    records = []
+    for number, line in enumerate(lines, 1):
+        with told_of(f"{file}, line {number}", what, SCORES_WAY_OUT.format(folder)):
+            records.append(checked(parse_json(line), RECORD))
+    return records
 
 
 def read_rows(folder: Path) -> List[Dict[str, Any]]:
-    """Rows of summary.json; raises FCNXSError if it is damaged."""
-
-    def parse(file: Path) -> List[Dict[str, Any]]:
-        rows = json.loads(file.read_text(encoding="utf-8"))["stages"]
-        for row in rows:
-            str(row["name"]), float(row["seconds"]), int(row["epoch"]), [row[name] for name in NAMES]
-        return rows
-
-    return _read(folder / SUMMARY, "a summary of finetuning ({})", parse) or []
-
-
-def _read(file: Path, what: str, parse: Callable[[Path], Any], way_out: str = WAY_OUT) -> Any:  # noqa: ANN401
-    """Result of `parse`; None without such a file. `what` describes it, with {} for an error's text."""
-    refuse_irregular(file)
-    try:
-        return parse(file)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except DAMAGED as error:
-        raise FCNXSError(f"{file}: not {what.format(error)}; {way_out}") from None
-
-
-@dataclass
-class State:
-    """Where a run stands.
-
-    Args:
-        run: identity of the run, the same as in run.json.
-        stage: name of the stage; "" before the first.
-        epoch: epoch of the stage, from 1; one more than the stage's last if the stage is done.
-        position: batches of this epoch that are done.
-        steps: steps of this stage so far.
-        seconds, stage_seconds: time that this epoch and this stage have taken.
-        symbol: JSON of the net.
-        optimizer: numbers of the optimizer's state.
-        metric: loss and confusion matrix of this epoch's training so far.
-        records: lines of metrics.jsonl.
-        rows: rows of summary.json.
-        best: mean IU of STAGE-best.
-        arg_params, aux_params, arrays: parameters, and the optimizer's arrays; not in the JSON.
-    """
-
-    run: str
-    stage: str
-    epoch: int = 1
-    position: int = 0
-    steps: int = 0
-    seconds: float = 0.0
-    stage_seconds: float = 0.0
-    symbol: str = ""
-    optimizer: Dict[str, Any] = field(default_factory=dict)
-    metric: Dict[str, Any] = field(default_factory=dict)
-    records: List[Dict[str, Any]] = field(default_factory=list)
-    rows: List[Dict[str, Any]] = field(default_factory=list)
-    best: float | None = None
-    arg_params: Params = field(default_factory=dict, repr=False)
-    aux_params: Params = field(default_factory=dict, repr=False)
-    arrays: Params = field(default_factory=dict, repr=False)
-
-    def forget_arrays(self) -> None:
-        """Drop all arrays, to free their memory."""
-        self.arg_params, self.aux_params, self.arrays = {}, {}, {}
-
-    def file(self, folder: Path) -> Path:
-        """Path of the state's JSON."""
-        return folder / f"{self.stage}-last.{self.epoch:04d}-{self.position:06d}.json"
-
-
-def save_state(folder: Path, state: State) -> Path:
-    """Write a state, and remove all but the newest two of its stage; returns the path of its JSON.
-
-    Raises:
-        FCNXSError: it cannot be written; the states before it are then still there.
-    """
-    file = state.file(folder)
-    arrays_file = file.with_suffix(".state")
-    arrays = {
-        f"{kind}:{name}": array for kind, of in ARRAYS.items() for name, array in getattr(state, of).items()
-    }
-    with written_whole(arrays_file, file) as (arrays_part, part):
-        write_arrays(arrays_part, arrays)
-        names = [each.name for each in fields(state) if each.name not in ARRAYS.values()]
-        content = {name: getattr(state, name) for name in names}
-        write_sealed(part, {**content, "arrays_sha256": sha256_of(arrays_part)})
-    of_this_run = [each for each in state_files(folder, [state.stage]) if _run_of(each) == state.run]
-    for old in of_this_run[:-KEPT]:
-        old.unlink()
-        old.with_suffix(".state").unlink(missing_ok=True)
-    return file
-
-
-def load_state(folder: Path, run: str, stages: Sequence[str]) -> State | None:
-    """Newest state of a run, whose stages have these names, in order; None if there is none.
-
-    Raises:
-        FCNXSError: the newest is damaged; the message offers the last good one.
-    """
-    damaged: FCNXSError | None = None
-    files = [file for file in state_files(folder, stages) if _run_of(file) in (run, None)]
-    for file in reversed(files):
-        try:
-            state = _read_state(file)
-        except FCNXSError as error:
-            damaged = damaged or error
-            continue
-        if damaged:
-            where = f"{state.stage}, {state.epoch - 1} epochs and {state.position} batches done"
-            raise FCNXSError(
-                f"{damaged}; the last good one is {file} ({where}): remove {files[-1]} to continue from it"
-            )
-        return state
-    if damaged:
-        raise FCNXSError(f"{damaged}; no older state is intact: remove {files[-1]} to start anew")
-    return None
-
-
-def _read_state(file: Path) -> State:
-    arrays_file = file.with_suffix(".state")
-    try:
-        content = read_sealed(file)
-        whole = sha256_of(arrays_file) == content.pop("arrays_sha256")
-        state = State(**content)
-    except FileNotFoundError as error:
-        raise FCNXSError(f"{error.filename}: no such file") from None
-    except DAMAGED as error:
-        raise FCNXSError(f"{file}: damaged: {error}") from None
-    if not whole:
-        raise FCNXSError(f"{arrays_file}: damaged or cut off: its checksum is another")
-    for key, array in check_finite(load_params(arrays_file), arrays_file).items():
-        kind, _, name = key.partition(":")
-        getattr(state, ARRAYS[kind])[name] = array
-    return state
-
-
-def _run_of(file: Path) -> str | None:
-    """Identity of the run that wrote a state; None if the file is damaged."""
-    try:
-        return read_sealed(file)["run"]
-    except DAMAGED:
-        return None
+    """Rows of summary.json, [] without such a file; raises FCNXSError if it is damaged."""
+    file, form = folder / SUMMARY, {"stages": [ROW]}
+    if not file.exists():
+        return []
+    return read_json(file, "a summary of finetuning", form, SCORES_WAY_OUT.format(folder))["stages"]
 
 
 @contextmanager

@@ -16,11 +16,12 @@ import json
 import uuid
 from contextlib import nullcontext
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Any, Callable, Dict, List, NamedTuple, Sequence
 
 from ..checkpoint.checkpoint import Checkpoint
 from ..compat import mxnet as mx
-from ..errors import FCNXSError
+from ..errors import FCNXSError, last_line
 from ..init import init_from_fcnxs, init_from_vgg16, refuse_other_layers
 from ..net import Params, Variant, check_params, devices_of, net_of
 from ..solver.collective import Exchange, exchange_for
@@ -31,7 +32,7 @@ from ..symbols.symbol_fcnxs import FCNXS
 from . import run_folder
 from .epochs import train_stage
 from .run import Data, Listener, Output, Run, Settings
-from .run_folder import State
+from .state import State, load_state
 
 
 class Weights(NamedTuple):
@@ -85,7 +86,7 @@ def finetune(
         if plan is None:
             plan = {"run": uuid.uuid4().hex, "options": {}, "finished": False, **(output.plan or {})}
         else:
-            run.state = run_folder.load_state(output.folder, plan["run"], _names(stages))
+            run.state = load_state(output.folder, plan["run"], _names(stages), partial(_check_state, run))
             weights = _from_parent(run, parent()) if run.state is None else _from_state(run)
         _check_agreement(run)
         if run.rank == 0:
@@ -123,6 +124,27 @@ def _from_parent(run: Run, parent: Checkpoint) -> Weights:
     return weights
 
 
+def _check_state(run: Run, state: State) -> None:
+    """Raise FCNXSError unless this run may have written the state, whose JSON and arrays are sound."""
+    stage = next(stage for stage in run.stages if stage.name == state.stage)
+    batches, numclass = run.data.train.batches, len(run.output.meta.classes)
+    if state.epoch > stage.epochs + 1 or state.position > batches:
+        raise FCNXSError(
+            f"epoch {state.epoch}, position {state.position}: {stage.name} has {stage.epochs} epochs of "
+            f"{batches} batches"
+        )
+    if state.metric and [len(row) for row in state.metric["matrix"]] != [numclass] * numclass:
+        raise FCNXSError(f"metric.matrix: expected {numclass} lists of {numclass} numbers")
+    try:
+        symbol = legacy.load(state.symbol)
+        net = net_of(state.arg_params, "arrays", symbol)
+        check_params(symbol, state.arg_params, state.aux_params, "arrays")
+    except (FCNXSError, mx.MXNetError) as error:
+        raise FCNXSError(f"symbol: {last_line(error)}") from None
+    if (net.name, net.numclass) != (stage.name, numclass):
+        raise FCNXSError(f"symbol: is {net.name} for {net.numclass} classes, not {stage.name} for {numclass}")
+
+
 def _from_state(run: Run) -> Weights:
     """Weights of the state to resume from. The scores that a killed run had no time to write are written."""
     state, folder = run.state, run.output.folder
@@ -131,16 +153,8 @@ def _from_state(run: Run) -> Weights:
     run.last_state = state.file(folder)
     if run.rank == 0:
         run_folder.write_scores(folder, state.records, state.rows)
-    net = net_of(state.arg_params, state.stage, _symbol_of(run))
+    net = net_of(state.arg_params, state.stage, legacy.load(state.symbol))
     return Weights(net, state.arg_params, state.aux_params)
-
-
-def _symbol_of(run: Run) -> mx.sym.Symbol:
-    """Net of the run's state, which may come from a file: it is checked before MXNet sees it."""
-    try:
-        return legacy.load(run.state.symbol)
-    except FCNXSError as error:
-        raise FCNXSError(f"{run.state.file(run.output.folder)}: its net is refused: {error}") from None
 
 
 def _check_agreement(run: Run) -> None:
@@ -184,10 +198,13 @@ def _train(run: Run, stage: Stage, weights: Weights) -> Weights:
     """Train one stage from the run's state, and return its last weights."""
     state, settings = run.state, run.settings
     how = {"kvstore": run.exchange or "local", "recompute": settings.recompute, "trim": settings.trim}
-    symbol, (_, arg_params, aux_params) = _symbol_of(run), weights
+    symbol, (_, arg_params, aux_params) = legacy.load(state.symbol), weights
     solver = make_solver(stage, symbol, arg_params, aux_params, settings.devices, **how)
-    for replica in solver.replicas if state.optimizer else ():
-        replica.restore_optimizer(state.arrays, state.optimizer)
+    try:
+        for replica in solver.replicas if state.optimizer else ():
+            replica.restore_optimizer(state.arrays, state.optimizer)
+    except FCNXSError as error:
+        raise FCNXSError(f"{run.last_state}: {error}; remove it to continue from the state before") from None
     state.forget_arrays()
     run.stage, run.solver = stage, solver
     train_stage(run)

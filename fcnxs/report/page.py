@@ -84,7 +84,7 @@ def page(run: RunRecord, evaluation: Evaluation | None, notes: Sequence[str] = (
 def _state(run: RunRecord) -> str:
     """Progress of the run, in a sentence."""
     done = {stage: len(records) for stage, records in run.records.items()}
-    planned = {stage["name"]: stage["epochs"] for stage in run.plan.get("stages", ())}
+    planned = {stage["name"]: stage["epochs"] for stage in run.plan.get("stages") or ()}
     if planned:
         epochs = f"{sum(done.get(name, 0) for name in planned)} of {sum(planned.values())} epochs"
     else:
@@ -114,7 +114,7 @@ def _facts(run: RunRecord) -> Dict[str, Any]:
     """Facts of run.log and run.json besides options, classes and stages."""
     begun = {"begun": run.log.begun} if run.log.begun else {}
     facts = {key: fact for key, fact in run.log.facts.items() if key not in ("options", "classes", "skipped")}
-    left_out = {name: len(pairs) for name, pairs in run.plan.get("skipped", {}).items() if pairs}
+    left_out = {name: len(pairs) for name, pairs in (run.plan.get("skipped") or {}).items() if pairs}
     left_out = {"images left out": left_out} if left_out else {}
     return {**begun, **facts, **left_out, "this page is by": installed()}
 

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Dict, List, Tuple
 
-from ..checkpoint.meta import read_meta
+from ..checkpoint.meta import meta_of, read_meta
 from ..epoch_choice import METRICS
 from ..errors import FCNXSError, reason
-from ..finetune.run_folder import LOG, PLAN, read_plan
-from ..score import NAMES
-from ..system.files import read_text, refuse_irregular
+from ..finetune.run_folder import LOG, PLAN, read_plan, read_records
+from ..system.files import refuse_irregular
+from ..system.json_files import parse_json
 from ..vis import full_palette
-
-VALUES = ("learning_rate", "train_loss", "val_loss", *NAMES, "seconds")  # each a number or None in a record
 
 Record = Dict[str, Any]
 
@@ -65,7 +62,7 @@ def read_run(folder: Path) -> RunRecord:
         FCNXSError: the folder is not a run's, or one of its files is damaged.
     """
     plan = _plan(folder)
-    records = _records(folder / METRICS)
+    records = _records(folder)
     log, notes = _log(folder / LOG), []
     if not records:
         notes.append(f"No epoch has ended yet: {METRICS} has no scores.")
@@ -84,25 +81,13 @@ def _plan(folder: Path) -> Dict[str, Any]:
     return plan
 
 
-def _records(file: Path) -> Dict[str, List[Record]]:
+def _records(folder: Path) -> Dict[str, List[Record]]:
     """Records by stage; of a stage that was trained again only the last training's."""
     result: Dict[str, List[Record]] = {}
-    lines = read_text(file, "the scores of the epochs").splitlines() if file.exists() else []
-    for number, line in enumerate(lines, 1):
-        try:
-            record = json.loads(line)
-            stage, epoch = record["stage"], record["epoch"]
-            numbers = all(isinstance(record[name], (int, float, type(None))) for name in VALUES)
-        except (ValueError, KeyError, TypeError, RecursionError):
-            stage, epoch, numbers = None, None, False
-        if not numbers or not isinstance(stage, str) or not isinstance(epoch, int):
-            raise FCNXSError(
-                f"{file}, line {number}: damaged: not the scores of an epoch; `fcnxs finetune --resume "
-                f"{file.parent}` writes those of a run that has not ended anew"
-            )
-        if epoch == 1:
-            result.pop(stage, None)
-        result.setdefault(stage, []).append(record)
+    for record in read_records(folder):
+        if record["epoch"] == 1:
+            result.pop(record["stage"], None)
+        result.setdefault(record["stage"], []).append(record)
     return result
 
 
@@ -136,16 +121,14 @@ def _log(file: Path) -> Log:
 def _value(text: str) -> object:
     """Value of a fact: parsed if it is a JSON object, list or string, otherwise its text."""
     try:
-        return json.loads(text) if text.startswith(("{", "[", '"')) else text
-    except (ValueError, RecursionError):
+        return parse_json(text) if text.startswith(("{", "[", '"')) else text
+    except ValueError:
         return text
 
 
 def _classes(folder: Path, plan: Dict[str, Any], stages: List[str]) -> Tuple[List[str], List[List[int]]]:
     """Names and colours of the classes, from the plan or from a stage's checkpoint."""
-    meta = plan.get("meta")
-    if meta is None:
-        files = [folder / f"{stage}-meta.json" for stage in stages]
-        found = [read_meta(file) for file in files if file.is_file()]
-        meta = {"classes": found[0].classes, "palette": found[0].palette} if found else {}
-    return meta.get("classes") or [], meta.get("palette") or []
+    files = [folder / f"{stage}-meta.json" for stage in stages]
+    found = [meta_of(plan["meta"], folder / PLAN)] if plan["meta"] else []
+    found = found or [read_meta(file) for file in files if file.is_file()]
+    return (found[0].classes or [], found[0].palette or []) if found else ([], [])

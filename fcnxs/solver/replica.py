@@ -135,7 +135,7 @@ class Replica:
         optimizer.num_update = numbers["num_update"]
         optimizer._index_update_count = dict(numbers["counts"])
         optimizer._all_index_update_counts = {self.ctx.device_id: optimizer._index_update_count}
-        if "m_schedule" in numbers:
+        if numbers.get("m_schedule") is not None:
             optimizer.m_schedule = numbers["m_schedule"]
         if not numbers["counts"]:
             return  # no step has been made

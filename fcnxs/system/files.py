@@ -24,6 +24,7 @@ KINDS = {  # what a path can be besides a regular file
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
 }
+MOST_TEXT = 1 << 28  # bytes of a file of text
 BESIDE = ".fcnxs-"  # prefix of the temporary folders of files that are being written
 
 
@@ -88,14 +89,19 @@ def real(path: str | os.PathLike[str]) -> Path:
     return Path(os.path.realpath(path))
 
 
-def read_text(file: Path, what: str) -> str:
+def read_text(file: Path, what: str, most: int = MOST_TEXT) -> str:
     """Text of a file in UTF-8, with or without a byte order mark; `what` describes it in an error.
 
     Raises:
-        FCNXSError: it cannot be read, or is not text in UTF-8.
+        FCNXSError: it cannot be read, has more than `most` bytes, or is not text in UTF-8.
     """
     refuse_irregular(file)
     try:
+        size = file.stat().st_size
+        if size > most:
+            raise FCNXSError(
+                f"{file}: cannot read {what}: it has {size:,} bytes, and at most {most:,} are read"
+            )
         text = file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         text = None

@@ -62,16 +62,25 @@ def test_what_cannot_be_read_is_named(tmp_path):
     for content, message in (
         ("{", "not a meta file"),
         ("[]", "not a meta file"),
-        (json.dumps({**good, "mean": [1, 2]}), "mean: expected three finite numbers"),
-        (json.dumps({**good, "mean": [1, "x", 2]}), "mean: expected three finite numbers"),
-        (json.dumps({**good, "mean": "123"}), "mean: expected three finite numbers"),
-        (json.dumps({**good, "mean": [float("nan")] * 3}), "mean: expected three finite numbers"),
-        (json.dumps({**good, "channel_order": "BGR"}), "expected channel_order RGB"),
-        (json.dumps({**good, "palette": [[0, 0, 0]]}), "expected classes, a list of names"),
-        (json.dumps({**good, "palette": [[0, 0, 300]] * 3}), "expected classes, a list of names"),
-        (json.dumps({**good, "classes": "abc"}), "expected classes, a list of names"),
-        (json.dumps({**good, "classes": 5}), "expected classes, a list of names"),
-        (json.dumps({k: v for k, v in good.items() if k != "classes"}), "lacks 'classes'"),
+        (
+            json.dumps({**good, "mean": [1, 2]}),
+            r"mean: expected a list of 3, each a finite number .*, not \[1, 2\]",
+        ),
+        (json.dumps({**good, "mean": [1, "x", 2]}), r"mean\[1\]: expected a finite number .*, not 'x'"),
+        (json.dumps({**good, "mean": "123"}), "mean: expected a list of 3, .*, not '123'"),
+        (json.dumps({**good, "mean": [float("nan")] * 3}), "it has NaN, which is no number of JSON"),
+        (json.dumps({**good, "channel_order": "BGR"}), "channel_order: expected RGB, not 'BGR'"),
+        (
+            json.dumps({**good, "palette": [[0, 0, 0]]}),
+            r"palette: expected a colour \(R, G, B\) for each of 3 classes",
+        ),
+        (
+            json.dumps({**good, "palette": [[0, 0, 300]] * 3}),
+            r"palette\[0\]\[2\]: expected a whole number from 0 to 255",
+        ),
+        (json.dumps({**good, "classes": "abc"}), "classes: expected a list, each a text, not 'abc'"),
+        (json.dumps({**good, "classes": 5}), "classes: expected a list"),
+        (json.dumps({k: v for k, v in good.items() if k != "classes"}), "it lacks classes"),
     ):
         meta.write_text(content)
         with pytest.raises(FCNXSError, match=f"net-meta.json: .*{message}"):

@@ -14,7 +14,7 @@ from fcnxs.checkpoint.params_file import usable
 from fcnxs.compat import mxnet as mx
 from fcnxs.convert.arrays import iterate_tensors
 from fcnxs.data import FileIter
-from fcnxs.finetune.run_folder import State, load_state, save_state
+from fcnxs.finetune.state import State, load_state, save_state
 from fcnxs.gluon import get_fcn8s, transform
 from fcnxs.symbols import get_fcn8s_symbol
 from fcnxs.tools.main import main
@@ -102,7 +102,9 @@ def test_states_and_gluon_s_own_files_are_looked_at_too(tmp_path):
         net.load_parameters(tmp_path / "bad.params", ctx=mx.cpu())
 
 
-@pytest.mark.parametrize("mean", ["[NaN, 1, 2]", "[1, Infinity, 2]", "[1e39, 1, 2]", "[true, 1, 2]", "[1, 2]"])
+@pytest.mark.parametrize(
+    "mean", ["[NaN, 1, 2]", "[1, Infinity, 2]", "[1e39, 1, 2]", "[1e30, 1, 2]", "[true, 1, 2]", "[1, 2]"]
+)
 def test_means_that_are_not_finite_are_refused(mean, saved, voc):
     prefix = saved(lambda params: None)
     checkpoint.save(prefix, 1, SYMBOL, random_params(SYMBOL), {}, Meta())
@@ -115,7 +117,7 @@ def test_means_that_are_not_finite_are_refused(mean, saved, voc):
         lambda: transform(values),
         lambda: FileIter(voc, "ImageSets/Segmentation/train.txt", rgb_mean=values),
     ):
-        with pytest.raises(FCNXSError, match="mean: expected three finite numbers, not "):
+        with pytest.raises(FCNXSError, match="mean.*: expected (three|a list of 3|a finite)|no number of JSON"):
             make()
     assert Meta(mean=np.float32([1, 2, 3])).mean == (1.0, 2.0, 3.0)
 

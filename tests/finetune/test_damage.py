@@ -15,7 +15,7 @@ from conftest import finetune
 from runs import DAMAGE, EPOCHS, RUN, STAGES, assert_same_run
 
 from fcnxs import FCNXSError, checkpoint
-from fcnxs.finetune.run_folder import load_state
+from fcnxs.finetune.state import load_state
 from fcnxs.tools.main import main
 
 
@@ -37,7 +37,7 @@ def test_a_damaged_state_is_told_and_the_last_good_one_offered(stopped, whole, c
             file.write_bytes(damage(content, rng))
             assert main(["finetune", "--resume", str(stopped)]) == 2
             err = capsys.readouterr().err
-            assert f"{file}: damaged" in err and err.count("\n") == 1
+            assert f"{file}: " in err and "damaged" in err and err.count("\n") == 1
             assert f"the last good one is {older} (fcn32s, 0 epochs and " in err
             assert f"remove {newer} to continue from it" in err
         file.write_bytes(content)
@@ -64,7 +64,8 @@ def test_a_damaged_plan_is_told(stopped, capsys):
     for _ in range(DAMAGE):
         (stopped / "run.json").write_bytes(damage(content, rng))
         assert main(["finetune", "--resume", str(stopped)]) == 2
-        assert "run.json: not the record of a run, or damaged" in capsys.readouterr().err
+        err = capsys.readouterr().err
+        assert "run.json: " in err and "the record of a run" in err and err.count("\n") == 1
     print(f"{DAMAGE} damaged plans")
 
 

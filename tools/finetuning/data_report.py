@@ -83,7 +83,7 @@ def same_data(
             )
     left_out = {name: {number for number, _ in pairs} for name, pairs in before["skipped"].items()}
     return {
-        name: part.subset([i for i in range(len(part)) if i not in left_out[name]])
+        name: part.subset([i for i in range(len(part)) if i not in left_out.get(name, ())])
         for name, part in samples.items()
     }
 

@@ -12,6 +12,7 @@ from typing import Any, Dict, List, Tuple
 from ...data.datasets import NAMED
 from ...errors import FCNXSError
 from ...stages import RECIPES, Stage
+from ...system.json_files import Null, Number, checked, told_of
 from ..shared import data_options
 
 STAGES = "fcn32s,fcn16s,fcn8s"
@@ -21,6 +22,7 @@ OPTIMIZERS = (
 )
 PATHS = ("data", "val", "root", "classes", "prefix", "output")
 REQUIRED = ("data", "prefix", "epoch", "output")
+OF_COMMAND = ("skipped", "options", "meta", "data", "stages")  # keys of run.json that this command writes
 # Options that earlier versions wrote to run.json by other names.
 RENAMED = {"mirror": "recompute", "random_mirror": "random_flip"}
 # Options that may differ when a run resumes: where and how it runs, but not its result.
@@ -132,7 +134,7 @@ def restored(args: argparse.Namespace) -> Tuple[argparse.Namespace, Dict[str, An
     data_options.folder_here(given, args.quiet)
     defaults = {name: args.parser.get_default(name) for name in vars(args)}
     if args.resume is not None:
-        from ...finetune.run_folder import read_plan
+        from ...finetune.run_folder import PLAN, read_plan
 
         if _path(args.output or args.resume) != _path(args.resume):
             raise FCNXSError(
@@ -140,12 +142,8 @@ def restored(args: argparse.Namespace) -> Tuple[argparse.Namespace, Dict[str, An
             )
         given["output"] = args.resume
         before = read_plan(Path(args.resume))
-    if before is not None and "skipped" not in before:
-        raise FCNXSError(
-            f"{args.resume}: this run was begun from Python, not by this command; go on with it there"
-        )
     if before is not None:
-        options = {RENAMED.get(name, name): value for name, value in before["options"].items()}
+        options = _options_of(before, Path(args.resume, PLAN), args.parser)
         began = {**defaults, **options}
         for name, value in storable(argparse.Namespace(given=given)).items():
             if name not in (*FREE, "output") and value != began.get(name):
@@ -168,6 +166,31 @@ def restored(args: argparse.Namespace) -> Tuple[argparse.Namespace, Dict[str, An
         what = f"no run to go on with in {args.resume}, and " if args.resume is not None else ""
         raise FCNXSError(f"{what}missing: {', '.join(missing)}; see fcnxs finetune --help")
     return argparse.Namespace(**{**defaults, **given, "given": given}), before
+
+
+def _options_of(before: Dict[str, Any], file: Path, parser: argparse.ArgumentParser) -> Dict[str, Any]:
+    """Options in a run.json, by their names today.
+
+    Raises:
+        FCNXSError: it is not one of this command, or has an option or a value that a command line cannot have.
+    """
+    lacks = [key for key in OF_COMMAND if before[key] is None]
+    if lacks:
+        raise FCNXSError(
+            f"{file}: has no {lacks[0]}: this run was begun from Python, not by this command; go on with it "
+            "there"
+        )
+    forms: Dict[str, Any] = {}
+    for action in parser._actions:
+        kinds = {None: str, int: Number(int), float: Number(float)}  # of a type of its own: a list
+        form = bool if action.nargs == 0 else kinds.get(action.type, [str])
+        forms[action.dest] = Null({*action.choices} if action.choices else form)
+    options = {RENAMED.get(name, name): value for name, value in before["options"].items()}
+    with told_of(file, "the record of a run of this version", "begin another run with --output"):
+        unknown = [name for name in options if name not in forms]
+        if unknown:
+            raise ValueError(f"options: there is no option {unknown[0]!r:.80}")
+        return {name: checked(value, forms[name], f"options.{name}") for name, value in options.items()}
 
 
 def _given(args: argparse.Namespace) -> Dict[str, Any]:

@@ -1,0 +1,169 @@
+"""The states of a run, from which it resumes as if it had not been interrupted.
+
+A state's arrays are in `.state`, in MXNet's format, the rest in `.json`, with a checksum of both files. The
+JSON is moved into place last, so that a state is either whole or not there. The newest two of a stage are kept.
+A checksum tells of damage, not of who wrote a file, so that what is read is checked as well.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Sequence
+
+from ..checkpoint.params_file import check_finite, load_params, write_arrays
+from ..epoch_choice import EPOCH, RECORD, SCORES
+from ..errors import FCNXSError, printable, reason
+from ..net import Params
+from ..system.files import sha256_of, written_whole
+from ..system.json_files import COUNT, Number, Or, told_of
+from .run_folder import ROW, read_sealed, state_files, write_sealed
+
+WHAT = "the state of a run"
+KEPT = 2  # states of a stage
+ARRAYS = {"arg": "arg_params", "aux": "aux_params", "state": "arrays"}  # prefix of an array's name -> field
+
+UPDATES = Number(int, 0, 2**31)  # of a parameter
+FORM = {
+    **{"run": str, "stage": str, "symbol": str},
+    **{"epoch": EPOCH, "position": COUNT, "steps": COUNT},
+    **{"seconds": Number(float, 0), "stage_seconds": Number(float, 0)},
+    "optimizer": Or({"num_update": UPDATES, "counts": {str: UPDATES}, "m_schedule": Or(Number())}, {}),
+    "metric": Or({"loss_sum": Number(), "matrix": [[COUNT]]}, {}),
+    **{"records": [RECORD], "rows": [ROW], "best": SCORES["mean_iu"]},
+    "arrays_sha256": str,
+}
+
+
+@dataclass
+class State:
+    """Where a run stands.
+
+    Args:
+        run: identity of the run, the same as in run.json.
+        stage: name of the stage; "" before the first.
+        epoch: epoch of the stage, from 1; one more than the stage's last if the stage is done.
+        position: batches of this epoch that are done.
+        steps: steps of this stage so far.
+        seconds, stage_seconds: time that this epoch and this stage have taken.
+        symbol: JSON of the net.
+        optimizer: numbers of the optimizer's state.
+        metric: loss and confusion matrix of this epoch's training so far.
+        records: lines of metrics.jsonl.
+        rows: rows of summary.json.
+        best: mean IU of STAGE-best.
+        arg_params, aux_params, arrays: parameters, and the optimizer's arrays; not in the JSON.
+    """
+
+    run: str
+    stage: str
+    epoch: int = 1
+    position: int = 0
+    steps: int = 0
+    seconds: float = 0.0
+    stage_seconds: float = 0.0
+    symbol: str = ""
+    optimizer: Dict[str, Any] = field(default_factory=dict)
+    metric: Dict[str, Any] = field(default_factory=dict)
+    records: List[Dict[str, Any]] = field(default_factory=list)
+    rows: List[Dict[str, Any]] = field(default_factory=list)
+    best: float | None = None
+    arg_params: Params = field(default_factory=dict, repr=False)
+    aux_params: Params = field(default_factory=dict, repr=False)
+    arrays: Params = field(default_factory=dict, repr=False)
+
+    def forget_arrays(self) -> None:
+        """Drop all arrays, to free their memory."""
+        self.arg_params, self.aux_params, self.arrays = {}, {}, {}
+
+    def file(self, folder: Path) -> Path:
+        """Path of the state's JSON."""
+        return folder / f"{self.stage}-last.{self.epoch:04d}-{self.position:06d}.json"
+
+
+def save_state(folder: Path, state: State) -> Path:
+    """Write a state, and remove all but the newest two of its stage; returns the path of its JSON.
+
+    Raises:
+        FCNXSError: it cannot be written; the states before it are then still there.
+    """
+    file = state.file(folder)
+    arrays_file = file.with_suffix(".state")
+    arrays = {
+        f"{kind}:{name}": array for kind, of in ARRAYS.items() for name, array in getattr(state, of).items()
+    }
+    with written_whole(arrays_file, file) as (arrays_part, part):
+        write_arrays(arrays_part, arrays)
+        names = [each.name for each in fields(state) if each.name not in ARRAYS.values()]
+        content = {name: getattr(state, name) for name in names}
+        write_sealed(part, {**content, "arrays_sha256": sha256_of(arrays_part)})
+    of_this_run = [each for each in state_files(folder, [state.stage]) if _run_of(each) == state.run]
+    for old in of_this_run[:-KEPT]:
+        old.unlink()
+        old.with_suffix(".state").unlink(missing_ok=True)
+    return file
+
+
+def load_state(
+    folder: Path, run: str, stages: Sequence[str], check: Callable[[State], None] = lambda state: None
+) -> State | None:
+    """Newest state of a run, whose stages have these names, in order; None if there is none.
+
+    Args:
+        check: raises FCNXSError if a state does not fit the run, although it is one.
+
+    Raises:
+        FCNXSError: the newest is damaged; the message offers the last good one.
+    """
+    damaged: FCNXSError | None = None
+    files = [file for file in state_files(folder, stages) if _run_of(file) in (run, None)]
+    for file in reversed(files):
+        try:
+            state = _read_state(file, check)
+        except FCNXSError as error:
+            damaged = damaged or error
+            continue
+        if damaged:
+            where = f"{state.stage}, {state.epoch - 1} epochs and {state.position} batches done"
+            raise FCNXSError(
+                f"{damaged}; the last good one is {file} ({where}): remove {files[-1]} to continue from it"
+            )
+        return state
+    if damaged:
+        raise FCNXSError(f"{damaged}; no older state is intact: remove {files[-1]} to start anew")
+    return None
+
+
+def _read_state(file: Path, check: Callable[[State], None]) -> State:
+    arrays_file = file.with_suffix(".state")
+    content = read_sealed(file, WHAT, FORM)
+    state = State(**{each.name: content[each.name] for each in fields(State) if each.name in content})
+    with told_of(file, WHAT):
+        if state.file(file.parent) != file:
+            raise ValueError(
+                f"stage, epoch or position: they are those of {state.file(file.parent).name!r:.80}"
+            )
+    try:
+        whole = sha256_of(arrays_file) == content["arrays_sha256"]
+    except OSError as error:
+        raise FCNXSError(f"{arrays_file}: cannot read: {reason(error)}") from None
+    if not whole:
+        raise FCNXSError(f"{arrays_file}: damaged or cut off: its checksum is another")
+    for key, array in check_finite(load_params(arrays_file), arrays_file).items():
+        kind, _, name = key.partition(":")
+        if kind not in ARRAYS:
+            raise FCNXSError(f"{arrays_file}: not the arrays of a state: has one named {printable(key)!r:.80}")
+        getattr(state, ARRAYS[kind])[name] = array
+    try:
+        check(state)
+    except FCNXSError as error:
+        raise FCNXSError(f"{file}: not a state of this run: {error}") from None
+    return state
+
+
+def _run_of(file: Path) -> str | None:
+    """Identity of the run that wrote a state; None if the file is damaged."""
+    try:
+        return read_sealed(file, WHAT, {"run": str})["run"]
+    except FCNXSError:
+        return None
