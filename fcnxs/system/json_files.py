@@ -70,7 +70,7 @@ def read_json(file: Path, what: str, form: Any = dict, way_out: str = "") -> Any
 
 @contextmanager
 def told_of(file: object, what: str, way_out: str = "") -> Iterator[None]:
-    """Make a ValueError of the block an FCNXSError that names the file, what it should be, and the way out."""
+    """Raise FCNXSError for a ValueError of the block: it names the file, what it should be, and the way out."""
     try:
         yield
     except FCNXSError:
