@@ -5,7 +5,6 @@ import os
 import random
 import shutil
 import socket
-import subprocess
 import sys
 import tempfile
 import time
@@ -31,10 +30,10 @@ def save_exported(source, prefix):
 
 
 class Server:
-    """A running server: its processes, and what it answers."""
+    """A running server: its script, its processes, its private folder, and what it answers."""
 
-    def __init__(self, port, env, folder):
-        self.port, self.env, self.folder = port, env, folder
+    def __init__(self, script, port, folder):
+        self.script, self.port, self.folder = script, port, folder
         self.process = psutil.Process(int((folder / ".model_server.pid").read_text()))
 
     def processes(self):
@@ -61,45 +60,60 @@ class Server:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
     def stop(self):
-        """By the server's own command; what it printed."""
-        command = subprocess.run(
-            [*COMMAND, "--stop"], env=self.env, timeout=START_SECONDS, capture_output=True, text=True
-        )
-        return command.stdout
+        """By SIGTERM to its script, whose exit code this returns."""
+        self.script.terminate()
+        return self.script.wait(START_SECONDS)
+
+
+def ready_to_start(archive, folder):
+    """Copy an archive, its settings and its script to a folder, with a free port in the settings."""
+    script, config = (archive.with_name(archive.stem + end) for end in ("-server.sh", ".properties"))
+    (port,) = free_ports(1)
+    folder.mkdir()
+    (folder / config.name).write_text(
+        config.read_text().replace("http://127.0.0.1:8080", f"http://127.0.0.1:{port}")
+    )
+    shutil.copy(archive, folder)
+    return Path(shutil.copy(script, folder)), port
 
 
 @contextmanager
-def running(archive):
-    """Server of an archive; whatever happens, no process of it is left behind."""
-    folder = Path(tempfile.mkdtemp(prefix="mms"))  # short: sockets are in it
-    ports = free_ports(2)
-    config = folder / "config.properties"
-    settings = archive.with_suffix(".properties").read_text()
-    for port, old in zip(ports, (8080, 8081)):
-        settings = settings.replace(f"http://127.0.0.1:{old}", f"http://127.0.0.1:{port}")
-    config.write_text(settings)
-    env = {**os.environ, "TMPDIR": str(folder), "TEMP": str(folder)}  # of the pid file, of Java
-    known = []
+def running(archive, shared=None):
+    """Server of an archive, by the script beside it; whatever happens, no process of it is left behind.
+
+    The folder `shared` stands for /tmp; its path is short, since sockets are in it.
+    """
+    made = None if shared else tempfile.mkdtemp(prefix="mms")
+    shared = shared or Path(made)
+    known, (script, port) = [], ready_to_start(archive, shared / "deploy")
+    env = {**os.environ, "TMPDIR": str(shared), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     try:
-        with open(folder / "server.log", "wb") as log:
-            subprocess.run(
-                [*COMMAND, "--start", "--mms-config", config, "--model-store", archive.parent]
-                + ["--models", archive.name],
-                **{"env": env, "cwd": folder, "stdout": log, "stderr": log},
-                timeout=START_SECONDS,
-                check=True,
+        with open(shared / "server.log", "wb") as log:
+            known.append(
+                psutil.Popen([script], env=env, cwd="/", stdout=log, stderr=log, start_new_session=True)
             )
-        server = Server(ports[0], env, folder)
+        server = Server(known[0], port, private_folder(known[0], shared))
         known.append(server.process)
         wait_until_it_answers(server)
-        known = server.processes()
+        known = [known[0], *server.processes()]
         yield server
     finally:
-        for process in known:
+        for process in known[::-1]:
             if process.is_running():
                 process.kill()
         psutil.wait_procs(known, timeout=300)
-        shutil.rmtree(folder, ignore_errors=True)
+        if made:
+            shutil.rmtree(made, ignore_errors=True)
+
+
+def private_folder(script, shared):
+    """Folder that a script has made for its server, once the server has noted its process there."""
+    while script.poll() is None:
+        for file in shared.glob("fcnxs-*/.model_server.pid"):
+            if file.read_text():
+                return file.parent
+        time.sleep(0.05)
+    raise AssertionError((shared / "server.log").read_text())
 
 
 def wait_until_it_answers(server):
@@ -110,7 +124,7 @@ def wait_until_it_answers(server):
                 return
         except OSError:
             time.sleep(0.1)
-    raise AssertionError((server.folder / "server.log").read_text()[-3000:])
+    raise AssertionError((server.folder.parent / "server.log").read_text()[-3000:])
 
 
 def free_ports(number):

@@ -2,8 +2,9 @@
 
 The format json is PREFIX-symbol.json, PREFIX-0000.params and PREFIX-meta.json, which plain MXNet loads, and
 PREFIX-mxnet_compat.py, with which MXNet runs on today's NumPy and Python; onnx is PREFIX.onnx and PREFIX.json;
-mar is PREFIX.mar, for multi-model-server. The meta file has classes, palette, mean, the source's hash, a
-description of input and output, and the comparison with the checkpoint.
+mar is PREFIX.mar for multi-model-server, with PREFIX.properties and PREFIX-server.sh, which starts it. The meta
+file has classes, palette, mean, the source's hash, a description of input and output, and the comparison with
+the checkpoint.
 
 The files' own runtime loads them in a new process, and runs them on generated pictures of several sizes, or on
 the images of --calibrate. If the outputs differ from the checkpoint's, nothing is written, and the exit code

@@ -7,7 +7,7 @@ import re
 import shutil
 import zipfile
 from pathlib import Path
-from typing import Dict
+from typing import Dict, List
 
 from .. import __version__, symbols
 from ..checkpoint.meta import FORM
@@ -20,11 +20,10 @@ PACKAGE = "fcnxs_served"  # not this package's name: another version of it may b
 ROOMS = ("", "data/", "deploy/", "predict/", "system/")  # folders that the archive has, beside symbols/
 
 CONFIG = """\
-# In the folder of this file:
-# multi-model-server --start --mms-config {name}.properties --model-store . --models {name}.mar
-# multi-model-server --stop
+# {name}-server.sh starts the server with these settings, and makes the folder FCNXS_SERVER.
 inference_address=http://127.0.0.1:8080
-management_address=http://127.0.0.1:8081
+# Who reaches the management can run any code, and a web page reaches a port: so it is a socket in that folder.
+management_address=unix:$$FCNXS_SERVER$$/management
 # One worker uses all processors. With more, set OMP_NUM_THREADS to the share of each before the start.
 default_workers_per_model=1
 # Bytes; a larger body gets a 413.
@@ -37,9 +36,52 @@ default_response_timeout=5
 vmargs=-XX:+UseSerialGC -Xms64m -Xmx512m
 """
 
+SCRIPT = """\
+#!/bin/sh
+# Runs multi-model-server with {name}.mar and {name}.properties, until Ctrl-C or SIGTERM.
+#
+# The server runs what it finds unpacked in its temporary folder, and obeys who reaches its management. So both
+# are in a new folder that no other user can enter, and that is removed at the end. TMPDIR says where it lies.
+set -eu
+here=$(dirname "$(readlink -f "$0")")
+server=$(command -v multi-model-server) || {{
+    echo "$0: there is no multi-model-server; pip install multi-model-server, or activate its environment" >&2
+    exit 127
+}}
+server=$(readlink -f "$server")
+cd "$(mktemp -d "${{TMPDIR:-/tmp}}/fcnxs-XXXXXX")"
+folder=$(pwd -P)
+stop() {{
+    trap '' INT TERM HUP
+    if java=$(cat .model_server.pid 2> /dev/null); then
+        "$server" --stop || true
+        while kill -0 "$java" 2> /dev/null; do sleep 0.1; done
+    fi
+    rm -rf "$folder"
+}}
+trap stop EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+if [ ${{#folder}} -gt 80 ]; then
+    echo "$0: the path of $folder is too long for the sockets in it; set TMPDIR to a shorter one" >&2
+    exit 2
+fi
+# TMPDIR is where the server notes its process, TEMP where Java unpacks the archive.
+export TMPDIR="$folder" TEMP="$folder" FCNXS_SERVER="$folder"
+unset MMS_CONFIG_FILE
+echo "management: curl --unix-socket $folder/management http://localhost/models"
+"$server" --start --mms-config "$here/{name}.properties" --model-store "$here" --models {name}.mar
+java=$(cat .model_server.pid)
+while kill -0 "$java" 2> /dev/null; do sleep 1; done
+echo "$0: the server has ended" >&2
+exit 1
+"""
+
 
 def write_mar(prefix: Path, target: Path) -> None:
-    """Write TARGET.mar, and TARGET.properties, which makes the server reachable from this machine alone.
+    """Write TARGET.mar, and TARGET.properties and TARGET-server.sh, which make a server of it.
+
+    The server is reachable from this machine alone, and its management by this user alone.
 
     The archive is a ZIP file of the net, MAR-INF/MANIFEST.json, and the modules of this package that
     `handler.py` needs. The same net always gives the same bytes, since the server unpacks an archive again when
@@ -59,15 +101,22 @@ def write_mar(prefix: Path, target: Path) -> None:
     for file in files:
         if not file.is_file():
             raise FCNXSError(f"{file}: no such file (of the exported net {prefix})")
-    config = target.with_suffix(".properties")
-    with written_whole(config, target) as (config_part, target_part):
+    with written_whole(*beside(target), target) as (config_part, script_part, target_part):
         config_part.write_text(CONFIG.format(name=target.stem), encoding="utf-8")
+        script_part.write_text(SCRIPT.format(name=target.stem), encoding="utf-8")
+        mode = script_part.stat().st_mode
+        script_part.chmod(mode | (mode & 0o444) >> 2)  # who may read it may run it
         with zipfile.ZipFile(target_part, "w") as archive:  # parameters do not get smaller
             for name, content in _texts(files[-1], target.stem).items():
                 archive.writestr(_entry(name), content)
             for file in files[:-1]:
                 with file.open("rb") as stream, archive.open(_entry(file.name), "w") as copy:
                     shutil.copyfileobj(stream, copy, 1 << 20)
+
+
+def beside(target: Path) -> List[Path]:
+    """Files that belong to the archive TARGET.mar: its settings, and the script that starts a server."""
+    return [target.with_suffix(".properties"), target.with_name(f"{target.stem}-server.sh")]
 
 
 def _entry(name: str) -> zipfile.ZipInfo:

@@ -36,7 +36,7 @@ from .compare import (
     score_both,
 )
 from .form import Form, for_bgr, refuse_exported, with_ends
-from .mar import write_mar
+from .mar import beside, write_mar
 from .onnx_file import check_installed, write_onnx
 from .precision import Loss, calibrate, kept_layers, losses, quantized, runs_bf16, to_bf16
 
@@ -122,7 +122,7 @@ def export(
 
     The files are PREFIX-symbol.json, PREFIX-0000.params, PREFIX-meta.json and PREFIX-mxnet_compat.py (a copy of
     `mxnet_compat.py`) for the format json, PREFIX.onnx and PREFIX.json for onnx, PREFIX.mar (with the meta file
-    inside) and PREFIX.properties for mar.
+    inside), PREFIX.properties and PREFIX-server.sh for mar.
 
     Args:
         form: None: json, probabilities, any size.
@@ -243,11 +243,12 @@ def _write_onnx(
 
 
 def _write_mar(net: Net, prefix: Path, meta: Meta, check: Check, check_archive: Callable) -> List[Path]:
-    archive, config = Path(f"{prefix}.mar"), Path(f"{prefix}.properties")
+    archive = Path(f"{prefix}.mar")
+    others = beside(archive)
     with tempfile.TemporaryDirectory() as folder:
         inner = Path(folder) / prefix.name
         checkpoint.save(inner, 0, net.symbol, net.arg_params, net.aux_params, meta, check)
-        with written_whole(config, archive) as (_, part):
-            write_mar(inner, part)  # and its settings beside it
+        with written_whole(*others, archive) as (*_, part):
+            write_mar(inner, part)  # and the others beside it
             check_archive(part)
-    return [archive, config]
+    return [archive, *others]

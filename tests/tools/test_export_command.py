@@ -163,7 +163,7 @@ def test_an_archive_is_made_of_the_json_form(command, tmp_path, capsys, monkeypa
     out = tmp_path / "out"
     assert main([*command, "--format", "mar"]) == 0
     assert f"wrote {out}/net.mar (" in capsys.readouterr().out
-    assert sorted(file.name for file in out.iterdir()) == ["net.mar", "net.properties"]
+    assert sorted(file.name for file in out.iterdir()) == ["net-server.sh", "net.mar", "net.properties"]
     with zipfile.ZipFile(out / "net.mar") as archive:
         meta = json.loads(archive.read("net-meta.json"))["export"]
         assert mx.sym.load_json(archive.read("net-symbol.json").decode()).list_outputs() == ["class_map_output"]
