@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from itertools import islice
 from pathlib import Path
-from typing import Dict, Generator, Iterable, List, Sequence, Tuple
+from typing import Callable, Dict, Generator, Iterable, List, Sequence, Tuple
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from ..compat import mxnet as mx
 from ..conventions import VGG_MEAN, PathLike
 from ..errors import FCNXSError, finite_mean
 from ..symbols.layers import check_numclass
-from ..system.threads import default_workers, in_order
+from ..system.threads import default_workers, in_order, result_of
 from .augment import Augmentation
 from .lists import read_list
 from .reader import Reader
@@ -60,6 +60,9 @@ class Loader(mx.io.DataIter):
         workers: threads that read; None: `default_workers()` of `system/threads.py`.
         data_name, label_name: names of the symbol's inputs.
 
+    Attributes:
+        should_stop: asked while a file is waited for; if it says so, `next` raises `StalledError`.
+
     Raises:
         FCNXSError: at once, if an argument is out of range. When its batch is due, if a file cannot be read, a
             label has a wrong value, or images of one batch differ in size; the message names the file.
@@ -97,6 +100,7 @@ class Loader(mx.io.DataIter):
         self.data_name, self.label_name = data_name, label_name
         self._read = Reader(samples, self.mean, augmentation, cut_off_size, num_classes, seed)
         self._workers = workers
+        self.should_stop: Callable[[], bool] | None = None
         self._batch: Batch | None = None
         self._files: Tuple[str, ...] = ()
         self._images: Generator | None = None
@@ -165,7 +169,7 @@ class Loader(mx.io.DataIter):
         self._files = self._names(self._numbers)
         pairs = []
         while self._parts:  # popped, so that nothing keeps what a future holds
-            pairs.append(self._parts.pop(0).result())
+            pairs.append(result_of(self._parts.pop(0), self.should_stop))
         self._batch = self._make(self._numbers, pairs)
         return self._batch
 

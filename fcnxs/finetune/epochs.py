@@ -14,6 +14,7 @@ from ..data.loader import Batch
 from ..errors import FCNXSError
 from ..metric import SegmentationMetric
 from ..score import NAMES, Scores, or_none, scores
+from ..system.threads import StalledError
 from .run import Run, StoppedError, all_finite
 from .run_folder import params_file
 
@@ -83,6 +84,8 @@ def _read(run: Run, count: int) -> List[Batch]:
     """Next batches; if an image has become unreadable since the run began, the state is saved first."""
     try:
         return [run.data.train.next() for _ in range(count)]
+    except StalledError:
+        raise StoppedError(run.save(run.metric)) from None
     except FCNXSError as error:
         saved = "" if run.workers > 1 else f"the state is saved in {run.save(run.metric)}; "
         where = f"{run.stage.name}, epoch {run.state.epoch}"
@@ -140,7 +143,10 @@ def _evaluate(run: Run) -> Tuple[Dict[str, Any], Scores | None]:
             done += 1
         run.tell("evaluated", run.stage, run.state.epoch, done)
 
-    run.solver.evaluate(val, metric, on_batch)
+    try:
+        run.solver.evaluate(val, metric, on_batch)
+    except StalledError:
+        raise StoppedError(run.save(run.metric)) from None
     if not math.isfinite(metric.loss_sum):
         raise run.diverged(f"epoch {run.state.epoch}: the loss on the validation images is not finite")
     _warn_of_one_class(run, metric.matrix, done)

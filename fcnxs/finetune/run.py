@@ -166,6 +166,9 @@ class Run:
 
     def __post_init__(self) -> None:
         self.rank, self.workers = (self.exchange.rank, self.exchange.workers) if self.exchange else (0, 1)
+        for loader in (self.data.train, self.data.val):
+            if loader is not None and self.workers == 1:  # others would wait for this process's part of a step
+                loader.should_stop = self.should_stop
 
     def agree(self, stop: bool) -> bool:
         """Whether any process wants to stop. All processes must call this at the same points."""

@@ -4,10 +4,27 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, Callable, Deque, Generator, Iterable, TypeVar
 
 Item = TypeVar("Item")
+LOOK = 0.2  # seconds between two questions whether to stop
+
+
+class StalledError(Exception):
+    """The process was asked to stop while it waited for a file, which may never come."""
+
+
+def result_of(future: Future, should_stop: Callable[[], bool] | None = None) -> Any:  # noqa: ANN401
+    """Result of a Future, waited for; `should_stop` is asked meanwhile.
+
+    Raises:
+        StalledError: it said so before the result was there.
+    """
+    while should_stop is not None and not wait([future], LOOK).done:
+        if should_stop():
+            raise StalledError
+    return future.result()
 
 
 def default_workers() -> int:
