@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, List
 
 from ..errors import FCNXSError
 from ..system.files import real
+from ..system.locks import held
 from .main import NegativeResult
 
 if TYPE_CHECKING:
@@ -78,6 +79,11 @@ def _numbers(text: str) -> List[float]:
 
 def run(args: argparse.Namespace) -> int:
     """Convert, compare if asked to, and print the fate of every array of the file."""
+    with held(args.prefix):
+        return _convert(args)
+
+
+def _convert(args: argparse.Namespace) -> int:
     if args.verify:
         import cv2  # noqa: F401  (says what it lacks before anything is written)
     from .. import checkpoint

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, List, Tuple
 
 from ..errors import FCNXSError
 from ..score import Scores
+from ..system.locks import held
 from .main import NegativeResult
 from .shared import data_checks, data_options, options
 from .shared.inputs import IMAGES
@@ -156,7 +157,8 @@ def run(args: argparse.Namespace) -> int:
         data_checks.checked(samples, source.meta.classes or options.default_classes(numclass))
     images = [Picture(str(file), read_image(file, source.meta.exif, args.max_pixels)) for file in files]
     try:
-        exported = export(source, args.output, form, images, samples=samples, **given)
+        with held(args.output):
+            exported = export(source, args.output, form, images, samples=samples, **given)
     except ExportMismatch as error:
         raise NegativeResult(f"--output {args.output}: {error}; nothing was written") from None
     _print_exported(exported, form, args)

@@ -188,7 +188,8 @@ def save(
     arrays = {f"arg:{name}": array for name, array in arg_params.items()}
     arrays.update({f"aux:{name}": array for name, array in aux_params.items()})
     symbol_file, meta_file = Path(f"{prefix}-symbol.json"), Path(f"{prefix}-meta.json")
-    with written_whole(meta_file, symbol_file, params_file) as (meta_part, symbol_part, params_part):
+    files = (meta_file, symbol_file, params_file)
+    with written_whole(*files, prefix=Path(prefix)) as (meta_part, symbol_part, params_part):
         write_arrays(params_part, arrays)
         symbol_part.write_text(_text_of(symbol), encoding="utf-8")
         checksums = _checksums(meta_file, symbol_part, params_part)

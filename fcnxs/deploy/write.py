@@ -222,7 +222,7 @@ def _lowered(
 
 def _write_json(net: Net, prefix: Path, meta: Meta, check: Check) -> List[Path]:
     compat_file = Path(f"{prefix}-mxnet_compat.py")
-    with written_whole(compat_file) as (part,):
+    with written_whole(compat_file, prefix=prefix) as (part,):
         part.write_bytes(Path(mxnet_compat.__file__).read_bytes())
         checkpoint.save(prefix, 0, net.symbol, net.arg_params, net.aux_params, meta, check)
     return [*(Path(f"{prefix}{end}") for end in ("-symbol.json", "-0000.params", "-meta.json")), compat_file]
@@ -234,7 +234,7 @@ def _write_onnx(
     file, meta_file = Path(f"{prefix}.onnx"), Path(f"{prefix}.json")
     versions = {**checkpoint.versions(), "onnx": version("onnx"), "onnxruntime": version("onnxruntime")}
     content = asdict(replace(meta, versions=versions))
-    with written_whole(meta_file, file) as (meta_part, part):
+    with written_whole(meta_file, file, prefix=prefix) as (meta_part, part):
         texts = {key: json.dumps(value) for key, value in {**content, "export": described}.items()}
         write_onnx(net, form, texts, part)
         content["checksums"] = {file.name: [sha256_of(part)]}
@@ -248,7 +248,7 @@ def _write_mar(net: Net, prefix: Path, meta: Meta, check: Check, check_archive: 
     with tempfile.TemporaryDirectory() as folder:
         inner = Path(folder) / prefix.name
         checkpoint.save(inner, 0, net.symbol, net.arg_params, net.aux_params, meta, check)
-        with written_whole(*others, archive) as (*_, part):
+        with written_whole(*others, archive, prefix=prefix) as (*_, part):
             write_mar(inner, part)  # and the others beside it
             check_archive(part)
     return [archive, *others]

@@ -1,7 +1,7 @@
 """The folder of a run: its files' names, plan and scores, and the lock of the process at work there.
 
 run.json                      the plan: identity, options, stages; written when the run begins
-run.log                       what happened; a process at work holds a lock on it
+run.log                       what happened; a process at work holds a lock beside it
 STAGE-NNNN.params             the net after epoch NNNN, with STAGE-symbol.json and STAGE-meta.json
 STAGE-best-0000.params        the net of the best mean IU, with its -symbol.json and -meta.json
 STAGE-last.EEEE-PPPPPP.json   a state to resume from, in epoch EEEE after PPPPPP batches; arrays in .state
@@ -14,10 +14,8 @@ A state is described in `state.py`.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
-import shutil
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Sequence
@@ -26,7 +24,8 @@ from ..checkpoint import meta
 from ..epoch_choice import EPOCH, METRICS, RECORD, SCORES
 from ..errors import FCNXSError
 from ..stages import Stage
-from ..system.files import BESIDE, read_text, write_json, written_whole
+from ..system import locks
+from ..system.files import read_text, write_json, written_whole
 from ..system.json_files import COUNT, Number, Or, checked, parse_json, read_json, told_of
 
 PLAN, LOG, SUMMARY = "run.json", "run.log", "summary.json"
@@ -151,25 +150,15 @@ def locked(folder: Path) -> Iterator[None]:
     """Hold a folder for one run, and remove the half-written files that a killed run left there.
 
     Raises:
-        FCNXSError: another process holds it, or it cannot be written to.
+        FCNXSError: another run holds it, or it cannot be written to.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        log = open(folder / LOG, "a")  # noqa: SIM115  (closed below)
-    except OSError as error:
-        raise FCNXSError(f"{folder / LOG}: cannot write: {error.strerror}") from None
-    with log:
-        try:
-            fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise FCNXSError(
-                f"{folder}: another process trains in this folder; wait for it, or choose another folder"
-            ) from None
-        except OSError:
-            pass  # a file system without locks
-        for part in folder.glob(f"{BESIDE}*"):
-            shutil.rmtree(part, ignore_errors=True)
-        for arrays_file in folder.glob("*-last.*.state"):
-            if not arrays_file.with_suffix(".json").exists():
-                arrays_file.unlink()
-        yield
+        with locks.held(folder / LOG, alone=True):
+            locks.sweep(folder, again=True)
+            for arrays_file in folder.glob("*-last.*.state"):
+                if not arrays_file.with_suffix(".json").exists():
+                    arrays_file.unlink()
+            yield
+    except locks.HeldError as error:
+        way_out = "wait for it, or choose another folder"
+        raise FCNXSError(f"{folder}: {error.who} trains in this folder; {way_out}") from None

@@ -84,6 +84,8 @@ def finetune(
         weights = _from_parent(run, parent())
     with run_folder.locked(output.folder) if run.rank == 0 else nullcontext():
         if plan is None:
+            if run.rank == 0:
+                run_folder.refuse_to_overwrite(output.folder, stages)  # another run may have ended meanwhile
             plan = {"run": uuid.uuid4().hex, "options": {}, "finished": False, **(output.plan or {})}
         else:
             run.state = load_state(output.folder, plan["run"], _names(stages), partial(_check_state, run))

@@ -10,12 +10,12 @@ import hashlib
 import json
 import os
 import stat
-import tempfile
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Callable, Iterator, List
 
 from ..errors import FCNXSError, last_line
+from . import locks
 
 KINDS = {  # what a path can be besides a regular file
     stat.S_IFDIR: "a folder",
@@ -25,43 +25,38 @@ KINDS = {  # what a path can be besides a regular file
     stat.S_IFBLK: "a device",
 }
 MOST_TEXT = 1 << 28  # bytes of a file of text
-BESIDE = ".fcnxs-"  # prefix of the temporary folders of files that are being written
 
 
 @contextmanager
-def written_whole(*files: Path) -> Iterator[List[Path]]:
+def written_whole(*files: Path, prefix: Path | None = None) -> Iterator[List[Path]]:
     """Give a temporary path for each file, all of one folder; when the block succeeds, they move there.
 
     If the block fails or is interrupted, no file changes. The temporary paths have the files' names, in a
     folder beside them. They are flushed to disk and then renamed one after the other in the given order, so
     that once the last file is there, all are.
 
+    Args:
+        prefix: what is held against other processes (`locks.py`); None: the first file.
+
     Raises:
-        FCNXSError: a file cannot be written.
+        FCNXSError: a file cannot be written, or another process writes it.
     """
-    folder = files[0].parent
     for file in files:
         kind = "a folder" if not file.name else kind_of(file)
         if kind:
             raise FCNXSError(f"{file}: cannot write: it is {kind}, not a file")
-    made = [parent for parent in (folder, *folder.parents) if not os.path.exists(parent)]
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=BESIDE, dir=folder) as beside:
-            parts = [Path(beside) / file.name for file in files]
+        with locks.folder_beside(prefix or files[0], files[-1]) as beside:
+            parts = [beside / file.name for file in files]
             yield parts
             for part in parts:
                 _flush(part)
-            for part, file in zip(parts, files):
-                os.replace(part, file)
-            _flush(folder)
-        made = []
+            with locks.moving:
+                for part, file in zip(parts, files):
+                    os.replace(part, file)
+            _flush(files[0].parent)
     except OSError as error:
         raise FCNXSError(f"{files[-1]}: cannot write: {last_line(error)}") from None
-    finally:
-        for parent in made:
-            with suppress(OSError):
-                parent.rmdir()
 
 
 def kind_of(path: str | os.PathLike[str]) -> str | None:
