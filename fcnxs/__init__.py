@@ -4,8 +4,7 @@ Long, Shelhamer, Darrell: Fully Convolutional Networks for Semantic Segmentation
 nets are in `fcnxs.symbols`, the commands in `fcnxs.tools`, everything between them here.
 """
 
-from __future__ import annotations
-
+from . import early  # isort: skip  # noqa: F401  (before the imports below, which take a while)
 import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,7 +28,7 @@ if (_beside / "setup.py").is_file() and (_beside / "symbols" / "coord_map.py").i
     __path__.append(str(_beside))
 
 
-def __getattr__(name: str) -> type[Segmenter]:
+def __getattr__(name: str) -> "type[Segmenter]":
     """Import `fcnxs.Segmenter`, which loads MXNet, at its first use."""
     if name != "Segmenter":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -11,7 +11,7 @@ FOLDERS = {"fcnxs": "fcnxs", "symbols": "fcnxs.symbols", "tools": "fcnxs.tools"}
 
 # Rooms by level: a room may import those on the levels below its own.
 LEVELS = (
-    {"compat", "mxnet_compat", "late_operators", "errors", "conventions"},
+    {"compat", "early", "mxnet_compat", "late_operators", "errors", "conventions"},
     {"symbols", "system"},
     {
         *("net", "init", "stages", "score", "metric", "vis", "agreement", "checkpoint"),

@@ -12,11 +12,11 @@ import pickle
 import signal
 import sys
 import warnings
+from contextlib import suppress
 from difflib import get_close_matches
 from functools import partial
 from itertools import chain
-from types import FrameType
-from typing import Callable, List, NoReturn
+from typing import Callable, List, NoReturn, TextIO
 
 from .. import __version__
 from ..compat import use_the_machine
@@ -24,6 +24,7 @@ from ..errors import FCNXSError, FCNXSWarning
 from ..late_operators import make_late
 from ..launch import lifeline
 from ..system import libraries
+from .shared import signals, streams
 from .shared.signals import Ended
 
 COMMANDS = {
@@ -61,10 +62,25 @@ class NegativeResult(FCNXSError):
 
 
 def main(argv: List[str] | None = None) -> int:
-    """Run one sub-command; returns its exit code, and announces it to the launcher of a job."""
+    """Run one sub-command; returns its exit code, and announces it to the launcher of a job.
+
+    Args:
+        argv: words after `fcnxs`; None: those of this process, which ends here, unless it is part of a job.
+    """
+    if argv is not None:
+        return _announced(argv)
+    signals.watch()
+    try:
+        code = _announced(sys.argv[1:])
+    except SystemExit as end:
+        code = end.code
+    return streams.end(code, at_once=not lifeline.joined())
+
+
+def _announced(arguments: List[str]) -> int:
     code = 1
     try:
-        code = _guarded(sys.argv[1:] if argv is None else argv)
+        code = _guarded(arguments)
     except SystemExit as end:
         code = int(end.code or 0) if isinstance(end.code, (int, type(None))) else 1
         raise
@@ -76,24 +92,21 @@ def main(argv: List[str] | None = None) -> int:
 def _guarded(arguments: List[str]) -> int:
     """Run one sub-command; an error becomes one line and an exit code."""
     try:
-        code = _run(arguments)
-        sys.stdout.flush()
+        return _run(arguments)
     except BrokenPipeError:  # the reader of our output has ended
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
     except NegativeResult as result:
         return _say(str(result), 1)
     except (FCNXSError, ImportError, MemoryError, OSError) as error:
         return _say(_explained(error), 2)
-    except KeyboardInterrupt:
-        return _say(str(Ended(signal.SIGINT)), 128 + signal.SIGINT)
-    except Ended as end:
+    except (KeyboardInterrupt, Ended) as end:
+        end = end if isinstance(end, Ended) else Ended(signal.SIGINT)
+        signals.told()
         return _say(str(end), 128 + end.number)
     except RuntimeError as error:
         if type(error).__name__ != "MXNetError":
             raise
         return _say(f"MXNet failed: {str(error).strip().splitlines()[-1]}", 1)
-    return code
 
 
 def _run(arguments: List[str]) -> int:
@@ -107,9 +120,7 @@ def _run(arguments: List[str]) -> int:
     args.environment = environment  # before `use_the_machine` changes it
     use_the_machine()
     make_late()
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores SIGHUP
-            signal.signal(number, _end)
+    signals.raise_ended()
     with warnings.catch_warnings():
         warnings.simplefilter("always", FCNXSWarning)
         warnings.showwarning = partial(_warn, warnings.showwarning)
@@ -130,9 +141,9 @@ def _serve(joined: bool) -> NoReturn:
     A launched job ignores signals here, since the workers need the servers until their last step. Servers
     read no pickles, in which optimizers would arrive, since a pickle can run any code.
     """
-    if joined:
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)
+    for number in signals.SIGNALS:
+        ignored = joined or signal.getsignal(number) is signal.SIG_IGN
+        signal.signal(number, signal.SIG_IGN if ignored else signal.SIG_DFL)
     use_the_machine()
     pickle.loads = _refuse_pickle
     from ..compat import mxnet  # noqa: F401
@@ -150,6 +161,11 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Print the error and the command for help; exit code 2."""
         self.exit(2, f"fcnxs: {message}; see {self.prog} --help\n")
+
+    def _print_message(self, message: str, file: TextIO | None = None) -> None:
+        """As argparse's, which keeps it to itself if nothing can be written."""
+        if message:
+            (file or sys.stderr).write(message)
 
 
 def parse(arguments: List[str]) -> argparse.Namespace:
@@ -200,15 +216,14 @@ def _explained(error: BaseException) -> str:
     missing = libraries.missing() if "cannot open shared object file" in str(error) else []
     if missing:
         return f"this system has no {', '.join(missing)}; {libraries.cure_of(missing)}"
+    if isinstance(error, OSError) and error.filename is None and error.errno in streams.UNWRITABLE:
+        return streams.failed(error)
     return str(error) or type(error).__name__
-
-
-def _end(number: int, frame: FrameType | None) -> None:
-    raise Ended(number)
 
 
 def _say(message: str, code: int) -> int:
     lifeline.leave(code)  # before a KVStore is freed with the error, which waits for the other processes
     line = " ".join(message.split())
-    print(f"fcnxs: {line}", file=sys.stderr)
+    with suppress(OSError):  # nobody reads it, or the disk is full
+        print(f"fcnxs: {line}", file=sys.stderr, flush=True)
     return code

@@ -83,6 +83,11 @@ def tell_rank(rank: int) -> None:
         _send({"rank": rank})
 
 
+def joined() -> bool:
+    """Whether this process is part of a job."""
+    return _socket is not None
+
+
 def leave(code: int = 0) -> None:
     """Announce that this process ends by itself, with this exit code; only the first call counts.
 
