@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Dict, List, Mapping, Tuple
 
+from ..system import children
 from ..system.memory import memory, processor_quota
 
 MODULES = {"numpy": "numpy", "opencv-python": "cv2", "pillow": "PIL.Image"}
@@ -161,7 +162,7 @@ def _python(code: str, environment: Mapping[str, str]) -> Tuple[str, str]:
 def _run(command: List[str], environment: Dict[str, str]) -> Tuple[str, str]:
     """Output of a command, and the last line of its errors, or "" if it succeeded."""
     try:
-        result = subprocess.run(
+        result = children.run(
             command, env=environment, capture_output=True, encoding="utf-8", errors="replace", timeout=TIMEOUT
         )
     except subprocess.TimeoutExpired:

@@ -24,6 +24,7 @@ from ...predict.scoring import evaluate as evaluate_with
 from ...predict.segmenter import Segmenter
 from ...solver.executors import Executors
 from ...solver.solver import Solver
+from ...system.children import ending_with_us
 from ...vis import voc_palette
 from ..shared import options
 from ..shared.text import table
@@ -151,7 +152,7 @@ def _start_up(root: Path, args: argparse.Namespace) -> None:
     seconds = []
     for _ in range(args.steps):
         began = time.perf_counter()
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        with subprocess.Popen(ending_with_us(command), stdout=subprocess.PIPE, text=True) as process:
             process.stdout.readline()
             seconds.append(time.perf_counter() - began)
     print(f"from start to the first result, 64x64: {' '.join(f'{each:.2f}' for each in seconds)} s")

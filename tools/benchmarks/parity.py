@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -22,6 +21,7 @@ from ...convert.verify import Comparison, verify
 from ...errors import FCNXSError
 from ...net import is_input
 from ...symbols import NETS
+from ...system import children
 from ..shared.text import table
 from .material import random_weights
 
@@ -63,7 +63,7 @@ def convert(args: argparse.Namespace) -> int:
             "from fcnxs.tools.benchmarks.worker import memory; "
             "print(f'{time.time() - began:.1f} s, peak {memory()[1]:.2f} GB'); sys.exit(code)"
         )
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        done = children.run([sys.executable, "-c", code], capture_output=True, text=True)
     if done.returncode:
         raise FCNXSError(f"fcnxs convert failed: {done.stderr.strip()}")
     print(f"fcnxs convert of {megabytes:.0f} MB: {done.stdout.splitlines()[-1]}")

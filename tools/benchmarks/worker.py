@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Callable, Dict, Iterable, List, NamedTuple, Sequence
 
 from ...errors import FCNXSError
+from ...system.children import ending_with_us
 
 REST = 0.5  # seconds between turns, after which the threads of the process before no longer spin
 
@@ -43,7 +44,7 @@ class Worker:
     ) -> None:
         self.name, self._errors = part, tempfile.TemporaryFile("w+")  # noqa: SIM115  (closed on exit)
         self._process = subprocess.Popen(
-            command or _command(args, part),
+            ending_with_us(command or _command(args, part)),
             env=environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
