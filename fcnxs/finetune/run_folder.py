@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Sequence
 
@@ -152,13 +152,14 @@ def locked(folder: Path) -> Iterator[None]:
     Raises:
         FCNXSError: another run holds it, or it cannot be written to.
     """
-    try:
-        with locks.held(folder / LOG, alone=True):
-            locks.sweep(folder, again=True)
-            for arrays_file in folder.glob("*-last.*.state"):
-                if not arrays_file.with_suffix(".json").exists():
-                    arrays_file.unlink()
-            yield
-    except locks.HeldError as error:
-        way_out = "wait for it, or choose another folder"
-        raise FCNXSError(f"{folder}: {error.who} trains in this folder; {way_out}") from None
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locks.held(folder / LOG, alone=True))
+        except locks.HeldError as error:
+            way_out = "wait for it, or choose another folder"
+            raise FCNXSError(f"{folder}: {error.who} trains in this folder; {way_out}") from None
+        locks.sweep(folder, again=True)
+        for arrays_file in folder.glob("*-last.*.state"):
+            if not arrays_file.with_suffix(".json").exists():
+                arrays_file.unlink()
+        yield
