@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from .conventions import Palette
+from .system.own import png_info
 
 
 def voc_palette(colours: int = 256) -> List[List[int]]:
@@ -28,14 +29,20 @@ def full_palette(palette: Palette) -> List[List[int]]:
     return [*map(list, palette), *voc_palette()[len(palette) :]]
 
 
+def palette_bytes(palette: Palette) -> bytes:
+    """`full_palette` as a palette PNG has it: three bytes for each of 256 colours."""
+    return bytes(np.asarray(full_palette(palette), np.uint8))
+
+
 def save_mask(path: str | os.PathLike[str], mask: np.ndarray, palette: Palette) -> None:
     """Write a class map, uint8 (H, W), as a palette PNG whose indices are the classes.
 
-    Classes beyond the end of `palette`, such as 255, get their VOC colour.
+    Classes beyond the end of `palette`, such as 255, get their VOC colour. The file has the mark of results
+    (`system/own.py`).
     """
     image = Image.fromarray(mask.astype(np.uint8))
-    image.putpalette(bytes(np.asarray(full_palette(palette), np.uint8)))  # makes it a palette image
-    image.save(path, format="PNG")
+    image.putpalette(palette_bytes(palette))  # makes it a palette image
+    image.save(path, format="PNG", pnginfo=png_info())
 
 
 def colour(mask: np.ndarray, palette: Palette) -> np.ndarray:

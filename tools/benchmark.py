@@ -78,6 +78,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     output = "infer: beginning of the names of its files (default: %(default)s)"
     add("--output", type=Path, default=Path("benchmark-infer"), metavar="PREFIX", help=output)
+    options.add_overwrite(parser)
     add("--part", help=argparse.SUPPRESS)
     options.add_gpus(parser)
 

@@ -13,6 +13,7 @@ Examples:
 from __future__ import annotations
 
 import argparse
+import re
 from functools import partial
 from itertools import combinations
 from pathlib import Path
@@ -23,8 +24,8 @@ from ..data.findings import across, overlap
 from ..data.inspection import Finding, Inspection
 from ..data.lists import fitting
 from ..data.samples import Samples
-from ..errors import FCNXSError
 from ..system.files import written_whole
+from ..system.own import refuse_strangers
 from .shared import data_checks, data_options, options
 from .shared.text import table
 
@@ -52,14 +53,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--batch-size", type=int, default=1, metavar="N", help="images of a step in training (default: 1)")
     add("--crop-size", type=int, metavar="N", help="of training: NxN pixels of each image (default: all)")
     add("--bad", type=Path, metavar="FILE", help="write all bad pairs there, a line each")
+    options.add_overwrite(parser)
     add("--workers", type=int, metavar="N", help="threads that read images (default: one a processor, up to 8)")
 
 
 def run(args: argparse.Namespace) -> int:
     """Check each split and print the findings."""
     options.refuse_below(1, args, "batch_size", "crop_size", "workers")
-    if args.bad and args.bad.is_dir():
-        raise FCNXSError(f"--bad {args.bad}: is a folder; give the name of a file")
+    if args.bad:
+        refuse_strangers([args.bad], args.overwrite, _is_bad)
     parts = _parts(args)
     classes = data_options.classes_of(options.class_names(args), next(iter(parts.values())))
     if not classes:
@@ -166,6 +168,12 @@ def _list(title: str, lines: List[str]) -> None:
 def _count(number: int, what: str) -> str:
     plural = f"{what}es" if what.endswith("s") else f"{what}s"
     return f"{number} {what if number == 1 else plural}"
+
+
+def _is_bad(file: Path) -> bool:
+    """Whether each line of a file is that of a bad pair: a split, an image, and a text that names a file."""
+    lines = file.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    return all(re.fullmatch(r"[^\t]*\t[^\t]+\t[^\t]+: .*", line) for line in lines)
 
 
 def _write_bad(file: Path, inspections: Dict[str, Inspection]) -> None:

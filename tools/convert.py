@@ -27,7 +27,9 @@ from typing import TYPE_CHECKING, List
 from ..errors import FCNXSError
 from ..system.files import real
 from ..system.locks import held
+from ..system.own import refuse_strangers
 from .main import NegativeResult
+from .shared import options
 
 if TYPE_CHECKING:
     from ..convert.conversion import Converted
@@ -50,6 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="description of a caffemodel's layers (deploy, train or val), which counts instead of its own; "
         "--verify runs it",
     )
+    options.add_overwrite(parser)
     mean = parser.add_mutually_exclusive_group()
     mean.add_argument(
         "--mean",
@@ -87,17 +90,18 @@ def _convert(args: argparse.Namespace) -> int:
     if args.verify:
         import cv2  # noqa: F401  (says what it lacks before anything is written)
     from .. import checkpoint
+    from ..checkpoint.own import files_of
     from ..convert.conversion import read
     from ..convert.verify import verify
     from ..data.images import read_image
     from ..vis import voc_palette
-    from .shared.options import default_classes, read_classes
 
-    classes = read_classes(args.classes) if args.classes else None
+    classes = options.read_classes(args.classes) if args.classes else None
     image = read_image(args.verify) if args.verify else None
     written = [Path(f"{args.prefix}{end}") for end in ("-symbol.json", "-0000.params", "-meta.json")]
     if real(args.source) in map(real, written):
         raise FCNXSError(f"{args.source}: would be overwritten; choose another PREFIX")
+    refuse_strangers(written, args.overwrite, files_of(written[-1], "conversion"))
     converted = read(args.source, args.trunk, args.pooling_convention, args.prototxt, args.mean, args.mean_file)
     for text in converted.told:
         print(f"fcnxs: warning: {text}", file=sys.stderr)
@@ -109,7 +113,7 @@ def _convert(args: argparse.Namespace) -> int:
         raise FCNXSError(f"--classes {args.classes}: {len(classes)} classes, but {args.source} {has}")
     if converted.numclass:
         colours = voc_palette(converted.numclass)
-        meta = replace(meta, classes=classes or default_classes(converted.numclass), palette=colours)
+        meta = replace(meta, classes=classes or options.default_classes(converted.numclass), palette=colours)
 
     def check(prefix: Path) -> None:
         if image is not None:

@@ -30,7 +30,8 @@ from ..errors import FCNXSError
 from ..predict.multiscale import check_scales
 from ..score import Scores, or_none, scores
 from ..system.files import write_json, written_whole
-from ..vis import save_mask, voc_palette
+from ..system.own import json_with, masks, refuse_strangers
+from ..vis import palette_bytes, save_mask, voc_palette
 from .shared import data_checks, data_options, options
 from .shared.text import TITLES, scores_table
 
@@ -55,6 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the scores to FILE, as JSON")
     parser.add_argument("--dump", type=Path, metavar="DIR", help="write class maps to DIR, as palette PNGs")
+    options.add_overwrite(parser)
     parser.add_argument(
         "--scales",
         metavar="S,...",
@@ -72,8 +74,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate the checkpoint; print a table of the classes and the four scores."""
-    if args.json and (args.json.is_dir() or not args.json.name):
-        raise FCNXSError(f"--json {args.json}: is a folder; give the name of a file")
+    if args.json:
+        refuse_strangers([args.json], args.overwrite, json_with("prefix", "epoch", "images", "per_class"))
     scales = check_scales(args.scales.split(","), f"--scales {args.scales}")
     data_options.folder_here(vars(args))
     where = (args.data, args.split, args.root, "val")
@@ -102,10 +104,11 @@ def run(args: argparse.Namespace) -> int:
     samples = samples.reading(segmenter.exif, max_pixels=args.max_pixels)
     _refuse_sizes(samples, segmenter)
     classes = _classes(args, samples, source, segmenter.numclass)
+    palette = source.meta.palette or samples.palette or voc_palette(segmenter.numclass)
+    refuse_strangers(written, args.overwrite, masks(palette_bytes(palette)))
     if labelled:
         data_checks.checked(samples, classes)
     options.tell_mean(args.prefix, source)
-    palette = source.meta.palette or samples.palette or voc_palette(segmenter.numclass)
     with written_whole(*written) if written else nullcontext([]) as parts:
         part_of = dict(zip(map(str, samples.images), parts))
 

@@ -42,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         "and does not; of a net by name valid)")  # fmt: skip
     options.add_operators(parser)
     parser.add_argument("--png", type=Path, metavar="FILE", help="draw the net as a PNG (needs graphviz's dot)")
+    options.add_overwrite(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -61,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     if args.png is not None:
         from .explanations.draw import draw_net
 
-        draw_net(symbol, size, args.png)
+        draw_net(symbol, size, args.png, args.overwrite)
     print(layers_text(name, size, rows))
     for note in notes:
         print(f"\n{note}")

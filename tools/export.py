@@ -8,7 +8,7 @@ the checkpoint.
 
 The files' own runtime loads them in a new process, and runs them on generated pictures of several sizes, or on
 the images of --calibrate. If the outputs differ from the checkpoint's, nothing is written, and the exit code
-is 1.
+is 1. Files that are no export's, such as trained weights, are replaced only with --overwrite.
 
 Examples:
     fcnxs export --prefix run/fcn8s --output deploy/fcn8s
@@ -48,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PREFIX",
         help="prefix of the files to write, such as deploy/fcn8s",
     )
+    options.add_overwrite(parser)
     add("--format", choices=("json", "onnx", "mar"), default="json", help="default: json")
     add(
         "--head",
@@ -137,6 +138,7 @@ def run(args: argparse.Namespace) -> int:
     from ..data.images import read_image
     from ..deploy.compare import ExportMismatch, Picture
     from ..deploy.form import Form
+    from ..deploy.own import refuse_to_replace
     from ..deploy.precision import KEEP
     from ..deploy.write import export
     from ..net import net_of
@@ -146,6 +148,7 @@ def run(args: argparse.Namespace) -> int:
         keep = () if args.keep == "none" else tuple(name for name in args.keep.split(",") if name)
     head = args.head or ("argmax" if args.format == "mar" else "softmax")
     form = Form(args.format, head, size, args.precision, args.raw_input, args.bgr, args.trim, keep)
+    refuse_to_replace(args.output, args.format, args.overwrite)
     how = {"pooling_convention": args.pooling_convention, "operators": args.operators}
     source = checkpoint.load(args.prefix, args.epoch, **how)
     options.tell_mean(args.prefix, source)

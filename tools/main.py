@@ -9,13 +9,14 @@ import argparse
 import importlib
 import os
 import pickle
+import re
 import signal
 import sys
 import warnings
 from contextlib import suppress
 from difflib import get_close_matches
 from functools import partial
-from itertools import chain
+from itertools import chain, takewhile
 from typing import Callable, List, NoReturn, TextIO
 
 from .. import __version__
@@ -179,6 +180,7 @@ def parse(arguments: List[str]) -> argparse.Namespace:
         epilog="example: fcnxs demo",
     )
     parser.add_argument("--version", action="version", version=f"fcnxs {__version__}")
+    _refuse_empty(arguments[1:])
     if arguments and not arguments[0].startswith("-") and arguments[0] not in COMMANDS:
         raise FCNXSError(_unknown(arguments[0]))
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
@@ -200,6 +202,15 @@ def parse(arguments: List[str]) -> argparse.Namespace:
         parser.print_help()
         parser.exit()
     return parser.parse_args(arguments)
+
+
+def _refuse_empty(arguments: List[str]) -> None:
+    """Refuse empty values, of which `--output ''` would be this folder; behind `--` is another command."""
+    own = [*takewhile("--".__ne__, arguments)]
+    for before, each in zip(["", *own], own):
+        if not each or re.fullmatch(r"--[\w-]+=", each):
+            name = each[:-1] or (before if before.startswith("-") else "one of the values")
+            raise FCNXSError(f"{name}: is empty; is a shell variable in the command not set?")
 
 
 def _unknown(word: str) -> str:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, List, Tuple
 from ..conventions import IGNORE_LABEL
 from ..errors import FCNXSError
 from ..system.json_files import Or, checked, told_of
+from ..system.own import refuse_strangers
 from .shared import data_checks, data_options, options
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     data_options.add_root_and_split(parser, "val")
     data_checks.add_allow(parser)
     data_checks.add_max_pixels(parser)
+    options.add_overwrite(parser)
     options.add_gpus(parser)
 
 
@@ -61,6 +63,7 @@ def run(args: argparse.Namespace) -> int:
     from ..report.run import read_run
     from ..system.files import written_whole
 
+    refuse_strangers([output], args.overwrite, _is_report)
     data_options.folder_here(vars(args))
     told = read_run(args.folder)
     options.refuse_unwritable("--output", output.parent)
@@ -77,6 +80,11 @@ def run(args: argparse.Namespace) -> int:
         part.write_bytes(html)
     print(f"wrote {output} ({len(html) / 1e6:.1f} MB)")
     return 0
+
+
+def _is_report(file: Path) -> bool:
+    with file.open("rb") as page:
+        return b"report of a run of fcnxs</title>" in page.read(4096)
 
 
 def _samples(args: argparse.Namespace, told: RunRecord) -> Tuple[Samples | None, bool, List[str]]:

@@ -8,6 +8,7 @@ An image NAME.jpg gives DIR/NAME.png, a palette PNG of class numbers, and DIR/NA
 A video NAME.mov gives DIR/NAME.zip, with a palette PNG for each frame (000001.png, ...), and
 DIR/NAME_overlay.mp4 without sound, of the same size (made even) and frame rate (its mean if it varies).
 Subfolders are repeated in DIR. If two results would have the same name, the command stops before it starts.
+A file in DIR that is no result of this command is kept, and its image is reported, unless --overwrite is given.
 
 Images are turned by their EXIF orientation (--exif ignore does not; nor does a net that was trained so),
 transparent pixels are white, 16-bit channels are cut to their upper 8 bits. Images that need more memory than
@@ -37,6 +38,8 @@ from tqdm import tqdm
 
 from ..errors import FCNXSError
 from ..system.files import sha256_of
+from ..system.own import refuse_strangers, results
+from ..vis import palette_bytes
 from .shared import data_checks, options
 from .shared.inputs import Input, found
 
@@ -64,6 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="compute the whole padded canvas; same result, slower",
     )
+    options.add_overwrite(parser)
     data_checks.add_exif(parser, "as the checkpoint's meta file says")
     data_checks.add_max_pixels(parser)
     options.add_gpus(parser)
@@ -104,7 +108,8 @@ def run(args: argparse.Namespace) -> int:
     with closing(SegmentProgress(len(inputs) + len(unreadable))) as progress:
         for folder, error in unreadable:
             progress.failed(folder, error)
-        for each, result in _results(segmenter, inputs, args.output, progress):
+        free = list(_free(inputs, args, palette_bytes(segmenter.palette), progress))
+        for each, result in _results(segmenter, free, args.output, progress):
             if isinstance(result, FCNXSError):
                 progress.failed(each.file, result)
                 continue
@@ -126,6 +131,19 @@ def memory_limit(text: str | None) -> float | None:
     if not match or not float(match[1]):
         raise FCNXSError(f"--memory-limit {text}: not a size; give one such as 2GB or 500MB")
     return float(match[1]) * {"MB": 1e6, "GB": 1e9}[match[2].upper()]
+
+
+def _free(
+    inputs: List[Input], args: argparse.Namespace, palette: bytes, progress: SegmentProgress
+) -> Iterator[Input]:
+    """Inputs whose results replace no file that is not ours; report the others, before the work begins."""
+    for each in inputs:
+        targets = each.targets(args.output)
+        try:
+            refuse_strangers(targets, args.overwrite, results(targets, palette))
+            yield each
+        except FCNXSError as error:
+            progress.failed(each.file, error)
 
 
 def _results(

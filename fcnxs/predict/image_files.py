@@ -21,6 +21,7 @@ from ..data.images import preprocess, read_image, size_of
 from ..errors import FCNXSError
 from ..system.files import written_whole
 from ..system.memory import available_memory
+from ..system.own import png_info
 from ..system.threads import in_order
 from ..vis import overlay, save_mask
 from .segmenter import Segmenter
@@ -94,7 +95,7 @@ def _write(coloured: Image.Image, mask: np.ndarray, targets: Targets, palette: P
     """Write mask and overlay; return the number of pixels of each class (256,)."""
     with written_whole(*targets) as (mask_part, overlay_part):
         save_mask(mask_part, mask, palette)
-        coloured.save(overlay_part, format="PNG")
+        coloured.save(overlay_part, format="PNG", pnginfo=png_info())
     return np.asarray(Image.fromarray(mask).histogram())  # np.bincount would make 8 bytes of each pixel
 
 

@@ -19,6 +19,7 @@ from ..conventions import MAX_PIXELS, Palette
 from ..data.images import preprocess, refuse_large
 from ..errors import FCNXSError, reason
 from ..system.files import refuse_irregular, written_whole
+from ..system.own import SOFTWARE, mark_mp4
 from ..system.threads import in_order
 from ..vis import overlay, save_mask
 from .segmenter import Segmenter
@@ -57,7 +58,7 @@ def segment_video(
     pending: Deque[Future] = deque()
     pixels, reading = np.zeros(256, np.int64), in_order(read, count(), 1, AHEAD)
     with written_whole(*targets) as parts, zipfile.ZipFile(parts[0], "w") as maps:
-        film = VideoWriter(parts[1], video.rate)
+        maps.comment, film = SOFTWARE.encode(), VideoWriter(parts[1], video.rate)
         with film, ThreadPoolExecutor(1) as pool, closing(reading):
             for number, future in enumerate(reading, 1):
                 if future.result() is None:
@@ -180,6 +181,7 @@ class VideoWriter:
         self.release()
         if kind is not None:
             return
+        mark_mp4(self._file)
         there = cv2.VideoCapture(_name(self._file), cv2.CAP_FFMPEG).get(cv2.CAP_PROP_FRAME_COUNT)
         if there != self._frames:
             raise OSError("the file was not written completely; is the disk full?")

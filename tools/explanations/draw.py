@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 from pathlib import Path
 from typing import List, Tuple
+
+from PIL import Image
 
 from ...compat import mxnet as mx
 from ...errors import FCNXSError
@@ -12,20 +15,23 @@ from ...symbols import Row, describe
 from ...symbols.graph.nodes import Entry, Graph, Node
 from ...symbols.graph.rewrite import Writer
 from ...system.files import written_whole
+from ...system.own import is_marked, png_info, refuse_strangers
 
 
-def draw_net(symbol: mx.sym.Symbol, size: Tuple[int, int], file: Path) -> None:
+def draw_net(symbol: mx.sym.Symbol, size: Tuple[int, int], file: Path, overwrite: bool = False) -> None:
     """Write a PNG of a net, without its weights: a box for each layer with its shape, the image at the top.
 
     Args:
         size: rows and columns of the image.
+        overwrite: replace the file also if it is no result of ours.
 
     Raises:
-        FCNXSError: the file's name does not end in .png, the image is too small, graphviz's program `dot`
-            is missing or fails, or the file cannot be written.
+        FCNXSError: the file's name does not end in .png, it is there and not ours, the image is too small,
+            graphviz's program `dot` is missing or fails, or the file cannot be written.
     """
     if file.suffix.lower() != ".png":
         raise FCNXSError(f"{file}: the picture is written as PNG; give a file name that ends in .png")
+    refuse_strangers([file], overwrite, is_marked)
     rows, columns = describe(symbol, size), describe(symbol, size, axis=1)
     symbol, layers = _with_names_of_their_own(symbol)
     boxes = {"fontname": "Helvetica", "fixedsize": "false", "margin": "0.2,0.06", "height": "0"}
@@ -45,7 +51,7 @@ def draw_net(symbol: mx.sym.Symbol, size: Tuple[int, int], file: Path) -> None:
             f"{file}: graphviz's program `dot` failed: {dot.stderr.decode(errors='replace').strip()}"
         )
     with written_whole(file) as (part,):
-        part.write_bytes(dot.stdout)
+        Image.open(io.BytesIO(dot.stdout)).save(part, format="PNG", pnginfo=png_info())
 
 
 def _with_names_of_their_own(symbol: mx.sym.Symbol) -> Tuple[mx.sym.Symbol, List[str]]:

@@ -89,6 +89,12 @@ def refuse_below(least: int, args: argparse.Namespace, *names: str) -> None:
             raise FCNXSError(f"--{name.replace('_', '-')} {value}: expected {least} or more")
 
 
+def add_overwrite(parser: argparse.ArgumentParser) -> None:
+    """Add --overwrite, without which only results of this command are replaced (`system/own.py`)."""
+    text = "replace files too that this command did not write"
+    parser.add_argument("--overwrite", action="store_true", help=text)
+
+
 def device(gpus: str | None) -> mx.Context:
     """Device that --gpus names; None stands for the CPU.
 

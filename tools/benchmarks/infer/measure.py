@@ -18,7 +18,7 @@ from ...shared import options
 from ..material import sides
 from ..worker import Worker, in_turns
 from .engines import ENGINES, INSTRUCTIONS, environment, missing, processor, threads
-from .results import Measurements, group_table, make_row, write
+from .results import Measurements, group_table, make_row, refuse_to_replace, write
 
 IMAGES = 8  # images to calibrate int8 with
 CODE = "import sys; from fcnxs.tools.benchmarks.infer.process import main; sys.exit(main(*sys.argv[1:]))"
@@ -62,6 +62,7 @@ def _chosen(args: argparse.Namespace) -> List[List[str]]:
         if wrong:
             raise FCNXSError(f"{option} {wrong[0]}: expected some of {','.join(known)}")
     options.refuse_unwritable("--output", args.output.parent)
+    refuse_to_replace(args.output, args.overwrite)
     return [list(dict.fromkeys(each)) for each in (sizes, precisions, engines)]
 
 

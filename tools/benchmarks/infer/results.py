@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ....system.files import written_whole
+from ....system.own import SOFTWARE, is_marked, json_with, refuse_strangers
 from ...shared.text import table
 from ..worker import Answer
 from .engines import ENGINES
@@ -147,6 +148,21 @@ def group_table(measured: Measurements, rows: Sequence[Row]) -> str:
     return text + (f"\nthe machine's matrix rate: {rate / 1e9:.0f} GFLOP/s" if rate else "")
 
 
+def refuse_to_replace(prefix: Path, overwrite: bool) -> None:
+    """Refuse to replace PREFIX.json and PREFIX.png if they are of something else, unless `overwrite` is true.
+
+    Raises:
+        FCNXSError: one of them is.
+    """
+    file, picture = _files(prefix)
+    refuse_strangers([file], overwrite, json_with("processor", "threads", "rows"))
+    refuse_strangers([picture], overwrite, is_marked)
+
+
+def _files(prefix: Path) -> Tuple[Path, Path]:
+    return prefix.with_name(f"{prefix.name}.json"), prefix.with_name(f"{prefix.name}.png")
+
+
 def write(measured: Measurements, prefix: Path) -> None:
     """Write PREFIX.json and PREFIX.png, and print what the columns of the tables mean.
 
@@ -154,7 +170,7 @@ def write(measured: Measurements, prefix: Path) -> None:
         FCNXSError: a file cannot be written.
     """
     print(NOTES)
-    file, picture = (prefix.with_name(f"{prefix.name}.{suffix}") for suffix in ("json", "png"))
+    file, picture = _files(prefix)
     document = asdict(measured)
     for row, each in zip(measured.rows, document["rows"]):
         each["median"] = row.median
@@ -184,7 +200,7 @@ def _draw(measured: Measurements, file: Path) -> None:
         fontsize=10,
         color=INK,
     )
-    figure.savefig(file, format="png", facecolor="white")
+    figure.savefig(file, format="png", facecolor="white", metadata={"Software": SOFTWARE})
 
 
 def _panel(panel: Axes, rows: Sequence[Row], count: int) -> None:

@@ -1,0 +1,53 @@
+"""The files of an export, and whether those that are there already are an earlier export's."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import List
+
+from .. import mxnet_compat
+from ..checkpoint.own import files_of
+from ..system.own import refuse_strangers
+from .mar import PACKAGE
+
+ENDS = {  # of the files that an export writes
+    "json": ("-symbol.json", "-0000.params", "-meta.json", "-mxnet_compat.py"),
+    "onnx": (".onnx", ".json"),
+    "mar": (".mar", ".properties"),
+}
+
+
+def refuse_to_replace(prefix: str, form: str, overwrite: bool) -> None:
+    """Refuse to write an export over files that no export wrote, such as trained weights, or changed ones.
+
+    Args:
+        form: "json", "onnx" or "mar".
+        overwrite: whether --overwrite was given.
+
+    Raises:
+        FCNXSError: there is such a file.
+    """
+    files: List[Path] = [Path(f"{prefix}{end}") for end in ENDS[form]]
+    of_meta = files_of(Path(f"{prefix}{'-meta' * (form == 'json')}.json"), "export")
+    if form == "mar":
+        refuse_strangers(files, overwrite, _is_of_server)
+    else:
+        refuse_strangers(files, overwrite, lambda file: _is_compat(file) or of_meta(file))
+
+
+def _is_compat(file: Path) -> bool:
+    """Whether a file is a copy of `mxnet_compat.py`, of any version."""
+    with open(mxnet_compat.__file__, "rb") as ours, file.open("rb") as stream:
+        return file.suffix == ".py" and stream.readline() == ours.readline()
+
+
+def _is_of_server(file: Path) -> bool:
+    """Whether a file is an archive of ours, or one of the texts beside it, which say how the server starts."""
+    if file.suffix != ".mar":
+        return b"multi-model-server --start" in file.read_bytes()
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return f"{PACKAGE}/deploy/handler.py" in archive.namelist()
+    except zipfile.BadZipFile:
+        return False
