@@ -39,10 +39,10 @@ def test_a_conversion_takes_no_other_net_s_place(caffemodel, run_folder, tmp_pat
     run = tmp_path / "run"
     shutil.copytree(run_folder / "run", run)
     before = {file: file.read_bytes() for file in run.iterdir()}
-    assert main(["convert", str(caffemodel), str(run / "fcn8s")]) == 2
+    assert main(["convert", str(caffemodel), str(run / "fcn8s"), "--overwrite"]) == 2
     assert "fcn8s-symbol.json: belongs to another net, with fcn8s-0001.params" in capsys.readouterr().err
     at = ["--prefix", str(run / "fcn8s"), "--epoch", "1"]
-    assert main(["export", *at, "--output", str(run / "fcn16s")]) == 2
+    assert main(["export", *at, "--output", str(run / "fcn16s"), "--overwrite"]) == 2
     assert "fcn16s-symbol.json: belongs to another net" in capsys.readouterr().err
     assert {file: file.read_bytes() for file in run.iterdir()} == before
     named = tmp_path / "vgg-0000.params"

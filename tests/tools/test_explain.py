@@ -233,7 +233,7 @@ def test_a_dot_that_fails_leaves_the_old_picture(capsys, tmp_path, monkeypatch):
     (tmp_path / "dot").chmod(0o755)
     (tmp_path / "net.png").write_bytes(b"old")
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    code, _, err = run(capsys, "fcn32s", "--png", tmp_path / "net.png")
+    code, _, err = run(capsys, "fcn32s", "--png", tmp_path / "net.png", "--overwrite")
     assert (
         code == 2
         and "`dot` failed: no\n" in err
