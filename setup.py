@@ -11,6 +11,14 @@ FOLDERS = {"fcnxs": "fcnxs", "fcnxs.symbols": "symbols", "fcnxs.tools": "tools"}
 
 MXNETS = {"cpu": "mxnet==1.9.1", "cu112": "mxnet-cu112==1.9.1", "cu117": "mxnet-cu117==1.9.1"}
 OF_MXNET = ["graphviz<0.9", "requests"]  # what MXNet needs besides NumPy
+# The wheels for GPUs are linked to these libraries of CUDA 11 and cuDNN 8, and bring none of them. MXNet finds
+# them by `fcnxs doctor --link-cuda`; fcnxs/system/libraries.py has the same names.
+CUDA = [
+    *("nvidia-cuda-runtime-cu11", "nvidia-cuda-nvrtc-cu11", "nvidia-nvtx-cu11", "nvidia-nccl-cu11"),
+    *("nvidia-cublas-cu11", "nvidia-cufft-cu11", "nvidia-curand-cu11", "nvidia-cusolver-cu11"),
+    "nvidia-cudnn-cu11<9",
+]
+LIBRARIES = {"cpu": [], "cu112": CUDA, "cu117": [*CUDA, "nvidia-cusparse-cu11"]}
 
 # MXNet was written for NumPy 1.23; with newer ones it works by fcnxs/mxnet_compat.py.
 NUMPY = [
@@ -52,7 +60,10 @@ setup(
     ],
     extras_require={
         # MXNet asks for NumPy below 2: from Python 3.13 on, pip could not install an extra that names it.
-        **{name: [*NUMPY, *OF_MXNET, f"{mxnet}; python_version<'3.13'"] for name, mxnet in MXNETS.items()},
+        **{
+            name: [*NUMPY, *OF_MXNET, f"{mxnet}; python_version<'3.13'", *LIBRARIES[name]]
+            for name, mxnet in MXNETS.items()
+        },
         "numpy2": ["numpy>=2", *OF_MXNET],  # beside an MXNet that is installed
         "coco": ["pycocotools"],
         "tensorboard": ["tensorboardX>=2.6.2.2"],

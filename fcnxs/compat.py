@@ -14,9 +14,13 @@ import sys
 from types import ModuleType, SimpleNamespace
 from typing import Iterator
 
+GPU_INSTALL = (
+    "pip install --no-deps mxnet-cu112==1.9.1, pip install '.[cu112]' in the folder of fcnxs, and "
+    "fcnxs doctor --link-cuda"
+)
 INSTALL_HINT = (
     "MXNet is not installed; choose one: pip install --no-deps mxnet==1.9.1 (any machine), "
-    "mxnet-cu112==1.9.1 or mxnet-cu117==1.9.1 (NVIDIA GPUs)"
+    f"or for NVIDIA GPUs {GPU_INSTALL}"
 )
 
 # MXNet reads these when it loads. The first keeps temporary space from growing with every new input size. The
@@ -28,6 +32,10 @@ MXNET_VARIABLES = {
     "DNNL_PRIMITIVE_CACHE_CAPACITY": "256",
     "MXNET_SUBGRAPH_VERBOSE": "0",
 }
+# The first makes CUDA count the GPUs as nvidia-smi does, so that `--gpus` means the same. The second keeps
+# MXNet from fusing pointwise operators: it would compile them at run time, for which CUDA's compiler must know
+# the GPU, and the driver be as new as the compiler.
+CUDA_VARIABLES = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "MXNET_USE_FUSION": "0"}
 
 # glibc reads these before Python starts, so mallopt(3) sets them here: variable -> (parameter, value).
 MALLOC_PARAMETERS = {"MALLOC_ARENA_MAX": (-8, 1), "MALLOC_TRIM_THRESHOLD_": (-1, 1_000_000)}
@@ -44,7 +52,7 @@ def use_the_machine(devices: int = 1) -> None:
     """
     threads = max(1, len(os.sched_getaffinity(0)) // devices)
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
-    for variable, value in MXNET_VARIABLES.items():
+    for variable, value in {**MXNET_VARIABLES, **CUDA_VARIABLES}.items():
         os.environ.setdefault(variable, value)
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # glibc's alone
     for variable, (parameter, value) in MALLOC_PARAMETERS.items():
@@ -66,6 +74,8 @@ def __getattr__(name: str) -> ModuleType:
         # SciPy's statistics and sklearn take a second to import, and nothing here needs them.
         with hidden("sklearn", "scipy.stats"), _without_setuptools():
             import mxnet
+        if mxnet.__file__ is None:  # a folder of links that pip leaves when it removes MXNet
+            raise ModuleNotFoundError(name="mxnet")
     except ModuleNotFoundError as error:
         if error.name != "mxnet":
             raise

@@ -1,6 +1,7 @@
 """Show what this machine and its Python have, each error, and its cure.
 
 Works even if MXNet, NumPy or OpenCV cannot be imported. Exit code: 0 without errors, else 1.
+With --link-cuda it only links the CUDA libraries that pip installed beside MXNet's, where MXNet finds them.
 
 Example:
     fcnxs doctor
@@ -11,18 +12,23 @@ from __future__ import annotations
 import argparse
 from typing import Iterator, List, Tuple
 
-from ..doctor import facts, rules
+from ..doctor import facts, gpus, links, packages, rules
+from ..system import libraries
 
 # Packages that are shown where they are installed.
 EXTRAS = ("torch", "tensorboardx", "onnx", "onnxruntime", "openvino", "scikit-learn", "opencv-python-headless")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """`fcnxs doctor` has no options."""
+    """Add --link-cuda."""
+    text = "link the CUDA libraries that pip installed into MXNet's folder, so that MXNet finds them"
+    parser.add_argument("--link-cuda", action="store_true", help=text)
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the facts, and a line for each error; returns 1 if there is one."""
+    if args.link_cuda:
+        return link_cuda()
     found = facts.gather(args.environment)
     rows = [row for part in (_software, _features, _gpus, _machine) for row in part(found)]
     width = max(len(name) for name, _ in rows)
@@ -34,6 +40,19 @@ def run(args: argparse.Namespace) -> int:
     return int(bool(wrong))
 
 
+def link_cuda() -> int:
+    """Make the links, print them and what is still missing; returns 1 if that is more than the driver."""
+    done = links.link_cuda()
+    for what, names in (("linked", done.made), ("not replaced, since it is no link of ours", done.kept)):
+        if names:
+            print(f"{what}: {', '.join(names)}")
+    print(f"{len(done.made) + len(done.there)} links to CUDA's libraries are in {done.folder}")
+    missing = [name for name, found in libraries.needs(done.folder / "libmxnet.so").items() if not found]
+    for names, cure in libraries.cures(missing, libraries.installed()):
+        print(f"missing: {', '.join(names)}. CURE: {cure}")
+    return int(bool({*missing} - {libraries.DRIVER}))
+
+
 def report(wrong: List[rules.Finding]) -> List[str]:
     """A line for each error, with its cure."""
     if not wrong:
@@ -43,8 +62,8 @@ def report(wrong: List[rules.Finding]) -> List[str]:
 
 def _software(found: facts.Facts) -> Iterator[Tuple[str, str]]:
     yield "Python", f"{'.'.join(map(str, found.python))}, {found.executable}"
-    names = [name for name in rules.required(found) if name not in ("python", "mxnet")]
-    for name in (*(rules.wheels(found) or ["mxnet"]), *names):
+    names = [name for name in packages.required(found) if name not in ("python", "mxnet")]
+    for name in (*(packages.wheels(found) or ["mxnet"]), *names):
         version = found.packages.get(name, "not installed")
         yield name, version + (", cannot be imported" if name in found.broken else "")
     if not found.requires:
@@ -67,12 +86,14 @@ def _gpus(found: facts.Facts) -> Iterator[Tuple[str, str]]:
     if not found.gpus:
         yield "GPUs", "none"
     for number, gpu in enumerate(found.gpus):
-        code = "the GPU wheels have" if rules.runs_on(gpu.capability) else "no wheel has"
-        capability = ".".join(map(str, gpu.capability))
-        yield (
-            f"GPU {number}",
-            f"{gpu.name}, {capability} ({code} code for it), {gpu.memory}, driver {gpu.driver}",
+        code = (
+            "the GPU wheels have code for it"
+            if gpus.runs_on(gpu.capability)
+            else f"no wheel has code for it: {gpus.ONNX}"
         )
+        mode = ", in MIG mode" if gpu.mig else ""
+        told = f"{gpu.name}, {gpus.shown(gpu.capability)} ({code}), {gpu.memory}, driver {gpu.driver}{mode}"
+        yield f"GPU {number}", told
 
 
 def _machine(found: facts.Facts) -> Iterator[Tuple[str, str]]:

@@ -226,7 +226,8 @@ def _explained(error: BaseException) -> str:
     """The error's text; if a library of the system is missing, the names of all that are, and the cure."""
     missing = libraries.missing() if "cannot open shared object file" in str(error) else []
     if missing:
-        return f"this system has no {', '.join(missing)}; {libraries.cure_of(missing)}"
+        groups = libraries.cures(missing, libraries.installed())
+        return "; ".join(f"this system has no {', '.join(names)}; {cure}" for names, cure in groups)
     if isinstance(error, OSError) and error.filename is None and error.errno in streams.UNWRITABLE:
         return streams.failed(error)
     return str(error) or type(error).__name__

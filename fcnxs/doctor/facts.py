@@ -18,27 +18,33 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Dict, List, Mapping, Tuple
 
-from ..system import children
+from ..system import children, libraries
 from ..system.memory import memory, processor_quota
 
 MODULES = {"numpy": "numpy", "opencv-python": "cv2", "pillow": "PIL.Image"}
 
 TOO_LONG = "is the machine busy?"
 TIMEOUT = 300  # seconds for each process; on a busy machine the first import of MXNet takes minutes
-LIBRARIES = "from fcnxs.system import libraries; print(*libraries.missing())"
+FIELDS = ("name", "compute_cap", "memory.total", "driver_version", "mig.mode.current")  # of nvidia-smi
 
 # Prints MXNet's features, GPUs and cuDNN, then imports GluonCV, which needs MXNet. The functions of libraries
 # that MXNet is linked to, such as cuDNN, are found through MXNet's own library.
 MXNET = """
-import ctypes, importlib.util, json, fcnxs
+import ctypes, importlib.util, json, os, fcnxs
+os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
 import mxnet as mx
+from fcnxs.doctor.gpus import capability_of
 features = {name: feature.enabled for name, feature in mx.runtime.Features().items()}
+gpus, error = 0, ""
 try:
     gpus = mx.context.num_gpus()
-except mx.MXNetError:
-    gpus = 0
+except mx.MXNetError as failure:
+    error = str(failure).strip().splitlines()[-1]
+capabilities = [capability_of(number) for number in range(gpus)]
 version = getattr(ctypes.CDLL(mx.libinfo.find_lib_path()[0]), "cudnnGetVersion", None)
-print(json.dumps({"features": features, "gpus": gpus, "cudnn": version and version()}), flush=True)
+cudnn = version and version()
+of_cuda = {"mxnet_gpus": gpus, "capabilities": capabilities, "cuda_error": error, "cudnn": cudnn}
+print(json.dumps({"features": features, **of_cuda}), flush=True)
 if importlib.util.find_spec("gluoncv"):
     from fcnxs.compat import gluoncv
 """
@@ -49,9 +55,10 @@ class Gpu:
     """A GPU as nvidia-smi shows it."""
 
     name: str
-    capability: Tuple[int, int]
+    capability: Tuple[int, int] | None  # None where nvidia-smi does not tell it
     memory: str  # with its unit
     driver: str
+    mig: bool = False  # divided into instances
 
 
 @dataclass
@@ -64,10 +71,13 @@ class Facts:
     requires_python: str = ""  # setup.py's python_requires; "" where fcnxs runs without having been installed
     requires: List[str] = field(default_factory=list)  # setup.py's requirements, e.g. "numpy<2; extra == 'cpu'"
     broken: Dict[str, str] = field(default_factory=dict)  # package that is installed but not importable: why
-    missing_libraries: List[str] = field(default_factory=list)  # of the system, such as libGL.so.1
+    missing_libraries: List[str] = field(default_factory=list)  # that MXNet and OpenCV need: libGL.so.1, ...
+    cuda_libraries: List[str] = field(default_factory=list)  # of CUDA, in installed packages of NVIDIA
     features: Dict[str, bool] = field(default_factory=dict)  # MXNet's
     cudnn: int | None = None  # version, e.g. 8500; None without cuDNN
     mxnet_gpus: int = 0  # GPUs that MXNet sees
+    capabilities: List[Tuple[int, int] | None] = field(default_factory=list)  # theirs
+    cuda_error: str = ""  # why MXNet cannot count the GPUs; "" if it can
     gpus: List[Gpu] = field(default_factory=list)  # GPUs that nvidia-smi shows
     nvidia_error: str = ""  # why nvidia-smi failed; "" if it did not, or is not there
     processors: int = 1  # processors that this process may run on
@@ -89,12 +99,10 @@ def gather(environment: Mapping[str, str]) -> Facts:
     """
     installed = _packages()
     codes = {name: f"import {module}" for name, module in MODULES.items() if name in installed}
-    codes["libraries"] = LIBRARIES
     if any(name.startswith("mxnet") for name in installed):
         codes["mxnet"] = MXNET
     with ThreadPoolExecutor() as pool:
         results = dict(zip(codes, pool.map(lambda code: _python(code, environment), codes.values())))
-    missing, _ = results.pop("libraries")
     facts = Facts(
         python=sys.version_info[:3],
         executable=sys.executable,
@@ -102,7 +110,8 @@ def gather(environment: Mapping[str, str]) -> Facts:
         broken={name: error for name, (_, error) in results.items() if error},
         processors=len(os.sched_getaffinity(0)),
         environment=dict(environment),
-        missing_libraries=missing.split(),
+        missing_libraries=libraries.missing(),
+        cuda_libraries=list(libraries.installed()),
         writable=os.access(".", os.W_OK),
         dot=shutil.which("dot"),
     )
@@ -111,7 +120,8 @@ def gather(environment: Mapping[str, str]) -> Facts:
         facts.requires_python = importlib.metadata.metadata("fcnxs")["Requires-Python"]
     with contextlib.suppress(KeyError, TypeError):  # no MXNet, or nothing printed
         told = json.loads(re.search(r"^\{.*\}$", results["mxnet"][0], re.MULTILINE)[0])
-        facts.features, facts.mxnet_gpus, facts.cudnn = told["features"], told["gpus"], told["cudnn"]
+        told["capabilities"] = [each and tuple(each) for each in told["capabilities"]]
+        vars(facts).update(told)
         facts.broken["gluoncv"] = facts.broken.pop("mxnet")  # MXNet has printed: an error is GluonCV's
     facts.gpus, facts.nvidia_error = nvidia_smi()
     facts.memory, facts.available = memory()
@@ -127,21 +137,34 @@ def nvidia_smi() -> Tuple[List[Gpu], str]:
     program = shutil.which("nvidia-smi")
     if program is None:
         return [], ""
-    query = [program, "--query-gpu=name,compute_cap,memory.total,driver_version", "--format=csv,noheader"]
-    output, error = _run(query, dict(os.environ))
+    fields = list(FIELDS)
+    while True:
+        query = [program, f"--query-gpu={','.join(fields)}", "--format=csv,noheader"]
+        output, error = _run(query, dict(os.environ))
+        unknown = re.search(r'Field "(.+?)" is not a valid field', output + error)  # to an older nvidia-smi
+        if unknown is None or unknown[1] not in fields:
+            break
+        fields.remove(unknown[1])
     if "No devices were found" in output + error:
         return [], ""
-    if error:
-        return [], error
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    if error:  # its text is on stdout, the cause first
+        return [], (lines or [error])[0]
     gpus = []
-    for line in output.splitlines():
-        fields = [part.strip() for part in line.split(",")]
-        try:
-            major, minor = map(int, fields[1].split("."))
-            gpus.append(Gpu(fields[0], (major, minor), *fields[2:4]))
-        except (ValueError, TypeError, IndexError):
-            return gpus, f"unexpected line: {line.strip()}"
+    for line in lines:
+        values = [part.strip() for part in line.rsplit(",", len(fields) - 1)]
+        if len(values) < len(fields):
+            return gpus, f"unexpected line: {line}"
+        gpus.append(_gpu(dict(zip(fields, values))))
     return gpus, ""
+
+
+def _gpu(told: Mapping[str, str]) -> Gpu:
+    """A GPU by the fields of nvidia-smi, each of which may be missing, `[N/A]` or `[Not Supported]`."""
+    number = re.fullmatch(r"(\d+)\.(\d+)", told.get("compute_cap", ""))
+    capability = (int(number[1]), int(number[2])) if number else None
+    mig = told.get("mig.mode.current") == "Enabled"
+    return Gpu(told["name"], capability, told["memory.total"], told["driver_version"], mig)
 
 
 def _packages() -> Dict[str, str]:

@@ -6,17 +6,15 @@ The bounds of versions are setup.py's, as the installed distribution has them.
 from __future__ import annotations
 
 import re
-import shlex
-from typing import Any, Dict, Iterator, List, NamedTuple, Tuple
+from typing import Iterator, List, NamedTuple, Tuple
 
 from ..compat import INSTALL_HINT, MALLOC_PARAMETERS, MXNET_VARIABLES
-from ..system.libraries import cure_of
-from .facts import MODULES, TOO_LONG, Facts
+from ..system.libraries import DRIVER, cures
+from . import gpus
+from .facts import TOO_LONG, Facts
+from .packages import required, to_pip, wheels
 
-# Compute capabilities of the code in MXNet's GPU wheels. They have no PTX, so nothing is compiled for others.
-CODE_FOR = ((5, 0), (6, 0), (7, 0), (8, 0), (8, 6))
 WAIT = "run fcnxs doctor again when it is not"
-CUDA = {"mxnet-cu112": "11.2", "mxnet-cu117": "11.7"}
 TRAINING = 3.6e9  # bytes of memory for a training step of FCN-8s, full width, 500x375
 CHECKPOINTS = 2e9  # bytes on disk for a few checkpoints (0.54e9 each) and the optimizer's state
 SHARED = 16e6  # bytes in /dev/shm for semaphores and queues
@@ -40,48 +38,8 @@ class Finding(NamedTuple):
 
 def findings(facts: Facts) -> List[Finding]:
     """All errors, the gravest first."""
-    rules = (_python, _libraries, _mxnet, _packages, _gpus, _threads, _variables, _room)
+    rules = (_python, _libraries, _mxnet, _packages, gpus.rule, _threads, _variables, _room)
     return [Finding(*finding) for rule in rules for finding in rule(facts)]
-
-
-def runs_on(capability: Tuple[int, int]) -> bool:
-    """Whether MXNet's GPU wheels have code for a GPU of this compute capability (major, minor).
-
-    A GPU runs code for its own major number whose minor number is its own or lower.
-    """
-    return any(major == capability[0] and minor <= capability[1] for major, minor in CODE_FOR)
-
-
-def wheels(facts: Facts) -> List[str]:
-    """Names of the installed wheels of MXNet, e.g. ["mxnet-cu112"]; two of them overwrite each other."""
-    return sorted(name for name in facts.packages if re.fullmatch(r"mxnet(-(cu\d+|mkl|native))?(mkl)?", name))
-
-
-def required(facts: Facts) -> Dict[str, Any]:
-    """Packages that fcnxs requires on this Python, with a SpecifierSet each; also "python" and "mxnet".
-
-    Without an installation by pip, or without `packaging`, these are a few packages, and None for their bounds.
-    """
-    if not facts.requires or "packaging" not in facts.packages:
-        return dict.fromkeys(MODULES)
-    from packaging.requirements import Requirement
-    from packaging.specifiers import SpecifierSet
-
-    found = {"python": SpecifierSet(facts.requires_python)}
-    extra = "numpy2" if int(facts.packages.get("numpy", "1").split(".")[0]) >= 2 else "cpu"
-    setting = {"python_version": ".".join(map(str, facts.python[:2])), "extra": extra}
-    for requirement in map(Requirement, facts.requires):
-        # Beside NumPy 2 no extra names MXNet, since pip installs it without its bounds; it is the same MXNet.
-        given = {"python_version": "3.12", "extra": "cpu"} if requirement.name == "mxnet" else setting
-        if requirement.marker is None or requirement.marker.evaluate(given):
-            found[requirement.name] = requirement.specifier & found.get(requirement.name, SpecifierSet())
-    return found
-
-
-def _pip(facts: Facts, name: str, package: str = "") -> str:
-    """What to give to pip for a version that fcnxs requires of `name`, by default for `name` itself."""
-    bounds = sorted(map(str, required(facts).get(name) or ()), reverse=True)  # lower bound first
-    return shlex.quote(f"{package or name}{','.join(bounds)}")
 
 
 def _python(facts: Facts) -> Iterator[Tuple[str, str]]:
@@ -92,11 +50,13 @@ def _python(facts: Facts) -> Iterator[Tuple[str, str]]:
 
 
 def _libraries(facts: Facts) -> Iterator[Tuple[str, str]]:
-    if facts.missing_libraries:
-        yield f"this system has no {', '.join(facts.missing_libraries)}", cure_of(facts.missing_libraries)
+    for names, cure in cures(facts.missing_libraries, facts.cuda_libraries):
+        alone = DRIVER in names and not facts.gpus  # a machine without a GPU
+        yield f"this system has no {', '.join(names)}", cure + (f", or {gpus.for_cpu(facts)}" if alone else "")
 
 
 def _lacks_library(facts: Facts, error: str) -> bool:
+    """Whether an error is one of the missing libraries, of which the loader names the first alone."""
     return any(library in error for library in facts.missing_libraries)
 
 
@@ -106,35 +66,28 @@ def _mxnet(facts: Facts) -> Iterator[Tuple[str, str]]:
         yield "MXNet is not installed", INSTALL_HINT.partition("; ")[2]
         return
     if len(here) > 1:
-        again = f"pip install --no-deps {_pip(facts, 'mxnet', here[0])}, or another of them"
+        again = f"pip install --no-deps {to_pip(facts, 'mxnet', here[0])}, or another of them"
         yield f"{' and '.join(here)} overwrite each other", f"pip uninstall -y {' '.join(here)}, then {again}"
     bounds = required(facts).get("mxnet")
     for name in here:
         if bounds and facts.packages[name] not in bounds:
             what = f"{name} is {facts.packages[name]}, not {str(bounds).lstrip('=')}"
-            yield what, f"pip install --no-deps {_pip(facts, 'mxnet', name)}"
+            yield what, f"pip install --no-deps {to_pip(facts, 'mxnet', name)}"
     error = facts.broken.get("mxnet")
     if error and not _lacks_library(facts, error) and "numpy" not in facts.broken and "numpy" in facts.packages:
         yield f"MXNet cannot be imported: {error}", _import_cure(facts, error, here[0])
     if facts.features and not facts.features.get("DIST_KVSTORE"):
-        cure = f"pip install --no-deps {_pip(facts, 'mxnet', here[0])}"
+        cure = f"pip install --no-deps {to_pip(facts, 'mxnet', here[0])}"
         yield "this MXNet has no parameter server, which jobs of several machines need", cure
 
 
 def _import_cure(facts: Facts, error: str, wheel: str) -> str:
-    library = re.search(r"lib[\w.+-]+\.so[.\d]*", error)
-    if library and wheel in CUDA:
-        return (
-            f"the wheel needs CUDA {CUDA[wheel]} and cuDNN 8: put their folder on LD_LIBRARY_PATH, "
-            f"or pip uninstall -y {wheel} and pip install --no-deps {_pip(facts, 'mxnet')}"
-        )
-    if library and "libmxnet" not in library[0]:
-        return (
-            f"install the system's package with {library[0]} (on Debian, apt-file search {library[0]} names it)"
-        )
+    library = re.search(r"(lib\S+\.so[.\d]*): cannot open shared object", error)
+    if library:  # which the loader did not name before
+        return next(cures([library[1]], facts.cuda_libraries))[1]
     if TOO_LONG in error:
         return WAIT
-    again = f"pip install --force-reinstall --no-deps {_pip(facts, 'mxnet', wheel)}"
+    again = f"pip install --force-reinstall --no-deps {to_pip(facts, 'mxnet', wheel)}"
     return f"{again}; if a line below is about numpy, cure that first"
 
 
@@ -146,11 +99,11 @@ def _packages(facts: Facts) -> Iterator[Tuple[str, str]]:
         if name in ("python", "mxnet"):
             continue
         if name not in have:
-            yield f"{name} is not installed", f"pip install {_pip(facts, name)}, which fcnxs requires"
+            yield f"{name} is not installed", f"pip install {to_pip(facts, name)}, which fcnxs requires"
         elif bounds and not bounds.contains(have[name], prereleases=True):
-            yield f"{name} {have[name]} is not what fcnxs requires", f"pip install {_pip(facts, name)}"
+            yield f"{name} {have[name]} is not what fcnxs requires", f"pip install {to_pip(facts, name)}"
     if "opencv-python" in have and "opencv-python-headless" in have:
-        names, again = ("opencv-python", "opencv-python-headless"), _pip(facts, "opencv-python")
+        names, again = ("opencv-python", "opencv-python-headless"), to_pip(facts, "opencv-python")
         cure = f"pip uninstall -y {' '.join(names)}, then pip install {again}"
         yield f"{' and '.join(names)} overwrite each other", cure
     for name, error in facts.broken.items():
@@ -160,34 +113,6 @@ def _packages(facts: Facts) -> Iterator[Tuple[str, str]]:
             cure = f"pip install --force-reinstall --no-deps {name}{f'=={have[name]}' if name in have else ''}"
             cure = WAIT if TOO_LONG in error else cure
             yield f"{name} cannot be imported: {error}", cure
-
-
-def _gpus(facts: Facts) -> Iterator[Tuple[str, str]]:
-    cuda = next((name for name in wheels(facts) if name.startswith("mxnet-cu")), None)
-    cpu = f"pip uninstall -y {cuda}, then pip install --no-deps {_pip(facts, 'mxnet')}"
-    usable = [gpu for gpu in facts.gpus if runs_on(gpu.capability)]
-    if facts.nvidia_error:
-        cure = "install a current driver of NVIDIA's, or restart after its upgrade"
-        yield f"nvidia-smi fails: {facts.nvidia_error}", cure
-    if usable and wheels(facts) and not cuda:
-        wheel = _pip(facts, "mxnet", "mxnet-cu117")
-        cure = f"pip uninstall -y {' '.join(wheels(facts))}, then pip install --no-deps {wheel}"
-        yield f"there is a GPU, {usable[0].name}, and this MXNet is for the CPU alone", cure
-    if not cuda:
-        return
-    for number, gpu in enumerate(facts.gpus):
-        if not runs_on(gpu.capability):
-            capability = ".".join(map(str, gpu.capability))
-            yield f"{cuda} has no code for GPU {number}, {gpu.name} ({capability})", f"use the CPU: {cpu}"
-    if not facts.gpus and not facts.nvidia_error:
-        cure = f"install NVIDIA's driver (in a container: --gpus all), or {cpu}"
-        yield f"{cuda} is installed, and there is no nvidia-smi that shows a GPU", cure
-    if usable and facts.features and facts.mxnet_gpus < len(facts.gpus):
-        if "CUDA_VISIBLE_DEVICES" in facts.environment:
-            cure = f"unset CUDA_VISIBLE_DEVICES (it is {facts.environment['CUDA_VISIBLE_DEVICES']!r})"
-        else:
-            cure = f"a driver for CUDA {CUDA.get(cuda, '11')} or later (this one is {facts.gpus[0].driver})"
-        yield f"nvidia-smi shows {len(facts.gpus)} GPUs, MXNet sees {facts.mxnet_gpus}", cure
 
 
 def _threads(facts: Facts) -> Iterator[Tuple[str, str]]:

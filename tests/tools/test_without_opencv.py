@@ -3,7 +3,6 @@
 import subprocess
 import sys
 
-from fcnxs.system import libraries
 from fcnxs.tools.main import COMMANDS
 
 LINE = (
@@ -65,10 +64,3 @@ def test_the_others_say_in_one_line_all_that_is_missing_and_write_nothing(voc, r
     assert done.stdout == "code 2\n" * 4
     assert done.stderr == LINE * 4
     assert not list(tmp_path.iterdir())
-
-
-def test_a_library_that_cannot_be_loaded_is_missing(monkeypatch):
-    packages = {"libc.so.6": "libc6", "libnone.so.7": "libnone7", "libm.so.6": "libc6"}
-    monkeypatch.setattr(libraries, "PACKAGES", packages)
-    assert libraries.missing() == ["libnone.so.7"]
-    assert libraries.cure_of(["libnone.so.7"]) == "on Debian and Ubuntu: apt-get install libnone7"

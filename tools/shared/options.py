@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Dict, Iterable, List, Sequence, Tuple
 
 from ...conventions import MOST_CLASSES, VOC_CLASSES, PathLike
 from ...data.class_names import read_classes as class_names_of
+from ...doctor import gpus as gpus_rules
 from ...epoch_choice import choose
 from ...errors import FCNXSError
 from ...system.files import real
@@ -99,7 +100,7 @@ def device(gpus: str | None) -> mx.Context:
     """Device that --gpus names; None stands for the CPU.
 
     Raises:
-        FCNXSError: `gpus` is not the number of a GPU that MXNet sees.
+        FCNXSError: `gpus` is not the number of a GPU that MXNet sees and has code for.
     """
     from ...compat import mxnet as mx
 
@@ -112,7 +113,15 @@ def device(gpus: str | None) -> mx.Context:
     except mx.MXNetError:
         count = 0
     if int(gpus) >= count:
-        raise FCNXSError(f"--gpus {gpus}: MXNet sees {count} GPUs here; leave it out to use the CPU")
+        why = f": {gpus_rules.why_none()}" if not count else ""
+        raise FCNXSError(f"--gpus {gpus}: MXNet sees {count} GPUs here{why}; leave it out to use the CPU")
+    capability = gpus_rules.capability_of(int(gpus))
+    if not gpus_rules.runs_on(capability):
+        has = gpus_rules.shown(capability)
+        raise FCNXSError(
+            f"--gpus {gpus}: MXNet has no code for this GPU, of compute capability {has}, but for 5.0 to 8.9; "
+            f"leave it out to use the CPU; {gpus_rules.ONNX}"
+        )
     return mx.gpu(int(gpus))
 
 
