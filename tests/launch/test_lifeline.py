@@ -94,8 +94,12 @@ def test_it_ends_when_told_with_what_it_has_started_though_its_main_thread_is_in
             time.sleep(0.01)
 
 
-def test_it_ends_when_the_launcher_has_gone(joined):
-    each = joined("lifeline.join(); time.sleep(600)")
+@pytest.mark.parametrize("stopped", [False, True])
+def test_it_ends_when_the_launcher_has_gone(joined, stopped):
+    each = joined("lifeline.join(); print(flush=True); time.sleep(600)")
+    each.process.stdout.readline()
+    if stopped:
+        each.process.send_signal(signal.SIGSTOP)
     each.lines.close()
     each.socket.close()
     code, _, errors = each.end()
