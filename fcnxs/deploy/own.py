@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 import zipfile
 from pathlib import Path
 from typing import List
@@ -9,13 +11,16 @@ from typing import List
 from .. import mxnet_compat
 from ..checkpoint.own import files_of
 from ..system.own import refuse_strangers
-from .mar import PACKAGE
+from .mar import CONFIG, PACKAGE, SCRIPT
 
 ENDS = {  # of the files that an export writes
     "json": ("-symbol.json", "-0000.params", "-meta.json", "-mxnet_compat.py"),
     "onnx": (".onnx", ".json"),
-    "mar": (".mar", ".properties"),
+    "mar": (".mar", ".properties", "-server.sh"),
 }
+OLD_CONFIG = (
+    "0d7c4aba0fe7b055c817fb1576578b9aba52cb8bf863d150eadd1325f00d3e73"  # SHA-256 of CONFIG in earlier versions
+)
 
 
 def refuse_to_replace(prefix: str, form: str, overwrite: bool) -> None:
@@ -43,11 +48,15 @@ def _is_compat(file: Path) -> bool:
 
 
 def _is_of_server(file: Path) -> bool:
-    """Whether a file is an archive of ours, or one of the texts beside it, which say how the server starts."""
-    if file.suffix != ".mar":
-        return b"multi-model-server --start" in file.read_bytes()
-    try:
-        with zipfile.ZipFile(file) as archive:
-            return f"{PACKAGE}/deploy/handler.py" in archive.namelist()
-    except zipfile.BadZipFile:
-        return False
+    """Whether a file is an archive of ours, or one of the two texts beside it, which nobody has changed."""
+    if file.suffix == ".mar":
+        try:
+            with zipfile.ZipFile(file) as archive:
+                return f"{PACKAGE}/deploy/handler.py" in archive.namelist()
+        except zipfile.BadZipFile:
+            return False
+    text, name = file.read_bytes(), file.stem
+    if file.suffix == ".sh":
+        return text == SCRIPT.format(name=name[: -len("-server")]).encode()
+    old = re.sub(rb"\b%b\.(?=properties|mar)" % re.escape(name.encode()), b"{name}.", text)
+    return text == CONFIG.format(name=name).encode() or hashlib.sha256(old).hexdigest() == OLD_CONFIG

@@ -195,6 +195,7 @@ def test_export_replaces_what_it_exported_alone(prefix, here, capsys):  # noqa: 
 
 
 def test_archives_and_onnx_files_are_known(prefix, here):  # noqa: F811
+    from fcnxs.deploy import mar
     from fcnxs.deploy.own import refuse_to_replace
 
     def refused(form):
@@ -216,8 +217,12 @@ def test_archives_and_onnx_files_are_known(prefix, here):  # noqa: F811
             archive.writestr(name, "")
         assert refused("mar") == of
     (here / "net.mar").unlink()
-    (here / "net.properties").write_text("colour=blue\n")
-    assert refused("mar") == "net.properties"
+    for name, text in (("net.properties", mar.CONFIG), ("net-server.sh", mar.SCRIPT)):
+        (here / name).write_text(text.format(name="net"))
+        assert refused("mar") is None
+        (here / name).write_text(text.format(name="net").replace("=", "= "))  # changed by hand
+        assert refused("mar") == name
+        (here / name).unlink()
 
 
 def own_sha(content):
