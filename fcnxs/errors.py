@@ -9,11 +9,35 @@ LARGEST_MEAN = 65535  # of images of 0 to 255; what a net scales or shifts first
 
 
 class FCNXSError(ValueError):
-    """Wrong input. The message names the file, layer or option, the wrong value, and how to correct it."""
+    """Wrong input. The message names the file, layer or option, the wrong value, and how to correct it.
+
+    It is one line, in which control characters of names are escaped.
+    """
+
+    def __init__(self, *message: object) -> None:
+        super().__init__(*map(shown, message))
 
 
 class FCNXSWarning(UserWarning):
     """Something that may be wrong, or was assumed, and how to say otherwise. Commands print it as a line."""
+
+    def __init__(self, *message: object) -> None:
+        super().__init__(*map(shown, message))
+
+
+def shown(text: object) -> str:
+    r"""Text for a terminal or a page, in which what cannot be seen is escaped.
+
+    Names of files, classes and layers come from others, and may contain codes that steer a terminal, newlines,
+    or Unicode's marks of another direction.
+
+    >>> print(shown("a\x1b[31mb\u202e é"))
+    a\x1b[31mb\u202e é
+    """
+    text = str(text)
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
 def reason(error: Exception) -> str:

@@ -27,6 +27,7 @@ from ..data.samples import Samples
 from ..system.files import written_whole
 from ..system.own import refuse_strangers
 from .shared import data_checks, data_options, options
+from .shared.printing import say, show
 from .shared.text import table
 
 SHOWN = 20  # most lines printed of a list
@@ -65,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     parts = _parts(args)
     classes = data_options.classes_of(options.class_names(args), next(iter(parts.values())))
     if not classes:
-        print("21 classes, by default VOC's (the data's classes.txt, --classes or --num-classes give others)")
+        say("21 classes, by default VOC's (the data's classes.txt, --classes or --num-classes give others)")
         classes = options.default_classes(None)
     inspections: Dict[str, Inspection] = {}
     for name, samples in parts.items():
@@ -73,14 +74,14 @@ def run(args: argparse.Namespace) -> int:
         how = {"batch_size": 1 if inspections else args.batch_size, "crop_size": args.crop_size}
         inspections[name] = data_checks.inspected(samples, classes, name, args.workers, **how)
         _tell(name, inspections[name], classes)
-        print()
+        show()
     between = [*across(inspections, args.allow or ())]
     _tell_overlaps(inspections, between)
     if args.bad:
         _write_bad(args.bad, inspections)
     failing = [name for name, found in inspections.items() if found.fails]
     failing += ["what they share"] * any(finding.refuses for finding in between)
-    print(
+    say(
         f"training would fail because of the errors in {', '.join(failing)}"
         if failing
         else "no error found that makes training fail"
@@ -109,15 +110,15 @@ def _parts(args: argparse.Namespace) -> Dict[str, Samples]:
 
 def _tell(name: str, found: Inspection, classes: List[str]) -> None:
     """Print one split's sizes, classes, and what is wrong."""
-    print(f"{name}: {_count(len(found.files), 'image')}")
+    say(f"{name}: {_count(len(found.files), 'image')}")
     if found.sizes:
-        print(_sizes(found))
+        show(_sizes(found))
         total = max(1, int(found.pixels.sum()))
         names = [name if len(name) <= LONG else f"{name[: LONG - 3]}..." for name in classes]
         shares = [(i, names[i], int(n), f"{100 * n / total:.2f}%") for i, n in enumerate(found.pixels)]
-        print(f"\n{table(('', 'class', 'pixels', 'share'), shares, right=(3,))}")
-        print(f"{100 * found.ignored_share:.2f}% of the pixels are 255, and left out")
-    print(f"fingerprint of the pixels {found.fingerprint}")
+        show(f"\n{table(('', 'class', 'pixels', 'share'), shares, right=(3,))}")
+        say(f"{100 * found.ignored_share:.2f}% of the pixels are 255, and left out")
+    say(f"fingerprint of the pixels {found.fingerprint}")
     for finding in reversed(found.findings):
         _tell_finding(finding)
     if found.bad:
@@ -141,7 +142,7 @@ def _sizes(found: Inspection) -> str:
 
 
 def _tell_finding(finding: Finding) -> None:
-    print(f"{'error' if finding.refuses else 'warning'}: {finding.text}")
+    say(f"{'error' if finding.refuses else 'warning'}: {finding.text}")
 
 
 def _tell_overlaps(inspections: Dict[str, Inspection], between: Sequence[Finding]) -> None:
@@ -153,16 +154,16 @@ def _tell_overlaps(inspections: Dict[str, Inspection], between: Sequence[Finding
         if lines:
             _list(f"{_count(len(lines), 'image')} in both {one} and {other}", lines)
         else:
-            print(f"no image is in both {one} and {other}")
+            say(f"no image is in both {one} and {other}")
 
 
 def _list(title: str, lines: List[str]) -> None:
     """Print a title, the first lines of a list, and how many more there are."""
-    print(f"{title}:")
+    say(f"{title}:")
     for line in lines[:SHOWN]:
-        print(f"  {line}")
+        say(f"  {line}")
     if len(lines) > SHOWN:
-        print(f"  and {len(lines) - SHOWN} more")
+        say(f"  and {len(lines) - SHOWN} more")
 
 
 def _count(number: int, what: str) -> str:
@@ -182,4 +183,4 @@ def _write_bad(file: Path, inspections: Dict[str, Inspection]) -> None:
     ]
     with written_whole(file) as (part,):
         Path(part).write_text("".join(lines), encoding="utf-8", errors="surrogateescape")
-    print(f"wrote {_count(len(lines), 'bad pair')} to {file}")
+    say(f"wrote {_count(len(lines), 'bad pair')} to {file}")

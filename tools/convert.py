@@ -30,6 +30,7 @@ from ..system.locks import held
 from ..system.own import refuse_strangers
 from .main import NegativeResult
 from .shared import options
+from .shared.printing import say, show
 
 if TYPE_CHECKING:
     from ..convert.conversion import Converted
@@ -104,7 +105,7 @@ def _convert(args: argparse.Namespace) -> int:
     refuse_strangers(written, args.overwrite, files_of(written[-1], "conversion"))
     converted = read(args.source, args.trunk, args.pooling_convention, args.prototxt, args.mean, args.mean_file)
     for text in converted.told:
-        print(f"fcnxs: warning: {text}", file=sys.stderr)
+        say(f"fcnxs: warning: {text}", sys.stderr)
     if args.verify and converted.numclass and args.pooling_convention == "valid":
         raise FCNXSError("--verify compares with Caffe, which rounds up: leave out --pooling-convention valid")
     meta = checkpoint.Meta(mean=converted.mean, source=checkpoint.source_of(args.source))
@@ -118,9 +119,9 @@ def _convert(args: argparse.Namespace) -> int:
     def check(prefix: Path) -> None:
         if image is not None:
             comparison = verify(args.source, converted, checkpoint.load(prefix, 0), image)
-            print(_text(comparison, trunk=converted.numclass is None))
+            say(_text(comparison, trunk=converted.numclass is None))
             if converted.source and not comparison.described_by:
-                print(
+                say(
                     f"the description of the layers that OpenCV ran is ours, of the published net, since "
                     f"{args.source} has none; --prototxt gives its own"
                 )
@@ -131,7 +132,7 @@ def _convert(args: argparse.Namespace) -> int:
 
     _print(converted)
     file = checkpoint.save(args.prefix, 0, converted.symbol, converted.arg_params, {}, meta, check=check)
-    print(f"wrote {args.prefix}-symbol.json, {file}, {args.prefix}-meta.json")
+    say(f"wrote {args.prefix}-symbol.json, {file}, {args.prefix}-meta.json")
     return 0
 
 
@@ -141,14 +142,14 @@ def _print(converted: Converted) -> None:
     from .shared.text import table
 
     rows = [(fate.blob, fate.parameter or "-", fate.what) for fate in converted.fates]
-    print(table(("array of the file", "parameter of the net", "how it was converted"), rows))
+    show(table(("array of the file", "parameter of the net", "how it was converted"), rows))
     dropped = sum(fate.parameter is None for fate in converted.fates)
     count = f", {converted.numclass} classes" if converted.numclass else ""
-    print(f"{TITLES[converted.net]} of width {converted.width:g} and fc {converted.fc}{count}")
-    print(f"{len(converted.arg_params)} parameters from {len(rows)} arrays of the file; {dropped} were dropped")
+    say(f"{TITLES[converted.net]} of width {converted.width:g} and fc {converted.fc}{count}")
+    say(f"{len(converted.arg_params)} parameters from {len(rows)} arrays of the file; {dropped} were dropped")
     start = converted.source and converted.source.prepared.start
     order = "RGB" if start is None or start.bgr else "HHA"
-    print(f"mean {order} {converted.mean}{f', of {start.said_by}' if start and start.said_by else ''}")
+    say(f"mean {order} {converted.mean}{f', of {start.said_by}' if start and start.said_by else ''}")
 
 
 def _text(comparison: Comparison, trunk: bool) -> str:

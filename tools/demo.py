@@ -26,6 +26,7 @@ from typing import Any, Callable, Dict, List, Tuple
 from ..errors import FCNXSError
 from ..system.files import write_json, written_whole
 from ..system.json_files import COUNT, Number, read_json
+from .shared.printing import say, show
 from .shared.signals import Ended
 
 TRAIN, VAL, EPOCHS = 220, 30, (2, 2, 3)
@@ -59,12 +60,12 @@ def demo(output: Path, train: int, val: int, epochs: tuple) -> int:
     steps, again = _steps(output, train, val, epochs), f"`fcnxs demo --output {shlex.quote(str(output))}`"
     done = record["done"]
     if done >= len(steps):
-        print(f"the demo in {output} has ended before; remove this folder to run it anew. Its results:")
+        say(f"the demo in {output} has ended before; remove this folder to run it anew. Its results:")
     elif done:
-        print(f"going on with the demo in {output}: {done} of {len(steps)} steps are done")
+        say(f"going on with the demo in {output}: {done} of {len(steps)} steps are done")
     try:
         for number, (title, step) in enumerate(steps[done:], done + 1):
-            print(f"\nStep {number} of {len(steps)}: {title}", flush=True)
+            show(f"\nStep {number} of {len(steps)}: {title}")
             began = time.time()
             try:
                 step()
@@ -113,7 +114,7 @@ def _steps(output: Path, train: int, val: int, epochs: tuple) -> List[Tuple[str,
         from ..data.generated import write_voc
 
         write_voc(data, {"train": train, "val": val})
-        print(f"{train} pictures to train on and {val} others in {data}")
+        say(f"{train} pictures to train on and {val} others in {data}")
 
     def convert() -> None:
         from importlib.resources import files
@@ -154,9 +155,9 @@ def _print_results(output: Path, record: Dict[str, Any]) -> None:
     rows = read_rows(output / "run")
     if not rows:
         raise FCNXSError(f"{output / 'run' / SUMMARY}: no such file; remove {output} to run the demo anew")
-    print()
-    print(summary_table(rows))
-    print(f"\nThis took {record['seconds']:.0f} seconds. The results are in {output}:")
+    show()
+    show(summary_table(rows))
+    show(f"\nThis took {record['seconds']:.0f} seconds. The results are in {output}:")
     for path, what in (
         ("comparison.png", "image, truth and the three nets side by side"),
         ("run/", "checkpoints, metrics.jsonl, summary.json"),
@@ -166,14 +167,14 @@ def _print_results(output: Path, record: Dict[str, Any]) -> None:
         ("pictures/", "the data, in VOC layout"),
         ("vgg16fc-*", "the narrow VGG-16, to finetune on images of your own"),
     ):
-        print(f"  {path:<17}{what}")
+        say(f"  {path:<17}{what}")
 
 
 def _command(*arguments: str) -> None:
     """Print a command of this package, and run it."""
     from .main import parse
 
-    print(f"$ fcnxs {shlex.join(arguments)}", flush=True)
+    say(f"$ fcnxs {shlex.join(arguments)}")
     args = parse(list(arguments))
     code = args.run(args)
     if code:

@@ -14,6 +14,7 @@ from typing import Iterator, List, Tuple
 
 from ..doctor import facts, gpus, links, packages, rules
 from ..system import libraries
+from .shared.printing import say, show
 
 # Packages that are shown where they are installed.
 EXTRAS = ("torch", "tensorboardx", "onnx", "onnxruntime", "openvino", "scikit-learn", "opencv-python-headless")
@@ -33,10 +34,11 @@ def run(args: argparse.Namespace) -> int:
     rows = [row for part in (_software, _features, _gpus, _machine) for row in part(found)]
     width = max(len(name) for name, _ in rows)
     for name, value in rows:
-        print(f"{name.ljust(width)}  {value}")
+        say(f"{name.ljust(width)}  {value}")
     wrong = rules.findings(found)
-    print()
-    print(*report(wrong), sep="\n")
+    show()
+    for line in report(wrong):
+        say(line)
     return int(bool(wrong))
 
 
@@ -45,11 +47,11 @@ def link_cuda() -> int:
     done = links.link_cuda()
     for what, names in (("linked", done.made), ("not replaced, since it is no link of ours", done.kept)):
         if names:
-            print(f"{what}: {', '.join(names)}")
-    print(f"{len(done.made) + len(done.there)} links to CUDA's libraries are in {done.folder}")
+            say(f"{what}: {', '.join(names)}")
+    say(f"{len(done.made) + len(done.there)} links to CUDA's libraries are in {done.folder}")
     missing = [name for name, found in libraries.needs(done.folder / "libmxnet.so").items() if not found]
     for names, cure in libraries.cures(missing, libraries.installed()):
-        print(f"missing: {', '.join(names)}. CURE: {cure}")
+        say(f"missing: {', '.join(names)}. CURE: {cure}")
     return int(bool({*missing} - {libraries.DRIVER}))
 
 

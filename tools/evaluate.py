@@ -33,6 +33,7 @@ from ..system.files import write_json, written_whole
 from ..system.own import json_with, masks, refuse_strangers
 from ..vis import palette_bytes, save_mask, voc_palette
 from .shared import data_checks, data_options, options
+from .shared.printing import say, show
 from .shared.text import TITLES, scores_table
 
 if TYPE_CHECKING:
@@ -117,11 +118,11 @@ def run(args: argparse.Namespace) -> int:
 
         result = _go_through(samples, segmenter, dump if args.dump else None, labelled)
     if written:
-        print(f"wrote {len(written)} class maps to {args.dump}")
+        say(f"wrote {len(written)} class maps to {args.dump}")
     if labelled:
         _report(args, result, classes, len(samples), segmenter.scales)
     else:
-        print(f"none of the {len(samples)} images has a label, so nothing was scored")
+        say(f"none of the {len(samples)} images has a label, so nothing was scored")
     return 0
 
 
@@ -179,9 +180,9 @@ def _report(
     args: argparse.Namespace, result: Scores, classes: List[str], images: int, scales: Sequence[float]
 ) -> None:
     """Print the scores, and write them to --json."""
-    print(scores_table(result, classes))
+    show(scores_table(result, classes))
     for name, title in TITLES.items():
-        print(f"{title:<24}{getattr(result, name):.4f}")
+        say(f"{title:<24}{getattr(result, name):.4f}")
     if args.json:
         content = {"prefix": args.prefix, "epoch": args.epoch, "images": images}
         content.update({"scales": scales, "flip": args.flip, **result.as_json()})
@@ -192,4 +193,4 @@ def _report(
         ]
         with written_whole(args.json) as (part,):
             write_json(part, {**content, "per_class": per_class})
-        print(f"wrote {args.json}")
+        say(f"wrote {args.json}")

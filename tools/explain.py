@@ -22,6 +22,7 @@ from ..compat import hidden
 from ..errors import FCNXSError
 from ..system.files import refuse_irregular
 from .shared import options
+from .shared.printing import show
 
 if TYPE_CHECKING:
     from ..compat import mxnet as mx
@@ -63,22 +64,22 @@ def run(args: argparse.Namespace) -> int:
         from .explanations.draw import draw_net
 
         draw_net(symbol, size, args.png, args.overwrite)
-    print(layers_text(name, size, rows))
+    show(layers_text(name, size, rows))
     for note in notes:
-        print(f"\n{note}")
-    print("\n" + "\n".join(textwrap.fill(line, 100) for line in legend(rows)) + "\n")
-    print(maps_text(rows))
+        show(f"\n{note}")
+    show("\n" + "\n".join(textwrap.fill(line, 100) for line in legend(rows)) + "\n")
+    show(maps_text(rows))
     square = [row[5:] for row in rows] == [column[5:] for column in columns]
     if not square:
-        print("\nThe same for columns, where they differ from rows:\n")
-        print(maps_text(columns))
+        show("\nThe same for columns, where they differ from rows:\n")
+        show(maps_text(columns))
     wrong = _print_crops(symbol, square)
     for question, answer in answers(symbol, size, rows, columns):
-        print(f"\n{question}\n{textwrap.fill(answer, 100, initial_indent='  ', subsequent_indent='  ')}")
+        show(f"\n{question}\n{textwrap.fill(answer, 100, initial_indent='  ', subsequent_indent='  ')}")
     if args.png is not None:
-        print(f"\nwrote {args.png}")
+        show(f"\nwrote {args.png}")
     if wrong:
-        print(f"\nThese offsets differ from those that the layers give: {'; '.join(wrong)}")
+        show(f"\nThese offsets differ from those that the layers give: {'; '.join(wrong)}")
     return 1 if wrong else 0
 
 
@@ -126,9 +127,9 @@ def _print_crops(symbol: mx.sym.Symbol, square: bool) -> List[str]:
         crops = crop_derivations(symbol, axis)
         for crop in crops:
             if axis == 0 or not square or not crop.agrees:
-                print(f"\n{crop_text(crop, 'HW'[axis], what if not square else '')}")
+                show(f"\n{crop_text(crop, 'HW'[axis], what if not square else '')}")
             wrong += [] if crop.agrees else [f"offset {crop.offset} of {crop.name}, {what}"]
         for message in misaligned(symbol, axis):
-            print(f"\n{what}: {message}")
+            show(f"\n{what}: {message}")
             wrong.append(message.split(" joins ")[0] + f", {what}")
     return wrong

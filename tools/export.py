@@ -29,6 +29,7 @@ from ..system.locks import held
 from .main import NegativeResult
 from .shared import data_checks, data_options, options
 from .shared.inputs import IMAGES
+from .shared.printing import say, show
 from .shared.text import TITLES, table
 
 if TYPE_CHECKING:
@@ -210,26 +211,26 @@ def _image_files(paths: List[Path]) -> List[Path]:
 def _print_exported(exported: Exported, form: Form, args: argparse.Namespace) -> None:
     """Print the layers of a lower precision, the comparison, the scores, and the files."""
     if exported.layers or exported.kept:
-        print(_layers_table(exported, form.precision))
-        print()
+        show(_layers_table(exported, form.precision))
+        show()
     if form.trimmed and not exported.trimmed:
-        print("--trim changed nothing: this net cannot be trimmed at this size, or would not be faster\n")
-    print(_images_table(exported))
-    print()
+        show("--trim changed nothing: this net cannot be trimmed at this size, or would not be faster\n")
+    show(_images_table(exported))
+    show()
     runtime = "ONNX Runtime" if form.format == "onnx" else "plain MXNet"
     largest = exported.largest_difference
     largest = "" if largest is None else f"largest difference of a {WHAT[form.head]} {largest:.1e}, "
-    print(
+    say(
         f"read again by {runtime} and compared with the checkpoint: {largest}"
         f"the same class at {exported.agreement:.4%} of the pixels"
     )
     if exported.scores:
-        print(f"\nscores on {args.data}:")
-        print(_scores_table(exported.scores, form))
-        print()
-    print("wrote " + ", ".join(f"{file} ({size / 1e6:.1f} MB)" for file, size in exported.files.items()))
+        show(f"\nscores on {args.data}:")
+        show(_scores_table(exported.scores, form))
+        show()
+    say("wrote " + ", ".join(f"{file} ({size / 1e6:.1f} MB)" for file, size in exported.files.items()))
     if form.precision == "int8":
-        print("MXNet keeps the weights in float32 in the file, and quantizes them at the first pass")
+        say("MXNet keeps the weights in float32 in the file, and quantizes them at the first pass")
 
 
 def _layers_table(exported: Exported, precision: str) -> str:

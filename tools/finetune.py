@@ -30,6 +30,7 @@ from ..stages import Stage
 from .finetuning.data_report import keep_good, make_loaders, make_meta, same_data, same_stages, samples_of
 from .finetuning.run_options import add_stages, describe, plan, restored, storable
 from .shared import data_checks, data_options, options
+from .shared.printing import say, show
 from .shared.signals import Stopping
 from .shared.text import best_epochs, summary_table
 
@@ -119,7 +120,7 @@ def run(args: argparse.Namespace) -> int:
         refuse_to_overwrite(folder, stages)
         quiet = args.quiet or not first
         if takes_val and not quiet:
-            print(f"evaluating on the split val of {args.data} after each epoch (--no-val: no evaluation)")
+            say(f"evaluating on the split val of {args.data} after each epoch (--no-val: no evaluation)")
         samples, meta, kept = _begin(args, stages, samples, load(), quiet)
         data_checks.warn(kept["warnings"] if first else ())
     else:
@@ -162,16 +163,16 @@ def _print_end(
     from ..finetune.run_folder import SUMMARY, read_records
 
     if ended_before:
-        print(f"the run in {folder} has ended already; nothing is left to do")
-    print(summary_table(rows))
+        say(f"the run in {folder} has ended already; nothing is left to do")
+    show(summary_table(rows))
     best = best_epochs(read_records(folder))
     if best:
-        print(f"best by mean IU, which --prefix {folder / 'STAGE'} reads by default: {best}")
-    print(
+        say(f"best by mean IU, which --prefix {folder / 'STAGE'} reads by default: {best}")
+    say(
         f"{'there are' if ended_before else 'wrote'} {folder / SUMMARY}, {METRICS} and checkpoints, the last "
         f"with --prefix {folder / stages[-1].name} --epoch last"
     )
-    print(f"`fcnxs report {folder}` makes one page of it")
+    say(f"`fcnxs report {folder}` makes one page of it")
 
 
 def _begin(
@@ -228,9 +229,9 @@ def _listeners(
     if not args.quiet:
         named = args.classes or args.num_classes is not None
         origin = "" if named else " (--classes or --num-classes give others)"
-        print(f"{len(meta.classes)} classes{origin}: {', '.join(meta.classes)}")
+        say(f"{len(meta.classes)} classes{origin}: {', '.join(meta.classes)}")
         for stage in stages:
-            print(describe(stage), flush=True)
+            say(describe(stage))
     more = {"options": storable(args), "skipped": kept["skipped"], "processes": processes}
     command = ["fcnxs", *sys.argv[1:]]
     known = facts(command, devices, args.seed, meta, kept["data"], **more)

@@ -20,6 +20,7 @@ from typing import Dict, List, Mapping
 
 from ..errors import FCNXSError
 from ..launch import dmlc, job
+from .shared.printing import say
 
 # Options that are passed on to dmlc_tracker: name -> settings of argparse.
 TRACKER: Dict[str, dict] = {
@@ -81,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
     settings = dmlc.parse(options)
     settings.command = dmlc.quoted(args.command, args.cluster)
     variables = environment(args.env, args.cluster, args.num_workers, args.environment)
-    launched = job.Job(settings, variables, lambda line: print(f"fcnxs: {line}", file=sys.stderr, flush=True))
+    launched = job.Job(settings, variables, lambda line: say(f"fcnxs: {line}", sys.stderr))
     return asyncio.run(launched.run())
 
 

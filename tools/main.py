@@ -21,11 +21,12 @@ from typing import Callable, List, NoReturn, TextIO
 
 from .. import __version__
 from ..compat import use_the_machine
-from ..errors import FCNXSError, FCNXSWarning
+from ..errors import FCNXSError, FCNXSWarning, shown
 from ..late_operators import make_late
 from ..launch import lifeline
 from ..system import libraries
 from .shared import signals, streams
+from .shared.printing import say
 from .shared.signals import Ended
 
 COMMANDS = {
@@ -131,7 +132,7 @@ def _run(arguments: List[str]) -> int:
 def _warn(other: Callable[..., None], message: Warning, category: type, *place: object) -> None:
     """Print a warning of this package as a line; `other` shows those of other packages."""
     if issubclass(category, FCNXSWarning):
-        print(message, flush=True)
+        say(message)
     else:
         other(message, category, *place)
 
@@ -161,7 +162,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print the error and the command for help; exit code 2."""
-        self.exit(2, f"fcnxs: {message}; see {self.prog} --help\n")
+        self.exit(2, f"fcnxs: {shown(message)}; see {self.prog} --help\n")
 
     def _print_message(self, message: str, file: TextIO | None = None) -> None:
         """As argparse's, which keeps it to itself if nothing can be written."""
@@ -237,5 +238,5 @@ def _say(message: str, code: int) -> int:
     lifeline.leave(code)  # before a KVStore is freed with the error, which waits for the other processes
     line = " ".join(message.split())
     with suppress(OSError):  # nobody reads it, or the disk is full
-        print(f"fcnxs: {line}", file=sys.stderr, flush=True)
+        say(f"fcnxs: {line}", sys.stderr)
     return code

@@ -21,6 +21,7 @@ from ..errors import FCNXSError
 from ..system.json_files import Or, checked, told_of
 from ..system.own import refuse_strangers
 from .shared import data_checks, data_options, options
+from .shared.printing import say
 
 if TYPE_CHECKING:
     from ..data.samples import Samples
@@ -74,11 +75,11 @@ def run(args: argparse.Namespace) -> int:
         data_checks.checked(samples, classes)
     evaluation = _evaluation(args, told, samples, same) if samples and told.records else None
     for note in (*told.notes, *notes, *(evaluation.notes if evaluation else ())):
-        print(note)
+        say(note)
     html = page(told, evaluation, notes).encode("utf-8", "backslashreplace")  # names of files may be no text
     with written_whole(output) as (part,):
         part.write_bytes(html)
-    print(f"wrote {output} ({len(html) / 1e6:.1f} MB)")
+    say(f"wrote {output} ({len(html) / 1e6:.1f} MB)")
     return 0
 
 
@@ -142,5 +143,5 @@ def _evaluation(args: argparse.Namespace, told: RunRecord, samples: Samples, sam
 
         evaluation = evaluate(told, samples, options.device(args.gpus), on_image, same)
     for each in evaluation.stages:
-        print(f"{each.stage} epoch {each.epoch}: mean IU {each.scores.mean_iu:.4f} on {len(samples)} images")
+        say(f"{each.stage} epoch {each.epoch}: mean IU {each.scores.mean_iu:.4f} on {len(samples)} images")
     return evaluation

@@ -36,12 +36,13 @@ from typing import TYPE_CHECKING, Callable, Iterator, List, TextIO, Tuple
 import numpy as np
 from tqdm import tqdm
 
-from ..errors import FCNXSError
+from ..errors import FCNXSError, shown
 from ..system.files import sha256_of
 from ..system.own import refuse_strangers, results
 from ..vis import palette_bytes
 from .shared import data_checks, options
 from .shared.inputs import Input, found
+from .shared.printing import say
 
 if TYPE_CHECKING:
     from ..predict.segmenter import Segmenter
@@ -205,7 +206,7 @@ class SegmentProgress:
 
     def video(self, file: Path, count: int | None) -> None:
         """Call when a video begins. `count` is the number of frames in its header, None if that is unknown."""
-        self._bars.append(self._bar(file.name, count, "frames"))
+        self._bars.append(self._bar(shown(file.name), count, "frames"))
         self._video, self._count, self._done = str(file), count, 0
         self._video_began = self._told = self._clock()
 
@@ -241,11 +242,11 @@ class SegmentProgress:
         if done:
             rate = (self._images + self._frames) / max(seconds, 1e-9)
             unit = "images" if self._images else "frames"
-            print(f"{' and '.join(done)} in {seconds:.1f} s: {rate:.2f} {unit}/s", flush=True)
+            say(f"{' and '.join(done)} in {seconds:.1f} s: {rate:.2f} {unit}/s")
         if self._failed:
-            print(f"fcnxs: {len(self._failed)} of {self._total} failed:", file=sys.stderr)
+            say(f"fcnxs: {len(self._failed)} of {self._total} failed:", sys.stderr)
             for file in self._failed:
-                print(f"  {file}", file=sys.stderr)
+                say(f"  {file}", sys.stderr)
         return not self._failed
 
     def close(self) -> None:
@@ -261,7 +262,7 @@ class SegmentProgress:
     def _say(self, line: str, where: TextIO | None = None) -> None:
         """Print a line above the bars."""
         with tqdm.external_write_mode(file=where or sys.stdout):
-            print(line, file=where or sys.stdout, flush=True)
+            say(line, where)
 
     def _bar(self, title: str, total: int | None, unit: str) -> tqdm:
         return tqdm(

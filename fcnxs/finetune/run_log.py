@@ -16,7 +16,7 @@ from typing import Any, Dict, Mapping, Sequence, TextIO
 
 from ..checkpoint import Meta, versions
 from ..compat import mxnet as mx
-from ..errors import FCNXSError, reason
+from ..errors import FCNXSError, reason, shown
 from ..score import Scores
 from ..stages import Stage
 from .run import Listener
@@ -137,6 +137,6 @@ class RunLog(Listener):
                 self._lines = open(  # noqa: SIM115  (open as long as the run)
                     self.file, "a", buffering=1, encoding="utf-8", errors="backslashreplace"
                 )
-            self._lines.write(now + " ".join(text.splitlines()) + "\n")
+            self._lines.write(now + shown(text) + "\n")
         except OSError as error:
             raise FCNXSError(f"{self.file}: cannot write: {reason(error)}") from None

@@ -10,8 +10,10 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Sequence, Tuple
 
 import numpy as np
 from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
 from PIL import Image
 
+from .. import errors
 from ..conventions import IGNORE_LABEL, Palette
 from ..epoch_choice import best_of
 from ..finetune.run_log import installed
@@ -38,6 +40,7 @@ def page(run: RunRecord, evaluation: Evaluation | None, notes: Sequence[str] = (
     """
     environment = Environment(
         autoescape=True,
+        finalize=_seen,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -79,6 +82,11 @@ def page(run: RunRecord, evaluation: Evaluation | None, notes: Sequence[str] = (
         options={f"--{key.replace('_', '-')}": value for key, value in run.plan.get("options", {}).items()},
         facts=_facts(run),
     )
+
+
+def _seen(value: object) -> object:
+    """A text of the page, in which what cannot be seen is escaped, such as marks of another direction."""
+    return errors.shown(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _state(run: RunRecord) -> str:

@@ -14,6 +14,7 @@ from ...data.samples import Samples
 from ...errors import FCNXSError
 from ...stages import Stage
 from ..shared import data_checks, data_options, options
+from ..shared.printing import say
 
 if TYPE_CHECKING:
     from ...checkpoint import Checkpoint, Meta
@@ -56,13 +57,13 @@ def keep_good(
         if not report.good:
             raise FCNXSError(f"{option}: every pair is bad: {report.bad[0][1]}")
         for _, text in report.bad if not quiet else ():
-            print(f"left out: {text}")
+            say(f"left out: {text}")
         good[name] = part.subset(report.good)
         skipped[name] = [[number, part.name(number)] for number, _ in report.bad]
     warnings += data_checks.accepted(across(reports, args.allow or ()), "--val")
     if not quiet:
         evaluated = len(good["val"]) if "val" in good else "none"
-        print(f"{len(good['train'])} images to train on, {evaluated} to evaluate on", flush=True)
+        say(f"{len(good['train'])} images to train on, {evaluated} to evaluate on")
     return good, skipped, warnings
 
 

@@ -18,7 +18,8 @@ from ...data.findings import KINDS
 from ...data.images import EXIF
 from ...data.inspection import Finding, Inspection
 from ...data.samples import Samples
-from ...errors import FCNXSError
+from ...errors import FCNXSError, shown
+from .printing import say
 
 
 def add_allow(parser: argparse.ArgumentParser) -> None:
@@ -88,7 +89,7 @@ def inspected(
 ) -> Inspection:
     """What `data.check.check` finds, with a bar on a terminal; `settings` are its further arguments."""
     hidden = quiet or not sys.stderr.isatty()
-    with tqdm(total=len(samples), desc=title, unit="image", leave=False, disable=hidden) as bar:
+    with tqdm(total=len(samples), desc=shown(title), unit="image", leave=False, disable=hidden) as bar:
         return check(samples, len(classes), workers=workers, on_progress=bar.update, names=classes, **settings)
 
 
@@ -107,7 +108,7 @@ def accepted(findings: Sequence[Finding], option: str) -> List[str]:
 def warn(texts: Iterable[str]) -> None:
     """Print warnings on stderr."""
     for text in texts:
-        print(f"fcnxs: warning: {text}", file=sys.stderr, flush=True)
+        say(f"fcnxs: warning: {text}", sys.stderr)
 
 
 def checked(samples: Samples, classes: Sequence[str], option: str = "--data") -> None:

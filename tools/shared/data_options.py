@@ -18,6 +18,7 @@ from ...data.lists import fitting
 from ...data.samples import Samples, open_samples, splits_of
 from ...errors import FCNXSError
 from .options import refuse_below
+from .printing import say
 
 CLASSES = "classes.txt"  # in the folder of a data set: the names of its classes, one a line
 
@@ -48,9 +49,7 @@ def folder_here(options: Dict[str, Any], quiet: bool = False) -> None:
             options[option] = f"./{name}"
             if not quiet:
                 usual = Path("~", ".mxnet", "datasets", NAMED[name].home)
-                print(
-                    f"reading the folder ./{name} here; with --root {usual} the data set named {name} is read"
-                )
+                say(f"reading the folder ./{name} here; with --root {usual} the data set named {name} is read")
 
 
 def add_augmentation(parser: argparse.ArgumentParser) -> None:
@@ -132,7 +131,7 @@ def splits(data: str) -> Sequence[str]:
 def tell_split(data: str, split: str | None, default: str = "val") -> None:
     """Print which split is read where none was asked for, if the data set has splits."""
     if split is None and fitting(splits(data), default):
-        print(f"reading the split {default} of {data} (--split names another)")
+        say(f"reading the split {default} of {data} (--split names another)")
 
 
 def take_val(args: argparse.Namespace) -> bool:
@@ -180,7 +179,7 @@ def classes_of(
     else:
         said = f"class names from {file} (--classes names another file)"
     if not quiet:
-        print(said)
+        say(said)
     return names
 
 

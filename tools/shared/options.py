@@ -13,6 +13,7 @@ from ...doctor import gpus as gpus_rules
 from ...epoch_choice import choose
 from ...errors import FCNXSError
 from ...system.files import real
+from .printing import say
 
 if TYPE_CHECKING:
     from ...checkpoint.checkpoint import Checkpoint
@@ -63,7 +64,7 @@ def choose_epoch(args: argparse.Namespace) -> None:
     """Set --prefix and --epoch to the files that they stand for, and print which these are if it was open."""
     args.prefix, args.epoch, note = choose(args.prefix, args.epoch)
     if note:
-        print(note, flush=True)
+        say(note)
 
 
 def add_gpus(parser: argparse.ArgumentParser) -> None:
@@ -222,4 +223,4 @@ def tell_mean(prefix: str, source: Checkpoint) -> None:
     """Print a note if a checkpoint has no meta file, so that the original example's mean is used."""
     if not source.meta_found:
         mean = ", ".join(map(str, source.meta.mean))
-        print(f"{prefix}-meta.json is missing: using the original example's mean, RGB ({mean})")
+        say(f"{prefix}-meta.json is missing: using the original example's mean, RGB ({mean})")

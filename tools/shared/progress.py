@@ -14,6 +14,7 @@ from tqdm.std import EMA
 from ...finetune import Listener
 from ...score import Scores
 from ...stages import Stage
+from .printing import say
 
 # Without a bar, a line is printed for each tenth of an epoch, but no sooner than EARLIEST seconds and no later
 # than LATEST seconds after the line before.
@@ -67,7 +68,7 @@ class Progress(Listener):
         if not self.quiet:
             begun = batches or epoch == 1
             where = f"epoch {epoch}, after {batches} batches" if begun else f"after epoch {epoch - 1}"
-            print(f"goes on with {stage}, {where}", flush=True)
+            say(f"goes on with {stage}, {where}")
 
     def step(self, stage: Stage, epoch: int, done: int, images: int, loss: float) -> None:
         """Show the images done, the speed, the moving mean of the loss, and the time left."""
@@ -100,12 +101,12 @@ class Progress(Listener):
                 f"f.w. IU {record['frequency_weighted_iu']:.4f}"
             )
         if not self.quiet:
-            print(f"{line} ({record['seconds']} s)", flush=True)
+            say(f"{line} ({record['seconds']} s)")
 
     def warning(self, text: str) -> None:
         """Print a warning on stderr, above the bar."""
         with tqdm.external_write_mode(file=sys.stderr):
-            print(f"fcnxs: warning: {text}", file=sys.stderr, flush=True)
+            say(f"fcnxs: warning: {text}", sys.stderr)
 
     def close(self) -> None:
         """Remove the bar."""
@@ -170,7 +171,7 @@ class Progress(Listener):
         waited = self._last - self._told_at
         if waited >= EARLIEST and (done - self._told >= total / 10 or waited >= LATEST):
             self._told, self._told_at = done, self._last
-            print(f"{title}: {done}/{total} images, {text}", flush=True)
+            say(f"{title}: {done}/{total} images, {text}")
 
 
 def _time(seconds: float) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Dict, List, Sequence
 
 from ...epoch_choice import best_of
+from ...errors import shown
 from ...score import NAMES, Scores
 
 TITLES = {name: name.replace("_", " ").replace("iu", "IU") for name in NAMES}  # of the four scores
@@ -12,7 +13,7 @@ TITLES = {name: name.replace("_", " ").replace("iu", "IU") for name in NAMES}  #
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]], right: Sequence[int] = ()) -> str:
     """Text table. Columns of numbers, and those whose indices are in `right`, are aligned to the right."""
-    cells = [[_cell(value) for value in row] for row in rows]
+    cells = [[shown(_cell(value)) for value in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(header, *cells)]
     numeric = [
         i in right or all(isinstance(row[i], (int, float, type(None))) for row in rows)
