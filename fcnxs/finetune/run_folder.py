@@ -106,7 +106,7 @@ def read_plan(folder: Path, way_out: str = WAY_OUT) -> Dict[str, Any] | None:
 
 
 def refuse_to_overwrite(folder: Path, stages: Sequence[Stage]) -> None:
-    """Raise FCNXSError if the folder has a checkpoint of these stages, or a run that can be resumed."""
+    """Raise FCNXSError if the folder has a checkpoint of these stages, an unfinished run, or others' files."""
     plan = read_plan(folder)
     if plan is not None and not plan.get("finished") and state_files(folder):
         raise FCNXSError(
@@ -115,6 +115,9 @@ def refuse_to_overwrite(folder: Path, stages: Sequence[Stage]) -> None:
         )
     for file in params_files(folder, stages):
         raise FCNXSError(f"{file} exists already; choose another --output, or remove the old run")
+    for file in (folder / METRICS, folder / SUMMARY):
+        if plan is None and file.exists():
+            raise FCNXSError(f"{file} exists already, and is of no run in this folder; choose another --output")
 
 
 def write_scores(folder: Path, records: List[Dict[str, Any]], rows: List[Dict[str, Any]]) -> None:

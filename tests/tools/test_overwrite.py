@@ -148,6 +148,15 @@ def test_evaluate_keeps_pictures_and_json_of_others(prefix, data, here, capsys):
     assert main([*command, "--overwrite"]) == 0
 
 
+def test_a_run_keeps_what_is_in_its_folder(prefix, data, here, capsys):  # noqa: F811
+    (here / "mine").mkdir()
+    (here / "mine" / "summary.json").write_text("{}")
+    at = ["--prefix", str(prefix), "--epoch", "0", "--data", str(data), "--output", "mine", "--stages=fcn8s"]
+    assert main(["finetune", *at]) == 2
+    assert "mine/summary.json exists already, and is of no run in this folder" in capsys.readouterr().err
+    assert os.listdir("mine") == ["summary.json"]
+
+
 def test_check_data_keeps_a_list(data, here, capsys):  # noqa: F811
     (data / "labels" / "1.png").write_bytes(b"")
     command = ["check-data", str(data), "--num-classes", "3", "--bad", "bad.txt"]
