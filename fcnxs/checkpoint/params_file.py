@@ -15,7 +15,7 @@ from typing import BinaryIO, Dict, List, NamedTuple, Tuple
 import numpy as np
 
 from ..compat import mxnet as mx
-from ..errors import FCNXSError
+from ..errors import FCNXSError, printable
 from ..net import Params, is_input
 from ..system.files import refuse_irregular
 
@@ -188,13 +188,24 @@ def _walk(stream: BinaryIO, size: int) -> Tuple[List[_Array], List[str]]:
         shape = [number("q" if magic in (V1, V2, V3) else "I") for _ in range(dimensions)]
         skip(8)  # the device that it was on
         kind = number("i")
-        if kind not in SIZES or min(shape) < 0:
-            raise ValueError("an array is of an unknown type or shape")
+        if kind not in SIZES or min(shape) < 1:
+            raise ValueError(f"an array is of type {kind} and shape {shape!s:.80}, by its header")
         arrays.append(_Array(kind, shape, stream.tell()))
         skip(prod(shape) * SIZES[kind])
     for _ in range(number("Q")):
         length, start = number("Q"), stream.tell()
         skip(length)
         stream.seek(start)
-        names.append(stream.read(length).decode(errors="replace"))
+        names.append(_name_of(stream.read(length)))
+    if len({*names}) < len(names) or len(names) not in (0, len(arrays)):
+        raise ValueError(f"its {len(arrays)} arrays have {len({*names})} different names")
     return arrays, names
+
+
+def _name_of(content: bytes) -> str:
+    try:
+        if b"\0" not in content:  # at which MXNet would end the name
+            return content.decode()
+    except UnicodeDecodeError:
+        pass
+    raise ValueError(f"the name {printable(content)} of an array is not text in UTF-8")

@@ -6,15 +6,18 @@
 
 from __future__ import annotations
 
+import os
 import warnings
+import zipfile
 from pathlib import Path
 from typing import Dict, Iterable, Iterator, List, NamedTuple, Tuple
 
 import numpy as np
 
 from ..checkpoint.params_file import LIST_MAGIC, as_float32, load_params
-from ..errors import FCNXSError, printable, reason
+from ..errors import FCNXSError, last_line, printable, reason
 from ..system.files import refuse_irregular
+from ..system.json_files import told_of
 from .caffe_layers import as_layer
 from .caffe_schema import Message
 from .caffemodel import iterate_messages
@@ -39,6 +42,8 @@ SCALES = {"scale_pool4": 0.01, "scale_pool3": 0.0001}
 FIRST = {"conv1_1": 64, "conv1": 96}
 
 KINDS = ("weight", "bias")
+COUNTER = "num_batches_tracked"  # in the name of what is no weight
+FLOATS = ("F16", "F32", "F64")  # types of safetensors that NumPy has
 
 # Layers of VGG-16, conv1_1 to fc8, in each framework; the numbers of `features` count relus and poolings too.
 FEATURES = tuple(f"features.{place}" for place in (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28))
@@ -189,7 +194,7 @@ def iterate_tensors(path: str | Path, kind: str) -> Iterator[Tuple[str, np.ndarr
         name = printable(name)
         if values.dtype.kind == "f":
             yield name, as_float32(values, name, path)
-        elif "num_batches_tracked" not in name:
+        elif COUNTER not in name:
             raise FCNXSError(f"{path}: {name} has type {values.dtype}; weights must be floating-point numbers")
 
 
@@ -198,6 +203,9 @@ def _mxnet(path: str | Path) -> dict:
 
 
 def _torch(path: str | Path) -> dict:
+    what = "the state dict of a PyTorch net"
+    with told_of(path, what):
+        _refuse_bomb(path)
     try:
         import torch
     except ModuleNotFoundError:
@@ -209,22 +217,44 @@ def _torch(path: str | Path) -> dict:
             warnings.simplefilter("ignore")
             content = torch.load(path, map_location="cpu", weights_only=True)  # runs no code of the file's
         content = content.get("state_dict", content)
+        tensors = {str(name): tensor.detach() for name, tensor in content.items()}
+        for name, tensor in tensors.items():  # a view may repeat one number without end
+            if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+                raise ValueError(f"{name} has more values than the file")
         return {
-            name: (tensor.float() if tensor.dtype is torch.bfloat16 else tensor).detach().numpy()
-            for name, tensor in content.items()
+            name: (tensor.float() if tensor.dtype is torch.bfloat16 else tensor).numpy()
+            for name, tensor in tensors.items()
         }
     except Exception as error:  # (a damaged file can raise anything: KeyError, EOFError, ...)
-        what = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
-        raise FCNXSError(f"{path}: not the state dict of a PyTorch net, or damaged: {what}") from None
+        lines = printable(str(error).strip()).split("\\n") if str(error).strip() else [type(error).__name__]
+        raise FCNXSError(f"{path}: not {what}, or damaged: {lines[0]}") from None
+
+
+def _refuse_bomb(path: str | Path) -> None:
+    """Raise ValueError for a ZIP file that unpacks to more than it has; PyTorch's are not compressed."""
+    if not zipfile.is_zipfile(path):
+        return
+    try:
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(entry.file_size for entry in archive.infolist())
+    except Exception as error:  # a damaged one raises errors of many types
+        raise ValueError(last_line(error)) from None
+    if unpacked > os.path.getsize(path):
+        raise ValueError(f"it would unpack to {unpacked:,} bytes, and PyTorch does not compress its files")
 
 
 def _safetensors(path: str | Path) -> dict:
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
+    from safetensors import SafetensorError, safe_open
 
     try:
-        return load_file(path)
+        with safe_open(path, "numpy") as file:
+            kinds = {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118  (no dict)
+            for name, kind in kinds.items():
+                if kind not in FLOATS and COUNTER not in name:
+                    raise FCNXSError(
+                        f"{path}: {printable(name)} has type {kind}, and weights are read of "
+                        f"{', '.join(FLOATS)}; save them as float32"
+                    )
+            return {name: file.get_tensor(name) for name, kind in kinds.items() if kind in FLOATS}
     except (SafetensorError, OSError) as error:
-        raise FCNXSError(f"{path}: not a safetensors file, or damaged: {reason(error)}") from None
-    except (KeyError, TypeError) as error:
-        raise FCNXSError(f"{path}: has arrays of a type that NumPy does not know: {error}") from None
+        raise FCNXSError(f"{path}: not a safetensors file, or damaged: {printable(reason(error))}") from None

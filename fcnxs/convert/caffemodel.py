@@ -94,7 +94,7 @@ def array_of(blob: Message, layer: str, path: str | Path) -> np.ndarray:
             f"{path}: damaged, copy it again: a blob of {layer!r} declares {len(shape)} dimensions, and Caffe "
             f"allows {MOST_DIMENSIONS}"
         )
-    if any(size < 0 for size in shape) or len(data) != prod(shape) * np.dtype(kind).itemsize:
+    if not all(0 <= size < 2**31 for size in shape) or len(data) != prod(shape) * np.dtype(kind).itemsize:
         raise FCNXSError(
             f"{path}: a blob of layer {layer!r} declares shape {shape}, but holds {len(data)} bytes of values"
         )

@@ -25,6 +25,7 @@ LOSSLESS = (".png", ".bmp", ".gif", ".tif", ".tiff")  # suffixes of labels
 LABEL_SUFFIXES = (*LOSSLESS, ".jpg", ".jpeg", ".webp", ".jp2")  # the lossy ones are refused when they are read
 _PATH = rf"\S.*?(?:{'|'.join(map(re.escape, {*IMAGE_SUFFIXES, *LABEL_SUFFIXES}))})"
 PAIR = re.compile(rf"({_PATH})\s+({_PATH})", re.IGNORECASE)
+LONGEST = 2 * 4096  # characters of a line: Linux's limit of a path, twice
 SEPARATORS = {",": "commas", ";": "semicolons", "|": "bars", " ": "spaces"}
 
 
@@ -42,6 +43,10 @@ def read_list(root_dir: PathLike, flist_name: PathLike, need: int = 2) -> List[T
     for number, line in enumerate(read_text(flist, "this list of images").splitlines(), 1):
         if not line.strip():
             continue
+        if len(line) > LONGEST:
+            raise FCNXSError(
+                f"{flist}, line {number}: has {len(line)} characters, and the paths of a pair at most {LONGEST}"
+            )
         pair = reader.pair(line.strip(), f"{flist}, line {number}")
         for file in pair[:need]:
             refuse_irregular(file)
@@ -127,7 +132,7 @@ class _Reader:
             return path
         if text.startswith("/"):
             below = self.root / text.lstrip("/")
-            path = below if os.path.isfile(below) or not path.parent.is_dir() else path
+            path = below if os.path.isfile(below) or not os.path.isdir(path.parent) else path
         if "\\" in text:
             raise FCNXSError(f"{where}: {text} has backslashes, which do not separate folders; write /")
         return next((path.with_name(name) for name in self._of(path) if fitting([name], path.name)), path)
@@ -165,6 +170,6 @@ class _Reader:
 
 def _names_by_stem(folder: Path) -> Dict[str, List[str]]:
     names: Dict[str, List[str]] = defaultdict(list)
-    for name in sorted(os.listdir(folder)) if folder.is_dir() else ():
+    for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
         names[os.path.splitext(name)[0]].append(name)
     return names

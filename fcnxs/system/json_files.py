@@ -17,6 +17,7 @@ A form is
 from __future__ import annotations
 
 import json
+import re
 from contextlib import contextmanager
 from math import inf, isfinite
 from pathlib import Path
@@ -29,6 +30,7 @@ from .files import read_text
 MOST_JSON = 1 << 26  # bytes; parsed, it takes up to twenty times as much memory
 DEEPEST = 64  # levels of objects and lists; ours have 6
 MOST_DIGITS = 40  # of a whole number
+UNFIT = re.compile("[\\0\ud800-\udc7f\udd00-\udfff]")  # between them lie the bytes of names that are not UTF-8
 
 NAMES = {str: "a text", bool: "true or false", dict: "an object"}
 
@@ -99,9 +101,8 @@ def parse_json(text: str) -> Any:  # noqa: ANN401  (whatever JSON has)
             elif isinstance(value, list):
                 inner += value
             elif isinstance(value, str):
-                value.encode("utf-8", "surrogateescape")  # UnicodeEncodeError is a ValueError
-                if "\0" in value:
-                    raise ValueError("it has a text with a zero byte")
+                if UNFIT.search(value):
+                    raise ValueError(f"it has the text {shortened(value)}, with a character that no text has")
             elif isinstance(value, float) and not isfinite(value):
                 raise ValueError("it has a number that is too large")
         level, depth = inner, depth + 1
@@ -173,12 +174,12 @@ def _said(form: Any) -> str:  # noqa: ANN401
     if isinstance(form, (Null, Or)):
         return f"{_said(form.form)} or null"
     if isinstance(form, Number):
-        ends = [f" from {form.least:g}" * isfinite(form.least), f" to {form.most:g}" * isfinite(form.most)]
+        ends = [f" from {form.least:,}" * isfinite(form.least), f" to {form.most:,}" * isfinite(form.most)]
         return f"a {'whole' if form.kind is int else 'finite'} number{''.join(ends)}"
     if isinstance(form, (set, frozenset)):
         return " or ".join(sorted(form))
     if isinstance(form, tuple):
-        return f"a list of {len(form)}, each {_said(form[0])}"
+        return f"a list of {' and '.join(map(_said, form))}"
     if isinstance(form, list):
         return f"a list, each {_said(form[0])}"
     return NAMES[dict if isinstance(form, dict) else form]

@@ -1,6 +1,8 @@
 """VGG-16 from the files of Gluon, GluonCV, torchvision and timm."""
 
+import json
 import sys
+import zipfile
 
 import numpy as np
 import pytest
@@ -155,7 +157,7 @@ def test_other_nets_of_other_frameworks_are_refused(tmp_path):
         read(bn)
     with pytest.raises(FCNXSError, match="neither VGG-16 nor one of the FCNs: its layers are layer1.0"):
         read(write(tmp_path / "resnet.safetensors", {"layer1.0.weight": np.zeros((3, 3), np.float32)}))
-    with pytest.raises(FCNXSError, match="features.0.weight has type int8; weights must be"):
+    with pytest.raises(FCNXSError, match="features.0.weight has type I8, and weights are read of"):
         read(write(tmp_path / "q.safetensors", {**tensors, "features.0.weight": np.zeros((3, 3), np.int8)}))
     mx.nd.save(str(tmp_path / "list.params"), [mx.nd.zeros(3)])
     with pytest.raises(FCNXSError, match="list.params: not a file of MXNet parameters"):
@@ -189,3 +191,28 @@ def test_safetensors_are_verified_in_gluon_where_pytorch_is_not(names, tmp_path,
     vgg16 = read(file)
     result = verify(file, vgg16, as_checkpoint(vgg16, file), photo())
     assert result.runtime == "Gluon" and result.equal
+
+
+@pytest.mark.parametrize(
+    ("kind", "bits"), [("F8_E4M3", 8), ("F8_E5M2", 8), ("F4", 4), ("BF16", 16), ("C64", 64)]
+)
+def test_types_of_safetensors_that_numpy_has_not(kind, bits, tmp_path):
+    """Of a file written by hand; F8 and F4 are attributes that NumPy lacks."""
+    header = {"features.0.weight": {"dtype": kind, "shape": [64 // bits], "data_offsets": [0, 8]}}
+    text, file = json.dumps(header).encode(), tmp_path / "odd.safetensors"
+    file.write_bytes(len(text).to_bytes(8, "little") + text + bytes(8))
+    with pytest.raises(
+        FCNXSError, match=f"odd.safetensors: features.0.weight has type {kind}, and weights are"
+    ):
+        read(file)
+
+
+def test_a_pth_that_would_unpack_to_gigabytes_is_refused(tmp_path):
+    file = tmp_path / "bomb.pth"
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data/0", bytes(10**8))
+    assert file.stat().st_size < 200_000
+    with pytest.raises(
+        FCNXSError, match="bomb.pth: not the state dict .*: it would unpack to 100,000,000 bytes"
+    ):
+        read(file)
