@@ -88,11 +88,9 @@ def _gpus(found: facts.Facts) -> Iterator[Tuple[str, str]]:
     if not found.gpus:
         yield "GPUs", "none"
     for number, gpu in enumerate(found.gpus):
-        code = (
-            "the GPU wheels have code for it"
-            if gpus.runs_on(gpu.capability)
-            else f"no wheel has code for it: {gpus.ONNX}"
-        )
+        code = "the GPU wheels have code for it"
+        if not gpus.runs_on(gpu.capability):
+            code = "no wheel has code for it: train on the CPU, deploy with ONNX"
         mode = ", in MIG mode" if gpu.mig else ""
         told = f"{gpu.name}, {gpus.shown(gpu.capability)} ({code}), {gpu.memory}, driver {gpu.driver}{mode}"
         yield f"GPU {number}", told

@@ -9,7 +9,7 @@ import re
 from typing import Iterator, List, NamedTuple, Tuple
 
 from ..compat import INSTALL_HINT, MALLOC_PARAMETERS, MXNET_VARIABLES
-from ..system.libraries import DRIVER, cures
+from ..system.libraries import DRIVER, cures, of_cuda
 from . import gpus
 from .facts import TOO_LONG, Facts
 from .packages import required, to_pip, wheels
@@ -50,7 +50,10 @@ def _python(facts: Facts) -> Iterator[Tuple[str, str]]:
 
 
 def _libraries(facts: Facts) -> Iterator[Tuple[str, str]]:
-    for names, cure in cures(facts.missing_libraries, facts.cuda_libraries):
+    missing = facts.missing_libraries
+    if facts.gpus and not any(gpus.runs_on(gpu.capability) for gpu in facts.gpus):
+        missing = [name for name in missing if not of_cuda(name)]  # they would serve no GPU
+    for names, cure in cures(missing, facts.cuda_libraries):
         alone = DRIVER in names and not facts.gpus  # a machine without a GPU
         yield f"this system has no {', '.join(names)}", cure + (f", or {gpus.for_cpu(facts)}" if alone else "")
 

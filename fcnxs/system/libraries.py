@@ -114,6 +114,11 @@ def cures(libraries: Iterable[str], have: Iterable[str]) -> Iterator[Tuple[List[
     yield from ((names, texts[kind]) for kind, names in groups.items() if names)
 
 
+def of_cuda(library: str) -> bool:
+    """Whether a library is one of CUDA's, or the driver's."""
+    return library == DRIVER or bool(_package_of(library))
+
+
 def _files(module: str, pattern: str) -> Iterator[Path]:
     """Files in the folder of an installed package, which is not imported."""
     spec = PathFinder.find_spec(module)

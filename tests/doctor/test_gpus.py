@@ -179,6 +179,7 @@ def visible(devices):
             cuda(gpus=[H100], capabilities=[(9, 0)], **SEEN),
             {"mxnet-cu112 has no code for GPU 0, NVIDIA H100 80GB HBM3 (9.0)": "mxnet==1.9.1; a trained"},
         ),
+        (cuda(gpus=[H100], **UNLINKED), {"no code for GPU 0, NVIDIA H100": "for the CPU pip uninstall"}),
         (
             cuda(gpus=[A100, H100], **UNLINKED),
             {"no lib": LINK, "GPU 1, NVIDIA H100": "give --gpus 0; export CUDA_VISIBLE_DEVICES=0 hides"},
@@ -219,7 +220,7 @@ def test_doctor_shows_what_a_gpu_can_do():
     assert (
         told[0] == "NVIDIA A100-SXM4-40GB, 8.0 (the GPU wheels have code for it), 40960 MiB, driver 535.129.03"
     )
-    assert "9.0 (no wheel has code for it: a trained net runs on this GPU by ONNX" in told[1]
+    assert "9.0 (no wheel has code for it: train on the CPU, deploy with ONNX), 81559 MiB" in told[1]
     assert told[2].endswith("driver 535.129.03, in MIG mode") and "unknown compute capability (" in told[3]
 
 
