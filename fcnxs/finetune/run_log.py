@@ -137,6 +137,6 @@ class RunLog(Listener):
                 self._lines = open(  # noqa: SIM115  (open as long as the run)
                     self.file, "a", buffering=1, encoding="utf-8", errors="backslashreplace"
                 )
-            self._lines.write(now + shown(text) + "\n")
+            self._lines.write(now + shown(" ".join(text.splitlines())) + "\n")
         except OSError as error:
             raise FCNXSError(f"{self.file}: cannot write: {reason(error)}") from None

@@ -88,7 +88,7 @@ def test_what_happens_is_a_line_each_and_a_second_run_is_appended(told, tmp_path
         assert [json.loads(stage)["name"] for stage in said["stage"]] == ["fcn32s"]
     assert [lines[-1] for _, lines in found] == [
         "run ends: done",
-        "run ends: FCNXSError: fcn32s, epoch 1, step 5: the loss is not finite",
+        r"run ends: FCNXSError: fcn32s, epoch 1, step 5:\nthe loss is not finite",
         "run ends: KeyboardInterrupt",
     ]
 
