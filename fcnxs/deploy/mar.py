@@ -1,4 +1,8 @@
-"""Write archives for multi-model-server: a net, its meta file, and the code that answers requests."""
+"""Write archives for multi-model-server: a net, its meta file, and the code that answers requests.
+
+Beside an archive are the server's settings and a script that starts it in a private folder: who reaches the
+server's management, or its temporary folder before it does, has it run any code (tried with version 1.1.11).
+"""
 
 from __future__ import annotations
 

@@ -103,6 +103,7 @@ def attack(archive, tmp_path):
 
 def test_neither_a_page_nor_another_user_has_the_server_run_their_code(archive, attack):
     shared, url, planted, posted = attack
+    (shared / ".model_server.pid").write_text(str(os.getpid()))  # whom `--stop` would end
     with running(archive, shared) as server:
         assert ports_of(server.process) == {("::ffff:127.0.0.1", server.port)}  # the loopback
         assert post_of_a_web_page(server.port, url) == 404
