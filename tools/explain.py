@@ -26,6 +26,7 @@ from .shared.printing import show
 
 if TYPE_CHECKING:
     from ..compat import mxnet as mx
+    from ..symbols.graph.nodes import Graph
 
 CLASSIFIER_SIZE = {"vgg16": "224x224", "mask_regression": "224x224"}  # others take photographs as they are
 LARGEST_SIDE = 99999  # of an image, in pixels
@@ -55,11 +56,13 @@ def run(args: argparse.Namespace) -> int:
 
     with hidden("cv2", "onnx", "scipy"):  # MXNet imports them if they are there, and nothing here needs them
         from ..symbols.graph.describe import describe
+        from ..symbols.graph.nodes import Graph
     from .explanations.answers import answers
     from .explanations.tables import layers_text, legend, maps_text
 
     symbol, notes = _net(name, args.pooling_convention, args.operators)
-    rows, columns = describe(symbol, size), describe(symbol, size, axis=1)
+    graph = Graph.of(symbol)
+    rows, columns = (describe(symbol, size, axis, graph) for axis in (0, 1))
     if args.png is not None:
         from .explanations.draw import draw_net
 
@@ -73,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
     if not square:
         show("\nThe same for columns, where they differ from rows:\n")
         show(maps_text(columns))
-    wrong = _print_crops(symbol, square)
+    wrong = _print_crops(graph, square)
     for question, answer in answers(symbol, size, rows, columns):
         show(f"\n{question}\n{textwrap.fill(answer, 100, initial_indent='  ', subsequent_indent='  ')}")
     if args.png is not None:
@@ -117,19 +120,19 @@ def _net(name: str, pooling_convention: str | None, operators: List[str]) -> Tup
     return reading.symbol, reading.notes
 
 
-def _print_crops(symbol: mx.sym.Symbol, square: bool) -> List[str]:
+def _print_crops(graph: Graph, square: bool) -> List[str]:
     """Derive every offset; the names of the layers where something is wrong."""
     from ..symbols import crop_derivations, misaligned
     from .explanations.tables import crop_text
 
     wrong = []
     for axis, what in ((0, "rows"), (1, "columns")):
-        crops = crop_derivations(symbol, axis)
+        crops = crop_derivations(graph, axis)
         for crop in crops:
             if axis == 0 or not square or not crop.agrees:
                 show(f"\n{crop_text(crop, 'HW'[axis], what if not square else '')}")
             wrong += [] if crop.agrees else [f"offset {crop.offset} of {crop.name}, {what}"]
-        for message in misaligned(symbol, axis):
+        for message in misaligned(graph, axis):
             show(f"\n{what}: {message}")
             wrong.append(message.split(" joins ")[0] + f", {what}")
     return wrong

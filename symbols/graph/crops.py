@@ -16,10 +16,12 @@ from typing import List, NamedTuple, Tuple
 
 from ...compat import mxnet as mx
 from ..coord_map import Map, compose_fp, inv_fp
-from .maps import walk
-from .nodes import JOIN, SAME, Graph, flag, has, image_inputs, setting, window
+from .maps import is_short, walk
+from .nodes import JOIN, SAME, Graph, Node, flag, has, image_inputs, setting, window
 
 Affine = Tuple[Fraction, Fraction]  # size = scale * H + shift
+
+MOST_TERMS = 100
 
 
 class Term(NamedTuple):
@@ -31,15 +33,33 @@ class Term(NamedTuple):
 
 
 class Path(NamedTuple):
-    """The layers from the image to a node: the product of their strides, and the terms that are not 0."""
+    """The layers from the image to a node.
+
+    Attributes:
+        stride: product of their strides.
+        total: pixels from the edge of the image to the edge of cell 0.
+        term: the last term that is not 0, and `before` the path up to it; None at the image.
+    """
 
     stride: Fraction
-    terms: List[Term]
+    total: Fraction
+    term: Term | None = None
+    before: Path | None = None
 
     @property
-    def total(self) -> Fraction:
-        """Pixels from the edge of the image to the edge of cell 0."""
-        return sum((term.shift for term in self.terms), Fraction(0))
+    def terms(self) -> List[Term]:
+        """The terms that are not 0; of more than `MOST_TERMS` the last ones."""
+        found, path = [], self
+        while path.before is not None and len(found) < MOST_TERMS:
+            found.append(path.term)
+            path = path.before
+        return found[::-1]
+
+    def then(self, name: str, stride: Fraction, shift: Fraction = Fraction(0), text: str = "") -> Path:
+        """The path through a further layer, which multiplies the stride and moves cell 0."""
+        if shift == 0:
+            return self._replace(stride=self.stride * stride)
+        return Path(self.stride * stride, self.total + shift, Term(name, shift, text), self)
 
 
 @dataclass(frozen=True)
@@ -87,7 +107,7 @@ class CropDerivation:
         return strides_agree and all(result in (None, self.offset) for result in results)
 
 
-def crop_derivations(symbol: mx.sym.Symbol, axis: int = 0) -> List[CropDerivation]:
+def crop_derivations(symbol: mx.sym.Symbol | Graph, axis: int = 0) -> List[CropDerivation]:
     """Every Crop of one layer to another's size, in order, with three derivations of its offset.
 
     >>> from fcnxs.symbols import get_fcn16s_symbol
@@ -95,17 +115,18 @@ def crop_derivations(symbol: mx.sym.Symbol, axis: int = 0) -> List[CropDerivatio
     [('score_pool4c', 5, 5), ('upscore', 27, 27)]
 
     Args:
-        symbol: any Symbol. Crops to a given size or from the centre are left out: their offset follows from
-            no layer.
+        symbol: any Symbol, or its graph. Crops to a given size or from the centre are left out: their offset
+            follows from no layer.
         axis: 0 for rows, 1 for columns.
     """
     graph = Graph.of(symbol)
     nodes, maps, sizes = graph.nodes, walk(graph, axis, strict=False).maps, _affine_sizes(graph, axis)
+    ways = _paths(graph, axis)
     found = []
     for node in nodes:
         if node["op"] == "Crop" and len(node["inputs"]) == 2 and not flag(node, "center_crop"):
             pair = [entry[0] for entry in node["inputs"]]
-            names, paths = (nodes[i]["name"] for i in pair), tuple(_path(graph, i, axis) for i in pair)
+            names, paths = (nodes[i]["name"] for i in pair), tuple(ways[i] for i in pair)
             own = (tuple(sizes[i] for i in pair), paths, tuple(maps[i] for i in pair))
             found.append(CropDerivation(node["name"], *names, setting(node, "offset", axis, 0), *own))
     return found
@@ -131,37 +152,34 @@ def _affine_sizes(graph: Graph, axis: int) -> List[Affine | None]:
             sizes[i] = inputs[1]
         elif op == "UpSampling":
             sizes[i] = (scale * int(node["attrs"]["scale"]), shift * int(node["attrs"]["scale"]))
+        sizes[i] = sizes[i] if sizes[i] and is_short(*sizes[i]) else None
     return sizes
 
 
-def _path(graph: Graph, i: int, axis: int) -> Path | None:
-    """Strides and terms of the layers from the image to node i, along first inputs; None if one is unknown."""
-    nodes, way = graph.nodes, []
-    while nodes[i]["op"] != "null":
-        way.append(nodes[i])
-        if not image_inputs(nodes[i]):
-            return None
-        i = image_inputs(nodes[i])[0]
-    if i != graph.image:
-        return None
-    stride, terms = Fraction(1), []
-    for node in reversed(way):
-        op, (kernel, step, pad) = node["op"], window(node, axis)
-        shift, text = (Fraction(kernel - step, 2) - pad, f"({kernel} - {step})/2 - {pad}")
-        if op in ("Convolution", "Pooling") and not flag(node, "global_pool"):
-            term, stride = (shift * stride, f"({text}) x {stride}"), stride * step
-        elif op == "Deconvolution" and not has(node, "target_shape"):
-            stride = stride / step  # of the finer grid, in which the deconvolution's kernel moves
-            term = (-shift * stride, f"-({text}) x {stride}")
-        elif op == "Crop" and not flag(node, "center_crop"):
-            offset = setting(node, "offset", axis, 0)
-            term = (offset * stride, f"{offset} x {stride}")
-        elif op == "UpSampling":
-            stride, term = stride / int(node["attrs"]["scale"]), (Fraction(0), "")
-        elif op in SAME or op in JOIN:
-            continue
-        else:
-            return None
-        if term[0] != 0:
-            terms.append(Term(node["name"], *term))
-    return Path(stride, terms)
+def _paths(graph: Graph, axis: int) -> List[Path | None]:
+    """Path of every node, along first inputs; None where a layer on the way is not known."""
+    paths: List[Path | None] = [None] * len(graph.nodes)
+    paths[graph.image] = Path(Fraction(1), Fraction(0))
+    for i in graph.layers:
+        sources = image_inputs(graph.nodes[i])
+        before = paths[sources[0]] if sources else None
+        path = _through(graph.nodes[i], before, axis) if before is not None else None
+        paths[i] = path if path is not None and is_short(path.stride, path.total) else None
+    return paths
+
+
+def _through(node: Node, before: Path, axis: int) -> Path | None:
+    """Path through one more layer; None if the layer is not known."""
+    name, op, (kernel, step, pad) = node["name"], node["op"], window(node, axis)
+    shift, text = (Fraction(kernel - step, 2) - pad, f"({kernel} - {step})/2 - {pad}")
+    if op in ("Convolution", "Pooling") and not flag(node, "global_pool"):
+        return before.then(name, Fraction(step), shift * before.stride, f"({text}) x {before.stride}")
+    if op == "Deconvolution" and not has(node, "target_shape"):
+        stride = before.stride / step  # of the finer grid, in which the deconvolution's kernel moves
+        return before.then(name, Fraction(1, step), -shift * stride, f"-({text}) x {stride}")
+    if op == "Crop" and not flag(node, "center_crop"):
+        offset = setting(node, "offset", axis, 0)
+        return before.then(name, Fraction(1), offset * before.stride, f"{offset} x {before.stride}")
+    if op == "UpSampling":
+        return before.then(name, Fraction(1, int(node["attrs"]["scale"])))
+    return before if op in SAME or op in JOIN else None

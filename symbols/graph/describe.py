@@ -12,8 +12,7 @@ from .layer_sizes import LARGEST, layer_sizes, misfit, nearest, smallest
 from .maps import own_map, walk
 from .nodes import Graph, flag, has, setting, window
 from .reach import receptive_fields
-
-Shape = Tuple[int, ...]
+from .shapes import Shape, output_shapes
 
 
 class Row(NamedTuple):
@@ -34,7 +33,9 @@ class Row(NamedTuple):
     group: int | None  # of a convolution or deconvolution: number of groups of channels
 
 
-def describe(symbol: mx.sym.Symbol, size: Tuple[int, int], axis: int = 0) -> List[Row]:
+def describe(
+    symbol: mx.sym.Symbol, size: Tuple[int, int], axis: int = 0, graph: Graph | None = None
+) -> List[Row]:
     """A row for every layer of a graph, in order. Names may occur twice.
 
     >>> from fcnxs.symbols import get_fcn32s_symbol
@@ -47,11 +48,12 @@ def describe(symbol: mx.sym.Symbol, size: Tuple[int, int], axis: int = 0) -> Lis
             first input. Maps are None from an operator on whose map is not known, such as Flatten.
         size: rows and columns of the image, which has three channels.
         axis: 0 for formulas, kernels and maps of rows, 1 for those of columns.
+        graph: graph of `symbol`, if it is known.
 
     Raises:
         FCNXSError: the image is too small for the net, or MXNet finds another fault in the graph.
     """
-    graph = Graph.of(symbol.get_internals())
+    graph = graph or Graph.of(symbol)
     maps, shapes = walk(graph, axis, strict=False).maps, _shapes(symbol, graph, size)
     sizes, fields = layer_sizes(graph, axis), receptive_fields(graph, maps, axis)
     counts = _parameters(symbol, graph, shapes)
@@ -74,17 +76,12 @@ def _shapes(symbol: mx.sym.Symbol, graph: Graph, size: Tuple[int, int]) -> List[
     _check_fit(graph, size)
     try:
         image = {graph.nodes[graph.image]["name"]: (1, 3, *size)}
-        _, shapes, _ = symbol.get_internals().infer_shape_partial(**image)
+        return output_shapes(symbol, graph, **image)
     except mx.MXNetError as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         raise FCNXSError(
             f"MXNet infers no shapes for an image of {size[0]} rows and {size[1]} columns: {lines[-1]}"
         ) from None
-    found: List[Shape | None] = [None] * len(graph.nodes)
-    for (i, output, _), shape in zip(graph.heads, shapes):
-        if output == 0 and shape and all(number > 0 for number in shape):
-            found[i] = tuple(shape)
-    return found
 
 
 def _check_fit(graph: Graph, size: Tuple[int, int]) -> None:

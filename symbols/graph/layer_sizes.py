@@ -17,6 +17,7 @@ Axis 0 is rows, axis 1 columns. The formulas are those of MXNet's shape inferenc
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from math import gcd, lcm
 from typing import Any, Iterator, List, Tuple
 
@@ -26,6 +27,8 @@ from ...compat import mxnet as mx
 from .nodes import JOIN, SAME, Graph, Node, flag, image_inputs, setting, window
 
 LARGEST = 4096  # where the search for the smallest image ends
+DEEPEST, GREATEST = 12, 1 << 31  # quotients within one another, and numbers, that a formula may have
+AT_ONCE = 1024  # sizes of the image that are compared at a time, which bounds the memory
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,17 @@ class Size:
             return inner.size.divided(inner.divisor * divisor, up)
         return Size(1, Quotient(size, divisor, up))
 
+    @cached_property
+    def depth(self) -> int:
+        """Number of quotients that are within one another."""
+        return 0 if self.base is None else 1 + self.base.size.depth
+
+    @cached_property
+    def is_short(self) -> bool:
+        """Whether somebody could read the formula; others are not followed."""
+        inner = self.base is None or (self.base.divisor <= GREATEST and self.base.size.is_short)
+        return inner and self.depth <= DEEPEST and max(abs(self.scale), abs(self.shift)) <= GREATEST
+
     @property
     def period(self) -> int:
         """Growth of H after which the size has always grown by the same number."""
@@ -114,12 +128,14 @@ def _divided(number: int, divisor: int, up: bool) -> int:
     return -(-number // divisor) if up else number // divisor
 
 
+@lru_cache(maxsize=4)
 def layer_sizes(graph: Graph, axis: int) -> List[Size | None]:
-    """Every node's rows or columns as a formula in those of the image; None where there is none."""
+    """Every node's rows or columns as a formula in those of the image; None where there is no short one."""
     sizes: List[Size | None] = [None] * len(graph.nodes)
     sizes[graph.image] = Size()
     for i in graph.layers:
-        sizes[i] = _size(graph.nodes[i], [sizes[entry[0]] for entry in graph.nodes[i]["inputs"]], axis)
+        size = _size(graph.nodes[i], [sizes[entry[0]] for entry in graph.nodes[i]["inputs"]], axis)
+        sizes[i] = size if size is None or size.is_short else None
     return sizes
 
 
@@ -129,33 +145,59 @@ def misfit(graph: Graph, axis: int, height: int) -> str | None:
     return next((text.format(*values) for wrong, text, *values in faults if wrong), None)
 
 
-def _fits(graph: Graph, axis: int, heights: np.ndarray) -> np.ndarray:
+def fits(graph: Graph, axis: int, heights: np.ndarray) -> np.ndarray:
     """Which images fit, of several numbers of rows (or columns): bool (N,)."""
-    return ~np.logical_or.reduce(
-        [wrong | np.zeros(len(heights), bool) for wrong, *_ in _faults(graph, axis, heights)]
-    )
+    found = np.ones(len(heights), bool)
+    for start in range(0, len(heights), AT_ONCE):
+        part = slice(start, start + AT_ONCE)
+        for wrong, *_ in _faults(graph, axis, heights[part]):
+            found[part] &= np.logical_not(wrong)
+    return found
 
 
 def _faults(graph: Graph, axis: int, height: Any) -> Iterator[Tuple[Any, ...]]:  # noqa: ANN401
-    """For each condition: whether a size, or each of an array of sizes, violates it; a text; its values."""
-    numbers = [None if size is None else size.value(height) for size in layer_sizes(graph, axis)]
+    """For each condition: whether a size, or each of an array of sizes, violates it; a text; its values.
+
+    Conditions that are the same in several layers are given once.
+    """
+    sizes, values, seen = layer_sizes(graph, axis), {}, set()
     what = ("rows", "columns")[axis]
+
+    def number(i: int) -> Any:  # noqa: ANN401
+        size = sizes[i]
+        if size is not None and id(size) not in values:
+            values[id(size)] = size.value(height)
+        return None if size is None else values[id(size)]
+
     for i, node in enumerate(graph.nodes):
-        name, own, inputs = node["name"], numbers[i], [numbers[entry[0]] for entry in node["inputs"]]
-        if node["op"] in ("Convolution", "Pooling") and inputs[0] is not None and not flag(node, "global_pool"):
+        name, op, sources = node["name"], node["op"], image_inputs(node)
+        first, own = (number(sources[0]) if sources else None), number(i)
+        if op in ("Convolution", "Pooling") and first is not None and not flag(node, "global_pool"):
             kernel, _, pad = window(node, axis)
-            padded = inputs[0] + 2 * pad
-            yield padded < kernel, "{!r} has a kernel of {} {} and an input of {}", name, kernel, what, padded
-        if node["op"] == "Crop" and inputs[0] is not None and own is not None:
+            padded = first + 2 * pad
+            condition = (id(sizes[sources[0]]), kernel, pad)
+            if condition not in seen:
+                seen.add(condition)
+                yield (
+                    padded < kernel,
+                    "{!r} has a kernel of {} {} and an input of {}",
+                    name,
+                    kernel,
+                    what,
+                    padded,
+                )
+        if op == "Crop" and first is not None and own is not None:
             offset = 0 if flag(node, "center_crop") else setting(node, "offset", axis, 0)
-            cut = (name, own, what, inputs[0], offset)
-            yield offset + own > inputs[0], "{!r} cuts {} {} out of {}, from {} on", *cut
+            cut = (name, own, what, first, offset)
+            yield offset + own > first, "{!r} cuts {} {} out of {}, from {} on", *cut
         if _joins_equals(node):
-            first, *others = [numbers[j] for j in image_inputs(node) if numbers[j] is not None] or [None]
+            joined = {id(sizes[j]): j for j in sources if sizes[j] is not None}
+            first, *others = map(number, joined.values()) if joined else [None]
             for other in others:
                 ordered = np.minimum(first, other), np.maximum(first, other)
                 yield other != first, "{!r} joins layers of {} and {} {}", name, *ordered, what
-        if own is not None:
+        if own is not None and id(sizes[i]) not in seen:
+            seen.add(id(sizes[i]))
             yield own < 1, "{!r} has {} {}", name, own, what
 
 
@@ -166,28 +208,30 @@ def smallest(graph: Graph, axis: int) -> int | None:
 
 def nearest(graph: Graph, axis: int, height: int) -> int | None:
     """The rows or columns of an image that fits which are nearest to `height`; None if none are near."""
-    near = np.arange(max(1, height - LARGEST + 1), height + LARGEST)
-    fitting = near[_fits(graph, axis, near)]
-    if not fitting.size:
-        return None
-    return int(fitting[np.argmin(2 * abs(fitting - height) + (fitting < height))])  # of two as near, the larger
+    for far in (64, 512, LARGEST):
+        near = np.arange(max(1, height - far + 1), height + far)
+        fitting = near[fits(graph, axis, near)]
+        if fitting.size:  # of two as near, the larger
+            return int(fitting[np.argmin(2 * abs(fitting - height) + (fitting < height))])
+    return None
 
 
 def telling(graph: Graph, axis: int) -> Tuple[List[int], List[int]]:
     """Rows or columns that fit, and those that do not, in the first and the last period of sizes.
 
-    They stand for all sizes from the smallest up to `LARGEST`. The difference of two layers' sizes is periodic
-    in the image's size, or grows or shrinks from period to period. Whatever happens at some size therefore
-    happens in the first period or in the last.
+    They stand for all up to `LARGEST`: the difference of two layers' sizes is periodic in the image's size, or
+    grows or shrinks from period to period. What happens at some size happens in the first period or the last.
     """
     least = smallest(graph, axis)
     if least is None:
         return ([], [])
-    period = lcm(*(size.period for size in layer_sizes(graph, axis) if size is not None))
+    period = 1
+    for size in {id(size): size for size in layer_sizes(graph, axis) if size is not None}.values():
+        period = lcm(period, size.period) if period < LARGEST else period
     heights = np.arange(least, LARGEST + 1)
     heights = heights[(heights < least + period) | (heights > LARGEST - period)]
-    fits = _fits(graph, axis, heights)
-    return (heights[fits].tolist(), heights[~fits].tolist())
+    fitting = fits(graph, axis, heights)
+    return (heights[fitting].tolist(), heights[~fitting].tolist())
 
 
 def smallest_input(symbol: mx.sym.Symbol, layers: int | None = None) -> Tuple[int | None, int | None]:

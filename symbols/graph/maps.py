@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from functools import lru_cache
 from typing import Dict, List, NamedTuple, Tuple
 
 from ...compat import mxnet as mx
@@ -83,6 +84,7 @@ class Walk(NamedTuple):
     refused: Dict[int, FCNXSError]
 
 
+@lru_cache(maxsize=4)
 def walk(graph: Graph, axis: int, strict: bool = True) -> Walk:
     """Maps of all nodes of a graph, by number, since names may occur twice.
 
@@ -111,7 +113,7 @@ def walk(graph: Graph, axis: int, strict: bool = True) -> Walk:
     return found
 
 
-def misaligned(symbol: mx.sym.Symbol, axis: int = 0) -> List[str]:
+def misaligned(symbol: mx.sym.Symbol | Graph, axis: int = 0) -> List[str]:
     """A sentence for each layer that joins layers whose cells do not lie on each other. Rows: axis 0."""
     graph = Graph.of(symbol)
     maps, refused = walk(graph, axis, strict=False)
@@ -152,7 +154,15 @@ def _map(nodes: List[Node], i: int, images: List[int], maps: List[Map | None], a
     if own is None:
         settings = ", ".join(f"{key}={text}" for key, text in attrs.items())
         raise FCNXSError(f"{what} ({settings}) has no known coordinate map")
-    return compose_fp(fp, own)
+    composed = fp if own is IDENTITY else compose_fp(fp, own)
+    if not is_short(*composed):
+        raise FCNXSError(f"{what} has a map with numbers of more than 64 bits")
+    return composed
+
+
+def is_short(*numbers: Fraction) -> bool:
+    """Whether the numbers have 64 bits at most; others are not followed through a graph, where they grow on."""
+    return all(max(abs(each.numerator), each.denominator) >> 64 == 0 for each in numbers)
 
 
 def _misaligned(what: str, name_a: str, fp_a: Map, name_b: str, fp_b: Map) -> FCNXSError:

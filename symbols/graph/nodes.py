@@ -89,13 +89,13 @@ class Graph:
         return {"nodes": nodes, "arg_nodes": arguments, "heads": self.heads, "attrs": attrs}
 
     @classmethod
-    def of(cls, symbol: mx.sym.Symbol, casts: bool = False) -> Graph:
-        """Graph of a symbol.
+    def of(cls, symbol: mx.sym.Symbol | Graph, casts: bool = False) -> Graph:
+        """Graph of a symbol; a graph is returned as it is.
 
         Args:
             casts: keep the `amp_cast` nodes of a net in bfloat16, as a graph to be written again needs.
         """
-        return cls.read(symbol.tojson(remove_amp_cast=not casts))
+        return symbol if isinstance(symbol, cls) else cls.read(symbol.tojson(remove_amp_cast=not casts))
 
     @cached_property
     def image(self) -> int:

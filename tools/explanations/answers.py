@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from itertools import count
+from functools import cache
+from itertools import islice
 from math import prod
 from typing import List, NamedTuple, Sequence, Tuple
 
+import numpy as np
+
 from ...compat import mxnet as mx
 from ...symbols import Row, crop_derivations, describe, get_fcn8s_symbol, smallest_input, unscored_border
-from ...symbols.graph.layer_sizes import LARGEST, layer_formula, layer_sizes, misfit, smallest, telling
+from ...symbols.graph.layer_sizes import LARGEST, fits, layer_formula, layer_sizes, misfit, smallest, telling
 from ...symbols.graph.nodes import JOIN, Graph, window
 from ...symbols.graph.reach import most_unscored
 from ...symbols.graph.rewrite import with_pad
 
 Answer = Tuple[str, str]  # question, answer
+MOST = 8  # layers about which the same question is answered
 
 
 class Net:
@@ -26,7 +30,6 @@ class Net:
         columns: the same for axis 1.
 
     Attributes:
-        graph: the net's graph.
         pairs: the rows of each layer for both axes, by the number of its node.
         least: rows and columns of the smallest image that fits; None where none fits.
         gap: the first size that does not fit among those larger than `least`; None if all fit.
@@ -41,15 +44,24 @@ class Net:
         self.least, self.gap = (smallest(self.graph, 0), smallest(self.graph, 1)), None
         if None not in self.least:
             found = [*self.least]
-            for axis in (0, 1):
+            for axis, least in enumerate(self.least):
                 if telling(self.graph, axis)[1]:
-                    found[axis] = next(n for n in count(found[axis]) if misfit(self.graph, axis, n))
+                    larger = np.arange(least, LARGEST + 1)
+                    found[axis] = int(larger[~fits(self.graph, axis, larger)][0])
             self.gap = None if found == [*self.least] else found
 
     def source(self, i: int, through: Sequence[str] = ()) -> int:
         """Number of the node whose output is a node's first input, before any operators in `through`."""
-        i = self.graph.nodes[i]["inputs"][0][0]
-        return self.source(i, through) if self.graph.nodes[i]["op"] in through else i
+        return self._origins(through)[self.graph.nodes[i]["inputs"][0][0]]
+
+    @cache  # noqa: B019  (there is one net)
+    def _origins(self, through: Sequence[str]) -> List[int]:
+        """Of every node, the node before any operators in `through` that end in it."""
+        found = [*range(len(self.graph.nodes))]
+        for i in self.graph.layers:
+            node = self.graph.nodes[i]
+            found[i] = found[node["inputs"][0][0]] if node["op"] in through and node["inputs"] else i
+        return found
 
 
 class Skip(NamedTuple):
@@ -63,18 +75,11 @@ class Skip(NamedTuple):
 def answers(
     symbol: mx.sym.Symbol, size: Tuple[int, int], rows: Sequence[Row], columns: Sequence[Row]
 ) -> List[Answer]:
-    """Questions about this net and their answers; questions that do not arise are left out.
-
-    Args:
-        symbol: the net.
-        size: rows and columns of the image.
-        rows: result of `describe(symbol, size)`.
-        columns: the same for axis 1.
-    """
+    """Questions that arise about a net and their answers; the arguments are those of `Net`."""
     net = Net(symbol, size, rows, columns)
     dense, skips = _dense(net), _skips(net)
     found = [_smallest(net, [row.name for row, _ in dense]), *_about_scores(net)]
-    found += [_why_convolution(net, i) for i in net.pairs]
+    found += islice(filter(None, (_why_convolution(net, i) for i in net.pairs)), MOST)
     if skips:
         found += [_what_skips_add(net, skips), _why_constants(net, skips)]
     found += [_unscored(net)]
@@ -238,10 +243,10 @@ def _why_constants(net: Net, skips: List[Skip]) -> Answer | None:
 
 def _unscored(net: Net) -> Answer | None:
     """Rows and columns that the upsampled scores do not reach, here and at worst."""
-    border, question = unscored_border(net.symbol, net.size), "Does every pixel get a score?"
+    border, question = unscored_border(net.graph, net.size), "Does every pixel get a score?"
     if border is None or None in net.least or not any(row.op == "Deconvolution" for row in net.rows):
         return None
-    worst = max(most_unscored(net.symbol), *map(sum, border))
+    worst = max(most_unscored(net.graph), *map(sum, border))
     if worst == 0:
         where = "" if net.least == (1, 1) else f" from {by(net.least)} on"
         where = where if net.gap is None else f" that fits ({by(net.gap)} does not)"
@@ -264,7 +269,7 @@ def _dense(net: Net) -> List[Tuple[Row, Row]]:
     """Fully connected layers whose weights depend on the image's size, each with the layer before it."""
     found = []
     for i, (row, _) in net.pairs.items():
-        if row.op == "FullyConnected":
+        if row.op == "FullyConnected" and len(found) < MOST:
             source, _ = net.pairs.get(net.source(i, ("Dropout", "Flatten", "Reshape")), (None, None))
             if source is not None and len(source.shape or ()) == 4 and "H" in (source.formula or ""):
                 found.append((row, source))

@@ -6,7 +6,7 @@ from fractions import Fraction
 from typing import List, Sequence, Tuple
 
 from ...symbols import CropDerivation, Row
-from ...symbols.graph.crops import Path
+from ...symbols.graph.crops import MOST_TERMS, Path
 from ..shared.text import table
 
 
@@ -16,7 +16,8 @@ def layers_text(name: str, size: Tuple[int, int], rows: Sequence[Row]) -> str:
     head = f"{name}: {len(rows)} layers, {total:,} parameters. Image {size[1]}x{size[0]}: H = {size[0]} rows."
     shown = [row for before, row in zip([None, *rows], rows) if not _says_nothing_new(row, before)]
     if len(shown) < len(rows):
-        kinds = " and ".join(sorted({row.op for row in rows if row not in shown}))
+        kept = {id(row) for row in shown}
+        kinds = " and ".join(sorted({row.op for row in rows if id(row) not in kept}))
         left_out = f"{len(rows) - len(shown)} ({kinds})"
         head += f"\nLeft out: {left_out}, without parameters and as large as the layer above."
     cells = []
@@ -118,4 +119,5 @@ def _terms(name: str, path: Path) -> List[str]:
     """Sum of a layer, with a line for each term: `((3 - 1)/2 - 100) x 1 = -99  conv1_1`."""
     width = max((len(term.text) for term in path.terms), default=0)
     lines = [f"    {term.text.rjust(width)} = {str(term.shift).rjust(5)}  {term.name}" for term in path.terms]
+    lines = ["    ...", *lines] if len(lines) == MOST_TERMS else lines
     return [f"  {name} {path.total}:" if lines else f"  {name} 0", *lines]

@@ -70,3 +70,39 @@ def test_rows_and_columns_without_a_score_are_those_that_are_zero(name, conventi
         assert convention == "valid" or found == ((0, 0), (0, 0))
     if (name, convention) == ("fcn32s", "valid"):
         assert symbols.unscored_border(symbol, (57, 58)) == ((0, 12), (0, 0))
+
+
+def brute(layers, size):
+    """For each cell of the last of several layers, the set of pixels that it comes from, cell by cell."""
+    cells = [{pixel} for pixel in range(size)]
+    for up, kernel, stride, pad in layers:
+        if up:
+            found = [set() for _ in range((len(cells) - 1) * stride + kernel - 2 * pad)]
+            for i, pixels in enumerate(cells):
+                for k in range(kernel):
+                    if 0 <= i * stride + k - pad < len(found):
+                        found[i * stride + k - pad] |= pixels
+            cells = found
+        else:
+            padded = [{-size}] * pad + cells + [{-size}] * pad  # not compared
+            windows = [padded[i : i + kernel] for i in range(0, len(padded) - kernel + 1, stride)]
+            cells = [set().union(*window) for window in windows]
+    return cells
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_receptive_fields_are_those_of_a_search_cell_by_cell(seed):
+    """Of random layers, also of deconvolutions that leave cells out."""
+    draw = np.random.default_rng(seed)
+    layers = [
+        (draw.random() < 0.4, *map(int, (draw.integers(2, 6), draw.integers(1, 4), draw.integers(0, 2))))
+        for _ in range(4)
+    ]
+    x = mx.sym.Variable("data")
+    for up, kernel, stride, pad in layers:
+        op = mx.sym.Deconvolution if up else mx.sym.Convolution
+        x = op(x, kernel=(kernel,) * 2, stride=(stride,) * 2, pad=(pad,) * 2, num_filter=1)
+    size = 160
+    inner = [cell for cell in brute(layers, size) if cell and min(cell) > 9 and max(cell) < size - 9]
+    widths = [max(cell) - min(cell) + 1 for cell in inner]
+    assert symbols.describe(x, (size, size))[-1].receptive_field == max(widths, default=None)
