@@ -10,6 +10,7 @@ import numpy as np
 
 from .compat import mxnet as mx
 from .errors import FCNXSError
+from .feasible import check_layers
 from .symbols import symbol_fcnxs
 from .symbols.graph.nodes import Graph
 from .symbols.layers import check_numclass
@@ -141,8 +142,20 @@ def check_param(name: str, shape: Shape, params: Params, where: str, bfloat16: b
     return given
 
 
-def check_size(symbol: mx.sym.Symbol, name: str, shape: Shape, where: object) -> None:
-    """Raise an error if the net cannot take an input (N, 3, H, W); it names the smallest possible size."""
+def check_size(
+    symbol: mx.sym.Symbol,
+    name: str,
+    shape: Shape,
+    where: object,
+    graph: Graph | None = None,
+    memory: bool = True,
+) -> None:
+    """Raise an error if the net cannot take an input (N, 3, H, W); it names the smallest possible size.
+
+    Args:
+        graph: graph of `symbol`, to check its layers too (`feasible.check_layers`), and with `memory` what a
+            pass needs.
+    """
     fixed = fixed_size(symbol, name)
     if fixed is not None and shape[-2:] != fixed:
         raise FCNXSError(
@@ -150,7 +163,7 @@ def check_size(symbol: mx.sym.Symbol, name: str, shape: Shape, where: object) ->
             f"{fixed[1]}x{fixed[0]}; resize the image, or export with --size dynamic"
         )
     if _fits(symbol, name, shape):
-        return
+        return check_layers(symbol, graph, {name: shape}, where, memory) if graph else None
     sides = (side for side in range(1, 1024) if _fits(symbol, name, (*shape[:2], side, side)))
     smallest = next(sides, None)
     if smallest is None:
@@ -181,7 +194,12 @@ def layer_shapes(symbol: mx.sym.Symbol, **inputs: Shape) -> Dict[str, Shape]:
 
 
 def bind(net: Net, shape: Tuple[int, ...]) -> mx.executor.Executor:
-    """Executor of a net whose one input is `data`, of `shape`, for inference on the CPU."""
+    """Executor of a net whose one input is `data`, of `shape`, for inference on the CPU.
+
+    Raises:
+        FCNXSError: a layer cannot run on an input of this shape.
+    """
+    check_layers(net.symbol, Graph.of(net.symbol), {"data": shape}, "an image")
     args = {**net.arg_params, "data": mx.nd.zeros(shape)}
     return net.symbol.bind(mx.cpu(), args, grad_req="null", aux_states=net.aux_params)
 

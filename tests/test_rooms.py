@@ -15,7 +15,7 @@ LEVELS = (
     {"symbols", "system"},
     {
         *("net", "init", "stages", "score", "metric", "vis", "agreement", "checkpoint"),
-        "epoch_choice",
+        *("epoch_choice", "feasible"),
         *("launch", "doctor"),
     },
     {"data"},

@@ -67,6 +67,7 @@ class FCNxs(mx.gluon.SymbolBlock):
         self.symbol, self.meta = symbol, meta or Meta()
         self.base_size, self.crop_size = base_size, crop_size
         self._scores, self._dtype = scores, np.dtype(np.float32)
+        self._graph = Graph.of(symbol)
         self._sizes = set()  # sizes and devices that have been checked
         self._first_pass = threading.Lock()  # MXNet builds its graph in it; GluonCV calls from several threads
         size = fixed_size(symbol)
@@ -112,7 +113,8 @@ class FCNxs(mx.gluon.SymbolBlock):
         if key in self._sizes:
             return super().forward(x)
         with self._first_pass:
-            check_size(self.symbol, "data", x.shape, "the input")
+            memory = x.context.device_type != "gpu"
+            check_size(self.symbol, "data", x.shape, "the input", self._graph, memory)
             self._check_values(x.context)
             scores = super().forward(x)
             self._sizes.add(key)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import OrderedDict
 from dataclasses import dataclass
 from functools import partial
@@ -11,6 +12,7 @@ from typing import Dict
 import numpy as np
 
 from ..compat import mxnet as mx
+from ..feasible import LARGEST
 from ..net import Net, Shape, SharedMemory, check_size, layer_shapes, unfused
 from ..symbols.graph.nodes import Graph
 from ..symbols.interpolation import is_bilinear
@@ -66,7 +68,8 @@ class Passes:
         """
         shape = data.shape
         if shape not in self._kept:
-            check_size(self.net.symbol, "data", shape, where)
+            memory = self.ctx.device_type != "gpu"
+            check_size(self.net.symbol, "data", shape, where, self.graph, memory)
             self._kept[shape] = _Size(
                 self.net if self._trimmer is None else trim(self.net, shape, self._trimmer)
             )
@@ -141,6 +144,7 @@ def peak_bytes(symbol: mx.sym.Symbol, graph: Graph, shapes: Dict[str, Shape], it
 
     Parameters are not counted. The estimate allows for oneDNN, which pads channels to multiples of 16, stores
     inputs and outputs in a second memory layout, and copies a layer's weights into its own layout to run it.
+    For a layer of more numbers than MXNet can count, no memory is enough.
 
     Args:
         symbol: the net.
@@ -149,6 +153,8 @@ def peak_bytes(symbol: mx.sym.Symbol, graph: Graph, shapes: Dict[str, Shape], it
         itemsize: bytes of one value.
     """
     by_name = layer_shapes(symbol, **shapes)
+    if max(map(prod, by_name.values())) > LARGEST:
+        return sys.maxsize
     nodes, heads = graph.nodes, {head[0] for head in graph.heads}
     last = {entry[0]: i for i, node in enumerate(nodes) for entry in node["inputs"]}
     live, peak, own = 0, 0, {}
@@ -170,4 +176,7 @@ def peak_bytes(symbol: mx.sym.Symbol, graph: Graph, shapes: Dict[str, Shape], it
 
 
 def _cells(shape: Shape) -> int:
-    return -(-shape[1] // 16) * 16 * shape[2] * shape[3] if shape[1] > 3 else shape[1] * shape[2] * shape[3]
+    """Numbers of one image's output; of four axes with the channels that oneDNN adds."""
+    if len(shape) != 4 or shape[1] <= 3:
+        return prod(shape[1:])
+    return -(-shape[1] // 16) * 16 * shape[2] * shape[3]

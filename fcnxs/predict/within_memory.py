@@ -47,7 +47,8 @@ class Bounded:
         """Refuse a size (rows, columns) that is too small for the net; `where` names the image."""
         with self.turn:
             if not self.passes.has((1, 3, *size)):
-                check_size(self.passes.net.symbol, "data", (1, 3, *size), where)
+                net, shape = self.passes.net, (1, 3, *size)
+                check_size(net.symbol, "data", shape, where, self.passes.graph, memory=False)
 
     def fits(self, size: Tuple[int, int], taken: int = 0) -> bool:
         """Whether an image is computed as a whole if `taken` bytes of the limit are in use already."""

@@ -59,7 +59,7 @@ class Executors:
             FCNXSError: the input is too small for the net.
         """
         if shape not in self._kept:
-            check_size(self.net.symbol, name, shape, where)
+            check_size(self.net.symbol, name, shape, where, self.graph, self.ctx.device_type != "gpu")
             self._memory.grow(shape, partial(self._bind, name), self._free)
             while len(self._kept) >= self.bound:
                 self._kept.popitem(last=False)
@@ -122,7 +122,7 @@ class Segments(Executors):
             FCNXSError: the input is too small for the net; `where` names the image.
         """
         whole, arg_params, aux_params = self.net
-        check_size(whole, name, shape, where)
+        check_size(whole, name, shape, where, self.graph, self.ctx.device_type != "gpu")
         shapes, outputs, _ = whole.infer_shape(**{name: shape})
         named = zip(whole.list_arguments(), shapes)
         inputs = {arg: mx.nd.zeros(size, self.ctx) for arg, size in named if arg not in arg_params}
