@@ -36,6 +36,7 @@ from .operators import (
 NUMBER = r"\s*(?:[-+]?[0-9]+L?|None)\s*"
 NUMBERS = re.compile(rf"{NUMBER}|[(\[]\s*(?:{NUMBER}(?:,{NUMBER})*,?\s*)?[)\]]")
 SHAPE = (-1, (1 << 31) - 1)  # of a variable; 0 and -1 are not known yet
+LONGEST_NAME = 500
 FUSED = "_sg_mkldnn_conv"
 FORMER = {"with_relu": "with_act", "with_postsum_relu": "with_postsum_act"}
 HIDDEN = re.compile(r"(?s).+_(?:ctx_group|lr_mult|wd_mult|force_mirroring|mirror_stage|profiler_scope)")
@@ -66,8 +67,8 @@ def check(graph: Graph, operators: Collection[str] = ()) -> None:
 
 def _check_node(graph: Graph, node: Node, operators: Collection[str]) -> None:
     op, what = node["op"], f"node '{printable(node['name'])}'"
-    if not node["name"].isprintable():
-        raise FCNXSError(f"{what}: its name has characters that cannot be printed")
+    if not node["name"].isprintable() or len(node["name"]) > LONGEST_NAME:
+        raise FCNXSError(f"{what}: its name cannot be printed, or has more than {LONGEST_NAME} characters")
     for i, k, _ in node["inputs"]:
         _check_output(graph, i, k, what)
     if op == "null":

@@ -138,7 +138,8 @@ REFUSED = {
         fused(RELU, with_act="true", quantized="true"),
         "number of inputs is 2; expected 4",
     ),
-    "a control character": (text(variable("a\x1b[2J")), "its name has characters that cannot be printed"),
+    "a control character": (text(variable("a\x1b[2J")), "its name cannot be printed"),
+    "a name without end": (text(variable("a" * 1000)), "has more than 500 characters"),
 }
 
 
