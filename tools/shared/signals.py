@@ -69,10 +69,9 @@ class Stopping:
         raise Ended(self.number or signal.SIGTERM, more)
 
     def _remember(self, number: int, frame: FrameType | None) -> None:
-        if self.number is None:
-            self.number = number
-        else:
-            _end(number)
+        if self.number is not None and not _watched.watching:  # else the thread ends the process
+            raise Ended(number)
+        self.number = self.number or number
 
 
 def raise_ended() -> None:
