@@ -111,6 +111,8 @@ REPAIRS = {
     "mxnet.io.io": {},
     "mxnet.ndarray.ndarray": {"array": _wrapping},
     "mxnet.contrib.quantization": {"_get_optimal_threshold": _as_numbers},
+    # With PYTHONOPTIMIZE=2 no class has a docstring, and MXNet joins those of these modules.
+    **({"mxnet.ndarray_doc": {}, "mxnet.symbol_doc": {}} if sys.flags.optimize > 1 else {}),
 }
 
 
@@ -130,6 +132,9 @@ class RepairingFinder:
             execute(module)
             for function, repair in REPAIRS[name].items():
                 setattr(module, function, repair(getattr(module, function)))
+            for each in vars(module).values() if name.endswith("_doc") else ():
+                if isinstance(each, type) and each.__doc__ is None:
+                    each.__doc__ = ""
 
         spec.loader.exec_module = exec_module
         return spec

@@ -6,12 +6,14 @@ Exit codes: 0 success; 1 a negative result, or a part that failed; 2 wrong usage
 from __future__ import annotations
 
 import argparse
+import ast
 import importlib
 import os
 import pickle
 import re
 import signal
 import sys
+import tokenize
 import warnings
 from contextlib import suppress
 from difflib import get_close_matches
@@ -24,7 +26,7 @@ from ..compat import use_the_machine
 from ..errors import FCNXSError, FCNXSWarning, shown
 from ..late_operators import make_late
 from ..launch import lifeline
-from ..system import libraries
+from ..system import libraries, variables
 from .shared import signals, streams
 from .shared.printing import say
 from .shared.signals import Ended
@@ -116,6 +118,9 @@ def _run(arguments: List[str]) -> int:
     joined = lifeline.join()
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # names of files that the terminal cannot show
+    for line in variables.leave_out(environment):
+        if arguments[:1] != ["doctor"]:  # which says it, too
+            say(f"fcnxs: warning: {line}", sys.stderr)
     if os.environ.get("DMLC_ROLE") in ("server", "scheduler") and arguments[:1] not in (["launch"], ["doctor"]):
         _serve(joined)
     args = parse(arguments)
@@ -191,7 +196,7 @@ def parse(arguments: List[str]) -> argparse.Namespace:
             sub_parser = commands.add_parser(
                 name,
                 help=summary,
-                description=module.__doc__,
+                description=module.__doc__ or _docstring(module.__file__),
                 formatter_class=argparse.RawDescriptionHelpFormatter,
                 allow_abbrev=False,
             )
@@ -212,6 +217,12 @@ def _refuse_empty(arguments: List[str]) -> None:
         if not each or re.fullmatch(r"--[\w-]+=", each):
             name = each[:-1] or (before if before.startswith("-") else "one of the values")
             raise FCNXSError(f"{name}: is empty; is a shell variable in the command not set?")
+
+
+def _docstring(file: str) -> str | None:
+    """Text at the head of a module, which Python drops if PYTHONOPTIMIZE is 2."""
+    with tokenize.open(file) as source:
+        return ast.get_docstring(ast.parse(source.read()))
 
 
 def _unknown(word: str) -> str:

@@ -20,6 +20,7 @@ from typing import Dict, List, Mapping, Tuple
 
 from ..system import children, libraries
 from ..system.memory import memory, processor_quota
+from ..system.variables import breaking
 
 MODULES = {"numpy": "numpy", "opencv-python": "cv2", "pillow": "PIL.Image"}
 
@@ -177,8 +178,9 @@ def _packages() -> Dict[str, str]:
 
 
 def _python(code: str, environment: Mapping[str, str]) -> Tuple[str, str]:
-    """Output and error of Python code. DMLC_ROLE is left out: `import mxnet` would become a server with it."""
-    clean = {name: value for name, value in environment.items() if not name.startswith("DMLC_")}
+    """Output and error of Python code, without variables that break MXNet or make it a server."""
+    broken = dict(breaking(environment))
+    clean = {x: value for x, value in environment.items() if not x.startswith("DMLC_") and x not in broken}
     return _run([sys.executable, "-c", code], clean)
 
 

@@ -10,6 +10,7 @@ from typing import Iterator, List, NamedTuple, Tuple
 
 from ..compat import INSTALL_HINT, MALLOC_PARAMETERS, MXNET_VARIABLES
 from ..system.libraries import DRIVER, cures, of_cuda
+from ..system.variables import breaking
 from . import gpus
 from .facts import TOO_LONG, Facts
 from .packages import required, to_pip, wheels
@@ -141,6 +142,8 @@ def _variables(facts: Facts) -> Iterator[Tuple[str, str]]:
         if name in have and have[name] != value:
             what = "memory may grow with every new image size" if "VERBOSE" not in name else "MXNet prints more"
             yield f"{name} is {have[name]!r} where the commands rely on {value}: {what}", f"unset {name}"
+    for name, effect in breaking(have):
+        yield f"{name} is {have[name]!r}: {effect}", f"unset {name}"
     for name, values in HARMFUL.items():
         if have.get(name) in values:
             yield f"{name} is {have[name]!r}: {values[have[name]]}", f"unset {name}"

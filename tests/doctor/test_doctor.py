@@ -15,6 +15,7 @@ from fcnxs.compat import MALLOC_PARAMETERS, MXNET_VARIABLES
 from fcnxs.doctor import facts
 from fcnxs.doctor.rules import findings
 from fcnxs.system import memory
+from fcnxs.system.variables import breaking
 from fcnxs.tools.doctor import report
 
 ROOT = str(Path(__file__).parent.parent.parent)
@@ -208,3 +209,40 @@ def test_it_runs_where_nothing_can_be_imported_and_does_not_become_a_server(tmp_
 def test_a_process_that_does_not_end_is_told(monkeypatch):
     monkeypatch.setattr(facts, "TIMEOUT", 0.1)
     assert facts._run(["sleep", "60"], {}) == ("", "it takes more than 0.1 seconds; is the machine busy?")
+
+
+BREAKING = {  # value, and the beginning of what is said
+    "MXNET_BACKWARD_DO_MIRROR": ("1", "training fails at the crops"),
+    "MXNET_CPU_PRIORITY_NTHREADS": ("0", "MXNet needs 1 or more there"),
+    "MXNET_CPU_WORKER_NTHREADS": ("abc", "MXNet takes a whole number there"),
+    "MXNET_ENGINE_TYPE": ("nonsense", "MXNet knows NaiveEngine"),
+    "MXNET_SUBGRAPH_BACKEND": ("nonsense", "MXNet knows MKLDNN"),
+}
+
+
+def test_variables_that_break_a_net_are_told_by_doctor_and_left_out_by_commands():
+    """MXNet itself ends the process."""
+    variables = {name: value for name, (value, _) in BREAKING.items()}
+    code = (
+        "import sys; from fcnxs.tools.main import main; code = main(['explain', 'fcn32s']); "
+        "import mxnet; mxnet.nd.ones(3).asnumpy(); sys.exit(code)"
+    )
+    environment = {**os.environ, **variables}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0 and done.stderr.count("\n") == len(BREAKING)
+    told = zip(BREAKING.items(), findings(env(**variables)), done.stderr.splitlines())
+    for (name, (value, what)), found, line in told:
+        assert found.what.startswith(f"{name} is {value!r}: {what}") and found.cure == f"unset {name}"
+        assert line == f"fcnxs: warning: {found.what}; it is left out"
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        *("MXNET_HOME=/data", "MXNET_ENGINE_TYPE=NaiveEngine", "MXNET_SAFE_ACCUMULATION=true"),
+        *("MXNET_VERSION=1.9.1", "MXNET_CPU_WORKER_NTHREADS=2", "MXNET_BACKWARD_DO_MIRROR=0"),
+        *("MXNET_EXEC_BULK_EXEC_TRAIN=", "MXNET_GPU_MEM_POOL_TYPE=Naive", "HOME=/data"),
+    ],
+)
+def test_other_variables_stay(setting):
+    assert not list(breaking(dict([setting.split("=")])))

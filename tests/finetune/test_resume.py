@@ -1,54 +1,19 @@
-"""Runs that are killed or stopped, and go on.
-
-The long form, 20 kills: FCNXS_LONG=1 pytest -s tests/finetune/test_resume.py
-"""
+"""Runs that are stopped, and go on; those that are killed again and again are in test_kills.py."""
 
 import json
 import os
-import random
 import re
 import shutil
 import signal
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import finetune
-from runs import KILLS, RUN, assert_same_run, params_of, start, wait_for
+from runs import RUN, assert_same_run, params_of, start, wait_for
 
 from fcnxs.finetune.run_folder import locked, write_plan
 from fcnxs.tools.main import main
-
-
-def states(folder):
-    """Names of the states that are there."""
-    return {file.name for file in folder.glob("*-last.*.json")}
-
-
-def test_a_run_that_is_killed_again_and_again_ends_as_if_it_had_not_been(whole, run_folder, voc, tmp_path):
-    """SIGKILL at random moments: while it starts, between steps, while it evaluates, while it writes."""
-    rng, folder = random.Random(KILLS), tmp_path / "run"
-    first = [*finetune(voc, run_folder, *RUN), "--resume", folder, "--output", folder]
-    kills = 0
-    while kills < KILLS:
-        process = start(*(first if kills == 0 else ("finetune", "--resume", folder)))
-        before = states(folder)
-        if kills % 5 == 4:
-            time.sleep(rng.uniform(0, 2))  # it is likely to start yet
-        else:
-            wait_for(process, lambda before=before: states(folder) != before)
-            time.sleep(rng.uniform(0, 0.5))
-        assert process.poll() is None, process.communicate()[1]  # the run is long enough for all kills
-        process.kill()
-        process.communicate()
-        kills += 1
-    assert main(["finetune", "--resume", str(folder)]) == 0
-    print(f"{kills} kills")
-    assert_same_run(folder, whole)
-    assert not list(folder.glob(".*"))
-    assert main(["finetune", "--resume", str(folder)]) == 0  # has ended: nothing more to do
-    assert_same_run(folder, whole)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
