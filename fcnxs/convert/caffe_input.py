@@ -13,7 +13,7 @@ from typing import List, NamedTuple, Sequence, Tuple
 import numpy as np
 from google.protobuf.message import DecodeError
 
-from ..errors import FCNXSError, printable, reason
+from ..errors import LARGEST_MEAN, FCNXSError, finite_mean, printable, reason
 from ..system.files import refuse_irregular
 from .caffe_compare import Blobs, decimal, scaling_of
 from .caffe_layers import Node, image_blob
@@ -128,7 +128,7 @@ def _of_caffe(layer: Message, where: str) -> Input:
 def _three(values: object) -> Numbers | None:
     """Three finite numbers, of which one may stand for all; None if they are something else."""
     numbers = list(values) if isinstance(values, (tuple, list)) else [values]
-    sound = all(type(number) in (int, float) and abs(number) < 1e30 for number in numbers)  # nor NaN
+    sound = all(type(number) in (int, float) and abs(number) <= LARGEST_MEAN for number in numbers)  # nor NaN
     return tuple(map(float, numbers * (3 // len(numbers)))) if sound and len(numbers) in (1, 3) else None
 
 
@@ -209,7 +209,7 @@ def _through(start: Input, scaling: Sequence[Node], blobs: Blobs) -> Tuple[Numbe
         factor, shift = factor * times, shift * times + plus
     if not factor.all() or not np.isfinite([factor, shift]).all():
         raise FCNXSError(f"the layers at the input multiply the image by {factor.tolist()}")
-    return tuple(float(value) for value in np.round(-shift / factor, 6) + 0.0), factor
+    return finite_mean(np.round(-shift / factor, 6) + 0.0, "mean"), factor
 
 
 def given_mean(mean: Sequence[float] | None, mean_file: str | Path | None) -> Given | None:
@@ -250,5 +250,5 @@ def read_mean(path: str | Path) -> Tuple[Numbers, float]:
     if values.ndim not in (1, 3) or len(values) != 3 or not np.isfinite(values).all():
         raise FCNXSError(f"{path}: holds an array of shape {values.shape}, not a finite mean of 3 channels")
     pixels = values.reshape(3, -1).astype(np.float64)
-    mean = pixels.mean(1)
+    mean = np.array(finite_mean(pixels.mean(1), path))
     return tuple(round(float(value), 6) for value in mean), float(np.abs(pixels - mean[:, None]).max())

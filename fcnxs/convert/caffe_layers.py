@@ -15,9 +15,10 @@ from typing import Any, Dict, Iterable, List
 from google.protobuf import text_format
 
 from ..errors import FCNXSError, printable, reason
-from ..system.files import refuse_irregular
+from ..system.files import read_text
 from .caffe_schema import CLASSES, ENUMS, WHOLE, Message
 
+MOST_TEXT = 1 << 20  # bytes of a prototxt: 8,000 layers, which the parser takes seconds for
 IDENTITY = ("Dropout", "Split")  # kinds of layers that change nothing at test time
 SCALING = ("Power", "Scale", "Bias")
 
@@ -81,12 +82,11 @@ def layers_of_text(path: str | Path) -> List[Message]:
         FCNXSError: the file cannot be read, is no prototxt, describes no layers, or gives a layer a setting
             that Caffe does not have.
     """
-    refuse_irregular(path)
+    text = read_text(Path(path), "this prototxt", MOST_TEXT)
     try:
-        text = Path(path).read_text(encoding="utf-8-sig")
         net = text_format.Parse(text, CLASSES["NetParameter"](), allow_unknown_field=True)
         _check_fields(text)
-    except (OSError, ValueError, text_format.ParseError, RecursionError) as error:
+    except (ValueError, text_format.ParseError, RecursionError) as error:
         what = " ".join(reason(error).split())[:300]
         raise FCNXSError(f"{path}: cannot read this prototxt: {what}") from None
     layers = [*map(as_layer, net.layer or net.layers)]
