@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Iterator, Sequence, Tuple
 
 import numpy as np
@@ -164,7 +164,9 @@ def _what_it_is(path: PathLike) -> str:
         return "empty"
     Image.init()  # the readers of all formats, of which each knows the first bytes of its own
     known = [name for start, name in OTHERS.items() if start in (head[: len(start)], head[4 : 4 + len(start)])]
-    known += [name for name, (_, accept) in Image.OPEN.items() if accept and accept(head[:16]) is True]
+    for name, (_, accept) in Image.OPEN.items():
+        with suppress(Exception):  # of a file of a few bytes
+            known += [name] * bool(accept and accept(head[:16]) is True)
     known = [name for name in known if name != "CUR"]  # whose mark is that of many a TGA too
     if known and known[0] not in FORMATS:
         return f"an image in the format {known[0]}, which is not read; save it as JPEG or PNG"

@@ -53,7 +53,7 @@ def _is_of_server(file: Path) -> bool:
         try:
             with zipfile.ZipFile(file) as archive:
                 return f"{PACKAGE}/deploy/handler.py" in archive.namelist()
-        except zipfile.BadZipFile:
+        except Exception:  # damaged archives raise errors of many types
             return False
     text, name = file.read_bytes(), file.stem
     if file.suffix == ".sh":

@@ -74,7 +74,7 @@ def is_marked(file: Path) -> bool:
                 return True
         with zipfile.ZipFile(file) as archive:
             return archive.comment.startswith(b"fcnxs ")
-    except (OSError, zipfile.BadZipFile):
+    except Exception:  # damaged archives raise errors of many types
         return False
 
 
@@ -140,7 +140,7 @@ def _has_palette(file: Path, palette: bytes) -> bool:
                 first = archive.open(names[0]).read(LONGEST) if names else b""
             return all(map(MAP.fullmatch, names)) and b"PLTE" + palette in first
         return (b"PLTE", palette) in _chunks(file)
-    except (OSError, zipfile.BadZipFile):
+    except Exception:  # damaged archives raise errors of many types
         return False
 
 

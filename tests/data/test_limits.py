@@ -111,8 +111,10 @@ def test_other_formats_are_refused_by_content(content, kind, name, tmp_path, mon
 
 def test_formats_without_a_mark_of_their_own_are_refused(tmp_path):
     Image.new("RGB", (9, 9)).save(tmp_path / "x.tga")
-    with pytest.raises(UnknownFormat, match="not an image of a known format"):
-        read_image(tmp_path / "x.tga")
+    for content in ((tmp_path / "x.tga").read_bytes(), b"B", b"\0\0"):
+        (tmp_path / "x.tga").write_bytes(content)
+        with pytest.raises(UnknownFormat, match="not an image of a known format"):
+            read_image(tmp_path / "x.tga")
 
 
 def test_what_is_no_file_is_refused_unopened(tmp_path, monkeypatch):
