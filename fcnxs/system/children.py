@@ -11,12 +11,12 @@ from typing import Any, List, Sequence
 # child asks for it itself: code between fork and exec in this process would run MXNet's handlers of fork.
 ASK = (
     "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 9); "
-    "os.getppid() == int(sys.argv[1]) or os._exit(1); os.execv(sys.argv[2], sys.argv[2:])"
+    "os.getppid() == int(sys.argv[1]) or os._exit(1); os.execvp(sys.argv[2], sys.argv[2:])"
 )
 
 
 def ending_with_us(command: Sequence[str]) -> List[str]:
-    """Command that runs another one, given by its path, until this thread ends."""
+    """Command that runs another one until this thread ends."""
     return [sys.executable, "-I", "-S", "-c", ASK, str(os.getpid()), *command]
 
 
