@@ -11,7 +11,8 @@ PATH = os.pathsep.join(path for path in sys.path if path)
 
 def run(code: str, **environment: str) -> str:
     """Standard output of a fresh interpreter."""
-    known = [*fcnxs.compat.MXNET_VARIABLES, *fcnxs.compat.MALLOC_PARAMETERS, "OMP_NUM_THREADS"]
+    of_mxnet = {**fcnxs.compat.MXNET_VARIABLES, **fcnxs.compat.CUDA_VARIABLES}
+    known = [*of_mxnet, *fcnxs.compat.MALLOC_PARAMETERS, "OMP_NUM_THREADS"]
     rest = {key: value for key, value in os.environ.items() if key not in known}
     done = subprocess.run(
         [sys.executable, "-c", code], env={**rest, **environment}, capture_output=True, text=True, check=True
@@ -51,6 +52,12 @@ def test_commands_use_the_processors_that_the_process_may_run_on():
 
 def test_what_a_user_has_set_wins():
     assert run(SETTINGS, OMP_NUM_THREADS="7", MXNET_CPU_TEMP_COPY="3") == "7 3 1"
+
+
+def test_cuda_counts_gpus_as_nvidia_smi_does_and_mxnet_compiles_nothing():
+    code = "import os; from fcnxs.compat import use_the_machine as use; use(); "
+    code += "print(os.environ['CUDA_DEVICE_ORDER'], os.environ['MXNET_USE_FUSION'])"
+    assert run(code) == "PCI_BUS_ID 0" and run(code, MXNET_USE_FUSION="1") == "PCI_BUS_ID 1"
 
 
 def test_import_of_the_package_changes_no_setting():

@@ -89,7 +89,9 @@ def _gpus(found: facts.Facts) -> Iterator[Tuple[str, str]]:
         yield "GPUs", "none"
     for number, gpu in enumerate(found.gpus):
         code = "the GPU wheels have code for it"
-        if not gpus.runs_on(gpu.capability):
+        if gpu.capability is None:
+            code = "its nvidia-smi does not tell it; the README says for which GPUs MXNet has code"
+        elif not gpus.runs_on(gpu.capability):
             code = "no wheel has code for it: train on the CPU, deploy with ONNX"
         mode = ", in MIG mode" if gpu.mig else ""
         told = f"{gpu.name}, {gpus.shown(gpu.capability)} ({code}), {gpu.memory}, driver {gpu.driver}{mode}"

@@ -55,7 +55,7 @@ def _libraries(facts: Facts) -> Iterator[Tuple[str, str]]:
     if facts.gpus and not any(gpus.runs_on(gpu.capability) for gpu in facts.gpus):
         missing = [name for name in missing if not of_cuda(name)]  # they would serve no GPU
     for names, cure in cures(missing, facts.cuda_libraries):
-        alone = DRIVER in names and not facts.gpus  # a machine without a GPU
+        alone = DRIVER in names and not facts.gpus and not facts.nvidia_error  # a machine without a GPU
         yield f"this system has no {', '.join(names)}", cure + (f", or {gpus.for_cpu(facts)}" if alone else "")
 
 
