@@ -21,7 +21,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Sequence, Tuple
 import numpy as np
 
 from ..conventions import VOC_CLASSES, Palette, PathLike
-from ..errors import FCNXSError, reason
+from ..errors import FCNXSError, last_line, reason
 from ..system.files import read_text, refuse_irregular
 from ..vis import voc_palette
 from .images import refuse_large
@@ -34,6 +34,7 @@ from .samples import Samples
 CITYSCAPES_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
 COCO_IDS = (0, 5, 2, 16, 9, 44, 6, 3, 17, 62, 21, 67, 18, 19, 4, 1, 64, 20, 63, 7, 72)
 COCO_LEAST = 1000  # pixels of VOC's classes that an image of COCO has at least, as in GluonCV
+MOST_TURNS = 100  # length of a polygon of COCO, relative to its image's height and width together
 MHP_TRAIN = 3000  # lines of train_list.txt that are for training, as in GluonCV
 
 
@@ -137,14 +138,30 @@ class _Coco(Samples):
 
 def _coco_label(annotations: Any, number: int) -> np.ndarray:  # noqa: ANN401  (pycocotools' COCO)
     """VOC's classes of COCO's instances; the first instance wins where several overlap."""
-    image = annotations.imgs[number]
-    refuse_large((image["width"], image["height"]), f"image {number} of the annotations")
-    label = np.zeros((image["height"], image["width"]), np.uint8)
-    for instance in annotations.imgToAnns[number]:
-        if instance["category_id"] in COCO_IDS:
-            inside = annotations.annToMask(instance).astype(bool)
-            label[inside & (label == 0)] = COCO_IDS.index(instance["category_id"])
+    try:
+        image = annotations.imgs[number]
+        height, width = image["height"], image["width"]
+        refuse_large((width, height), f"image {number} of the annotations")
+        label = np.zeros((height, width), np.uint8)
+        for instance in annotations.imgToAnns[number]:
+            if instance["category_id"] in COCO_IDS:
+                _check_outlines(instance["segmentation"], height + width)
+                inside = annotations.annToMask(instance).astype(bool)
+                label[inside & (label == 0)] = COCO_IDS.index(instance["category_id"])
+    except FCNXSError:
+        raise
+    except Exception as error:  # pycocotools' are of many types
+        raise FCNXSError(f"image {number} of the annotations: cannot be drawn: {last_line(error)}") from None
     return label
+
+
+def _check_outlines(outlines: Any, sides: int) -> None:  # noqa: ANN401
+    """Raise ValueError for polygons far larger than their image: pycocotools would end the process."""
+    for outline in outlines if isinstance(outlines, list) else ():  # others are in run lengths, which it checks
+        points = np.asarray(outline, np.float64).reshape(-1, 2)
+        length = np.abs(np.diff(points, axis=0, append=points[:1])).sum() + np.abs(points).max(initial=0)
+        if len(points) < 3 or not length <= MOST_TURNS * sides:  # nor NaN
+            raise ValueError(f"a polygon of {len(points)} points has a length of {length:.3g} pixels")
 
 
 def coco(root: Path, split: str, need: int) -> Samples:
@@ -168,7 +185,7 @@ def coco(root: Path, split: str, need: int) -> Samples:
                 areas[instance["image_id"]] += instance["area"]
         ids = sorted(number for number, area in areas.items() if area > COCO_LEAST)
         images = [root / f"{split}2017" / coco.imgs[number]["file_name"] for number in ids]
-    except (OSError, ValueError, KeyError, TypeError, AssertionError) as error:
+    except Exception as error:  # whatever JSON has in the place of what is looked for
         raise FCNXSError(f"{file}: not COCO's annotations of instances: {reason(error)}") from None
     images, _ = _checked([(image, image) for image in images], need)
     return _Coco(images, ids, root, VOC_CLASSES, voc_palette(len(VOC_CLASSES)), partial(_coco_label, coco))

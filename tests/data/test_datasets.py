@@ -1,5 +1,6 @@
 """Data sets by name, on small copies of their layouts: the labels are those that GluonCV reads."""
 
+import json
 import sys
 
 import fakes
@@ -115,6 +116,31 @@ def test_files_that_are_no_labels_are_named(tmp_path):
         annotations.write_text(text)
         with pytest.raises(FCNXSError, match="instances_val2017.json: not COCO's annotations"):
             named("coco", tmp_path, "val")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("segmentation", [[0, 0, 1e9, 0, 1e9, 1e9]], "a polygon of 3 points has a length of .* pixels"),
+        ("segmentation", [[0, 0, 1e300, 0, float("nan"), 1]], "a polygon of 3 points has a length of nan"),
+        ("segmentation", [[-1e9, -1e9, 4, 0, 1, 1e9]], "a polygon of 3 points"),
+        ("segmentation", [[0, 0, 90, 80] * 200_000], "a polygon of 400000 points"),
+        ("segmentation", [[1, 2]], "a polygon of 1 points"),
+        ("segmentation", {"size": [80, 90], "counts": [10**6]}, "Invalid RLE mask"),
+        ("segmentation", "x" * 10, "cannot be drawn"),
+        ("image_id", None, "not COCO's annotations|cannot be drawn|no such file"),
+    ],
+)
+def test_outlines_that_would_end_the_process(key, value, message, tmp_path):
+    """pycocotools trusts polygons: it allocates by their coordinates, and writes where it got nothing."""
+    fakes.coco(tmp_path)
+    file = tmp_path / "annotations" / "instances_val2017.json"
+    content = json.loads(file.read_text())
+    for annotation in content["annotations"]:
+        annotation[key] = value
+    file.write_text(json.dumps(content))
+    with pytest.raises(FCNXSError, match=message):
+        named("coco", tmp_path, "val").read(0)
 
 
 def test_an_unknown_name_is_refused_and_the_default_root_is_gluoncv_s(monkeypatch, tmp_path):
