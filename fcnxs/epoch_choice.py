@@ -21,7 +21,7 @@ from typing import Any, Dict, List, NamedTuple, Sequence
 from .conventions import PathLike
 from .errors import FCNXSError
 from .score import NAMES
-from .system.files import refuse_irregular
+from .system.files import read_text
 from .system.json_files import Null, Number, Or, checked, parse_json
 
 METRICS = "metrics.jsonl"
@@ -96,13 +96,14 @@ def _records(prefix: str) -> List[Dict[str, Any]]:
     """Lines of metrics.jsonl on the last training of this prefix; other lines and files are left out."""
     found: List[Dict[str, Any]] = []
     file = Path(prefix).with_name(METRICS)
-    refuse_irregular(file)
-    with suppress(OSError):
-        for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
-            with suppress(ValueError):
-                record = checked(parse_json(line), RECORD)
-                if record["stage"] == Path(prefix).name:
-                    found = [*(found if record["epoch"] > 1 else []), record]
+    text = read_text(file, "the scores of the epochs", errors="replace") if file.exists() else ""
+    for line in text.splitlines():
+        with suppress(ValueError):
+            record = checked(parse_json(line), RECORD)
+            if record["stage"] == Path(prefix).name:
+                if record["epoch"] == 1:
+                    found.clear()
+                found.append(record)
     return found
 
 

@@ -121,3 +121,24 @@ def test_without_an_epoch_the_best_is_read_and_said(run_folder, voc, tmp_path, c
     assert "its parameters are gone" in err and "--epoch last" in err and err.count("\n") == 1
     assert main([*commands[0], "--prefix", net, "--epoch", "2"]) == 0
     assert "reading" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *('{"stage": "net", "epoch": 1e999, "mean_iu": 0.9}', '{"stage": "net", "epoch": "2", "mean_iu": 0.9}'),
+        *('{"stage": "net", "epoch": 2, "mean_iu": NaN}', '{"stage": "net", "epoch": 2, "mean_iu": 1e300}'),
+        *(
+            '{"stage": "net", "epoch": 2, "mean_iu": true}',
+            "[" * 10**5,
+            "9" * 5000,
+            '{"stage": "net", "epoch": -2}',
+        ),
+    ],
+)
+def test_lines_that_are_no_record_are_left_out(line, tmp_path):
+    for epoch in (1, 2):
+        (tmp_path / f"net-000{epoch}.params").touch()
+    good = '{"stage": "net", "epoch": 1, "mean_iu": 0.5}\n'
+    (tmp_path / "metrics.jsonl").write_text(good + line + "\n")
+    assert choose(tmp_path / "net").epoch == 1

@@ -9,9 +9,9 @@ from typing import Any, Dict, List, Tuple
 
 from ..checkpoint.meta import meta_of, read_meta
 from ..epoch_choice import METRICS
-from ..errors import FCNXSError, reason
+from ..errors import FCNXSError
 from ..finetune.run_folder import LOG, PLAN, read_plan, read_records
-from ..system.files import refuse_irregular
+from ..system.files import read_text
 from ..system.json_files import parse_json
 from ..vis import full_palette
 
@@ -94,14 +94,8 @@ def _records(folder: Path) -> Dict[str, List[Record]]:
 def _log(file: Path) -> Log:
     """Parse the log: lines with a time, and below some of them facts `  name: value`; skip other lines."""
     facts, begun, ends, warnings = {}, "", None, []
-    refuse_irregular(file)
-    try:
-        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
-    except FileNotFoundError:
-        return Log()
-    except OSError as error:
-        raise FCNXSError(f"{file}: cannot read: {reason(error)}") from None
-    for line in lines:
+    text = read_text(file, "the log of the run", errors="replace") if file.exists() else ""
+    for line in text.splitlines():
         event = re.match(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ) (.*)", line)
         if event is None:
             name, colon, value = line.partition(": ")

@@ -84,8 +84,11 @@ def real(path: str | os.PathLike[str]) -> Path:
     return Path(os.path.realpath(path))
 
 
-def read_text(file: Path, what: str, most: int = MOST_TEXT) -> str:
+def read_text(file: Path, what: str, most: int = MOST_TEXT, errors: str = "strict") -> str:
     """Text of a file in UTF-8, with or without a byte order mark; `what` describes it in an error.
+
+    Args:
+        errors: "replace" takes a file that is no text as well.
 
     Raises:
         FCNXSError: it cannot be read, has more than `most` bytes, or is not text in UTF-8.
@@ -97,12 +100,13 @@ def read_text(file: Path, what: str, most: int = MOST_TEXT) -> str:
             raise FCNXSError(
                 f"{file}: cannot read {what}: it has {size:,} bytes, and at most {most:,} are read"
             )
-        text = file.read_text(encoding="utf-8-sig")
+        text = file.read_text(encoding="utf-8-sig", errors=errors)
     except UnicodeDecodeError:
         text = None
     except OSError as error:
         raise FCNXSError(f"{file}: cannot read {what}: {last_line(error)}") from None
-    if text is None or "\0" in text:  # UTF-16 has a zero in every ASCII letter, and UTF-32 three
+    wide = errors == "strict" and text is not None and "\0" in text
+    if text is None or wide:  # UTF-16 has a zero in every ASCII letter, and UTF-32 three
         with file.open("rb") as stream:
             head = stream.read(64)
         wide = head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in head
