@@ -116,7 +116,8 @@ class ServedNet:
         (meta_file,) = folder.glob("*-meta.json")
         self.meta: Dict[str, Any] = json.loads(meta_file.read_text(encoding="utf-8"))
         prefix = str(meta_file)[: -len("-meta.json")]
-        symbol = legacy.load(Path(f"{prefix}-symbol.json").read_text(encoding="utf-8"))
+        text = Path(f"{prefix}-symbol.json").read_text(encoding="utf-8")
+        symbol = legacy.load(text, self.meta.get("operators", ()))
         args, auxs = compat.mxnet.model.load_params(prefix, 0)
         if Graph.of(symbol).ops[-1] in HEADS:
             symbol = symbol.get_children()[0]  # scores differ where probabilities are all 1.0 or 0.0

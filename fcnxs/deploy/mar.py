@@ -16,6 +16,8 @@ from typing import Dict, List
 from .. import __version__, symbols
 from ..checkpoint.meta import FORM
 from ..errors import FCNXSError
+from ..symbols.graph.nodes import Graph
+from ..symbols.graph.operators import INPUTS
 from ..system.files import written_whole
 from ..system.json_files import read_json
 from ..vis import full_palette
@@ -111,7 +113,7 @@ def write_mar(prefix: Path, target: Path) -> None:
         mode = script_part.stat().st_mode
         script_part.chmod(mode | (mode & 0o444) >> 2)  # who may read it may run it
         with zipfile.ZipFile(target_part, "w") as archive:  # parameters do not get smaller
-            for name, content in _texts(files[-1], target.stem).items():
+            for name, content in _texts(files[0], files[-1], target.stem).items():
                 archive.writestr(_entry(name), content)
             for file in files[:-1]:
                 with file.open("rb") as stream, archive.open(_entry(file.name), "w") as copy:
@@ -130,13 +132,15 @@ def _entry(name: str) -> zipfile.ZipInfo:
     return entry
 
 
-def _texts(meta_file: Path, model: str) -> Dict[str, str]:
+def _texts(symbol_file: Path, meta_file: Path, model: str) -> Dict[str, str]:
     """Text files of the archive, by name: manifest, meta file, and the modules that the handler needs."""
     package, nets = Path(__file__).resolve().parent.parent, Path(symbols.__file__).resolve().parent
     files = {f"{PACKAGE}/{room}{file.name}": file for room in ROOMS for file in (package / room).glob("*.py")}
     files.update({f"{PACKAGE}/symbols/{file.relative_to(nets)}": file for file in nets.rglob("*.py")})
     meta = read_json(meta_file, "a meta file of a checkpoint", FORM)
     meta["palette"] = full_palette(meta["palette"] or [])
+    ops = Graph.read(symbol_file.read_text(encoding="utf-8")).ops
+    meta["operators"] = sorted({*ops} - {*INPUTS, "null"})  # which the user allowed
     manifest = {
         "runtime": "python",
         "model": {
