@@ -13,11 +13,41 @@ from typing import Any, List
 
 from fcnxs.symbols.graph.operators import INPUTS
 
-DANGEROUS = (
-    *("_Native", "_NDArray", "Custom", "_foreach", "_while_loop", "_cond", "_CachedOp", "_CrossDeviceCopy"),
-    *("_sg_mkldnn_fully_connected", "_sg_mkldnn_batch_dot", "_sg_pointwise_fused", "_FusedOp", "_subgraph_op"),
-    *("RNN", "_cvimread", "_contrib_Proposal", "Embedding", "_copyto", "_set_value", "_random_uniform", "x"),
-)
+ADDRESS = "0x7f0000001234"
+DANGEROUS = {  # operators, with settings that MXNet takes
+    **dict.fromkeys(("_Native", "_NDArray"), {"info": ADDRESS, "need_top_grad": "True"}),
+    "Custom": {"op_type": "x"},
+    "_foreach": {"num_args": "3", "num_outputs": "1", "num_out_data": "1", "in_data_locs": "(9,)",
+                 "in_state_locs": "(7,)", "remain_locs": "()", "in_state_index": "()"},
+    "_while_loop": {"num_args": "3", "num_outputs": "1", "num_out_data": "1", "max_iterations": "9",
+                    "cond_input_locs": "(9,)", "func_input_locs": "(9,)", "func_var_locs": "(9,)"},
+    "_cond": {"num_args": "3", "num_outputs": "1", "cond_input_locs": "(9,)", "then_input_locs": "(9,)",
+              "else_input_locs": "(9,)"},
+    **dict.fromkeys(("_CachedOp", "_FusedOp", "_subgraph_op", "_CrossDeviceCopy", "_copyto", "_set_value"), {}),
+    **dict.fromkeys(("_sg_mkldnn_fully_connected", "_sg_mkldnn_batch_dot", "_sg_mkldnn_selfatt_qk"), {}),
+    **dict.fromkeys(("_contrib_Proposal", "_npi_add", "_npx_nonzero", "_backward_Crop", "x"), {}),
+    "RNN": {"state_size": "9", "num_layers": "9", "mode": "lstm"},
+    "_cvimread": {"filename": "/etc/hostname"},
+    "Embedding": {"input_dim": "9", "output_dim": "9"},
+    "_random_uniform": {"shape": "(9,)"},
+}  # fmt: skip
+WINDOW = ("kernel", "stride", "dilate", "pad", "num_filter", "num_group")
+RANGED = {
+    **{"Convolution": WINDOW, "Deconvolution": (*WINDOW, "adj", "target_shape"), "Pooling": WINDOW[:4]},
+    **{
+        "Crop": ("offset", "h_w", "num_args"),
+        "Reshape": ("shape",),
+        "slice": ("begin", "end"),
+        "LRN": ("nsize",),
+    },
+    **{
+        "Concat": ("dim", "num_args"),
+        "UpSampling": ("scale",),
+        "Pad": ("pad_width",),
+        "SwapAxis": ("dim1", "dim2"),
+    },
+    **{"slice_axis": ("axis", "begin", "end"), "softmax": ("axis",), "SliceChannel": ("num_outputs", "axis")},
+}
 NUMBERS = (
     *("0", "1", "-1", "2", "3", "4", "5", "7", "8", "16", "100", "255", "1000", "65535", "65536", "1000000"),
     *("16777216", "2147483647", "2147483648", "-2147483648", "4294967295", "4294967296", "9223372036854775807"),
@@ -102,7 +132,7 @@ def mutated(graphs: List[Any], seed: int) -> str:
     graph = copy.deepcopy(draw.choice(graphs))
     for _ in range(draw.choice((1, 1, 1, 2, 3))):
         with contextlib.suppress(
-            LookupError, TypeError, AttributeError
+            LookupError, TypeError, ValueError, AttributeError
         ):  # an earlier change broke what is changed
             draw.choice(CHANGES)(draw, graph)
     return json.dumps(graph)
@@ -152,9 +182,25 @@ def removed_setting(draw: random.Random, graph: Any) -> None:
 
 
 def operator(draw: random.Random, graph: Any) -> None:
-    """Another operator, of this graph, of the table or a dangerous one."""
-    here = [node["op"] for node in graph["nodes"]]
-    _layer(draw, graph)["op"] = draw.choice(draw.choice((here, [*INPUTS], [*INPUTS], DANGEROUS)))
+    """Another operator, of this graph or of the table."""
+    _layer(draw, graph)["op"] = draw.choice(draw.choice(([node["op"] for node in graph["nodes"]], [*INPUTS])))
+
+
+def dangerous(draw: random.Random, graph: Any) -> None:
+    """An operator that no file may have."""
+    node, op = _layer(draw, graph), draw.choice([*DANGEROUS])
+    node.update(op=op, attrs=dict(DANGEROUS[op]))
+
+
+def extreme(draw: random.Random, graph: Any) -> None:
+    """A number at the ends of what fits, in a setting that says how much is read or made."""
+    node = draw.choice([node for node in graph["nodes"] if node["op"] in RANGED])
+    key = draw.choice(RANGED[node["op"]])
+    number = draw.choice(("0", "-1", "65535", "100000", "2147483647", "-2147483648", "4294967296", "1"))
+    single = key in ("num_filter", "num_group", "nsize", "num_args", "scale", "dim", "axis", "dim1", "dim2")
+    old = node["attrs"].get(key, "(0, 0)").strip("()[]").split(",")
+    old[draw.randrange(len(old))] = number
+    node["attrs"][key] = number if single else f"({', '.join(old)})"
 
 
 def entry(draw: random.Random, graph: Any) -> None:
