@@ -18,6 +18,7 @@ from ..compat import mxnet as mx
 from ..errors import FCNXSError, printable
 from ..net import Params, is_input
 from ..system.files import refuse_irregular
+from ..system.mapped import mapped as mapped_file
 
 LIST_MAGIC, V1, V2, V3 = 0x112, 0xF993FAC8, 0xF993FAC9, 0xF993FACA
 # Bytes of a value, by MXNet's number of its type: float32, 64, 16, uint8, int32, 8, 64, bool, bfloat16.
@@ -39,7 +40,7 @@ def load_params(file: str | Path, mapped: bool = False) -> Dict[str, mx.nd.NDArr
     """
     arrays, names = headers(file)
     if mapped and len(arrays) == len(names) and all(array.kind in NUMPY for array in arrays):
-        content = np.memmap(file, np.uint8, "c")
+        content = mapped_file(file)
         return {name: _view(content, array) for name, array in zip(names, arrays)}
     try:
         return dict(mx.nd.load(str(file)).items())

@@ -142,7 +142,7 @@ def _variables(facts: Facts) -> Iterator[Tuple[str, str]]:
         if name in have and have[name] != value:
             what = "memory may grow with every new image size" if "VERBOSE" not in name else "MXNet prints more"
             yield f"{name} is {have[name]!r} where the commands rely on {value}: {what}", f"unset {name}"
-    for name, effect in breaking(have):
+    for name, effect in breaking({x: value for x, value in have.items() if x != "OMP_NUM_THREADS"}):
         yield f"{name} is {have[name]!r}: {effect}", f"unset {name}"
     for name, values in HARMFUL.items():
         if have.get(name) in values:

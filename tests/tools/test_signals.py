@@ -152,11 +152,14 @@ def test_a_signal_is_not_lost(where):
     ended_by(signal.SIGTERM, process)
 
 
-def running(code):
+def running(code, *words):
     """A process that is watched, when it has printed `ready`."""
     code = f"import time\nfrom fcnxs.tools.shared import signals\nsignals.GRACE = 0.5; signals.watch()\n{code}"
     process = subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", code, *map(str, words)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     assert process.stdout.readline() == "ready\n"
     time.sleep(0.3)  # the next call has begun
@@ -214,3 +217,25 @@ def test_a_full_disk_behind_the_output_is_a_line(command, caffemodel, tmp_path):
 def test_a_reader_of_errors_that_has_left_is_no_traceback():
     done = shell("(sleep 0.2; fcnxs convert nofile net; echo $? >&3) 3>&1 2>&1 >/dev/null | true; exit 0")
     assert "Traceback" not in done.stdout + done.stderr
+
+
+CUT = """
+import os, sys
+from fcnxs.compat import mxnet as mx
+from fcnxs.checkpoint.params_file import load_params
+file = sys.argv[1]
+mx.nd.save(file, {f"arg:{i}": mx.nd.ones((1000, 1000)) for i in range(8)})
+arrays = load_params(file, mapped=True)
+os.truncate(file, 5000)
+print("ready", flush=True)
+time.sleep(0.3)
+print(sum(float(array.sum().asscalar()) for array in arrays.values()))
+"""
+
+
+def test_a_mapped_file_that_is_cut_is_a_line_that_names_it(tmp_path):
+    """It was the end by SIGBUS, without a word; the pages that are read are no longer there."""
+    process = running(CUT, tmp_path / "net.params")
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert err == f"fcnxs: {tmp_path / 'net.params'}: was cut by another process while it was read\n"

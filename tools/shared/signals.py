@@ -21,8 +21,9 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from ...early import SIGNALS, end_now, said
+from ...errors import shown
 from ...launch import lifeline
-from ...system import locks
+from ...system import locks, mapped
 
 GRACE = 3.0  # seconds from a signal, or from the end of what `Stopping` lets finish, to the end of the process
 TICK = 0.5  # seconds between two looks at what has become of a signal
@@ -93,7 +94,7 @@ def watch() -> None:
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
-    _watched.watching = True
+    _watched.watching = mapped.caught = True
     threading.Thread(target=_watched.run, args=(reading,), daemon=True, name="fcnxs-signals").start()
     sys.unraisablehook = _watched.lost
 
@@ -116,6 +117,8 @@ class _Watched:
         since = stuck = time.monotonic()
         while True:
             heard = os.read(reading, 64) if select.select([reading], [], [], TICK)[0] else b""
+            if signal.SIGBUS in heard:
+                _end_of_a_cut_file()
             for number in heard:
                 if number in SIGNALS:
                     if self.first is not None:
@@ -142,6 +145,14 @@ class _Watched:
         if isinstance(what.exc_value, (Ended, KeyboardInterrupt)):
             self.end(getattr(what.exc_value, "number", signal.SIGINT))
         sys.__unraisablehook__(what)
+
+
+def _end_of_a_cut_file() -> NoReturn:
+    lifeline.leave(2)
+    with suppress(OSError):
+        os.write(2, f"fcnxs: {shown(mapped.message())}\n".encode(errors="backslashreplace"))
+    locks.abandon()
+    os._exit(2)
 
 
 _watched = _Watched()
