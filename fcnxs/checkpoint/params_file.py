@@ -33,7 +33,8 @@ def load_params(file: str | Path, mapped: bool = False) -> Dict[str, mx.nd.NDArr
 
     Args:
         mapped: map the file into memory: pages are read at their first use, and nothing is copied. Writing to
-            the arrays does not change the file. The file may be replaced meanwhile, not truncated.
+            the arrays does not change the file. The file may be replaced meanwhile. If
+            it is cut, a command ends with a line, and another program by SIGBUS (`system/mapped.py`).
 
     Raises:
         FCNXSError: it is not a file of named arrays of MXNet, or damaged.
