@@ -1,7 +1,7 @@
 """Read hostile files one after the other: `python -m hostile.child MATERIAL FIRST COUNT READER ...`.
 
 The files FIRST to FIRST + COUNT are shared out among the readers, in turns. For each a line `begin NUMBER`
-before, and a line of JSON behind: what came of it, seconds, and what was said. A file that takes 30 s ends the
+before, and a line of JSON behind: what came of it, seconds, and what was said. A file that takes 120 s ends the
 process by SIGALRM, and memory is limited, so that who allocates much fails.
 """
 
@@ -19,7 +19,7 @@ from pathlib import Path
 
 from fcnxs.errors import FCNXSError
 
-SECONDS, MEGABYTES = 30, 1000
+SECONDS, MEGABYTES = 120, 1000  # the time is for a machine that is very busy
 
 
 def outcome(attack, call, material, folder, rng):
