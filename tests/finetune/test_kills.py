@@ -97,7 +97,7 @@ def content(folder):
     return {**found, "net-meta.json": meta}
 
 
-@pytest.mark.parametrize("command", ["convert", "export"])
+@pytest.mark.parametrize("command", ["convert", "export"] if LONG else ["convert"])
 def test_a_command_that_is_killed_again_and_again_leaves_whole_files_or_none(
     command, run_folder, caffemodel, tmp_path
 ):

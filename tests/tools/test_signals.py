@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import finetune
+from conftest import LONG, finetune
 from runs import RUN, start, wait_for
 
 from fcnxs import checkpoint
@@ -92,7 +92,7 @@ def data(voc, tmp_path):
     return Path(shutil.copytree(voc, tmp_path / "voc"))
 
 
-@pytest.mark.parametrize("command", ["check-data", "segment", "evaluate", "finetune"])
+@pytest.mark.parametrize("command", ["check-data", "segment", "evaluate", "finetune"] if LONG else ["evaluate"])
 def test_a_command_that_waits_for_a_file_ends(command, run_folder, data, lease, tmp_path):
     """In a thread that reads in advance, for which Python waits at its end."""
     lease(sorted((data / "JPEGImages").glob("val*"))[1])
@@ -121,7 +121,7 @@ def test_a_run_that_waits_for_a_file_saves_first(run_folder, data, lease, tmp_pa
     assert Path(saved) == sorted(folder.glob("fcn32s-last.*.json"))[-1]
 
 
-@pytest.mark.parametrize("command", ["segment", "report"])
+@pytest.mark.parametrize("command", ["segment", "report"] if LONG else ["report"])
 def test_a_command_that_a_dead_mount_holds_ends(command, run_folder, dead_mount, tmp_path):
     """Its main thread does not come to run a handler, in Python or in C."""
     net = ("--prefix", run_folder / "run" / "fcn8s", "--output", tmp_path / "o")
@@ -206,7 +206,7 @@ def test_closed_streams_are_no_traceback_and_no_file_gets_their_text(caffemodel,
     assert shell("fcnxs convert nofile net 2>&-").returncode == 2
 
 
-@pytest.mark.parametrize("command", ["--help", "explain fcn32s", "convert {caffemodel} {folder}/net"])
+@pytest.mark.parametrize("command", ["--help", "convert {caffemodel} {folder}/net"] if LONG else ["--help"])
 def test_a_full_disk_behind_the_output_is_a_line(command, caffemodel, tmp_path):
     for variables in ({}, {"PYTHONUNBUFFERED": "1"}):
         done = shell(f"fcnxs {command.format(caffemodel=caffemodel, folder=tmp_path)} >/dev/full", **variables)
