@@ -23,7 +23,7 @@ GRACE = 300  # seconds for the workers to finish a step and write a checkpoint a
 LINGER = 20  # seconds for all processes to end after the last worker has announced its end
 SILENT = 60  # seconds without a sign of life, after which a process counts as frozen
 HELLO = 10  # seconds in which a connection has to show the job's token
-STRANGERS = 64  # connections beside the job's own that may be about to do so: then the oldest is closed
+STRANGERS = 400  # connections that may be about to do so beside the job's: then the oldest is closed
 CRASH = 0.5  # seconds between the two signs of one failure, the closed lifeline and the exit code
 RESUME = "; `fcnxs finetune --resume RUN` goes on from the last checkpoint"
 
@@ -140,7 +140,10 @@ class Job:
                 self._check()
 
     async def _hello(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> dict:
-        """First message of a connection; the program at its other end may be a stranger, who costs little."""
+        """First message of a connection; the program at its other end may be a stranger, who costs little.
+
+        Up to 100 connections are accepted in a row, and then all are read: so the limit is well above that.
+        """
         self.strangers.append(writer)
         if len(self.strangers) > STRANGERS + self.args.num_workers + self.args.num_servers + 1:
             self.strangers.pop(0).transport.abort()
