@@ -92,6 +92,13 @@ REFUSED = {
         text(variable("a"), node("relu", [(0, 0), (0, 0)])),
         "number of inputs is 2; expected 1",
     ),
+    "a setting of an input that is not there": (
+        text(
+            *map(variable, "abc"),
+            node("BatchNorm", [(0, 0), (1, 0), (2, 0)], param={"moving_var_lr_mult": "2"}),
+        ),
+        "has settings of inputs that it does not take",
+    ),
     "another number of parts": (one("Concat", num_args="2"), "number of inputs is 1; expected 2"),
     "no group": (
         conv(num_group="0"),
