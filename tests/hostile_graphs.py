@@ -278,17 +278,7 @@ def doubled(draw: random.Random, graph: Any) -> None:
 
 
 CHANGES = (
-    *(
-        setting,
-        setting,
-        nearby,
-        nearby,
-        nearby,
-        added_setting,
-        added_setting,
-        removed_setting,
-        operator,
-        operator,
-    ),
-    *(entry, entry, inputs, variable, variable, subgraph, kind, about, doubled),
+    *(setting, setting, nearby, nearby, nearby, added_setting, added_setting, removed_setting, operator),
+    *(extreme, extreme, extreme, dangerous, entry, entry, inputs, variable, variable, subgraph),
+    *(kind, about, doubled),
 )
