@@ -113,6 +113,8 @@ def _check_variable(node: Node, what: str) -> None:
 def _check_settings(node: Node, what: str) -> None:
     op, attrs = node["op"], node["attrs"]
     for key, text in attrs.items():
+        if key in ("num_args", "num_outputs") and not text.isdecimal():
+            raise FCNXSError(f"{what}: {key} is {text!r:.80}; expected a whole number")
         if key in RANGES:
             low, high = RANGES[key]
             _check_range(what, key, text, 0 if (op, key) in ZERO_TOO else low, high)

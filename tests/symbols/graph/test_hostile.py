@@ -17,7 +17,7 @@ import pytest
 from conftest import LONG
 
 CHILD = Path(hostile_graphs.__file__).with_name("hostile_child.py")
-EACH = 20  # graphs of a process
+EACH = 30  # graphs of a process
 SECONDS, BYTES = 10, 10**9  # of a graph; seconds are the processor's, since tests run side by side
 
 

@@ -99,6 +99,8 @@ REFUSED = {
         ),
         "has settings of inputs that it does not take",
     ),
+    "a number with a space": (one("Concat", num_args=" 2"), "num_args is ' 2'; expected a whole number"),
+    "two numbers of parts": (one("SliceChannel", num_outputs="(1, 2)"), r"num_outputs is '\(1, 2\)'"),
     "another number of parts": (one("Concat", num_args="2"), "number of inputs is 1; expected 2"),
     "no group": (
         conv(num_group="0"),
