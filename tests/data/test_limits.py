@@ -117,6 +117,22 @@ def test_formats_without_a_mark_of_their_own_are_refused(tmp_path):
             read_image(tmp_path / "x.tga")
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_files_of_countless_empty_parts_are_refused(kind, tmp_path):
+    """Of a million of them, 12 MB, Pillow made half a minute; a hundred are read."""
+    file, picture = tmp_path / "x", io.BytesIO()
+    Image.new("RGB", (9, 9), "red").save(picture, kind)
+    at, part = (2, b"\xff\xec\0\2") if kind == "JPEG" else (33, b"\0\0\0\0teSt\x4d\xfb\x5a\xae")
+    for count in (100, 20_000):
+        file.write_bytes(picture.getvalue()[:at] + count * part + picture.getvalue()[at:])
+        if count == 100:
+            assert read_image(file)[4, 4].argmax() == 0
+    with pytest.raises(
+        FCNXSError, match="x: cannot read this image: it is made of parts of less than 64 bytes"
+    ):
+        read_image(file)
+
+
 def test_what_is_no_file_is_refused_unopened(tmp_path, monkeypatch):
     """A pipe would block for ever, and a device never end."""
     monkeypatch.chdir(tmp_path)
