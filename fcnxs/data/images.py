@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import threading
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from typing import BinaryIO, Iterator, Sequence, Tuple
 
 import numpy as np
@@ -56,7 +56,7 @@ class _Counted(io.BufferedReader):
         """As of any file; raises ValueError if there were too many reads."""
         self._left -= 1
         if self._left < 0:
-            raise ValueError(f"it is made of parts of less than {SMALL} bytes; save it again")
+            raise ValueError(f"its parts have less than {SMALL} bytes; save it again")
         return super().read(size)
 
 
@@ -126,8 +126,8 @@ def opened(
     if is_path:
         refuse_irregular(path)
     try:
-        raw = open(path, "rb", buffering=0) if is_path else path
-        with _Counted(raw) as file, _LIMIT, Image.open(file, formats=list(formats)) as image:
+        whole = open(path, "rb", buffering=0) if is_path else nullcontext(path)  # noqa: SIM115
+        with whole as raw, _Counted(raw) as file, _LIMIT, Image.open(file, formats=[*formats]) as image:
             refuse_large(image.size, path, max_pixels)
             if image.format == "TIFF":  # whose tiles are decoded whole, and can be larger than the image
                 refuse_large([image.tag_v2.get(tag, 1) for tag in TILE], f"{path}: a tile", max_pixels)

@@ -179,5 +179,6 @@ def test_whatever_a_decoder_raises_is_one_error_with_the_name(error, why, tmp_pa
         raise error
 
     monkeypatch.setattr(Image, "open", fail)
+    (tmp_path / "x.png").touch()
     with pytest.raises(FCNXSError, match=f"x.png: cannot read this image: {why}"):
         read_image(tmp_path / "x.png")

@@ -127,9 +127,7 @@ def test_files_of_countless_empty_parts_are_refused(kind, tmp_path):
         file.write_bytes(picture.getvalue()[:at] + count * part + picture.getvalue()[at:])
         if count == 100:
             assert read_image(file)[4, 4].argmax() == 0
-    with pytest.raises(
-        FCNXSError, match="x: cannot read this image: it is made of parts of less than 64 bytes"
-    ):
+    with pytest.raises(FCNXSError, match="x: cannot read this image: its parts have less than 64 bytes"):
         read_image(file)
 
 
