@@ -10,6 +10,10 @@ from .compat import mxnet as mx
 from .conventions import IGNORE_LABEL
 from .score import NAMES, confusion_matrix, scores
 
+# A batch's loss is rounded to a multiple of this, in nats, so that float64 adds losses exactly (up to 2^33), in
+# any order: a run of several processes that resumes inside an epoch has the same loss as one that did not stop.
+LOSS_UNIT = 2.0**-20
+
 
 class SegmentationMetric(mx.metric.EvalMetric):
     """Mean loss per pixel and the four scores; pixels labelled 255 are left out.
@@ -45,7 +49,7 @@ class SegmentationMetric(mx.metric.EvalMetric):
         prediction = mx.nd.argmax(probabilities, axis=1).asnumpy()
         truth = label.asnumpy()
         losses = -np.log(np.maximum(of_truth[truth != IGNORE_LABEL], 1e-37))
-        self.loss_sum += float(losses.sum(dtype=np.float64))
+        self.loss_sum += float(np.rint(losses.sum(dtype=np.float64) / LOSS_UNIT) * LOSS_UNIT)
         self.matrix += confusion_matrix(truth, prediction, self.numclass)
         return float(losses.mean()) if losses.size else float("nan")
 

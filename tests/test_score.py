@@ -111,3 +111,18 @@ def test_metric_counts_loss_and_pixels_without_255(ctx):
     assert values[3] == pytest.approx(scores(matrix).mean_iu)
     assert np.isnan(metric.update([mx.nd.full((1, 2, 2), 255)], [mx.nd.ones((1, 3, 2, 2), ctx)]))
     assert metric.get()[1] == values
+
+
+def test_the_loss_is_the_same_in_any_order_of_the_batches():
+    """As a run of two processes adds them, whole or resumed inside an epoch; float64's own sums are not."""
+    rng, sums = np.random.default_rng(0), set()
+    probabilities = mx.nd.array(rng.dirichlet(np.full(3, 0.05), (40, 20, 30)).transpose(0, 3, 1, 2))
+    labels = mx.nd.array(rng.integers(0, 3, (40, 20, 30)))
+    for _ in range(9):
+        first, second = SegmentationMetric(3), SegmentationMetric(3)
+        for number, i in enumerate(rng.permutation(40)):
+            (first if number < 13 else second).update([labels[i : i + 1]], [probabilities[i : i + 1]])
+        sums.add(first.loss_sum + second.loss_sum)
+    picked = np.take_along_axis(probabilities.asnumpy(), labels.asnumpy().astype(int)[:, None], axis=1)
+    exact = -np.log(picked.astype(np.float64)).sum()
+    assert len(sums) == 1 and sums.pop() == pytest.approx(exact, rel=1e-6)

@@ -14,7 +14,7 @@ from ..compat import mxnet as mx
 from ..data.loader import Loader
 from ..epoch_choice import best_prefix
 from ..errors import FCNXSError
-from ..metric import SegmentationMetric
+from ..metric import LOSS_UNIT, SegmentationMetric
 from ..score import NAMES, Scores
 from ..solver.collective import Exchange
 from ..solver.solver import Solver
@@ -178,11 +178,10 @@ class Run:
         """Sum of all processes' metrics. All processes must call this at the same points."""
         if self.workers == 1:
             return self.metric
-        counted = mx.nd.array([self.metric.loss_sum, *self.metric.matrix.flat])
-        self.exchange.sum(["counted"], [[counted]])
-        loss_sum, *matrix = counted.asnumpy().astype(np.float64)
+        own = [self.metric.loss_sum / LOSS_UNIT, *self.metric.matrix.flat]
+        loss, *matrix = self.exchange.totals(np.array(own, np.float64))
         result = SegmentationMetric(self.metric.numclass)
-        result.restore({"loss_sum": loss_sum, "matrix": np.rint(matrix)})
+        result.restore({"loss_sum": loss * LOSS_UNIT, "matrix": matrix})
         return result
 
     def tell(self, what: str, *args: Any) -> None:  # noqa: ANN401  (as the listeners' methods)

@@ -7,6 +7,7 @@ from conftest import FC, WIDTH, Images, random_params
 from fcnxs import FCNXSError
 from fcnxs.compat import mxnet as mx
 from fcnxs.metric import SegmentationMetric
+from fcnxs.solver.collective import Exchange
 from fcnxs.solver.replica import Replica
 from fcnxs.solver.solver import Solver
 from fcnxs.symbols import get_fcn8s_symbol
@@ -194,3 +195,24 @@ def test_devices_given_twice_or_unknown_kvstores_are_refused():
     if not mx.runtime.Features().is_enabled("NCCL"):
         with pytest.raises(FCNXSError, match="kvstore 'nccl': this MXNet cannot make it: .*USE_NCCL"):
             solver.step(data.batches[:2], data)
+
+
+def test_counts_of_many_machines_are_summed_exactly():
+    """As integers of Python: MXNet's store, which adds in float32, loses a pixel of 2^24 + 1."""
+
+    class Machines:
+        rank, num_workers = 0, 1
+
+        def init(self, key, zeros):
+            pass
+
+        def push(self, key, arrays, priority):
+            self.total = 200 * arrays[0]  # each of 200 machines has the same
+
+        def pull(self, key, arrays, priority):
+            arrays[0][:] = self.total
+
+    counts = [0, 1, 2**24 + 1, 263_123_457, 2**44 + 12_345]
+    totals = Exchange(Machines()).totals(np.array(counts, np.float64))
+    assert [int(total) for total in totals] == [200 * count for count in counts]
+    assert np.isnan(Exchange(Machines()).totals(np.array([np.nan, 1.0]))).tolist() == [True, False]
