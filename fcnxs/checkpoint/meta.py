@@ -92,6 +92,7 @@ def meta_of(content: Dict[str, Any], where: object) -> Meta:
     Raises:
         FCNXSError: there is no colour for each class, or there are more than 255 classes.
     """
+    check_numclass(len(content["classes"] or ()), where)
     meta = Meta(**{key: content[key] for key in FORM})
     if meta.classes is not None and len(meta.palette or ()) != len(meta.classes):
         raise FCNXSError(

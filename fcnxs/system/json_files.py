@@ -179,7 +179,9 @@ def _said(form: Any) -> str:  # noqa: ANN401
     if isinstance(form, (set, frozenset)):
         return " or ".join(sorted(form))
     if isinstance(form, tuple):
-        return f"a list of {' and '.join(map(_said, form))}"
+        kinds = [*map(_said, form)]
+        alike = len({*kinds}) == 1
+        return f"a list of {len(form)}, each {kinds[0]}" if alike else f"a list of {' and '.join(kinds)}"
     if isinstance(form, list):
         return f"a list, each {_said(form[0])}"
     return NAMES[dict if isinstance(form, dict) else form]

@@ -10,9 +10,10 @@ import os
 import signal
 import threading
 from pathlib import Path
-from typing import Dict
+from typing import TYPE_CHECKING, Dict
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
 caught = False  # whether the thread of `tools/shared/signals.py` ends this process by itself
 _sizes: Dict[str, int] = {}  # bytes of each mapped file, when it was mapped
@@ -20,6 +21,8 @@ _sizes: Dict[str, int] = {}  # bytes of each mapped file, when it was mapped
 
 def mapped(file: str | Path) -> np.ndarray:
     """Bytes of a file, uint8 (its size,), read at their first use; writing to them does not change the file."""
+    import numpy as np  # not before it is needed: `doctor` runs where NumPy does not
+
     content = np.memmap(file, np.uint8, "c")
     _sizes[os.path.abspath(file)] = content.size
     if caught and threading.current_thread() is threading.main_thread():

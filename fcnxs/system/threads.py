@@ -24,7 +24,10 @@ def result_of(future: Future, should_stop: Callable[[], bool] | None = None) -> 
     while should_stop is not None and not wait([future], LOOK).done:
         if should_stop():
             raise StalledError
-    return future.result()
+    try:
+        return future.result()
+    finally:
+        del future  # its error holds this frame, which would hold the caller until garbage is collected
 
 
 def default_workers() -> int:

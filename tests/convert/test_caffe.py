@@ -43,7 +43,7 @@ def test_other_files_are_refused(content, tmp_path):
         read(tmp_path / "other")
     with pytest.raises(FCNXSError, match="nix: cannot read these weights: No such file"):
         read(tmp_path / "nix")
-    with pytest.raises(FCNXSError, match="Is a directory"):
+    with pytest.raises(FCNXSError, match="is a folder, not a file"):
         read(tmp_path)
 
 

@@ -1,6 +1,6 @@
 """Hostile graphs, several to a process: none ends it, takes long or much memory, or gives a traceback.
 
-2,000 of them: FCNXS_LONG=1 pytest -s tests/symbols/graph/test_hostile.py
+2,000 of them: FCNXS_LONG=1 pytest -s tests/symbols/graph/test_trust_generated.py
 """
 
 import json
