@@ -3,6 +3,7 @@
 import contextlib
 import io
 import shutil
+from unittest import mock
 
 import numpy as np
 
@@ -23,10 +24,8 @@ TRAINED = ("--recipe", "adam", "--epochs", "2", "--checkpoint-every", "1", "--qu
 class StopSoon:
     """In place of the command's handling of signals: asks to stop behind so many steps."""
 
-    steps = 1
-
-    def __init__(self):
-        self.left = self.steps
+    def __init__(self, steps):
+        self.left = steps
 
     def __enter__(self):
         return self
@@ -40,6 +39,11 @@ class StopSoon:
 
     def end(self, more):
         raise SystemExit(143)
+
+
+def stopping(steps):
+    """Context in which `finetune` stops behind so many steps."""
+    return mock.patch.object(finetune, "Stopping", lambda: StopSoon(steps))
 
 
 def command(*words):
@@ -56,7 +60,6 @@ def command(*words):
 
 def make(folder):
     """Write all material, in a few seconds."""
-    finetune.Stopping = StopSoon
     write_voc(folder / "voc", {"train": 3, "val": 2})
     (folder / "list.lst").write_text(
         "".join(
@@ -74,10 +77,9 @@ def make(folder):
     write_frameworks(folder)
     assert command("convert", folder / "vgg.caffemodel", folder / "vgg")[0] == 0
     begun = ["finetune", "--data", folder / "voc", "--prefix", folder / "vgg", "--epoch", 0, *TRAINED]
-    StopSoon.steps = 2
-    code, told = command(*begun, "--no-val", "--output", folder / "stopped")
+    with stopping(2):
+        code, told = command(*begun, "--no-val", "--output", folder / "stopped")
     assert code == 143 and len([*folder.glob("stopped/*-last.*.json")]) == 2, told
-    StopSoon.steps = 10**6
     code, told = command(*begun, "--stages", "fcn32s", "--output", folder / "ended")
     assert code == 0, told
     for file in folder.glob("ended/*-last.*"):

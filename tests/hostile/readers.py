@@ -15,10 +15,9 @@ from fcnxs.data.class_names import read_classes
 from fcnxs.data.lists import read_list
 from fcnxs.deploy.mar import write_mar
 from fcnxs.epoch_choice import choose
-from fcnxs.tools import finetune
 
 from . import formats, mutations
-from .material import StopSoon, command
+from .material import command, stopping
 
 
 class Refused(Exception):
@@ -78,8 +77,8 @@ def _arrays(material, folder, rng):
 
 
 def _resume(folder):
-    finetune.Stopping, StopSoon.steps = StopSoon, 1
-    _command("finetune", "--resume", folder / "stopped")
+    with stopping(1):
+        _command("finetune", "--resume", folder / "stopped")
 
 
 def _bytes(name):
