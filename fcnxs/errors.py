@@ -25,6 +25,12 @@ class FCNXSWarning(UserWarning):
         super().__init__(*map(shown, message))
 
 
+def cut(text: object, most: int = 400) -> str:
+    """Text for a message, with dots for what is longer: a list of a stranger's may have names without end."""
+    text = str(text)
+    return text if len(text) <= most else f"{text[:most]}..."
+
+
 def shown(text: object) -> str:
     r"""Text for a terminal or a page, in which what cannot be seen is escaped.
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Dict, List, Sequence, Tuple
 
 from ..conventions import PathLike
-from ..errors import FCNXSError
+from ..errors import FCNXSError, cut
 from ..system.files import read_text, refuse_irregular
 from .images import IMAGE_SUFFIXES
 
@@ -51,7 +51,7 @@ def read_list(root_dir: PathLike, flist_name: PathLike, need: int = 2) -> List[T
         for file in pair[:need]:
             refuse_irregular(file)
             if not os.path.isfile(file):
-                raise FCNXSError(f"{file}: no such file (named in {flist}, line {number})")
+                raise FCNXSError(f"{cut(file)}: no such file (named in {flist}, line {number})")
         pairs.append(pair)
     if not pairs:
         raise FCNXSError(f"{flist}: the list names no image")

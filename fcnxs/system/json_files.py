@@ -149,7 +149,8 @@ def checked(value: Any, form: Any, key: str = "") -> Any:  # noqa: ANN401
         if len(value) == len(form):
             return [checked(*each, f"{key}[{i}]") for i, each in enumerate(zip(value, form))]
     elif _fits(value, form):
-        return value
+        huge = isinstance(form, Number) and form.kind is float and abs(value) > 2**53
+        return float(value) if huge else value  # NumPy cannot test a larger whole number of Python
     raise ValueError(f"{key}{key and ': '}expected {_said(form)}, not {shortened(value)}")
 
 

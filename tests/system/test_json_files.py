@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from fcnxs import FCNXSError
@@ -85,3 +86,9 @@ def test_huge_files_are_not_read(tmp_path):
         FCNXSError, match="a.json: cannot read a test: it has 100,000,000,000 bytes, and at most"
     ):
         read_json(tmp_path / "a.json", "a test")
+
+
+def test_a_huge_whole_number_where_any_number_may_stand_is_one_that_numpy_takes():
+    """Its functions refuse 10**30 as an object: `np.isnan` of a loss in metrics.jsonl was a traceback."""
+    value = checked({"loss": 10**30, "epoch": 2**53}, {"loss": Number(), "epoch": Number(int)})
+    assert np.isfinite(value["loss"]) and value == {"loss": 1e30, "epoch": 2**53}
