@@ -134,7 +134,7 @@ class _Reader:
             below = self.root / text.lstrip("/")
             path = below if os.path.isfile(below) or not os.path.isdir(path.parent) else path
         if "\\" in text:
-            raise FCNXSError(f"{where}: {text} has backslashes, which do not separate folders; write /")
+            raise FCNXSError(f"{where}: {cut(text)} has backslashes, which do not separate folders; write /")
         return next((path.with_name(name) for name in self._of(path) if fitting([name], path.name)), path)
 
     def _of(self, path: Path) -> List[str]:
