@@ -124,7 +124,7 @@ def _lock_of(prefix: Path) -> Path:
 def _hold(lock: Path, alone: bool, named: object) -> None:
     with _guard:
         if lock not in _held:
-            ours = _left_by_us(lock)
+            ours = lock.exists() and _left_by_us(lock)  # without it, there is nothing to look for
             _held[lock] = [_acquired(lock, named), 0]
             if ours:
                 _remove_folders(lock)

@@ -83,6 +83,15 @@ def test_what_a_killed_process_left_goes_with_the_next_one_that_writes_there(wri
     assert [file.name for file in tmp_path.iterdir()] == ["c.png"]
 
 
+def test_a_write_after_the_first_does_not_look_through_the_folder(tmp_path, monkeypatch):
+    """Or the time and memory of a write would grow with the number of files that are there already."""
+    write(tmp_path / "first.png")
+    looked, glob = [], Path.glob
+    monkeypatch.setattr(Path, "glob", lambda *arguments: looked.append(arguments) or glob(*arguments))
+    write(tmp_path / "second.png")
+    assert looked == []
+
+
 def test_folders_without_a_lock_and_those_of_other_machines_go_when_they_are_old(tmp_path):
     (tmp_path / f"{BESIDE}abcd_123").mkdir()  # of an earlier version
     (tmp_path / f"{BESIDE}0123-xyz").mkdir()
