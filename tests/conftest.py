@@ -19,6 +19,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 import numpy as np
 import pytest
 from hypothesis import settings
+from stand_in.stand_in_gpus import installed
 
 from fcnxs import compat
 
@@ -37,8 +38,20 @@ from fcnxs.net import is_input  # noqa: E402
 from fcnxs.tools.benchmarks.parity import random_blobs  # noqa: E402
 from fcnxs.tools.main import main  # noqa: E402
 
+
+def with_stand_in() -> str:
+    """PYTHONPATH with which processes that import MXNet have the GPUs of FCNXS_STAND_IN_GPUS."""
+    return os.pathsep.join([str(Path(__file__).with_name("stand_in")), os.environ.get("PYTHONPATH", "")])
+
+
 settings.register_profile("untimed", deadline=None)  # how long a test takes depends on the machine
 settings.load_profile("untimed")
+
+STAND_IN = os.environ.get("FCNXS_STAND_IN_GPUS")  # number of GPUs that the CPU stands in for
+if STAND_IN:
+    os.environ["PYTHONPATH"] = with_stand_in()
+    whole_session = installed(mx, int(STAND_IN))
+    whole_session.__enter__()
 
 LONG = bool(os.environ.get("FCNXS_LONG"))  # the long forms of some tests; for minutes
 WIDTH, FC = 1 / 16, 16  # of the nets in most tests: 4, 8, 16, 32, 32 channels
@@ -68,6 +81,20 @@ def ctx() -> mx.Context:
     """Device of the tests: FCNXS_TEST_CTX, `cpu(0)` by default."""
     kind, number = re.fullmatch(r"(cpu|gpu)\((\d+)\)", os.environ.get("FCNXS_TEST_CTX", "cpu(0)")).groups()
     return mx.Context(kind, int(number))
+
+
+@pytest.fixture
+def gpus(monkeypatch):
+    """gpu(0) and gpu(1), for this process and those that it starts; where there are none, the CPU stands in."""
+    if mx.context.num_gpus():
+        if mx.context.num_gpus() < 2:
+            pytest.skip("needs two GPUs, or none")
+        yield
+        return
+    monkeypatch.setenv("FCNXS_STAND_IN_GPUS", "2")
+    monkeypatch.setenv("PYTHONPATH", with_stand_in())
+    with installed(mx, 2):
+        yield
 
 
 def random_params(symbol: mx.sym.Symbol, seed: int = 0, ctx: mx.Context | None = None, size: int = 64) -> dict:
