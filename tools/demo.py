@@ -5,13 +5,17 @@ contains, finetunes FCN-32s, FCN-16s and FCN-8s, evaluates FCN-8s on other pictu
 and draws comparison.png. It prints each step with its number, and the command of this package that does it.
 Three to four minutes on two cores.
 
-In a folder where a demo was interrupted, it goes on from there, in the middle of the training too. In a folder
-where a demo has ended, it shows the results again; to run it anew, remove the folder. Other folders are refused
-unless they are empty.
+In a folder where a demo was interrupted, it goes on from there, in the middle of the training too, and on
+another device if --gpus says so. In a folder where a demo has ended, it shows the results again; to run it
+anew, remove the folder. Other folders are refused unless they are empty.
+
+With --gpus it trains on these GPUs, and evaluates and draws on the first of them. The last line then says what
+ran where; or which step failed, and what to send us.
 
 Examples:
     fcnxs demo
     fcnxs demo --output shapes
+    fcnxs demo --output on-gpu --gpus 0
 """
 
 from __future__ import annotations
@@ -20,18 +24,23 @@ import argparse
 import shlex
 import signal
 import time
+import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Tuple
 
-from ..errors import FCNXSError
+from ..errors import FCNXSError, last_line
 from ..system.files import write_json, written_whole
-from ..system.json_files import COUNT, Number, read_json
+from ..system.json_files import COUNT, Number, Or, read_json
+from .shared import options
 from .shared.printing import say, show
 from .shared.signals import Ended
 
 TRAIN, VAL, EPOCHS = 220, 30, (2, 2, 3)
 STAGES = ("fcn32s", "fcn16s", "fcn8s")
-RECORD = "demo.json"  # in the demo's folder: what it was asked for, and how far it is
+RECORD = "demo.json"  # in the demo's folder: what it was asked for, how far it is, the devices if one is a GPU
+FAILURE = "failure.txt"  # there: the step that failed on a GPU, with the whole error
+SENT = (RECORD, FAILURE, "run/run.log", "run/metrics.jsonl")  # what tells us why a demo failed
 # Colours of comparison.png: Okabe and Ito's, bright on black and distinct for the colour-blind too.
 COLOURS = ((0, 0, 0), (213, 94, 0), (86, 180, 233), (240, 228, 66), (204, 121, 167))
 
@@ -45,39 +54,84 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="new folder, or one of a demo before (default: %(default)s)",
     )
+    options.add_all_gpus(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the demo; print the scores of the stages and the files."""
     import cv2  # noqa: F401  (says what it lacks before anything is written)
 
-    return demo(args.output, TRAIN, VAL, EPOCHS)
+    return demo(args.output, TRAIN, VAL, EPOCHS, args.gpus)
 
 
-def demo(output: Path, train: int, val: int, epochs: tuple) -> int:
-    """Run the demo with `train` and `val` pictures, and `epochs` for each stage, or the rest of it."""
+def demo(output: Path, train: int, val: int, epochs: tuple, gpus: str | None = None) -> int:
+    """Run the demo, or the rest of it, with `train` and `val` pictures, and `epochs` for each stage."""
+    here = _described(gpus)
     record = _record(output, {"train": train, "val": val, "epochs": list(epochs)})
-    steps, again = _steps(output, train, val, epochs), f"`fcnxs demo --output {shlex.quote(str(output))}`"
-    done = record["done"]
-    if done >= len(steps):
+    ran = record["devices"] or ["the CPU"] * bool(record["done"])
+    steps = _steps(output, train, val, epochs, (gpus, ran[-1:] not in ([], ["the CPU"])))
+    ended, moves = record["done"] >= len(steps), ran[-1:] not in ([], [here])
+    if ended:
         say(f"the demo in {output} has ended before; remove this folder to run it anew. Its results:")
-    elif done:
-        say(f"going on with the demo in {output}: {done} of {len(steps)} steps are done")
-    try:
-        for number, (title, step) in enumerate(steps[done:], done + 1):
-            show(f"\nStep {number} of {len(steps)}: {title}")
-            began = time.time()
-            try:
-                step()
-                record["done"] = number
-            finally:
-                record["seconds"] += time.time() - began
-                _write(output, record)
-    except (KeyboardInterrupt, Ended) as end:
-        where = f" in step {record['done'] + 1} of {len(steps)}; {again} goes on from there"
-        raise Ended(getattr(end, "number", signal.SIGINT), where) from None
+    elif record["done"]:
+        moved = f", the last on {ran[-1]}; the rest runs on {here}" if moves else ""
+        say(f"going on with the demo in {output}: {record['done']} of {len(steps)} steps are done{moved}")
+    if not ended and (gpus is not None or record["devices"]):
+        record["devices"] = ran if ran[-1:] == [here] else [*ran, here]
+        say(f"computing on {here}. {_please(output, 'If this ends without a line on what ran where')}")
+    _do(steps, output, record, gpus)
     _print_results(output, record)
+    if gpus is not None or record["devices"]:
+        _print_where(output, record)
     return 0
+
+
+def _do(
+    steps: List[Tuple[str, Callable[[], None]]], output: Path, record: Dict[str, Any], gpus: str | None
+) -> None:
+    """Do the steps that are not done, and note each in the record.
+
+    Raises:
+        FCNXSError: a step failed.
+        Ended: a signal asked for it.
+    """
+    for number, (title, step) in enumerate(steps[record["done"] :], record["done"] + 1):
+        show(f"\nStep {number} of {len(steps)}: {title}")
+        began = time.time()
+        try:
+            step()
+            record["done"] = number
+        except (KeyboardInterrupt, Ended) as end:
+            on = f" --gpus {gpus}" if gpus is not None else ""
+            again = f"`fcnxs demo --output {shlex.quote(str(output))}{on}` goes on from there"
+            where = f" in step {number} of {len(steps)}; {again}"
+            raise Ended(getattr(end, "number", signal.SIGINT), where) from None
+        except Exception as error:
+            if gpus is None:
+                raise
+            what = f"step {number} of {len(steps)} ({title}) failed on {record['devices'][-1]}"
+            with suppress(OSError):  # a full disk may be the failure
+                (output / FAILURE).write_text(f"{what}\n{traceback.format_exc()}", encoding="utf-8")
+            raise FCNXSError(f"{what}: {last_line(error)}. {_please(output, 'To have it mended')}") from error
+        finally:
+            record["seconds"] += time.time() - began
+            _write(output, record)
+
+
+def _described(gpus: str | None) -> str:
+    """The devices that --gpus names, in words; MXNet is not loaded for the CPU."""
+    if gpus is None:
+        return "the CPU"
+    options.devices(gpus, None)  # refuses what is no GPU
+    from ..doctor.device import described
+
+    return described(map(int, gpus.split(",")))
+
+
+def _please(output: Path, when: str) -> str:
+    """What to send us, and where it is."""
+    files = f"what {output} has of {', '.join(SENT)}"
+    return f"{when}, please send us {files}, and what `fcnxs doctor` prints, in an issue of this project"
 
 
 def _record(output: Path, settings: Dict[str, Any]) -> Dict[str, Any]:
@@ -89,24 +143,35 @@ def _record(output: Path, settings: Dict[str, Any]) -> Dict[str, Any]:
     file = output / RECORD
     if file.is_file():
         way_out = f"remove {output}, or choose another --output"
-        record = read_json(file, "the record of a demo", {"done": COUNT, "seconds": Number(float, 0)}, way_out)
+        form = {"done": COUNT, "seconds": Number(float, 0), "devices": Or([str])}
+        record = read_json(file, "the record of a demo", form, way_out)
         if {name: record.get(name) for name in settings} != settings:
             raise FCNXSError(f"{file}: a demo of another version; {way_out}")
         return record
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise FCNXSError(f"--output {output}: exists and is not empty; choose a new folder")
-    record = {**settings, "done": 0, "seconds": 0.0}
+    record = {**settings, "done": 0, "seconds": 0.0, "devices": None}
     _write(output, record)
     return record
 
 
 def _write(output: Path, record: Dict[str, Any]) -> None:
     with written_whole(output / RECORD) as (part,):
-        write_json(part, record)
+        write_json(part, {name: value for name, value in record.items() if value is not None})
 
 
-def _steps(output: Path, train: int, val: int, epochs: tuple) -> List[Tuple[str, Callable[[], None]]]:
-    """Title and function of each step. A step that was interrupted can be done again."""
+def _steps(
+    output: Path, train: int, val: int, epochs: tuple, on: Tuple[str | None, bool]
+) -> List[Tuple[str, Callable[[], None]]]:
+    """Title and function of each step. A step that was interrupted can be done again.
+
+    Args:
+        on: --gpus, and whether the demo was on a GPU before.
+    """
+    gpus, was_on_gpu = on
+    all_gpus = [f"--gpus={gpus}"] if gpus is not None else ["--cpus=1"] if was_on_gpu else []
+    gpu = gpus.split(",")[0] if gpus is not None else None
+    first = [f"--gpus={gpu}"] if gpu is not None else []
     data, vgg, runs = output / "pictures", output / "vgg16fc", output / "run"
     last = [f"--prefix={runs / STAGES[-1]}", f"--epoch={epochs[-1]}"]
 
@@ -123,15 +188,15 @@ def _steps(output: Path, train: int, val: int, epochs: tuple) -> List[Tuple[str,
 
     def finetune() -> None:
         if (runs / "run.json").is_file():
-            _command("finetune", f"--resume={runs}")
+            _command("finetune", f"--resume={runs}", *all_gpus)
             return
         _command(
             *("finetune", f"--data={data}", f"--prefix={vgg}", "--epoch=0", f"--output={runs}"),
-            *("--recipe=adam", f"--epochs={','.join(map(str, epochs))}"),
+            *("--recipe=adam", f"--epochs={','.join(map(str, epochs))}", *all_gpus),
         )
 
     def evaluate() -> None:
-        _command("evaluate", *last, f"--data={data}", f"--json={output / 'scores.json'}")
+        _command("evaluate", *last, f"--data={data}", f"--json={output / 'scores.json'}", *first)
 
     def export() -> None:
         _command("export", *last, f"--output={output / 'deploy' / STAGES[-1]}")
@@ -141,9 +206,9 @@ def _steps(output: Path, train: int, val: int, epochs: tuple) -> List[Tuple[str,
         ("convert the narrow VGG-16", convert),
         ("train FCN-32s, FCN-16s and FCN-8s, which takes most of the time", finetune),
         ("evaluate FCN-8s", evaluate),
-        ("write the report", lambda: _command("report", str(runs))),
+        ("write the report", lambda: _command("report", str(runs), *first)),
         ("export FCN-8s", export),
-        ("draw the three nets side by side", lambda: _draw(output / "comparison.png", data, runs, epochs)),
+        ("draw the three nets side by side", lambda: _draw(output / "comparison.png", data, runs, epochs, gpu)),
     ]
 
 
@@ -170,6 +235,17 @@ def _print_results(output: Path, record: Dict[str, Any]) -> None:
         say(f"  {path:<17}{what}")
 
 
+def _print_where(output: Path, record: Dict[str, Any]) -> None:
+    """Print the last line of a demo that was given GPUs: what ran where, its scores and seconds."""
+    from ..finetune.run_folder import read_rows
+
+    scores = ", ".join(f"{row['mean_iu']:.4f}" for row in read_rows(output / "run"))
+    where = ", then on ".join(record["devices"] or ["the CPU alone"])
+    took = f"{record['seconds']:.0f} seconds"
+    please = _please(output, "If these are far from the README's")
+    say(f"all steps ran on {where}, in {took}; mean IU of FCN-32s, FCN-16s and FCN-8s: {scores}. {please}")
+
+
 def _command(*arguments: str) -> None:
     """Print a command of this package, and run it."""
     from .main import parse
@@ -181,7 +257,7 @@ def _command(*arguments: str) -> None:
         raise FCNXSError(f"fcnxs {arguments[0]} ended with exit code {code}")
 
 
-def _draw(file: Path, data: Path, runs: Path, epochs: tuple) -> None:
+def _draw(file: Path, data: Path, runs: Path, epochs: tuple, gpu: str | None) -> None:
     """Draw four pictures, their labels, and the class maps of each stage, with a legend of the classes."""
     from PIL import Image
 
@@ -197,7 +273,7 @@ def _draw(file: Path, data: Path, runs: Path, epochs: tuple) -> None:
     for row, (_, label) in zip(rows, pairs):
         row["truth"] = colour(read_label(label), COLOURS)
     for name, epoch in zip(STAGES, epochs):
-        segmenter = Segmenter(runs / name, epoch)
+        segmenter = Segmenter(runs / name, epoch, ctx=options.device(gpu))
         for row in rows:
             row[f"FCN-{name[3:]}"] = colour(segmenter(row["image"]), COLOURS)
     Image.fromarray(comparison(rows, legend=list(zip(CLASSES, COLOURS)))).save(file)

@@ -68,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--checkpoint-every", type=int, metavar="N", help="save the state every N steps, not at epochs alone")
     add("--keep", type=int, metavar="K", help="keep a stage's last K epochs, and its best (default: all)")
     add("--accumulate", type=int, default=1, metavar="N", help="batches of each device in a step (default: 1)")
-    add("--gpus", metavar="N[,N...]", help="numbers of the GPUs to use, from 0 (default: the CPU)")
+    options.add_all_gpus(parser)
     add("--cpus", type=int, metavar="N", help="devices mx.cpu(0) to mx.cpu(N-1), which share the processors")
     add(
         "--kv-store",

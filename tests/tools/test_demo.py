@@ -8,7 +8,12 @@ import pytest
 from PIL import Image
 
 from fcnxs import FCNXSError
+from fcnxs.compat import mxnet as mx
+from fcnxs.finetune import run_folder
+from fcnxs.score import NAMES
+from fcnxs.tools import demo as demo_module
 from fcnxs.tools.demo import COLOURS, demo
+from fcnxs.tools.main import main
 from fcnxs.tools.shared.signals import Ended, Stopping
 
 
@@ -65,3 +70,114 @@ def test_demo_refuses_a_record_that_it_cannot_go_on_with(record, why, tmp_path):
     with pytest.raises(FCNXSError, match=f"demo.json: {why}; remove .*, or choose another --output$"):
         demo(tmp_path, 6, 4, (2, 1, 1))
     assert [file.name for file in tmp_path.iterdir()] == ["demo.json"]
+
+
+FEW = {"train": 2, "val": 1, "epochs": (1, 1, 1)}
+
+
+@pytest.fixture
+def commands(monkeypatch):
+    """Commands of the demo, which are not run; a machine with two GPUs."""
+    given = []
+    monkeypatch.setattr(mx.context, "num_gpus", lambda: 2)
+    monkeypatch.setattr(demo_module, "_command", lambda *words: given.append(words))
+    monkeypatch.setattr(demo_module, "_draw", lambda *arguments: given.append(("draw", arguments[-1])))
+    scores = dict.fromkeys(NAMES, 0.5)
+    rows = [{"name": name, "epoch": 1, **scores, "seconds": 1.0} for name in demo_module.STAGES]
+    monkeypatch.setattr(run_folder, "read_rows", lambda folder: rows)
+    return given
+
+
+def last_words(commands):
+    """The last word of each command but convert, which says the device where it is not the CPU."""
+    return [words[-1] for words in commands if words[0] != "convert"]
+
+
+def test_on_gpus_each_step_gets_its_device_and_the_last_line_says_what_ran_where(tmp_path, commands, capsys):
+    assert demo(tmp_path / "demo", **FEW, gpus="0,1") == 0
+    assert last_words(commands) == [
+        "--gpus=0,1",
+        "--gpus=0",
+        "--gpus=0",
+        f"--output={tmp_path}/demo/deploy/fcn8s",
+        "0",
+    ]
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith(
+        "all steps ran on gpu(0), gpu(1), in 0 seconds; mean IU of FCN-32s, FCN-16s and FCN-8s: 0.5"
+    )
+    assert f"send us what {tmp_path}/demo has of demo.json, failure.txt, run/run.log, run/metrics.jsonl" in last
+
+
+def test_without_gpus_nothing_speaks_of_devices(tmp_path, commands, capsys):
+    demo(tmp_path / "demo", **FEW)
+    out = capsys.readouterr().out
+    assert not any(str(word).startswith(("--gpus", "--cpus")) for words in commands for word in words)
+    assert (
+        out.splitlines()[-1].startswith("  vgg16fc-*")
+        and "computing on" not in out
+        and "all steps ran" not in out
+    )
+    record = json.loads((tmp_path / "demo" / "demo.json").read_text())
+    assert [*record] == ["train", "val", "epochs", "done", "seconds"]
+
+
+def test_a_demo_goes_on_on_another_device_and_says_so(tmp_path, commands, capsys, monkeypatch):
+    folder, stop = tmp_path / "demo", {"finetune"}
+
+    def command(*words):
+        commands.append(words)
+        if words[0] == "finetune":
+            (folder / "run").mkdir(exist_ok=True)
+            (folder / "run" / "run.json").touch()
+        if words[0] in stop:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(demo_module, "_command", command)
+    for gpus, on in (
+        (None, ""),
+        ("1", "; the rest runs on gpu(1)"),
+        (None, "gpu(1); the rest runs on the CPU"),
+    ):
+        with pytest.raises(Ended) as ended:
+            demo(folder, **FEW, gpus=gpus)
+        assert on in capsys.readouterr().out
+        assert str(ended.value).endswith(f"demo{' --gpus 1' if gpus else ''}` goes on from there")
+    assert last_words(commands)[1:] == ["--gpus=1", "--cpus=1"]
+    stop.clear()
+    demo(folder, **FEW, gpus="0")
+    out = capsys.readouterr().out
+    assert "2 of 7 steps are done, the last on the CPU; the rest runs on gpu(0)" in out
+    assert "all steps ran on the CPU, then on gpu(1), then on the CPU, then on gpu(0), in " in out
+    demo(folder, **FEW, gpus="1")  # nothing is left to run there
+    assert (
+        "all steps ran on the CPU, then on gpu(1), then on the CPU, then on gpu(0), in "
+        in capsys.readouterr().out
+    )
+
+
+def test_what_fails_on_a_gpu_ends_with_the_step_and_what_to_send(tmp_path, commands, capsys, monkeypatch):
+    folder = tmp_path / "demo"
+
+    def command(*words):
+        if words[0] == "evaluate":
+            raise mx.MXNetError("Traceback ...\nsrc/storage.cc:97: Check failed: cudaMalloc: out of memory")
+
+    monkeypatch.setattr(demo_module, "_command", command)
+    for name, value in (("TRAIN", 2), ("VAL", 1), ("EPOCHS", (1, 1, 1))):
+        monkeypatch.setattr(demo_module, name, value)
+    assert main(["demo", "--output", str(folder), "--gpus", "0"]) == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("fcnxs: step 4 of 7 (evaluate FCN-8s) failed on gpu(0): ")
+    assert "cudaMalloc: out of memory. To have it mended, please send us what" in last
+    told = (folder / "failure.txt").read_text()
+    assert told.startswith("step 4 of 7 (evaluate FCN-8s) failed on gpu(0)\nTraceback") and "in command" in told
+    assert main(["demo", "--output", str(folder)]) == 1  # on the CPU as ever
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        "fcnxs: MXNet failed: src/storage.cc:97: Check failed: cudaMalloc: out of memory"
+    )
+
+
+def test_gpus_that_are_not_there_are_refused_before_anything_is_written(tmp_path, commands, capsys):
+    assert main(["demo", "--output", str(tmp_path / "demo"), "--gpus", "0,2"]) == 2
+    assert "--gpus 2: MXNet sees 2 GPUs here" in capsys.readouterr().err and not any(tmp_path.iterdir())

@@ -72,6 +72,12 @@ def add_gpus(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--gpus", metavar="N", help="number of the GPU to use, from 0 (default: the CPU)")
 
 
+def add_all_gpus(parser: argparse.ArgumentParser) -> None:
+    """Add --gpus, the devices to train on."""
+    text = "numbers of the GPUs to use, from 0 (default: the CPU)"
+    parser.add_argument("--gpus", metavar="N[,N...]", help=text)
+
+
 def add_classes(parser: argparse.ArgumentParser, default: str) -> None:
     """--classes and --num-classes; `default` says whose classes are taken without them."""
     parser.add_argument("--classes", metavar="FILE", help=f"names of classes, a line each (default: {default})")
