@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Tuple
+from dataclasses import replace
+from typing import List, Tuple
 
 from .compat import mxnet as mx
 from .errors import FCNXSError
@@ -18,7 +19,7 @@ from .net import (
     net_of,
     refuse_upsampling,
 )
-from .symbols import NETS
+from .symbols import NETS, get_vgg16fc_symbol
 from .symbols.graph.nodes import Graph, Node, window
 from .symbols.interpolation import bilinear, upsample_filt  # noqa: F401  (the original has it here)
 
@@ -35,9 +36,7 @@ def init_from_vgg16(
         FCNXSError: a parameter is missing, or its shape is not the net's; or these are parameters of an FCN.
     """
     refuse_upsampling(vgg16fc_args, "parent")
-    new = [f"{layer}_{kind}" for layer in SCORES for kind in ("weight", "bias")]
-    new += [f"{layer}_weight" for layer in DECONVOLUTIONS]
-    return _init(ctx, fcnxs_symbol, vgg16fc_args, vgg16fc_auxs, new)
+    return _init(ctx, fcnxs_symbol, vgg16fc_args, vgg16fc_auxs, begun_anew(vgg16fc_args))
 
 
 def init_from_fcnxs(
@@ -51,10 +50,34 @@ def init_from_fcnxs(
     if "score_weight" not in fcnxs_args_from:
         refuse_upsampling(fcnxs_args_from, "parent")
         raise FCNXSError("score_weight is missing, so these are not parameters of an FCN; use init_from_vgg16")
+    return _init(ctx, fcnxs_symbol, fcnxs_args_from, fcnxs_auxs_from, begun_anew(fcnxs_args_from))
+
+
+def begun_anew(arg_params: Params) -> List[str]:
+    """Parameters that an FCN does not take over from a parent with these: zero, or bilinear in upsampling."""
+    if "score_weight" not in arg_params:  # VGG-16's
+        scores = [f"{layer}_{kind}" for layer in SCORES for kind in ("weight", "bias")]
+        return [*scores, *(f"{layer}_weight" for layer in DECONVOLUTIONS)]
     nets = ["fcn32s", *SKIPS]
-    later = nets[nets.index(net_of(fcnxs_args_from, "parent").name) + 1 :]
+    later = nets[nets.index(net_of(arg_params, "parent").name) + 1 :]
     new = [f"{layer}_{kind}" for net in later for layer in SKIPS[net] for kind in ("weight", "bias")]
-    return _init(ctx, fcnxs_symbol, fcnxs_args_from, fcnxs_auxs_from, [*new, "bigscore_weight"])
+    return [*new, "bigscore_weight"]
+
+
+def trunk_of(symbol: mx.sym.Symbol, arg_params: Params, where: str) -> Tuple[Variant, Params]:
+    """VGG-16 of an FCN, and its parameters, which nets for other classes start from; errors name `where`.
+
+    Raises:
+        FCNXSError: a parameter is missing, or a layer of the trunk is another than training builds.
+    """
+    net = replace(net_of(arg_params, where, symbol), name="vgg16", numclass=None)
+    options = {"width": net.width, "fc": net.fc, "pooling_convention": net.pooling_convention}
+    trunk = get_vgg16fc_symbol(**options)
+    _refuse_others(symbol, trunk, "VGG-16", where)
+    named = zip(trunk.list_arguments(), trunk.infer_shape(data=ANY_SIZE)[0])
+    return net, {
+        name: check_param(name, shape, arg_params, where) for name, shape in named if not is_input(name)
+    }
 
 
 def refuse_other_layers(symbol: mx.sym.Symbol, net: Variant, where: str) -> None:
@@ -65,13 +88,18 @@ def refuse_other_layers(symbol: mx.sym.Symbol, net: Variant, where: str) -> None
     if net.name == "vgg16":  # whose pads are the FCN's that starts from it
         return
     options = {"width": net.width, "fc": net.fc, "pooling_convention": net.pooling_convention}
-    built = {node["name"]: node for node in Graph.of(NETS[net.name](net.numclass, **options)).nodes}
+    _refuse_others(symbol, NETS[net.name](net.numclass, **options), net.name, where)
+
+
+def _refuse_others(symbol: mx.sym.Symbol, ours: mx.sym.Symbol, name: str, where: str) -> None:
+    """Raise an error that names `where` if a layer of `symbol` has another window than that of our net."""
+    built = {node["name"]: node for node in Graph.of(ours).nodes}
     for node in Graph.of(symbol).nodes:
         if node["op"] in ("Convolution", "Deconvolution", "Pooling") and node["name"] in built:
             given, expected = map(_window, (node, built[node["name"]]))
             if given != expected:
                 raise FCNXSError(
-                    f"{where}: cannot be trained on, since {net.name}'s layer {node['name']} is another here: "
+                    f"{where}: cannot be trained on, since {name}'s layer {node['name']} is another here: "
                     f"kernel, stride and pad of rows and columns are {given}, not {expected}"
                 )
 

@@ -135,7 +135,11 @@ def check_param(name: str, shape: Shape, params: Params, where: str, bfloat16: b
     given = params[name]
     kind = np.dtype(given.dtype)
     if given.shape != shape or not (kind == np.float32 or (bfloat16 and kind.itemsize == 2)):
-        hint = "; an FCN for other classes starts from VGG-16" if name.startswith("score") else ""
+        hint = (
+            "; an FCN for other classes starts from VGG-16 (`init.trunk_of`)"
+            if name.startswith("score")
+            else ""
+        )
         raise FCNXSError(
             f"{where}: parameter {name} is {kind.name} {given.shape}, but the net needs float32 {shape}{hint}"
         )

@@ -4,7 +4,7 @@ from conftest import FC, WIDTH, random_params
 
 from fcnxs import FCNXSError
 from fcnxs.compat import mxnet as mx
-from fcnxs.init import init_from_fcnxs, init_from_vgg16, upsample_filt
+from fcnxs.init import init_from_fcnxs, init_from_vgg16, trunk_of, upsample_filt
 from fcnxs.net import net_of
 from fcnxs.symbols import NETS, get_fcn8s_symbol, get_fcn16s_symbol, get_fcn32s_symbol, get_vgg16fc_symbol
 
@@ -147,3 +147,29 @@ def test_a_net_of_the_same_stride_is_trained_on(ctx):
     for name in ("score_pool4_weight", "score_pool4_bias", "score2_weight", "score_weight"):
         np.testing.assert_array_equal(args[name], parent[name].asnumpy())
     np.testing.assert_array_equal(args["bigscore_weight"][0, 0], upsample_filt(32))
+
+
+@pytest.mark.parametrize("name", ["fcn32s", "fcn8s", "fcn2s", "fcn8s_atonce"])
+@pytest.mark.parametrize("pooling", ["valid", "full"])
+def test_the_trunk_of_an_fcn_is_its_vgg_16(name, pooling):
+    symbol = NETS[name](**NARROW, pooling_convention=pooling)
+    params = random_params(symbol, 4)
+    net, trunk = trunk_of(symbol, params, "parent")
+    assert (net.name, net.width, net.fc, net.numclass, net.pooling_convention) == (
+        *("vgg16", WIDTH, FC, None, pooling),
+    )
+    assert list(trunk) == [name for name in get_vgg16fc_symbol().list_arguments() if name != "data"]
+    assert all(array is params[name] for name, array in trunk.items())
+
+
+def test_a_trunk_with_other_layers_is_refused():
+    symbol = get_fcn8s_symbol(5, **NARROW)
+    params = random_params(symbol, 4)
+    other = mx.sym.load_json(symbol.tojson().replace('"pad": "(100, 100)"', '"pad": "(81, 81)"'))
+    with pytest.raises(
+        FCNXSError, match="parent: cannot be trained on, since VGG-16's layer conv1_1 is another"
+    ):
+        trunk_of(other, params, "parent")
+    del params["fc7_bias"]
+    with pytest.raises(FCNXSError, match="parent: parameter fc7_bias .* is missing"):
+        trunk_of(symbol, params, "parent")

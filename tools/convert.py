@@ -63,7 +63,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     mean.add_argument("--mean-file", metavar="FILE", help="the same from a file of Caffe's, .binaryproto")
     parser.add_argument(
-        "--trunk", action="store_true", help="of an FCN take VGG-16 alone, to finetune for other classes"
+        "--trunk",
+        action="store_true",
+        help="of an FCN take VGG-16 alone, to finetune for other classes; SOURCE may then be a checkpoint of "
+        "MXNet, PREFIX-NNNN.params",
     )
     parser.add_argument("--classes", metavar="FILE", help="names of an FCN's classes, a line each (21: VOC's)")
     parser.add_argument(
@@ -106,6 +109,8 @@ def _convert(args: argparse.Namespace) -> int:
     converted = read(args.source, args.trunk, args.pooling_convention, args.prototxt, args.mean, args.mean_file)
     for text in converted.told:
         say(f"fcnxs: warning: {text}", sys.stderr)
+    if args.verify and converted.framework == "mxnet":
+        raise FCNXSError(f"--verify: {args.source} is a checkpoint of MXNet, which no other runtime reads")
     if args.verify and converted.numclass and args.pooling_convention == "valid":
         raise FCNXSError("--verify compares with Caffe, which rounds up: leave out --pooling-convention valid")
     meta = checkpoint.Meta(mean=converted.mean, source=checkpoint.source_of(args.source))

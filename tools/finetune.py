@@ -188,14 +188,14 @@ def _begin(
     if not quiet and Path(args.output).is_dir():
         with locked(Path(args.output)):
             pass  # to be refused before the data is gone through, which may take long
-    meta = make_meta(args, parent, samples["train"], quiet)
+    meta, told = make_meta(args, parent, samples["train"], quiet)
     if not quiet:
         options.tell_mean(args.prefix, parent)
     data = {name: part.fingerprint() for name, part in samples.items()}
     samples = {name: part.reading(meta.exif) for name, part in samples.items()}
     samples, skipped, warnings = keep_good(args, samples, meta.classes, quiet)
     kept = {"options": storable(args), "meta": asdict(meta), "data": data, "skipped": skipped}
-    return samples, meta, {**kept, "warnings": warnings, "stages": [asdict(stage) for stage in stages]}
+    return samples, meta, {**kept, "warnings": told + warnings, "stages": [asdict(stage) for stage in stages]}
 
 
 def _check(args: argparse.Namespace) -> None:

@@ -14,7 +14,7 @@ from typing import Dict, Iterable, Iterator, List, NamedTuple, Tuple
 
 import numpy as np
 
-from ..checkpoint.params_file import LIST_MAGIC, as_float32, load_params
+from ..checkpoint.params_file import LIST_MAGIC, as_float32, headers, load_params
 from ..errors import FCNXSError, last_line, printable, reason
 from ..system.files import refuse_irregular
 from ..system.json_files import told_of
@@ -178,6 +178,11 @@ def kind_of_file(path: str | Path) -> str:
     if start[8:] == b"{" and int.from_bytes(start[:8], "little") < 1 << 32:  # length of the header, header
         return "safetensors"
     return "caffe"
+
+
+def is_mxnet(path: str | Path) -> bool:
+    """Whether a file holds the parameters of a checkpoint of MXNet, whose names begin with arg: or aux:."""
+    return kind_of_file(path) == "gluon" and any(name.startswith("arg:") for name in headers(path)[1])
 
 
 def iterate_tensors(path: str | Path, kind: str) -> Iterator[Tuple[str, np.ndarray]]:

@@ -16,13 +16,15 @@ from typing import Dict, List, NamedTuple, Sequence, Tuple
 
 import numpy as np
 
+from .. import checkpoint
 from ..compat import mxnet as mx
 from ..conventions import VGG_MEAN
 from ..errors import FCNXSError
+from ..init import trunk_of
 from ..net import Params
 from ..symbols import NETS
 from . import arrays
-from .arrays import FIRST, NamedArray, for_images
+from .arrays import FIRST, NamedArray, for_images, is_mxnet
 from .caffe_input import Given, Prepared, given_mean, prepared
 from .caffe_layers import layers_of_text
 from .caffe_net import Described, Ours, contradictions, describe, is_whole
@@ -39,6 +41,7 @@ from .source_file import (
     parameters_of,
 )
 
+DROPPED = "dropped: not a layer of VGG-16"
 VOC_MEAN_CLASSES = (21, 60)  # of the FCNs for VOC and PASCAL-Context, whose means are equal
 
 
@@ -54,7 +57,7 @@ class Converted:
     """A net with the weights of a file.
 
     Args:
-        framework: the file's framework: caffe, gluon, or torchvision (timm's too).
+        framework: the file's framework: caffe, gluon, torchvision (timm's too), or mxnet.
         net: name in `fcnxs.symbols.NETS`.
         mean: RGB mean to subtract from images of 0 to 255.
         fates: one for each array of the file.
@@ -90,7 +93,8 @@ def read(
     """Read a net from a file of weights.
 
     Args:
-        trunk: take only VGG-16 out of an FCN, to start nets for other classes from.
+        trunk: take only VGG-16 out of an FCN, to start nets for other classes from; `path` may then be a
+            checkpoint of MXNet, PREFIX-NNNN.params, with its symbol and meta file beside it.
         pooling_convention: 'valid' or 'full'. None: as the file's layers say, or 'full', as in Caffe, for
             Caffe's FCNs and their trunks; 'valid', as in the original example, for VGG-16.
         prototxt: description of a caffemodel's layers, by which they count instead of its own.
@@ -103,6 +107,12 @@ def read(
             does something that ours cannot; or an array has a wrong shape or a value that is not finite.
     """
     given = given_mean(mean, mean_file)
+    if trunk and is_mxnet(path):
+        if prototxt is not None:
+            raise FCNXSError(
+                f"--prototxt {prototxt}: describes files of Caffe; {path} is a checkpoint of MXNet"
+            )
+        return _trunk_of_mxnet(Path(path), pooling_convention, given)
     layers = None if prototxt is None else layers_of_text(prototxt)
     file = collect(path)
     if file.framework != "caffe" and prototxt is not None:
@@ -110,6 +120,32 @@ def read(
     if layers is not None:
         file.sources.insert(0, (layers, str(prototxt)))
     return _converted(file, net_of(file, trunk), pooling_convention, given)
+
+
+def _trunk_of_mxnet(path: Path, pooling_convention: str | None, given: Given | None) -> Converted:
+    """VGG-16 of an FCN's checkpoint, whose mean is that of the meta file."""
+    prefix, _, epoch = path.name.removesuffix(".params").rpartition("-")
+    if not (prefix and epoch.isdigit()):
+        raise FCNXSError(
+            f"{path}: a checkpoint of MXNet is read by its name, which should be PREFIX-NNNN.params"
+        )
+    loaded = checkpoint.load(
+        path.with_name(prefix), int(epoch), pooling_convention=pooling_convention, strict=False
+    )
+    found, params = trunk_of(loaded.symbol, loaded.arg_params, str(path))
+    convention = pooling_convention or found.pooling_convention
+    symbol = NETS["vgg16fc"](width=found.width, fc=found.fc, pooling_convention=convention)
+    fates = [
+        Fate(
+            f"{name} {array.shape}",
+            *((f"{name} {array.shape}", "copied") if name in params else (None, DROPPED)),
+        )
+        for name, array in loaded.arg_params.items()
+    ]
+    mean = loaded.meta.mean if given is None else given.mean[:: 1 if given.of_image else -1]
+    told = [] if given is None else given.told
+    of_file = ("mxnet", "vgg16fc", symbol, params, mean, fates)
+    return Converted(*of_file, width=found.width, fc=found.fc, numclass=None, classifier={}, told=told)
 
 
 def _converted(file: File, net: str, pooling_convention: str | None, given: Given | None) -> Converted:

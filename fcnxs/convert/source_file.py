@@ -113,7 +113,10 @@ def net_of(file: File, trunk: bool) -> str:
             raise FCNXSError(f"{file.path}: an FCN-AlexNet, which contains no VGG-16; leave --trunk out")
         return "fcn_alexnet"
     if "arg:conv1_1_weight" in layers:
-        raise FCNXSError(f"{file.path}: already a checkpoint of MXNet; use it with --prefix and --epoch")
+        raise FCNXSError(
+            f"{file.path}: already a checkpoint of MXNet; use it with --prefix and --epoch (of an FCN, --trunk "
+            "takes VGG-16 alone)"
+        )
     found = ", ".join([*dict.fromkeys(file.layers)][:4]) or "none"
     raise FCNXSError(f"{file.path}: neither VGG-16 nor one of the FCNs: its layers are {found:.100}, ...")
 

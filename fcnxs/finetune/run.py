@@ -93,6 +93,9 @@ class Listener:
     def goes_on(self, stage: str, epoch: int, batches: int) -> None:
         """The run resumes after so many batches of a stage's epoch, counted from 1."""
 
+    def weights(self, stage: Stage, account: str) -> None:
+        """A stage begins: which parameters are copied from where, which begin anew, and which are left out."""
+
     def step(self, stage: Stage, epoch: int, done: int, images: int, loss: float) -> None:
         """A step is done.
 

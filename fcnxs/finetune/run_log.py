@@ -106,6 +106,10 @@ class RunLog(Listener):
         """Write where the run resumes."""
         self._write(f"goes on with {stage}, epoch {epoch}, after {batches} batches")
 
+    def weights(self, stage: Stage, account: str) -> None:
+        """Write where the parameters of a stage come from."""
+        self._write(f"weights of {stage.name}: {account}")
+
     def epoch(self, record: Dict[str, Any], result: Scores | None) -> None:
         """Write the line of metrics.jsonl."""
         self._write(f"epoch: {json.dumps(record)}")

@@ -22,7 +22,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Sequence
 from ..checkpoint.checkpoint import Checkpoint
 from ..compat import mxnet as mx
 from ..errors import FCNXSError, last_line
-from ..init import init_from_fcnxs, init_from_vgg16, refuse_other_layers
+from ..init import begun_anew, init_from_fcnxs, init_from_vgg16, refuse_other_layers, trunk_of
 from ..net import Params, Variant, check_params, devices_of, net_of
 from ..solver.collective import Exchange, exchange_for
 from ..solver.solver import Solver
@@ -36,11 +36,15 @@ from .state import State, load_state
 
 
 class Weights(NamedTuple):
-    """Parameters that the next stage starts or continues from, and the net that they belong to."""
+    """Parameters that the next stage starts or continues from, and the net that they belong to.
+
+    `left_out` says which of the parent's are left out, and why.
+    """
 
     net: Variant
     arg_params: Params
     aux_params: Params
+    left_out: str = ""
 
 
 def finetune(
@@ -57,7 +61,8 @@ def finetune(
     Writes checkpoints of every epoch and of the best, states, metrics.jsonl and summary.json (`run_folder.py`).
 
     Args:
-        parent: loads VGG-16 or an FCN; the parameters' shapes say which. It is called only if there is no state
+        parent: loads VGG-16 or an FCN; the parameters' shapes say which. Of an FCN for another number of
+            classes only VGG-16 is taken, and the scores begin anew. It is called only if there is no state
             to resume from. The checkpoint that it returns is emptied, to save memory.
         settings: None: `Settings()`.
         listeners: told what happens.
@@ -111,17 +116,24 @@ def _from_parent(run: Run, parent: Checkpoint) -> Weights:
     Raises:
         FCNXSError: the stages cannot start from it, one after the other.
     """
-    net = net_of(parent.arg_params, str(parent.params_file), parent.symbol)
-    check_params(parent.symbol, parent.arg_params, parent.aux_params, str(parent.params_file))
-    refuse_other_layers(parent.symbol, net, str(parent.params_file))
-    names = _names(run.stages)
+    where, args, left_out = str(parent.params_file), parent.arg_params, ""
+    net = net_of(args, where, parent.symbol)
+    check_params(parent.symbol, args, parent.aux_params, where)
+    numclass, names = len(run.output.meta.classes), _names(run.stages)
+    if net.numclass in (None, numclass):
+        refuse_other_layers(parent.symbol, net, where)
+    else:
+        count, (net, args) = net.numclass, trunk_of(parent.symbol, args, where)
+        others = ", ".join(name for name in parent.arg_params if name not in args)
+        left_out = f"; left out, since they are of {count} classes, not {numclass}: {others}"
     for before, name in zip([net.name, *names], names):
         if before not in lineage(name):
             raise FCNXSError(
-                f"{name} cannot start from {before}, whose layers differ; change --stages or --prefix"
+                f"{name} cannot start from {before}, whose layers differ; change --stages or --prefix (every "
+                "stage starts from VGG-16, which `fcnxs convert --trunk` takes out of an FCN)"
             )
-    run.last_good = str(parent.params_file)
-    weights = Weights(net, parent.arg_params, parent.aux_params)
+    run.last_good = where
+    weights = Weights(net, args, parent.aux_params, left_out)
     parent.arg_params, parent.aux_params = {}, {}
     return weights
 
@@ -193,6 +205,10 @@ def _first_weights(run: Run, stage: Stage, weights: Weights) -> Weights:
     symbol = FCNXS[stage.name](numclass, width=net.width, fc=net.fc, pooling_convention=pooling)
     init = init_from_vgg16 if net.name == "vgg16" else init_from_fcnxs
     run.state = State(state.run, stage.name, symbol=symbol.tojson(), records=state.records, rows=state.rows)
+    new = [name for name in begun_anew(weights.arg_params) if name in symbol.list_arguments()]
+    copied = len(symbol.list_arguments()) - len(new) - 2  # without image and label
+    account = f"{copied} parameters copied from {run.last_good}; begun anew: {', '.join(new)}"
+    run.tell("weights", stage, account + weights.left_out)
     return Weights(net, *init(device, symbol, weights.arg_params, weights.aux_params))
 
 
@@ -200,8 +216,8 @@ def _train(run: Run, stage: Stage, weights: Weights) -> Weights:
     """Train one stage from the run's state, and return its last weights."""
     state, settings = run.state, run.settings
     how = {"kvstore": run.exchange or "local", "recompute": settings.recompute, "trim": settings.trim}
-    symbol, (_, arg_params, aux_params) = legacy.load(state.symbol), weights
-    solver = make_solver(stage, symbol, arg_params, aux_params, settings.devices, **how)
+    params = weights.arg_params, weights.aux_params
+    solver = make_solver(stage, legacy.load(state.symbol), *params, settings.devices, **how)
     try:
         for replica in solver.replicas if state.optimizer else ():
             replica.restore_optimizer(state.arrays, state.optimizer)

@@ -117,7 +117,8 @@ def finetune(
     OUTPUT gets STAGE-symbol.json, STAGE-meta.json, and STAGE-NNNN.params for every epoch from 1.
 
     Args:
-        prefix, epoch: checkpoint of VGG-16 or of an FCN to start the first stage from.
+        prefix, epoch: checkpoint of VGG-16 or of an FCN to start the first stage from; of an FCN for another
+            number of classes VGG-16 alone is taken, with an `FCNXSWarning`.
         stages: for example `fcnxs.stages.RECIPES["mxnet"].values()`.
         train: images and labels; its seed determines order, augmentation and dropout.
         output: folder for the checkpoints.
@@ -139,7 +140,7 @@ def finetune(
         )
     criterion, history = PixelLoss(), []
     for stage in stages:
-        net = get_fcnxs(stage.name, len(meta.classes), prefix, epoch, devices)
+        net = get_fcnxs(stage.name, len(meta.classes), prefix, epoch, devices, other_classes=True)
         net.meta = meta
         trainer = make_trainer(net, stage)
         for epoch in range(1, stage.epochs + 1):

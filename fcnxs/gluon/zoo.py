@@ -7,17 +7,18 @@ FCNxs(36 parameters, 3 classes)
 
 from __future__ import annotations
 
+import warnings
 from functools import partial
-from typing import Callable, Collection, Sequence
+from typing import Callable, Collection, Sequence, Tuple
 
 from .. import checkpoint
 from ..checkpoint import Checkpoint, Meta
 from ..compat import mxnet as mx
 from ..conventions import PathLike
 from ..deploy.form import refuse_exported
-from ..errors import FCNXSError
-from ..init import init_from_fcnxs, init_from_vgg16, refuse_other_layers
-from ..net import Variant, check_params, net_of
+from ..errors import FCNXSError, FCNXSWarning
+from ..init import init_from_fcnxs, init_from_vgg16, refuse_other_layers, trunk_of
+from ..net import Params, Variant, check_params, net_of
 from ..stages import lineage
 from ..symbols import NETS
 from ..symbols.graph.nodes import Graph
@@ -40,6 +41,7 @@ def get_fcnxs(
     epoch: int = 0,
     ctx: mx.Context | Sequence[mx.Context] | None = None,
     operators: Collection[str] = (),
+    other_classes: bool = False,
     **options: int | float | str,
 ) -> FCNxs:
     """Build a net by its name and give its parameters values.
@@ -56,6 +58,8 @@ def get_fcnxs(
         ctx: device or devices that get the parameters; None: the CPU.
         operators: operators that the checkpoint's symbol may have besides those that are always allowed
             (`checkpoint.load`).
+        other_classes: of an FCN for another number of classes than `numclass` take VGG-16 alone, with an
+            `FCNXSWarning`; scores and upsampling begin anew.
         **options: of the net's builder (width, fc, pooling_convention, ...), and base_size and crop_size.
 
     Raises:
@@ -72,14 +76,15 @@ def get_fcnxs(
     pooling = options.get("pooling_convention")  # the net's may be another one than the checkpoint's
     how = {"pooling_convention": pooling, "strict": False, "operators": operators}
     loaded = checkpoint.load(prefix, epoch, **how)
-    found = _variant(loaded)
+    found, args, auxs = _variant(loaded), loaded.arg_params, loaded.aux_params
+    if other_classes and found.name != "fcn_alexnet" and found.numclass not in (None, numclass):
+        found, args = _trunk(loaded, found, numclass)
     numclass = _numclass(name, numclass, found, loaded)
     variant = {"width": found.width, "fc": found.fc, "pooling_convention": found.pooling_convention}
     as_saved = found.name == name and options.items() <= variant.items()
     symbol = loaded.symbol if as_saved else NETS[name](numclass, **{**variant, **options})
     if not as_saved:
         refuse_other_layers(loaded.symbol, found, str(loaded.params_file))
-    args, auxs = loaded.arg_params, loaded.aux_params
     if found.name == name:
         check_params(symbol, args, auxs, str(loaded.params_file))
     else:
@@ -103,6 +108,17 @@ def _variant(loaded: Checkpoint) -> Variant:
     return Variant("fcn_alexnet", width / 96, fc, numclass, pooling)
 
 
+def _trunk(loaded: Checkpoint, found: Variant, numclass: int | None) -> Tuple[Variant, Params]:
+    """VGG-16 of an FCN for other classes, and its parameters; a warning says what is left out."""
+    net, args = trunk_of(loaded.symbol, loaded.arg_params, str(loaded.params_file))
+    warnings.warn(
+        f"{loaded.params_file}: for {found.numclass} classes, and these are {numclass}: its VGG-16 (conv1_1 to "
+        "fc7) is kept; scores and upsampling begin anew",
+        FCNXSWarning,
+    )
+    return net, args
+
+
 def _numclass(name: str, numclass: int | None, found: Variant, loaded: Checkpoint) -> int:
     """Number of classes of net `name` when it starts from the checkpoint `loaded`."""
     file = loaded.params_file
@@ -112,8 +128,8 @@ def _numclass(name: str, numclass: int | None, found: Variant, loaded: Checkpoin
         return 21 if numclass is None else numclass
     if numclass not in (None, found.numclass):
         raise FCNXSError(
-            f"{file}: for {found.numclass} classes, not numclass={numclass}; leave numclass out, or start from "
-            "VGG-16 (`fcnxs convert --trunk` takes it out of an FCN)"
+            f"{file}: for {found.numclass} classes, not numclass={numclass}; leave numclass out, or begin its "
+            "scores anew, on its VGG-16, with other_classes=True"
         )
     return found.numclass
 

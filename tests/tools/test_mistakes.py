@@ -114,12 +114,6 @@ def test_more_mistakes(run_folder, voc, caffemodel, tmp_path, capsys):
         err = capsys.readouterr().err
         assert message in err and err.count("\n") == 1, err
     assert not list(tmp_path.glob("o*"))
-    wrong = finetune(voc, run_folder)
-    wrong[wrong.index(str(run_folder / "vgg"))] = str(run_folder / "run" / "fcn32s")
-    wrong[wrong.index("0")] = "2"
-    wrong[wrong.index(str(voc / "classes.txt"))] = str(tmp_path / "two.txt")
-    assert main([*wrong, "--output", str(tmp_path / "x")]) == 2
-    assert "is an fcn32s for 5 classes, not 2; start from VGG-16" in capsys.readouterr().err
 
 
 def test_labels_out_of_range_stop_the_run_by_file_and_value(run_folder, voc, tmp_path, capsys):

@@ -103,26 +103,48 @@ def same_stages(args: argparse.Namespace, stages: Sequence[Stage], before: Dict[
         )
 
 
-def make_meta(args: argparse.Namespace, parent: Checkpoint, samples: Samples, quiet: bool = False) -> Meta:
-    """Metadata of the checkpoints: the parent's mean; classes of the options, data set, parent, or VOC."""
+def make_meta(
+    args: argparse.Namespace, parent: Checkpoint, samples: Samples, quiet: bool = False
+) -> Tuple[Meta, List[str]]:
+    """Metadata of the checkpoints, with the parent's mean, and warnings.
+
+    Classes are those of the options, the data set, the parent, or VOC. Of a parent for another number of them,
+    VGG-16 alone is taken; a line says so.
+    """
     from ...checkpoint import source_of
     from ...net import net_of
     from ...vis import voc_palette
 
     net = net_of(parent.arg_params, str(parent.params_file), parent.symbol)
-    classes = data_options.classes_of(options.class_names(args), samples, net.numclass, quiet)
-    classes = classes or parent.meta.classes or options.default_classes(net.numclass)
-    if net.numclass not in (None, len(classes)):
-        raise FCNXSError(
-            f"{parent.params_file} is an {net.name} for {net.numclass} classes, not {len(classes)}; "
-            "start from VGG-16 for other classes (of Caffe's FCNs, `fcnxs convert --trunk` has it)"
+    named = options.class_names(args)
+    classes = data_options.classes_of(named, samples, net.numclass, quiet, any_number=True)
+    of_parent = parent.meta.classes or options.default_classes(net.numclass)
+    classes, warnings = classes or of_parent, []
+    if net.numclass not in (None, len(classes)) and not quiet:
+        say(
+            f"{parent.params_file}: an {net.name} for {net.numclass} classes, and these are {len(classes)}: "
+            "its VGG-16 (conv1_1 to fc7) is kept; scores and upsampling begin anew"
         )
+    unnamed = [f"class {number}" for number in range(len(classes))]
+    if net.numclass == len(classes) and classes != of_parent and unnamed not in (classes, of_parent):
+        warnings = [_other_names(str(parent.params_file), classes, of_parent)]
     same = classes == parent.meta.classes
     palette = samples.palette if classes == samples.classes else parent.meta.palette if same else None
     palette = palette or voc_palette(len(classes))
     exif = args.exif or parent.meta.exif
-    return replace(
-        parent.meta, classes=classes, palette=palette, exif=exif, source=source_of(parent.params_file)
+    source = source_of(parent.params_file)
+    return replace(parent.meta, classes=classes, palette=palette, exif=exif, source=source), warnings
+
+
+def _other_names(file: str, classes: Sequence[str], of_parent: Sequence[str]) -> str:
+    """Warning of a parent that has as many classes, by other names."""
+    differ = [i for i, (own, its) in enumerate(zip(classes, of_parent)) if own != its]
+    first = differ[0]
+    return (
+        f"{file}: has other names for {len(differ)} of its {len(classes)} classes: class {first} is "
+        f"{of_parent[first]!r} there, and {classes[first]!r} here: its scores are kept, and {classes[first]!r} "
+        f"begins with those of {of_parent[first]!r}. If these are other classes, start from its VGG-16 alone, "
+        f"which `fcnxs convert --trunk {file} PREFIX` takes out of it"
     )
 
 

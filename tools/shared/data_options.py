@@ -147,7 +147,11 @@ def take_val(args: argparse.Namespace) -> bool:
 
 
 def classes_of(
-    given: List[str] | None, samples: Samples, numclass: int | None = None, quiet: bool = False
+    given: List[str] | None,
+    samples: Samples,
+    numclass: int | None = None,
+    quiet: bool = False,
+    any_number: bool = False,
 ) -> List[str] | None:
     """Class names from the options, else those of a data set by name, else from classes.txt in its folder.
 
@@ -158,6 +162,7 @@ def classes_of(
         given: names from --classes or --num-classes.
         numclass: classes of the net; None if it can have any number of them.
         quiet: print nothing.
+        any_number: names of another number than the net's count too.
 
     Returns:
         the names; None if there are none.
@@ -170,7 +175,7 @@ def classes_of(
         return names
     try:
         names = read_classes(file)
-        if numclass not in (None, len(names)):
+        if numclass not in (None, len(names)) and not any_number:
             raise FCNXSError(f"{file} names {len(names)} classes, but the net has {numclass}")
     except FCNXSError as error:
         if numclass is None:
