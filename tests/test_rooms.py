@@ -19,7 +19,7 @@ LEVELS = (
         *("launch", "doctor"),
     },
     {"data"},
-    {"solver", "predict", "convert"},
+    {"solver", "predict", "convert", "importing"},
     {"finetune", "deploy"},
     {"report", "gluon"},
     {"tools"},

@@ -33,6 +33,7 @@ from .shared.signals import Ended
 
 COMMANDS = {
     "convert": "weights of Caffe, Gluon or torchvision to a checkpoint",
+    "import-data": "write your images and labels, or a labelling tool's export, as a data set",
     "check-data": "describe a data set, and find errors that would stop training on it",
     "finetune": "train FCN-32s, FCN-16s, FCN-8s in a row",
     "evaluate": "score a checkpoint on labelled images",
@@ -50,7 +51,8 @@ MEANT = {
     "finetune": ("train", "training", "fit", "fine-tune", "resume"),
     "segment": ("predict", "prediction", "infer", "inference", "run", "video"),
     "evaluate": ("test", "score", "eval", "val", "validate"),
-    "convert": ("import", "weights"),
+    "convert": ("weights",),
+    "import-data": ("import", "prepare", "dataset", "labels", "masks"),
     "check-data": ("check", "data", "inspect"),
     "export": ("deploy", "onnx", "serve", "save"),
     "explain": ("info", "show", "summary", "describe"),

@@ -106,6 +106,21 @@ def size_of(path: PathLike, max_pixels: int = MAX_PIXELS) -> Tuple[int, int]:
         return image.size
 
 
+def upright_size(path: PathLike, max_pixels: int = MAX_PIXELS) -> Tuple[Tuple[int, int], int]:
+    """Height and width of an image as `read_image` reads it, and its EXIF orientation, by its header.
+
+    Raises:
+        FCNXSError: as `read_image`, as far as the header tells.
+    """
+    with opened(path, max_pixels) as image:
+        tags = (
+            image.tag_v2 if image.format == "TIFF" else {}
+        )  # versions of Pillow differ in their size of a TIFF
+        width, height = (tags.get(tag, side) for tag, side in zip((256, 257), image.size))
+        orientation = _orientation(image)
+        return (width, height) if orientation > 4 else (height, width), orientation
+
+
 @contextmanager
 def opened(
     path: PathLike, max_pixels: int = MAX_PIXELS, formats: Sequence[str] = FORMATS

@@ -1,0 +1,56 @@
+"""The formats by name, and which one a source has.
+
+A format is a module with
+
+- `LOOKS_FOR`: words for what it looks for in a source;
+- `recognised(source) -> bool`: whether it is there;
+- `read(source, options, account) -> Found`.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+from ..errors import FCNXSError
+from . import cvat_masks, cvat_xml, masks
+from .account import Account
+from .found import Found, Options
+
+FORMATS = {
+    "cvat-xml": cvat_xml,
+    "cvat-masks": cvat_masks,
+    "masks": masks,
+}
+GENERAL = "masks"  # what is taken if no other format is recognised
+
+
+def format_of(source: Path) -> str:
+    """Name of the format that a source has, by its content.
+
+    Raises:
+        FCNXSError: it has none, or several.
+    """
+    if not source.exists():
+        raise FCNXSError(f"{source}: no such file or folder")
+    if source.is_file() and zipfile.is_zipfile(source):
+        raise FCNXSError(
+            f"{source}: is a ZIP file; unpack it (unzip {source.name} -d NEW), and give the folder"
+        )
+    special = [name for name, each in FORMATS.items() if name != GENERAL and each.recognised(source)]
+    found = special or [GENERAL] * FORMATS[GENERAL].recognised(source)
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise FCNXSError(f"{source}: may be {' or '.join(found)}; --format says which one is meant")
+    looked = "; ".join(f"{name}: {each.LOOKS_FOR}" for name, each in FORMATS.items())
+    raise FCNXSError(f"{source}: no known format here; looked for {looked}. --format names one")
+
+
+def read(source: Path, name: str | None, options: Options, account: Account) -> Found:
+    """What a source has, in the format of this name; None: the one that is recognised.
+
+    Raises:
+        FCNXSError: there is no such format, or its reader refuses the source.
+    """
+    return FORMATS[name or format_of(source)].read(source, options, account)
