@@ -1,7 +1,8 @@
-"""Files of MXNet's parameters (`mx.nd.save`, Gluon's `save_parameters`), read without a crash if damaged.
+"""Files of MXNet's parameters (`mx.nd.save`, Gluon's `save_parameters`), of the CPU's arrays on every machine.
 
-`mx.nd.load` trusts the file's headers: a wrong number of dimensions ends the process. So the headers are
-checked first. Format: apache/mxnet 1.9.1 src/ndarray/ndarray.cc, NDArray::Save and Load.
+`mx.nd.load` trusts a file: a wrong number of dimensions ends the process, and what was saved on a GPU goes to
+the GPU of that number, or cannot be loaded where there are fewer. So files are read here, and their headers
+checked first. Format: apache/mxnet 1.9.1 src/ndarray/ndarray.cc, NDArray::Save, Load and LegacyLoad.
 """
 
 from __future__ import annotations
@@ -21,34 +22,42 @@ from ..system.files import refuse_irregular
 from ..system.mapped import mapped as mapped_file
 
 LIST_MAGIC, V1, V2, V3 = 0x112, 0xF993FAC8, 0xF993FAC9, 0xF993FACA
-# Bytes of a value, by MXNet's number of its type: float32, 64, 16, uint8, int32, 8, 64, bool, bfloat16.
-SIZES = {0: 4, 1: 8, 2: 2, 3: 1, 4: 4, 5: 1, 6: 8, 7: 1, 12: 2}
-NUMPY = {0: "float32", 1: "float64"}  # types whose arrays can be mapped
+BFLOAT16 = np.dtype([("bfloat16", np.uint16)])  # MXNet's stand-in for a type that NumPy lacks
+# Types of values, by MXNet's numbers of them.
+TYPES = {
+    **{0: "float32", 1: "float64", 2: "float16", 3: "uint8", 4: "int32", 5: "int8", 6: "int64", 7: "bool"},
+    12: BFLOAT16,
+}
+MAPPED = (0, 1)  # those whose arrays can be mapped
 MOST_DIMENSIONS = 32
 NOT_PARAMS = "not a file of MXNet parameters, or damaged"
 
 
 def load_params(file: str | Path, mapped: bool = False) -> Dict[str, mx.nd.NDArray]:
-    """Arrays by name, of any type and shape.
+    """Arrays by name, of any type and shape, on `mx.cpu()`, whatever the device that they were saved on.
 
     Args:
-        mapped: map the file into memory: pages are read at their first use, and nothing is copied. Writing to
-            the arrays does not change the file. The file may be replaced meanwhile. If
+        mapped: map float32 and float64 arrays into memory: pages are read at their first use, and nothing is
+            copied. Writing to the arrays does not change the file. The file may be replaced meanwhile. If
             it is cut, a command ends with a line, and another program by SIGBUS (`system/mapped.py`).
 
     Raises:
         FCNXSError: it is not a file of named arrays of MXNet, or damaged.
     """
     arrays, names = headers(file)
-    if mapped and len(arrays) == len(names) and all(array.kind in NUMPY for array in arrays):
-        content = mapped_file(file)
-        return {name: _view(content, array) for name, array in zip(names, arrays)}
+    if not names:
+        raise FCNXSError(f"{file}: {NOT_PARAMS}: it holds arrays without names")
+    content = mapped_file(file) if mapped and any(array.kind in MAPPED for array in arrays) else None
     try:
-        return dict(mx.nd.load(str(file)).items())
-    except (mx.MXNetError, AttributeError, OSError, UnicodeDecodeError) as error:
-        what = str(error).strip().splitlines()[-1]
-        what = "it holds arrays without names" if isinstance(error, AttributeError) else what  # but are a list
-        raise FCNXSError(f"{file}: {NOT_PARAMS}: {what}") from None
+        with open(file, "rb") as stream:
+            return {
+                name: _copy(stream, array)
+                if content is None or array.kind not in MAPPED
+                else _view(content, array)
+                for name, array in zip(names, arrays)
+            }
+    except (ValueError, OSError) as error:
+        raise FCNXSError(f"{file}: {NOT_PARAMS}: {error}") from None
 
 
 def load_arrays(file: Path, ctx: mx.Context | None = None, mapped: bool = False) -> Tuple[Params, Params]:
@@ -121,13 +130,13 @@ def as_float32(values: np.ndarray, name: str, where: object) -> np.ndarray:
 
 
 def write_arrays(file: Path, arrays: Dict[str, mx.nd.NDArray]) -> None:
-    """Write named arrays, of any shapes, in MXNet's format.
+    """Write named arrays, of any shapes and on any devices, in MXNet's format, as arrays of `mx.cpu()`.
 
     Raises:
         OSError: they cannot be written, to the last byte: MXNet does not tell of a disk that gets full.
     """
     try:
-        mx.nd.save(str(file), arrays)
+        mx.nd.save(str(file), {name: array.as_in_context(mx.cpu()) for name, array in arrays.items()})
         headers(file)
     except (mx.MXNetError, FCNXSError):
         raise OSError("the file was not written completely; is the disk full?") from None
@@ -149,9 +158,16 @@ def headers(file: str | Path) -> Tuple[List[_Array], List[str]]:
 
 def _view(content: np.ndarray, array: _Array) -> mx.nd.NDArray:
     """An array of a mapped file."""
-    kind = np.dtype(NUMPY[array.kind])
+    kind = np.dtype(TYPES[array.kind])
     part = content[array.offset : array.offset + prod(array.shape) * kind.itemsize]
     return mx.nd.from_numpy(part.view(kind).reshape(array.shape))
+
+
+def _copy(stream: BinaryIO, array: _Array) -> mx.nd.NDArray:
+    """An array of an open file, with memory of its own; ValueError if the file has been cut meanwhile."""
+    stream.seek(array.offset)
+    values = np.fromfile(stream, TYPES[array.kind], prod(array.shape)).reshape(array.shape)
+    return mx.nd.array(values, mx.cpu(), values.dtype)
 
 
 class _Array(NamedTuple):
@@ -188,12 +204,12 @@ def _walk(stream: BinaryIO, size: int) -> Tuple[List[_Array], List[str]]:
         if not 0 < dimensions <= MOST_DIMENSIONS:
             raise ValueError(f"an array has {dimensions} dimensions, by its header")
         shape = [number("q" if magic in (V1, V2, V3) else "I") for _ in range(dimensions)]
-        skip(8)  # the device that it was on
+        skip(8)  # the device that it was on, which counts for nothing
         kind = number("i")
-        if kind not in SIZES or min(shape) < 1:
+        if kind not in TYPES or min(shape) < 1:
             raise ValueError(f"an array is of type {kind} and shape {shape!s:.80}, by its header")
         arrays.append(_Array(kind, shape, stream.tell()))
-        skip(prod(shape) * SIZES[kind])
+        skip(prod(shape) * np.dtype(TYPES[kind]).itemsize)
     for _ in range(number("Q")):
         length, start = number("Q"), stream.tell()
         skip(length)

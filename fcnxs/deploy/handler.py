@@ -108,6 +108,7 @@ class ServedNet:
         # Threads sleep while they wait, and leave the processors to the server's front end and other workers.
         os.environ.setdefault("OMP_WAIT_POLICY", "passive")
         compat.use_the_machine()
+        from ..checkpoint.params_file import load_arrays
         from ..net import Net
         from ..predict.forward import Passes
         from ..symbols import legacy
@@ -118,7 +119,7 @@ class ServedNet:
         prefix = str(meta_file)[: -len("-meta.json")]
         text = Path(f"{prefix}-symbol.json").read_text(encoding="utf-8")
         symbol = legacy.load(text, self.meta.get("operators", ()))
-        args, auxs = compat.mxnet.model.load_params(prefix, 0)
+        args, auxs = load_arrays(Path(f"{prefix}-0000.params"))
         if Graph.of(symbol).ops[-1] in HEADS:
             symbol = symbol.get_children()[0]  # scores differ where probabilities are all 1.0 or 0.0
         self.palette = bytes(np.asarray(self.meta["palette"], np.uint8))

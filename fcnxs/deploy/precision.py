@@ -9,6 +9,7 @@ from typing import Callable, Dict, Iterator, List, NamedTuple, Sequence, Tuple
 
 import numpy as np
 
+from ..checkpoint.params_file import BFLOAT16
 from ..compat import mxnet as mx
 from ..errors import FCNXSError
 from ..net import Net, bind, scores_of
@@ -21,7 +22,6 @@ BACKEND = "MKLDNN_QUANTIZE"  # MXNet's name of the graph passes that fuse layers
 FUSED = "_sg_mkldnn_conv"  # a convolution fused with its relu or sum
 # Operators that may be quantized, or whose output goes into a quantized one.
 CALIBRATED = (FUSED, "Activation", "BatchNorm", "Concat", "Pad", "Pooling", "elemwise_add")
-BFLOAT16 = np.dtype([("bfloat16", np.uint16)])  # MXNet's stand-in for a type that NumPy lacks
 
 Ranges = Dict[str, Tuple[float, float]]  # smallest and largest value of a tensor, by the tensor's name
 

@@ -178,14 +178,23 @@ class FCNxs(mx.gluon.SymbolBlock):
         auxs = {name: values[name] for name in states}
         return Checkpoint(self.symbol, args, auxs, self.meta, params_file)
 
-    def load_parameters(self, filename: str | Path, *args: Any, **settings: Any) -> None:  # noqa: ANN401
-        """As `mx.gluon.Block.load_parameters`, which has the other arguments.
+    def load_parameters(
+        self,
+        filename: str | Path,
+        ctx: mx.Context | Sequence[mx.Context] | None = None,
+        allow_missing: bool = False,
+        ignore_extra: bool = False,
+        cast_dtype: bool = False,
+        dtype_source: str = "current",
+    ) -> None:
+        """As `mx.gluon.Block.load_parameters`, but without the device that the parameters were saved on.
 
         Raises:
             FCNXSError: the file is damaged, or has a value that is not finite.
         """
-        check_finite(load_params(filename, mapped=True), filename)
-        super().load_parameters(str(filename), *args, **settings)
+        arrays = check_finite(load_params(filename, mapped=True), filename)
+        how = {"filename": filename, "cast_dtype": cast_dtype, "dtype_source": dtype_source}
+        self.collect_params().load_dict(arrays, ctx, allow_missing, ignore_extra, **how)
 
     def save_checkpoint(self, prefix: str | Path, epoch: int) -> Path:
         """Write PREFIX-symbol.json, PREFIX-NNNN.params and PREFIX-meta.json; return the path of the parameters.
@@ -236,12 +245,14 @@ class FCNxs(mx.gluon.SymbolBlock):
             FCNXSError: as `fcnxs.checkpoint.load_symbol` and `load_parameters`.
         """
         symbol = checkpoint.load_symbol(Path(symbol_file), operators)
-        if param_file is not None:
-            check_finite(load_params(param_file, mapped=True), param_file)
-        with tempfile.TemporaryDirectory() as folder:
-            checked = f"{folder}/net-symbol.json"
-            symbol.save(checked, remove_amp_cast=False)
-            return mx.gluon.SymbolBlock.imports(checked, input_names, param_file, *args, **settings)
+        names = [input_names] if isinstance(input_names, str) else input_names
+        if param_file is None:
+            return mx.gluon.SymbolBlock(symbol, [mx.sym.var(name, dtype="float32") for name in names])
+        arrays = check_finite(load_params(param_file, mapped=True), param_file)
+        block = mx.gluon.SymbolBlock(symbol, [mx.sym.var(name) for name in names])  # parameters say the type
+        how = {"filename": param_file, "cast_dtype": True, "dtype_source": "saved", **settings}
+        block.collect_params().load_dict(arrays, *args, **how)
+        return block
 
     def _clear_cached_op(self) -> None:
         super()._clear_cached_op()

@@ -4,9 +4,13 @@ import struct
 
 import numpy as np
 import pytest
+from stand_in.stand_in_gpus import devices_in
 
 from fcnxs import FCNXSError
-from fcnxs.checkpoint.params_file import load_params
+from fcnxs.checkpoint.params_file import BFLOAT16, load_params, write_arrays
+from fcnxs.compat import mxnet as mx
+
+KINDS = ["float32", "float64", "float16", "uint8", "int8", "int32", "int64", "bool", BFLOAT16]
 
 
 def entry(shape, values=b"\0" * 24, kind=0, storage=0):
@@ -54,3 +58,46 @@ def test_headers_that_lie(content, message, mapped, tmp_path):
     (tmp_path / "a.params").write_bytes(content)
     with pytest.raises(FCNXSError, match=f"a.params: not a file of MXNet parameters, or damaged: .*{message}"):
         load_params(tmp_path / "a.params", mapped)
+
+
+def test_what_is_written_is_of_the_cpu_whatever_the_device(gpus, tmp_path):
+    devices = [mx.gpu(0), mx.gpu(1), mx.cpu(0), mx.cpu(3)]
+    arrays = {str(ctx): mx.nd.array([[1, 2]], ctx).astype("float16") for ctx in devices}
+    write_arrays(tmp_path / "a.params", arrays)
+    found = list(devices_in((tmp_path / "a.params").read_bytes()))
+    assert [device for _, device in found] == [(1, 0)] * 4
+    assert {
+        name: array.asnumpy().tolist() for name, array in mx.nd.load(str(tmp_path / "a.params")).items()
+    } == {name: [[1, 2]] for name in arrays}
+
+
+@pytest.mark.parametrize("mapped", [False, True])
+@pytest.mark.parametrize("magic", [0xF993FAC9, 0xF993FAC8, 2], ids=["2", "1", "oldest"])
+def test_what_a_gpu_saved_is_read_without_it(magic, mapped, gpus, tmp_path):
+    """By MXNet itself too, but only on a machine with this GPU."""
+    number = "q" if magic > 2 else "I"
+    head = struct.pack("<I", magic) + b"\0" * 4 * (magic == 0xF993FAC9) + struct.pack("<I", 2) * (magic > 2)
+    shape, values = struct.pack(f"<2{number}", 2, 3), np.arange(6, dtype="<f4").tobytes()
+    for gpu in (0, 5):
+        content = file_of([head + shape + struct.pack("<iii", 2, gpu, 0) + values], [b"arg:a"])
+        (tmp_path / "a.params").write_bytes(content)
+        array = load_params(tmp_path / "a.params", mapped)["arg:a"]
+        assert array.context == mx.cpu(0)
+        np.testing.assert_array_equal(array.asnumpy(), np.arange(6).reshape(2, 3))
+        if gpu == 0:
+            assert mx.nd.load(str(tmp_path / "a.params"))["arg:a"].context == mx.gpu(0)
+        else:
+            with pytest.raises(mx.MXNetError):
+                mx.nd.load(str(tmp_path / "a.params"))
+
+
+@pytest.mark.parametrize("mapped", [False, True])
+def test_arrays_of_every_type_come_back_from_a_gpu_s_file(mapped, gpus, tmp_path):
+    arrays = {str(kind): mx.nd.array([[0, 1], [1, 0]], mx.gpu(1)).astype(kind) for kind in KINDS[:-1]}
+    arrays["bfloat16"] = mx.nd.amp_cast(mx.nd.array([[0, 1], [1, 0]], mx.gpu(1)), dtype=BFLOAT16)
+    mx.nd.save(str(tmp_path / "a.params"), arrays)
+    found = load_params(tmp_path / "a.params", mapped)
+    assert {array.context for array in found.values()} == {mx.cpu(0)}
+    for name, array in arrays.items():
+        assert found[name].dtype == array.dtype
+        np.testing.assert_array_equal(found[name].asnumpy(), array.asnumpy(), err_msg=name)
