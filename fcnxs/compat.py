@@ -32,10 +32,24 @@ MXNET_VARIABLES = {
     "DNNL_PRIMITIVE_CACHE_CAPACITY": "256",
     "MXNET_SUBGRAPH_VERBOSE": "0",
 }
-# The first makes CUDA count the GPUs as nvidia-smi does, so that `--gpus` means the same. The second keeps
-# MXNet from fusing pointwise operators: it would compile them at run time, for which CUDA's compiler must know
-# the GPU, and the driver be as new as the compiler.
-CUDA_VARIABLES = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "MXNET_USE_FUSION": "0"}
+# The same for NVIDIA GPUs. Sources: apache/mxnet 1.9.1 src/, the files in brackets.
+CUDA_VARIABLES = {
+    "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # CUDA numbers GPUs as nvidia-smi does, so that `--gpus` means the same
+    # MXNet does not fuse pointwise operators: it would compile them at run time, for which CUDA's compiler must
+    # know the GPU, and the driver be as new as the compiler (operator/fusion/fused_op.cu).
+    "MXNET_USE_FUSION": "0",
+    # cuDNN's algorithms depend on the GPU and the sizes alone, not on measurements, which take seconds at every
+    # new image size (operator/nn/cudnn/cudnn_convolution-inl.h, CuDNNAlgoSetter).
+    "MXNET_CUDNN_AUTOTUNE_DEFAULT": "0",
+    # They add in the same order each time (AlgoFinalSelect there; cudnn_pooling-inl.h).
+    "MXNET_ENFORCE_DETERMINISM": "1",
+    # Of several generators each dropout would get the next when it is bound, and in a resumed run another one
+    # (resource.cc, ResourceParallelRandom).
+    "MXNET_GPU_PARALLEL_RAND_COPY": "1",
+    # Freed arrays are kept by sizes in steps of 16 MB, not of 2 MB, so that images of many sizes reuse them
+    # (storage/pooled_storage_manager.h).
+    "MXNET_GPU_MEM_POOL_TYPE": "Round",
+}
 
 # glibc reads these before Python starts, so mallopt(3) sets them here: variable -> (parameter, value).
 MALLOC_PARAMETERS = {"MALLOC_ARENA_MAX": (-8, 1), "MALLOC_TRIM_THRESHOLD_": (-1, 1_000_000)}

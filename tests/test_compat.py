@@ -54,10 +54,13 @@ def test_what_a_user_has_set_wins():
     assert run(SETTINGS, OMP_NUM_THREADS="7", MXNET_CPU_TEMP_COPY="3") == "7 3 1"
 
 
-def test_cuda_counts_gpus_as_nvidia_smi_does_and_mxnet_compiles_nothing():
-    code = "import os; from fcnxs.compat import use_the_machine as use; use(); "
-    code += "print(os.environ['CUDA_DEVICE_ORDER'], os.environ['MXNET_USE_FUSION'])"
-    assert run(code) == "PCI_BUS_ID 0" and run(code, MXNET_USE_FUSION="1") == "PCI_BUS_ID 1"
+@pytest.mark.parametrize("begin", ["use()", "from fcnxs.tools.main import main; main(['convert', 'a', 'b'])"])
+def test_variables_for_gpus_are_set_where_the_user_has_set_none(begin):
+    """By the library's function, and by every command, whose children inherit them."""
+    code = f"import os; from fcnxs.compat import CUDA_VARIABLES as names, use_the_machine as use; {begin}; "
+    code += "print(*(os.environ[name] for name in names))"
+    assert run(code) == "PCI_BUS_ID 0 0 1 1 Round"
+    assert run(code, MXNET_USE_FUSION="1", MXNET_GPU_MEM_POOL_TYPE="Naive") == "PCI_BUS_ID 1 0 1 1 Naive"
 
 
 def test_import_of_the_package_changes_no_setting():

@@ -96,6 +96,10 @@ def _gpus(found: facts.Facts) -> Iterator[Tuple[str, str]]:
         mode = ", in MIG mode" if gpu.mig else ""
         told = f"{gpu.name}, {gpus.shown(gpu.capability)} ({code}), {gpu.memory}, driver {gpu.driver}{mode}"
         yield f"GPU {number}", told
+    kinds = {gpu.capability for gpu in found.gpus if gpus.runs_on(gpu.capability)}
+    if any(gpus.rounds_to_tf32(kind, found.environment) for kind in kinds):
+        text = "to TF32, 10 bits of mantissa; NVIDIA_TF32_OVERRIDE=0 prevents it"
+        yield "TF32", f"on GPUs of compute capability 8.0 and later convolutions round float32 {text}"
 
 
 def _machine(found: facts.Facts) -> Iterator[Tuple[str, str]]:

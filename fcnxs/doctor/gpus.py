@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import re
-from typing import Iterator, List, Tuple
+from typing import Iterator, List, Mapping, Tuple
 
-from ..compat import GPU_INSTALL
+from ..compat import CUDA_VARIABLES, GPU_INSTALL
 from ..system.libraries import DRIVER
 from .facts import Facts, Gpu, nvidia_smi
 from .packages import to_pip, wheels
@@ -14,6 +14,15 @@ from .packages import to_pip, wheels
 # Compute capabilities of the code in MXNet's GPU wheels. They have no PTX, so nothing is compiled for others.
 CODE_FOR = ((5, 0), (6, 0), (7, 0), (8, 0), (8, 6))
 OLDEST_DRIVER = (450, 80)  # for CUDA 11 and cuDNN 8.9, by NVIDIA's support matrix
+TF32_FROM = (8, 0)  # compute capability from which cuDNN and cuBLAS round float32 factors to TF32
+# Variables for GPUs of which another value breaks what is promised: what it does.
+DIFFERENT = {
+    "MXNET_USE_FUSION": "MXNet compiles operators for the GPU at run time, which fails on 8.9",
+    **dict.fromkeys(
+        ("MXNET_CUDNN_AUTOTUNE_DEFAULT", "MXNET_ENFORCE_DETERMINISM", "MXNET_GPU_PARALLEL_RAND_COPY"),
+        "two trainings on a GPU differ, and a resumed one from one that was not interrupted",
+    ),
+}
 ONNX = "a trained net runs on this GPU by ONNX (fcnxs export --format onnx)"
 RESTART = "restart the machine, or the container with --gpus all, if the driver was upgraded"
 
@@ -27,6 +36,15 @@ def runs_on(capability: Tuple[int, int] | None) -> bool:
     return capability is None or any(
         major == capability[0] and minor <= capability[1] for major, minor in CODE_FOR
     )
+
+
+def rounds_to_tf32(capability: Tuple[int, int] | None, environment: Mapping[str, str]) -> bool:
+    """Whether convolutions on a GPU round float32 factors to TF32 (10 bits of mantissa), then add in float32.
+
+    MXNet 1.9.1 sets CUDNN_DEFAULT_MATH for them (src/operator/nn/cudnn/cudnn_algoreg-inl.h), which allows that
+    to cuDNN 8; only NVIDIA's own variable forbids it. MXNET_CUDA_ALLOW_TENSOR_CORE is about float16.
+    """
+    return (capability or (0, 0)) >= TF32_FROM and environment.get("NVIDIA_TF32_OVERRIDE") != "0"
 
 
 def capability_of(number: int) -> Tuple[int, int] | None:
@@ -77,6 +95,13 @@ def rule(facts: Facts) -> Iterator[Tuple[str, str]]:
     if wheel:
         yield from _without_code(facts, wheel)
         yield from _not_seen(facts, wheel, usable)
+        for name, effect in DIFFERENT.items():
+            value = facts.environment.get(name, CUDA_VARIABLES[name])
+            if value != CUDA_VARIABLES[name]:
+                yield (
+                    f"{name} is {value!r} where the commands set {CUDA_VARIABLES[name]}: {effect}",
+                    f"unset {name}",
+                )
 
 
 def _without_code(facts: Facts, wheel: str) -> Iterator[Tuple[str, str]]:

@@ -22,7 +22,17 @@ from ..stages import Stage
 from .run import Listener
 
 PACKAGES = ("gluoncv", "opencv-python", "pillow", "protobuf", "tensorboardX")
-VARIABLES = ("CUDA_", "DMLC_", "DNNL_", "KMP_", "MALLOC_", "MXNET_", "OMP_", "PS_")  # beginnings of their names
+VARIABLES = (
+    "CUDA_",
+    "DMLC_",
+    "DNNL_",
+    "KMP_",
+    "MALLOC_",
+    "MXNET_",
+    "NVIDIA_",
+    "OMP_",
+    "PS_",
+)  # beginnings of their names
 
 
 def facts(

@@ -19,7 +19,7 @@ from ..errors import FCNXSError
 from ..net import ANY_SIZE, DECONVOLUTIONS, SCORES, check_size, fixed_size
 from ..stages import BIGSCORE, Stage
 from ..symbols.graph.nodes import Graph
-from ..symbols.graph.rewrite import scores_symbol, without_crop
+from ..symbols.graph.rewrite import scores_symbol, with_seeded_dropout, without_crop
 from ..symbols.interpolation import bilinear
 from ..symbols.layers import check_numclass
 
@@ -62,7 +62,8 @@ class FCNxs(mx.gluon.SymbolBlock):
         self, symbol: mx.sym.Symbol, meta: Meta | None = None, base_size: int = 520, crop_size: int = 480
     ) -> None:
         scores_symbol(symbol)  # refuses a net without scores
-        scores = symbol.get_children()[0]  # the softmax's input; unlike scores_symbol's, with dropout
+        # the softmax's input; unlike scores_symbol's, with dropout
+        scores = with_seeded_dropout(symbol.get_children()[0])
         super().__init__(scores, mx.sym.var("data", dtype="float32"))
         self.symbol, self.meta = symbol, meta or Meta()
         self.base_size, self.crop_size = base_size, crop_size

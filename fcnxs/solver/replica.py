@@ -11,6 +11,7 @@ from ..compat import mxnet as mx
 from ..data.labels import check_label
 from ..errors import FCNXSError
 from ..net import Net, Params
+from ..symbols.graph.rewrite import with_seeded_dropout
 from .executors import Executors, Pass, Segments
 
 Batch = Dict[str, np.ndarray]  # image (N, 3, H, W) and label (N, H, W), by name; `loader.Batch` says more
@@ -54,7 +55,8 @@ class Replica:
         """Allocate gradients; executors are bound at the first image of each size."""
         grads = {name: mx.nd.zeros(self.arg_params[name].shape, self.ctx) for name in self.trained}
         kind = Segments if self.recompute else Executors
-        self.executors = kind(Net(self.symbol, self.arg_params, self.aux_params), self.ctx, grads, self.trim)
+        symbol = with_seeded_dropout(self.symbol)  # `self.symbol`, which is saved, stays as it is
+        self.executors = kind(Net(symbol, self.arg_params, self.aux_params), self.ctx, grads, self.trim)
 
     def forward(self, batch: Batch, data: mx.io.DataIter, is_train: bool) -> mx.executor.Executor | Pass:
         """Start the forward pass of a batch of `data`, and return the executor, whose outputs come later."""

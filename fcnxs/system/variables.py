@@ -9,7 +9,7 @@ from typing import Iterator, Mapping, Tuple
 # Beginnings of the names whose values are numbers. MXNet ends the process for another value, most often by a
 # C++ exception that nothing catches.
 NUMBERS = re.compile(
-    r"OMP_NUM_THREADS|MXNET_(BACKWARD|CPU|DISABLE|ELIMINATE|ENABLE|EXEC|INFER|KVSTORE|MEM|MKLDNN|MP|OMP|OUTPUT|PROFILER|QUANTIZATION"
+    r"OMP_NUM_THREADS|MXNET_(BACKWARD|CPU|CUDNN_AUTOTUNE|DISABLE|ELIMINATE|ENABLE|ENFORCE|EXEC|INFER|KVSTORE|MEM|MKLDNN|MP|OMP|OUTPUT|PROFILER|QUANTIZATION"
     r"|RNN|SAFE|STORAGE|SUBGRAPH_VERBOSE|TUNING|USE_(?!OPERATOR_TUNING)|VERBOSE|ENGINE_INFO|GPU_(?!MEM_POOL_TYPE))"
 )
 COUNTS = re.compile(
@@ -17,6 +17,7 @@ COUNTS = re.compile(
 )  # not true, false
 WORDS = {  # names whose values are words, and those that MXNet knows
     "MXNET_ENGINE_TYPE": ("NaiveEngine", "ThreadedEngine", "ThreadedEnginePerDevice"),
+    "MXNET_GPU_MEM_POOL_TYPE": ("Naive", "Round", "Unpooled"),
     "MXNET_SUBGRAPH_BACKEND": ("MKLDNN", "MKLDNN_QUANTIZE", "NONE", "default"),
 }
 MIRROR = "MXNET_BACKWARD_DO_MIRROR"

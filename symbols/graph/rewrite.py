@@ -138,6 +138,20 @@ def without_crop(symbol: mx.sym.Symbol) -> mx.sym.Symbol:
     return writer.symbol(writer.write(Graph.of(symbol, casts=True), sliced))
 
 
+def with_seeded_dropout(symbol: mx.sym.Symbol) -> mx.sym.Symbol:
+    """The same net, whose dropout on GPUs is also drawn from the numbers that `mx.random.seed` determines.
+
+    Without this setting cuDNN draws it, from a seed that C's rand() gives each layer. On the CPU the setting
+    changes nothing. Source: apache/mxnet 1.9.1 src/operator/nn/dropout-inl.h (`seed_`, `CuDNNForward`).
+    """
+    writer = Writer()
+
+    def seeded(_: int, node: Node, inputs: List[Entry]) -> Entry | None:
+        return writer.copy(node, inputs, cudnn_off=True) if node["op"] == "Dropout" else None
+
+    return writer.symbol(writer.write(Graph.of(symbol, casts=True), seeded))
+
+
 def with_settings(symbol: mx.sym.Symbol, settings: Dict[str, Dict[str, Any]]) -> mx.sym.Symbol:
     """The same graph with other settings of some layers, by their names."""
     writer = Writer()

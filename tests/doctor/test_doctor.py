@@ -215,7 +215,9 @@ BREAKING = {  # value, and the beginning of what is said
     "MXNET_BACKWARD_DO_MIRROR": ("1", "training fails at the crops"),
     "MXNET_CPU_PRIORITY_NTHREADS": ("0", "MXNet needs 1 or more there"),
     "MXNET_CPU_WORKER_NTHREADS": ("abc", "MXNet takes a whole number there"),
+    "MXNET_ENFORCE_DETERMINISM": ("yes", "MXNet takes a whole number there"),
     "MXNET_ENGINE_TYPE": ("nonsense", "MXNet knows NaiveEngine"),
+    "MXNET_GPU_MEM_POOL_TYPE": ("round", "MXNet knows Naive, Round, Unpooled"),
     "MXNET_SUBGRAPH_BACKEND": ("nonsense", "MXNet knows MKLDNN"),
 }
 

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 from machines import A100, GOOD, H100, RTX4090, V100, cuda, healthy
 
+from fcnxs.compat import CUDA_VARIABLES
 from fcnxs.compat import mxnet as mx
 from fcnxs.doctor import facts, gpus
 from fcnxs.doctor.facts import Gpu
@@ -204,6 +205,15 @@ def visible(devices):
         (cuda(gpus=[A100], cuda_error="CUDA: unknown"), {"MXNet sees 0 (CUDA: unknown)": "restart"}),
         (cuda(gpus=[BEFORE_CUDA_11]), {"NVIDIA's driver 440.33.01 is older": "install 450.80 or later"}),
         (cuda(), {"there is no nvidia-smi that shows a GPU": "--gpus all"}),
+        *(
+            (
+                cuda(gpus=[A100], **SEEN, environment={name: "0" if "ENFORCE" in name else "2"}),
+                {f"{name} is": f"unset {name}"},
+            )
+            for name in gpus.DIFFERENT
+        ),
+        (cuda(gpus=[A100], **SEEN, environment=CUDA_VARIABLES), {}),
+        (healthy(environment={"MXNET_CUDNN_AUTOTUNE_DEFAULT": "1"}), {}),  # no GPU
         (healthy(nvidia_error=MISMATCH), {f"nvidia-smi fails: {MISMATCH}": "a current driver of NVIDIA's"}),
     ],
 )  # fmt: skip
@@ -216,12 +226,28 @@ def test_each_way_leads_to_the_right_end(machine, wrong):
 
 def test_doctor_shows_what_a_gpu_can_do():
     machine = healthy(gpus=[A100, H100, MIG, BEFORE_CUDA_11])
-    told = [value for _, value in doctor._gpus(machine)]
+    told = [value for name, value in doctor._gpus(machine) if name != "TF32"]
     assert (
         told[0] == "NVIDIA A100-SXM4-40GB, 8.0 (the GPU wheels have code for it), 40960 MiB, driver 535.129.03"
     )
     assert "9.0 (no wheel has code for it: train on the CPU, deploy with ONNX), 81559 MiB" in told[1]
     assert told[2].endswith("driver 535.129.03, in MIG mode") and "unknown compute capability (its" in told[3]
+
+
+@pytest.mark.parametrize(
+    ("shown", "environment", "told"),
+    [
+        ([A100], {}, True),
+        ([V100, RTX4090], {"NVIDIA_TF32_OVERRIDE": "1"}, True),
+        ([A100], {"NVIDIA_TF32_OVERRIDE": "0"}, False),
+        ([V100], {}, False),
+        ([H100], {}, False),  # MXNet does not run on it
+        ([BEFORE_CUDA_11], {}, False),
+    ],
+)
+def test_doctor_says_where_convolutions_round_to_tf32(shown, environment, told):
+    rows = dict(doctor._gpus(healthy(gpus=shown, environment=environment)))
+    assert ("NVIDIA_TF32_OVERRIDE=0 prevents it" in rows.get("TF32", "")) == told
 
 
 def test_gpus_says_what_doctor_would(tmp_path, monkeypatch):

@@ -47,7 +47,7 @@ while True:
         assert right, (name, sent)
     if sys.argv[1:] != ["for-ever"]:
         break
-say(f"sums are right {{kv.num_workers}} {{os.environ['OMP_NUM_THREADS']}}")
+say(f"sums are right {{kv.num_workers}} {{os.environ['OMP_NUM_THREADS']}} {{os.environ['MXNET_USE_FUSION']}}")
 del kv
 """
 
@@ -70,7 +70,8 @@ class Launched:
 
     def __init__(self, *options: str, command: list, **variables: str) -> None:
         self.mark = f"{MARK}={uuid.uuid4()}"
-        env = {k: v for k, v in os.environ.items() if k not in ("OMP_NUM_THREADS", "DMLC_ROLE")}
+        unset = ("OMP_NUM_THREADS", "DMLC_ROLE", "MXNET_USE_FUSION")
+        env = {k: v for k, v in os.environ.items() if k not in unset}
         env.update({"PYTHONPATH": ROOT, **variables, **dict([self.mark.split("=")])})
         self.process = subprocess.Popen(
             [sys.executable, "-m", "fcnxs", "launch", *options, "--", *command],
@@ -120,7 +121,7 @@ def test_gradients_are_summed_on_one_server_and_on_two_in_two_jobs_at_once(tmp_p
     for each in jobs:
         code, output, errors = each.end()
         assert code == 0, errors
-        assert output.count(f"sums are right 2 {threads}\n") == 2
+        assert output.count(f"sums are right 2 {threads} 0\n") == 2
         assert "fcnxs" not in errors
 
 
