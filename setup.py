@@ -80,7 +80,7 @@ setup(
         ],
         "test": [
             *("pytest", "pytest-xdist", "hypothesis", "scikit-learn", "pycocotools"),
-            *("tensorboardX>=2.6.2.2", "ruff==0.17.6"),
+            *("tensorboardX>=2.6.2.2", "ruff==0.17.6", "mypy"),
             *ONNX,
             *("multi-model-server==1.1.11", "model-archiver==1.0.3"),
         ],

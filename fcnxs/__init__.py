@@ -2,20 +2,49 @@
 
 Long, Shelhamer, Darrell: Fully Convolutional Networks for Semantic Segmentation, CVPR 2015. The
 nets are in `fcnxs.symbols`, the commands in `fcnxs.tools`, everything between them here.
+
+`fcnxs.Segmenter` segments images. It and the modules of `dir(fcnxs)` are imported at their first use, so that
+`import fcnxs` loads no MXNet: call `fcnxs.compat.use_the_machine()` before.
 """
 
 from . import early  # isort: skip  # noqa: F401  (before the imports below, which take a while)
 import contextlib
+import importlib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, List
 
 from .errors import FCNXSError, FCNXSWarning
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # the same names, for type checkers and editors
+    from . import checkpoint as checkpoint
+    from . import compat as compat
+    from . import convert as convert
+    from . import data as data
+    from . import errors as errors
+    from . import finetune as finetune
+    from . import gluon as gluon
+    from . import init as init
+    from . import lifeline as lifeline
+    from . import metric as metric
+    from . import net as net
+    from . import replica as replica
+    from . import shapes as shapes
+    from . import solver as solver
+    from . import stages as stages
+    from . import symbols as symbols
+    from . import tools as tools
+    from . import vis as vis
     from .predict.segmenter import Segmenter
 
 __all__ = ["FCNXSError", "FCNXSWarning", "Segmenter", "__version__"]
 __version__ = "0.1.0"
+
+# The modules that the READMEs use, imported at their first use. `from fcnxs import *` leaves them out, since
+# their names are those of people's variables.
+MODULES = (
+    *("checkpoint", "compat", "convert", "data", "errors", "finetune", "gluon", "init", "lifeline", "metric"),
+    *("net", "replica", "shapes", "solver", "stages", "symbols", "tools", "vis"),
+)
 
 with contextlib.suppress(ImportError):  # Without NumPy the import of MXNet fails, and `fcnxs doctor` says so.
     from . import mxnet_compat  # noqa: F401
@@ -28,10 +57,19 @@ if (_beside / "setup.py").is_file() and (_beside / "symbols" / "coord_map.py").i
     __path__.append(str(_beside))
 
 
-def __getattr__(name: str) -> "type[Segmenter]":
-    """Import `fcnxs.Segmenter`, which loads MXNet, at its first use."""
-    if name != "Segmenter":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from .predict.segmenter import Segmenter
+if not TYPE_CHECKING:  # or every name would be an attribute
 
-    return Segmenter
+    def __getattr__(name: str) -> object:
+        """Import `fcnxs.Segmenter` or one of the modules at its first use."""
+        if name == "Segmenter":
+            from .predict.segmenter import Segmenter
+
+            return Segmenter
+        if name not in MODULES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return importlib.import_module(f".{name}", __name__)
+
+
+def __dir__() -> List[str]:
+    """Public names alone."""
+    return [*__all__, *MODULES]

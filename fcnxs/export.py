@@ -1,3 +1,3 @@
 """The path of `scores_symbol` in earlier versions."""
 
-from .symbols.graph.rewrite import scores_symbol  # noqa: F401
+from .symbols.graph.rewrite import scores_symbol as scores_symbol

@@ -1,3 +1,4 @@
 """The path of `join` and `leave` for scripts that take part in a job."""
 
-from .launch.lifeline import join, leave  # noqa: F401
+from .launch.lifeline import join as join
+from .launch.lifeline import leave as leave

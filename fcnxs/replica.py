@@ -1,3 +1,3 @@
 """The path of `Replica` in earlier versions."""
 
-from .solver.replica import Replica  # noqa: F401
+from .solver.replica import Replica as Replica

@@ -1,3 +1,5 @@
 """The path of the generated pictures in earlier versions."""
 
-from .data.generated import CLASSES, picture, write_voc  # noqa: F401
+from .data.generated import CLASSES as CLASSES
+from .data.generated import picture as picture
+from .data.generated import write_voc as write_voc

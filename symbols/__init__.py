@@ -8,6 +8,7 @@ This room may import `compat`, `errors` and `conventions` alone.
 """
 
 from functools import partial
+from typing import Callable, Dict
 
 from .coord_map import compose_fp, compose_fp_list, filter_map, inv_fp
 from .graph.crops import CropDerivation, crop_derivations
@@ -15,7 +16,7 @@ from .graph.describe import Row, describe
 from .graph.layer_sizes import smallest_input
 from .graph.maps import coordinate_maps, misaligned
 from .graph.reach import unscored_border
-from .layers import add, crop
+from .layers import Symbol, add, crop
 from .symbol_alexnet import get_fcn_alexnet_symbol
 from .symbol_fcnxs import (
     FCNXS,
@@ -36,8 +37,41 @@ from .symbol_vgg16 import (
     vgg16_score,
 )
 
+__all__ = [
+    "FCNXS",
+    "NETS",
+    "CropDerivation",
+    "Row",
+    "add",
+    "compose_fp",
+    "compose_fp_list",
+    "coordinate_maps",
+    "crop",
+    "crop_derivations",
+    "describe",
+    "fcnxs_score",
+    "filter_map",
+    "get_fcn16s_symbol",
+    "get_fcn32s_symbol",
+    "get_fcn8s_atonce_symbol",
+    "get_fcn8s_symbol",
+    "get_fcn_alexnet_symbol",
+    "get_fcnxs_symbol",
+    "get_mask_regression_symbol",
+    "get_vgg16_symbol",
+    "get_vgg16fc_symbol",
+    "inv_fp",
+    "misaligned",
+    "offset",
+    "smallest_input",
+    "unscored_border",
+    "vgg16_pool3",
+    "vgg16_pool4",
+    "vgg16_score",
+]
+
 # Every net by its name; a builder's further arguments have defaults.
-NETS = {
+NETS: Dict[str, Callable[..., Symbol]] = {
     **FCNXS,
     "fcn4s": partial(get_fcnxs_symbol, 4),
     "fcn2s": partial(get_fcnxs_symbol, 2),

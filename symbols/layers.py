@@ -6,12 +6,14 @@ the original's node for node.
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..compat import mxnet as mx
 from ..conventions import MOST_CLASSES
 from ..errors import FCNXSError
 from .graph import maps
 
-Symbol = mx.sym.Symbol
+Symbol = Any  # an mx.sym.Symbol, which type checkers do not find: MXNet has no type hints
 
 
 def conv(

@@ -64,7 +64,9 @@ def public(name):
                         method,
                         f"{own}\n\n{ast.get_docstring(method) or ''}",
                     )
-                elif isinstance(method, ast.FunctionDef) and not method.name.startswith("_"):
+                elif isinstance(method, ast.FunctionDef) and not (
+                    method.name.startswith("_") or "overload" in map(ast.unparse, method.decorator_list)
+                ):
                     yield f"{name}.{node.name}.{method.name}", method, ast.get_docstring(method) or ""
 
 

@@ -111,9 +111,9 @@ def run(args: argparse.Namespace) -> int:
         data_checks.checked(samples, classes)
     options.tell_mean(args.prefix, source)
     with written_whole(*written) if written else nullcontext([]) as parts:
-        part_of = dict(zip(map(str, samples.images), parts))
+        part_of = dict(zip(samples.images, parts))
 
-        def dump(image: str, class_map: np.ndarray) -> None:
+        def dump(image: Path, class_map: np.ndarray) -> None:
             save_mask(part_of[image], class_map, palette)
 
         result = _go_through(samples, segmenter, dump if args.dump else None, labelled)
@@ -158,7 +158,7 @@ def _classes(args: argparse.Namespace, samples: Samples, source: Checkpoint, num
 
 
 def _go_through(
-    samples: Samples, segmenter: Segmenter, dump: Callable[[str, np.ndarray], None] | None, labelled: bool
+    samples: Samples, segmenter: Segmenter, dump: Callable[[Path, np.ndarray], None] | None, labelled: bool
 ) -> Scores | None:
     """Predict all images, and pass each class map to `dump`. Returns the scores, if there are labels."""
     from ..data.loader import Loader
@@ -170,7 +170,7 @@ def _go_through(
             return scores(evaluate(segmenter, data, dump))
         finally:
             data.close()
-    for image in map(str, samples.images):
+    for image in samples.images:
         pixels = read_image(image, samples.exif, samples.max_pixels)
         dump(image, segmenter.class_map(preprocess(pixels, segmenter.mean), image))
     return None

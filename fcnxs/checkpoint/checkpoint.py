@@ -41,6 +41,7 @@ class Checkpoint:
     meta_found: bool = True
 
     def __post_init__(self) -> None:
+        self.params_file = Path(self.params_file)
         self.arg_params = usable(self.arg_params, self.params_file)
         self.aux_params = usable(self.aux_params, self.params_file)
 

@@ -42,7 +42,7 @@ class File(NamedTuple):
         sources: layers of each file that describes the net, with its name; the first counts.
     """
 
-    path: str | Path
+    path: Path
     framework: str
     taken: Dict[str, NamedArray]
     others: Dict[str, List[np.ndarray]]
@@ -56,7 +56,7 @@ def collect(path: str | Path) -> File:
     known = _all_parameters()
     messages: List[Message] = []
     framework, found = arrays.arrays_of(path, messages)
-    file = File(path, framework, {}, {}, [], [], [(messages, str(path))])
+    file = File(Path(path), framework, {}, {}, [], [], [(messages, str(path))])
     for array in found:
         file.layers.append(array.layer)
         if not np.isfinite([array.values.min(initial=0), array.values.max(initial=0)]).all():  # nor NaN

@@ -10,7 +10,7 @@ they are asked for, since they need MXNet; images are read without it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, List
 
 from ..conventions import VGG_MEAN
 from .images import preprocess, read_image
@@ -29,3 +29,8 @@ def __getattr__(name: str) -> type[Loader]:
     from . import loader
 
     return getattr(loader, name)
+
+
+def __dir__() -> List[str]:
+    """Names of the room, with those that are imported at their first use."""
+    return [*{*globals(), *__all__}]

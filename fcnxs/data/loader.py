@@ -29,16 +29,16 @@ class Batch(Dict[str, np.ndarray]):
 
     Attributes:
         numbers: numbers of the images in the data set.
-        files: names of the images, for messages.
+        files: the images' files; of data that has no files, their names.
         seed: 31 bits for the dropout of this step, from the loader's seed, the epoch and the first image's
             number.
     """
 
     def __init__(
-        self, arrays: Dict[str, np.ndarray], numbers: Sequence[int], files: Sequence[str], seed: int
+        self, arrays: Dict[str, np.ndarray], numbers: Sequence[int], files: Sequence[PathLike], seed: int
     ) -> None:
         super().__init__(arrays)
-        self.numbers, self.files, self.seed = tuple(numbers), tuple(files), seed
+        self.numbers, self.files, self.seed = tuple(numbers), tuple(map(Path, files)), seed
 
 
 class Loader(mx.io.DataIter):
@@ -102,7 +102,7 @@ class Loader(mx.io.DataIter):
         self._workers = workers
         self.should_stop: Callable[[], bool] | None = None
         self._batch: Batch | None = None
-        self._files: Tuple[str, ...] = ()
+        self._files: Tuple[Path, ...] = ()
         self._images: Generator | None = None
         self.seek(0)
 
@@ -174,9 +174,9 @@ class Loader(mx.io.DataIter):
         return self._batch
 
     @property
-    def current(self) -> str:
-        """Name of the image that was read last; of a batch, all names."""
-        return ", ".join(self._files)
+    def current(self) -> Path:
+        """File of the image that was read last, the last one of its batch; `Batch.files` has all of them."""
+        return self._files[-1] if self._files else self._last().files[-1]
 
     @property
     def data(self) -> np.ndarray:
@@ -208,8 +208,8 @@ class Loader(mx.io.DataIter):
         if self._images is not None:
             self._images.close()
 
-    def _names(self, numbers: Sequence[int]) -> Tuple[str, ...]:
-        return tuple(self.samples.name(number) for number in numbers)
+    def _names(self, numbers: Sequence[int]) -> Tuple[Path, ...]:
+        return tuple(Path(self.samples.name(number)) for number in numbers)
 
     def _last(self) -> Batch:
         if self._batch is None:
@@ -266,8 +266,3 @@ class FileIter(Loader):
         names = {"data_name": data_name, "label_name": label_name}
         super().__init__(samples, rgb_mean, cut_off_size=cut_off_size, **names, **options)
         self._last()
-
-    @property
-    def current(self) -> Path:
-        """Image file that was read last."""
-        return Path(super().current)

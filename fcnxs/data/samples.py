@@ -48,14 +48,14 @@ class Samples:
 
     def __init__(
         self,
-        images: Sequence[Path],
+        images: Sequence[PathLike],
         labels: Sequence[object],
         root: PathLike,
         classes: Sequence[str] | None = None,
         palette: Palette | None = None,
         label_of: Callable[[Any], np.ndarray] = read_label,
     ) -> None:
-        self.images, self.labels, self.root = list(images), list(labels), Path(root)
+        self.images, self.labels, self.root = [Path(image) for image in images], list(labels), Path(root)
         self.classes = None if classes is None else list(classes)
         self.palette = None if palette is None else [list(colour) for colour in palette]
         self.label_of = label_of

@@ -102,7 +102,7 @@ def _check_finite(run: Run, batches: List[Batch], own: int) -> None:
     biases = [array for name, array in run.solver.arg_params.items() if name.endswith("_bias")]
     what = None if math.isfinite(run.metric.loss_sum) else "the loss is"
     if what or not all_finite(biases):
-        files = ", ".join(name for batch in batches for name in batch.files)
+        files = ", ".join(str(file) for batch in batches for file in batch.files)
         where = f"epoch {run.state.epoch}, step {run.state.position // (own * run.workers) + 1} ({files})"
         raise run.diverged(f"{where}: {what or 'the parameters are'} not finite")
 

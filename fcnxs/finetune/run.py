@@ -64,6 +64,9 @@ class Output:
     resume: bool = False
     plan: Dict[str, Any] | None = None
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "folder", Path(self.folder))  # which may be given as text
+
 
 @dataclass(frozen=True)
 class Settings:

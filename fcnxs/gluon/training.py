@@ -158,7 +158,7 @@ def finetune(
                 trainer.step(count / (height * width if stage.unnormalised else 1))
                 total += sum(float(loss.sum().asscalar()) for loss in losses)
                 if not math.isfinite(total):
-                    files = ", ".join(batch.files)
+                    files = ", ".join(map(str, batch.files))
                     raise FCNXSError(f"{stage.name}, epoch {epoch} ({files}): the loss is not finite")
             net.save_checkpoint(Path(output) / stage.name, epoch)
             history.append({"stage": stage.name, "epoch": epoch, "loss": total / len(train)})

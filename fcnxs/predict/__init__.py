@@ -11,7 +11,7 @@ first use: a server's handler needs `forward` alone, and has no OpenCV.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, List
 
 if TYPE_CHECKING:
     from .scoring import evaluate
@@ -27,3 +27,8 @@ def __getattr__(name: str) -> object:
     from . import scoring, segmenter
 
     return scoring.evaluate if name == "evaluate" else segmenter.Segmenter
+
+
+def __dir__() -> List[str]:
+    """Names of the room, with those that are imported at their first use."""
+    return [*{*globals(), *__all__}]

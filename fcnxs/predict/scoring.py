@@ -30,8 +30,7 @@ def evaluate(
     data.reset()
     for batch in data:
         images, labels = batch[data.data_name], batch[data.label_name]
-        files = [data.current] if len(images) == 1 else batch.files
-        for image, label, file in zip(images, labels, files):
+        for image, label, file in zip(images, labels, batch.files):
             prediction = segmenter.class_map(image[np.newaxis], file)
             matrix += confusion_matrix(label, prediction, segmenter.numclass)
             ignored += int((label == IGNORE_LABEL).sum())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Callable, Collection, Iterable, Iterator, Sequence, Tuple, Union
+from typing import Any, Callable, Collection, Iterable, Iterator, Sequence, Tuple, Union, overload
 
 import numpy as np
 
@@ -132,6 +132,12 @@ class Segmenter:
         mx.nd.waitall()  # a copy is made when MXNet comes to it
         self._net = Bounded(Net(symbol, params, auxs), self.numclass, self.ctx, trim, memory_limit)
 
+    @overload  # a string is an iterable of strings too: the first that fits counts
+    def __call__(self, image: Image) -> np.ndarray: ...
+
+    @overload
+    def __call__(self, image: Iterable[Image]) -> Iterator[np.ndarray]: ...
+
     def __call__(self, image: Image | Iterable[Image]) -> Answers:
         """Return the class map, uint8 (H, W), of an image, or an iterator of them for an iterable of images.
 
@@ -139,6 +145,12 @@ class Segmenter:
             FCNXSError: the image cannot be read, is too small for the net, or too large for the memory.
         """
         return self._answers(image, lambda array, where: _whole(self.bands(array, where)))
+
+    @overload
+    def probabilities(self, image: Image) -> np.ndarray: ...
+
+    @overload
+    def probabilities(self, image: Iterable[Image]) -> Iterator[np.ndarray]: ...
 
     def probabilities(self, image: Image | Iterable[Image]) -> Answers:
         """Return the class probabilities, float32 (C, H, W), of an image, or an iterator of them.
@@ -151,6 +163,12 @@ class Segmenter:
         return self._answers(
             image, lambda array, where: self._probabilities(preprocess(array, self.mean), where)
         )
+
+    @overload
+    def overlay(self, image: Image, alpha: float = 0.5) -> np.ndarray: ...
+
+    @overload
+    def overlay(self, image: Iterable[Image], alpha: float = 0.5) -> Iterator[np.ndarray]: ...
 
     def overlay(self, image: Image | Iterable[Image], alpha: float = 0.5) -> Answers:
         """Return the image blended with its class map's colours, RGB uint8 (H, W, 3), or an iterator of them.

@@ -172,4 +172,4 @@ def groups(data: Iterable[Batch], size: int) -> Iterator[List[Batch]]:
 def files_of(batch: Batch, data: mx.io.DataIter) -> object:
     """Image files of a batch, for messages."""
     files = getattr(batch, "files", None)
-    return ", ".join(files) if files else getattr(data, "current", "an image")
+    return ", ".join(map(str, files)) if files else getattr(data, "current", "an image")

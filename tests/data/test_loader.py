@@ -187,7 +187,7 @@ def test_an_error_is_raised_at_its_image_and_the_next_one_can_be_had():
     assert [next(loader).numbers for _ in range(2)] == [(0,), (1,)]
     with pytest.raises(FCNXSError, match="image 2 is bad"):
         next(loader)
-    assert loader.current == "image 2"
+    assert loader.current == Path("image 2")
     assert [batch.numbers for batch in loader] == [(3,), (4,)]
 
 
@@ -201,7 +201,7 @@ def test_images_of_one_batch_have_one_size():
     loader = Loader(Memory(4, size=lambda number: (10, 11 + number // 3)), batch_size=2)
     first = next(loader)
     assert first["data"].shape == (2, 3, 10, 11) and first["softmax_label"].shape == (2, 10, 11)
-    assert loader.current == "image 0, image 1" and loader.provide_data == [("data", (2, 3, 10, 11))]
+    assert loader.current == Path("image 1") and loader.provide_data == [("data", (2, 3, 10, 11))]
     with pytest.raises(
         FCNXSError, match=r"image 3: 12x10 pixels, but image 2 .* has 11x10; .*--crop-size.*--acc"
     ):
