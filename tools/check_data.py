@@ -49,6 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     options.add_classes(parser, "the data set's, classes.txt in its folder, or VOC's 21")
     data_checks.add_exif(parser, "apply")
+    data_checks.add_ignore_label(parser, "none")
     data_checks.add_allow(parser)
     data_checks.add_max_pixels(parser)
     add("--batch-size", type=int, default=1, metavar="N", help="images of a step in training (default: 1)")
@@ -93,7 +94,7 @@ def _parts(args: argparse.Namespace) -> Dict[str, Samples]:
     """Data sets to check, by split or list name; the requested one first."""
     data_options.folder_here(vars(args))
     data, root = args.data, args.root
-    how = {"exif": args.exif, "max_pixels": args.max_pixels}
+    how = {"exif": args.exif, "max_pixels": args.max_pixels, "ignore": args.ignore_label}
     opened = partial(data_options.samples_of, default="train", need=0, allow=args.allow)
     first = opened(data, args.split, root, data_option="check-data").reading(**how)
     if data not in NAMED and not Path(data).is_dir():
@@ -117,7 +118,7 @@ def _tell(name: str, found: Inspection, classes: List[str]) -> None:
         names = [name if len(name) <= LONG else f"{name[: LONG - 3]}..." for name in classes]
         shares = [(i, names[i], int(n), f"{100 * n / total:.2f}%") for i, n in enumerate(found.pixels)]
         show(f"\n{table(('', 'class', 'pixels', 'share'), shares, right=(3,))}")
-        say(f"{100 * found.ignored_share:.2f}% of the pixels are 255, and left out")
+        say(f"{100 * found.ignored_share:.2f}% of the pixels are {found.void}, and left out")
     say(f"fingerprint of the pixels {found.fingerprint}")
     for finding in reversed(found.findings):
         _tell_finding(finding)

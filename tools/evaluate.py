@@ -47,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", required=True, metavar="DIR|LST|NAME", help=data_options.DATA_HELP)
     data_options.add_root_and_split(parser, "val")
     data_checks.add_exif(parser, "as the checkpoint's meta file says")
+    data_checks.add_ignore_label(parser, "as the run of the checkpoint, by its run.json")
     data_checks.add_allow(parser)
     data_checks.add_max_pixels(parser)
     parser.add_argument(
@@ -102,7 +103,8 @@ def run(args: argparse.Namespace) -> int:
     how = {"trim": not args.no_trim, "scales": scales, "flip": args.flip}
     how.update({"exif": args.exif, "max_pixels": args.max_pixels})
     segmenter = Segmenter(source, ctx=ctx, **how)
-    samples = samples.reading(segmenter.exif, max_pixels=args.max_pixels)
+    ignore = data_options.ignored(args.ignore_label, Path(args.prefix).parent)
+    samples = samples.reading(segmenter.exif, max_pixels=args.max_pixels, ignore=ignore)
     _refuse_sizes(samples, segmenter)
     classes = _classes(args, samples, source, segmenter.numclass)
     palette = source.meta.palette or samples.palette or voc_palette(segmenter.numclass)

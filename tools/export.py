@@ -82,6 +82,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"labelled images to score on: {data_options.DATA_HELP}",
     )
     data_options.add_root_and_split(parser, "val")
+    data_checks.add_ignore_label(parser, "as the run of the checkpoint, by its run.json")
     data_checks.add_allow(parser)
     data_checks.add_max_pixels(parser)
 
@@ -157,7 +158,8 @@ def run(args: argparse.Namespace) -> int:
     given = {name: value for name, value in limits.items() if value is not None}
     if samples:
         numclass = net_of(source.arg_params, str(source.params_file)).numclass
-        samples = samples.reading(source.meta.exif, max_pixels=args.max_pixels)
+        ignore = data_options.ignored(args.ignore_label, Path(args.prefix).parent)
+        samples = samples.reading(source.meta.exif, max_pixels=args.max_pixels, ignore=ignore)
         data_checks.checked(samples, source.meta.classes or options.default_classes(numclass))
     images = [Picture(str(file), read_image(file, source.meta.exif, args.max_pixels)) for file in files]
     try:
@@ -187,6 +189,7 @@ def _refuse_alone(args: argparse.Namespace) -> None:
         ("--min-agreement", args.min_agreement, lower, "--precision bf16 or int8"),
         ("--split", args.split, args.data, "--data"),
         ("--root", args.root, args.data, "--data"),
+        ("--ignore-label", (args.ignore_label or [None])[0], args.data, "--data"),
     ):
         if value is not None and not counts:
             raise FCNXSError(f"{option} {value}: has no effect without {need}")

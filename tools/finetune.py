@@ -61,6 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     data_options.add_augmentation(parser)
     add("--cut-off-size", type=int, metavar="N", help="train on random cuts of images larger than this")
     data_checks.add_exif(parser, "as the parent's meta file says, or apply")
+    data_checks.add_ignore_label(parser, "none")
     data_checks.add_allow(parser)
     data_checks.add_max_pixels(parser)
     add("--skip-bad", action="store_true", help="leave out pairs of image and label that cannot be used")

@@ -46,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"other data to score on than what the run was evaluated on: {data_options.DATA_HELP}",
     )
     data_options.add_root_and_split(parser, "val")
+    data_checks.add_ignore_label(parser, "as the run")
     data_checks.add_allow(parser)
     data_checks.add_max_pixels(parser)
     options.add_overwrite(parser)
@@ -70,7 +71,9 @@ def run(args: argparse.Namespace) -> int:
     options.refuse_unwritable("--output", output.parent)
     samples, same, notes = _samples(args, told)
     if samples and told.records:
-        samples = samples.reading((told.plan.get("meta") or {}).get("exif"), max_pixels=args.max_pixels)
+        exif = (told.plan.get("meta") or {}).get("exif")
+        ignore = data_options.ignored(args.ignore_label, args.folder)
+        samples = samples.reading(exif, max_pixels=args.max_pixels, ignore=ignore)
         classes = told.classes or options.default_classes(IGNORE_LABEL)
         data_checks.checked(samples, classes)
     evaluation = _evaluation(args, told, samples, same) if samples and told.records else None

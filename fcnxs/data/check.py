@@ -56,9 +56,10 @@ def check(
         [real(image).with_suffix("") for image in samples.images],
     )
     values, digest = np.zeros(256, np.int64), hashlib.sha256()
+    found.left_out = {value: 0 for value in samples.ignore if value != IGNORE_LABEL}
     look = partial(_look, samples, num_classes, least)
     for number, future in enumerate(in_order(look, numbers, workers, 4 * workers)):
-        error, size, pixels, image_hash, seen = future.result()
+        error, size, pixels, left_out, image_hash, seen = future.result()
         digest.update(image_hash + (seen.label if seen else b""))
         found.hashes.append(image_hash)
         if error is not None:
@@ -68,6 +69,8 @@ def check(
         if size is not None:
             found.sizes[size] += 1
             values += pixels
+            for value, count in left_out.items():
+                found.left_out[value] += count
             if pixels[IGNORE_LABEL] == pixels.sum():
                 found.empty.append(number)
         if on_progress is not None:
@@ -81,11 +84,11 @@ def check(
 
 
 def _look(samples: Samples, num_classes: int, least: Size, number: int) -> tuple:
-    """Read one pair: its error, size, pixels of each value of the label (256,), the image's hash, and Seen."""
+    """Read one pair: its error, size, pixels by value of the label (256,), left out, image's hash, and Seen."""
     try:
         image, turn, label = samples.load(number)
     except FCNXSError as error:
-        return str(error), None, None, b"", None
+        return str(error), None, None, {}, b"", None
     size, shape = image.shape[:2], label.values.shape
     pixels = np.bincount(label.values.reshape(-1), minlength=256)
     values = np.flatnonzero(pixels).astype(np.uint8)
@@ -95,16 +98,22 @@ def _look(samples: Samples, num_classes: int, least: Size, number: int) -> tuple
     seen = Seen(number, values, colours, _hash(label.values), *turns, label.faults)
     error = samples.misfit(number, size, shape, turn)
     if error is not None:
-        return error, None, None, b"", seen
+        return error, None, None, {}, b"", seen
     try:
         check_label(label.values, num_classes, samples.label_name(number))
     except FCNXSError as wrong:
-        error = str(wrong)
+        error = f"{wrong}{_way_out(values[values >= num_classes])}"
     if size[0] < least[0] or size[1] < least[1]:
         error = (
             f"{samples.name(number)}: {size[1]}x{size[0]} pixels; the net needs at least {least[1]}x{least[0]}"
         )
-    return error, size, pixels, _hash(image), seen
+    return error, size, pixels, label.left_out, _hash(image), seen
+
+
+def _way_out(wrong: np.ndarray) -> str:
+    """What to do about the values of a label that are no classes, if there is one beside 255."""
+    wrong = wrong[wrong != IGNORE_LABEL]
+    return f"; if {wrong[0]} marks no class, --ignore-label {wrong[0]} leaves it out" if len(wrong) == 1 else ""
 
 
 def _hash(array: np.ndarray) -> bytes:

@@ -39,7 +39,7 @@ def findings(
     refused += rules.colours(found, fitting)
     warnings = [*rules.faults(found), *rules.masks(found, fitting), *rules.turned(found, exif)]
     warnings += [*rules.mixed(found, fitting), *rules.absent(found, names), *rules.empty(found)]
-    warnings += rules.copies(found, fitting)
+    warnings += [*rules.copies(found, fitting), *rules.left_out(found, names)]
     result = _refused(refused, allow) + [Finding(kind, text, False) for kind, text in warnings]
     return sorted(result, key=lambda each: not each.refuses)
 

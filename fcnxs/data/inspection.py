@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import List, NamedTuple, Tuple
+from typing import Dict, List, NamedTuple, Tuple
 
 import numpy as np
+
+from ..conventions import IGNORE_LABEL
 
 Size = Tuple[int, int]
 
@@ -61,7 +63,8 @@ class Inspection:
         sizes: number of images by (height, width).
         bad: (number, reason) of the pairs that cannot be trained on; the reason names the file.
         pixels: labelled pixels of each class, int64 (num_classes,).
-        ignored: pixels labelled 255.
+        ignored: pixels labelled 255, or a value of `left_out`.
+        left_out: pixels of each value that is read as 255 (`Samples.ignore`).
         empty: images whose label is 255 everywhere.
         findings: what is wrong with the data set as a whole, refusals first.
         fingerprint: SHA-256 of all decoded images and labels in their order.
@@ -76,6 +79,7 @@ class Inspection:
     bad: List[Tuple[int, str]] = field(default_factory=list)
     pixels: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     ignored: int = 0
+    left_out: Dict[int, int] = field(default_factory=dict)
     empty: List[int] = field(default_factory=list)
     findings: List[Finding] = field(default_factory=list)
     fingerprint: str = ""
@@ -98,15 +102,20 @@ class Inspection:
         return bool(self.bad or self.faults)
 
     @property
+    def void(self) -> str:
+        """The values that are ignored, as text: "255", or "255 or 11"."""
+        return " or ".join(map(str, [IGNORE_LABEL, *self.left_out]))
+
+    @property
     def ignored_share(self) -> float:
-        """Share of the pixels that is labelled 255; NaN if there are no pixels."""
+        """Share of the pixels that is ignored; NaN if there are no pixels."""
         total = self.ignored + int(self.pixels.sum())
         return self.ignored / total if total else float("nan")
 
     @property
     def absent(self) -> List[int]:
-        """Classes without a pixel."""
-        return np.flatnonzero(self.pixels == 0).tolist()
+        """Classes without a pixel, but for those that are left out."""
+        return [int(i) for i in np.flatnonzero(self.pixels == 0) if i not in self.left_out]
 
     @property
     def good(self) -> List[int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Collection, List, NamedTuple, Tuple
+from typing import Collection, Dict, List, NamedTuple, Tuple
 
 import numpy as np
 from PIL import Image
@@ -25,28 +25,34 @@ class Label(NamedTuple):
             file has no palette, or one in which each number is its own grey.
         orientation: of its EXIF data, 1 to 8; 1 is upright.
         faults: kind and description of each fault that was allowed.
+        left_out: pixels of each value that became 255 because it is to be ignored.
     """
 
     values: np.ndarray
     colours: np.ndarray | None = None
     orientation: int = 1
     faults: Tuple[Tuple[str, str], ...] = ()
+    left_out: Dict[int, int] = {}  # noqa: RUF012  (which nobody changes)
 
 
 def read_label(
-    path: PathLike, numclass: int | None = None, exif: str = "apply", allow: Collection[str] = ()
+    path: PathLike,
+    numclass: int | None = None,
+    exif: str = "apply",
+    allow: Collection[str] = (),
+    ignore: Collection[int] = (),
 ) -> np.ndarray:
     """Label as uint8, (H, W): the indices of a palette image, or the values of a grey one.
 
     Args:
         numclass: number of classes; None: not known.
-        exif, allow: as for `load_label`.
+        exif, allow, ignore: as for `load_label`.
 
     Raises:
         FCNXSError: it cannot be read, is a colour image, does not give the values that were saved, or has a
             value neither 255 nor below `numclass`.
     """
-    return load_label(path, numclass, exif, allow).values
+    return load_label(path, numclass, exif, allow, ignore=ignore).values
 
 
 def load_label(
@@ -55,6 +61,7 @@ def load_label(
     exif: str = "apply",
     allow: Collection[str] = (),
     max_pixels: int = MAX_PIXELS,
+    ignore: Collection[int] = (),
 ) -> Label:
     """Label of a file, with what the file says beside it.
 
@@ -63,6 +70,7 @@ def load_label(
         allow: kinds of faults that are not refused: "lossy" (JPEG), "rescaled" (values inverted or rescaled by
             the decoder).
         max_pixels: most pixels of a label, as for `read_image`.
+        ignore: values of the file that become 255, before the others are compared with `numclass`.
 
     Raises:
         FCNXSError: as `read_label`.
@@ -80,8 +88,21 @@ def load_label(
             f"{path}: a colour image (mode {image.mode}), not a label; labels are palette or grey PNGs "
             "whose values are class numbers"
         )
+    values, left_out = leave_out(values, ignore)
     check_label(values, IGNORE_LABEL if numclass is None else numclass, path)
-    return Label(values.astype(np.uint8), _colours(image), orientation, tuple(faults))
+    return Label(values.astype(np.uint8), _colours(image), orientation, tuple(faults), left_out)
+
+
+def leave_out(label: np.ndarray, ignore: Collection[int]) -> Tuple[np.ndarray, Dict[int, int]]:
+    """The label, integers of any shape, in which the values `ignore` became 255; and their pixels by value.
+
+    >>> leave_out(np.array([[0, 11, 255]]), [11])
+    (array([[  0, 255, 255]]), {11: 1})
+    """
+    found = {value: int(np.count_nonzero(label == value)) for value in ignore if value != IGNORE_LABEL}
+    for value, pixels in found.items():
+        label = np.where(label == value, IGNORE_LABEL, label) if pixels else label
+    return label, found
 
 
 def check_label(label: np.ndarray, numclass: int, where: object) -> None:

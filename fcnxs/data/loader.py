@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from itertools import islice
 from pathlib import Path
-from typing import Callable, Dict, Generator, Iterable, List, Sequence, Tuple
+from typing import Callable, Collection, Dict, Generator, Iterable, List, Sequence, Tuple
 
 import numpy as np
 
@@ -243,6 +243,7 @@ class FileIter(Loader):
         flist_name: list file in `root_dir`, as `read_list` takes it.
         rgb_mean: subtracted from every pixel (R, G, B).
         cut_off_size, data_name, label_name: see `Loader`.
+        ignore: values of the labels that become 255.
         **options: shuffle, seed and num_classes of `Loader`.
 
     Source: the arguments by position are those of apache/mxnet 1.4.1 example/fcn-xs/data.py.
@@ -260,9 +261,11 @@ class FileIter(Loader):
         cut_off_size: int | None = None,
         data_name: str = "data",
         label_name: str = "softmax_label",
+        *,
+        ignore: Collection[int] = (),
         **options: bool | int | None,
     ) -> None:
-        samples = Samples(*zip(*read_list(root_dir, flist_name)), root_dir)
+        samples = Samples(*zip(*read_list(root_dir, flist_name)), root_dir).reading(ignore=ignore)
         names = {"data_name": data_name, "label_name": label_name}
         super().__init__(samples, rgb_mean, cut_off_size=cut_off_size, **names, **options)
         self._last()

@@ -33,14 +33,14 @@ def values(found: Inspection, fitting: List[Seen]) -> Texts:
     if values == {IGNORE_LABEL}:
         yield (
             "void",
-            f"{found.labels[fitting[0].number]}: every pixel of the labels is {IGNORE_LABEL} and so ignored: "
+            f"{found.labels[fitting[0].number]}: every pixel of the labels is {found.void} and so ignored: "
             "nothing can be learned",
         )
     elif values == {0, IGNORE_LABEL}:
         yield (
             "masks",
-            f"{found.labels[fitting[0].number]}: the labels have only the values 0 and 255: 255 means that a "
-            "pixel is ignored; if it marks objects, write 1 instead",
+            f"{found.labels[fitting[0].number]}: the labels have only the values 0 and {found.void}: "
+            f"{found.void} means that a pixel is ignored; if it marks objects, write 1 instead",
         )
 
 
@@ -52,9 +52,10 @@ def masks(found: Inspection, fitting: List[Seen]) -> Texts:
         values = ", ".join(map(str, others[0].values[:SHOWN].tolist()))
         yield (
             "masks",
-            f"{found.labels[masks[0]]}: has only the values 0 and 255, as {len(masks)} of {len(found.files)} "
-            f"labels, while {len(others)} have classes, such as {found.labels[others[0].number]} ({values}): "
-            "255 is ignored; if it marks objects, write their class instead",
+            f"{found.labels[masks[0]]}: has only the values 0 and {found.void}, as {len(masks)} of "
+            f"{len(found.files)} labels, while {len(others)} have classes, such as "
+            f"{found.labels[others[0].number]} ({values}): {found.void} is ignored; if it marks objects, write "
+            "their class instead",
         )
 
 
@@ -175,8 +176,8 @@ def absent(found: Inspection, names: Sequence[str] | None) -> Texts:
         more = f" and {len(absent) - SHOWN} more" if len(absent) > SHOWN else ""
         count = "1 class" if len(absent) == 1 else f"{len(absent)} classes"
         void = (
-            f"; {100 * found.ignored_share:.2f}% of the pixels are 255 and so ignored: if 255 stands for a "
-            "class, write its number"
+            f"; {100 * found.ignored_share:.2f}% of the pixels are {found.void} and so ignored: if "
+            f"{found.void} stands for a class, write its number"
         )
         yield "absent", f"no pixel of {count}: {shown}{more}{void if found.ignored else ''}"
 
@@ -185,7 +186,24 @@ def empty(found: Inspection) -> Texts:
     """Labels that are 255 everywhere."""
     if found.empty:
         count = f"{len(found.empty)} of {len(found.files)} labels"
-        yield "empty", f"{found.labels[found.empty[0]]}: 255 everywhere in the label, as in {count}"
+        yield "empty", f"{found.labels[found.empty[0]]}: {found.void} everywhere in the label, as in {count}"
+
+
+def left_out(found: Inspection, names: Sequence[str] | None) -> Texts:
+    """Values to leave out that are classes, or that no label has."""
+    for value, pixels in found.left_out.items():
+        if 0 <= value < len(found.pixels):
+            name = f" ({names[value]})" if names else ""
+            share = pixels / max(1, found.ignored + int(found.pixels.sum()))
+            yield (
+                "ignore",
+                f"--ignore-label {value}: leaves out class {value}{name} of the {len(found.pixels)} classes, "
+                f"{pixels:,} pixels, {100 * share:.2f}% of all; the other classes keep their numbers, and the "
+                "net has an output for this one that nothing trains: if it is no class, `fcnxs import-data "
+                f"--ignore {value}` writes labels without it",
+            )
+        elif not pixels and found.sizes:
+            yield "ignore", f"--ignore-label {value}: no label of {len(found.files)} has this value"
 
 
 def copies(found: Inspection, fitting: List[Seen]) -> Texts:

@@ -14,7 +14,7 @@ from ..conventions import MAX_PIXELS, Palette, PathLike
 from ..errors import FCNXSError
 from ..system.files import files_below
 from .images import IMAGE_SUFFIXES, load_image
-from .labels import Label, load_label, read_label
+from .labels import Label, leave_out, load_label, read_label
 from .lists import LABEL_SUFFIXES, LOSSLESS, find_list, fitting, read_list
 
 # Names of folders that look like splits, such as train, Val, train2017, my_test.
@@ -38,13 +38,14 @@ class Samples:
         label_of: reads a label, uint8 (H, W), from its source.
 
     Attributes:
-        exif, allow, max_pixels: how files are read (see `load_label`) and checked (see `check`); `reading` sets
-            them.
+        exif, allow, max_pixels, ignore: how files are read (see `load_label`) and checked (see `check`);
+            `reading` sets them.
     """
 
     exif: str = "apply"
     allow: Tuple[str, ...] = ()
     max_pixels: int = MAX_PIXELS
+    ignore: Tuple[int, ...] = ()
 
     def __init__(
         self,
@@ -97,8 +98,10 @@ class Samples:
         how = {"exif": self.exif, "max_pixels": self.max_pixels}
         image, orientation = load_image(self.images[number], **how)
         if self.label_of is read_label:
-            return image, orientation, load_label(self.labels[number], allow=self.allow, **how)
-        return image, orientation, Label(self.label_of(self.labels[number]))
+            label = load_label(self.labels[number], allow=self.allow, ignore=self.ignore, **how)
+            return image, orientation, label
+        values, left_out = leave_out(self.label_of(self.labels[number]), self.ignore)
+        return image, orientation, Label(values, left_out=left_out)
 
     def misfit(self, number: int, image: Size, label: Size, orientation: int) -> str | None:
         """Error if an image and its label, of these sizes (H, W), do not fit; None if they do."""
@@ -122,15 +125,18 @@ class Samples:
         exif: str | None = None,
         allow: Collection[str] | None = None,
         max_pixels: int | None = None,
+        ignore: Collection[int] | None = None,
     ) -> Samples:
         """The same data set, read with `exif` "apply" or "ignore", and with faults of the kinds `allow` passed.
 
-        `max_pixels` is the most pixels of an image or a label. None leaves a setting as it is.
+        `max_pixels` is the most pixels of an image or a label. Values `ignore` of the labels become 255; of a
+        data set by name these are the numbers of its classes. None leaves a setting as it is.
         """
         result = self.subset(range(len(self)))
         result.exif = self.exif if exif is None else exif
         result.allow = self.allow if allow is None else tuple(allow)
         result.max_pixels = self.max_pixels if max_pixels is None else max_pixels
+        result.ignore = self.ignore if ignore is None else tuple(dict.fromkeys(ignore))
         return result
 
     def subset(self, numbers: Sequence[int]) -> Samples:

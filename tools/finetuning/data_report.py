@@ -26,7 +26,8 @@ def samples_of(args: argparse.Namespace) -> Dict[str, Samples]:
     samples = {"train": data_options.samples_of(args.data, args.split, args.root, "train", 0, allow=args.allow)}
     val = data_options.validation_samples(args)
     samples = {**samples, "val": val} if val else samples
-    return {name: part.reading(max_pixels=args.max_pixels) for name, part in samples.items()}
+    how = {"max_pixels": args.max_pixels, "ignore": args.ignore_label}
+    return {name: part.reading(**how) for name, part in samples.items()}
 
 
 def keep_good(

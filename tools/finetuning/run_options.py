@@ -184,6 +184,7 @@ def _options_of(before: Dict[str, Any], file: Path, parser: argparse.ArgumentPar
     for action in parser._actions:
         kinds = {None: str, int: Number(int), float: Number(float)}  # of a type of its own: a list
         form = bool if action.nargs == 0 else kinds.get(action.type, [str])
+        form = [form] if isinstance(action, argparse._AppendAction) else form
         forms[action.dest] = Null({*action.choices} if action.choices else form)
     options = {RENAMED.get(name, name): value for name, value in before["options"].items()}
     with told_of(file, "the record of a run of this version", "begin another run with --output"):
@@ -197,8 +198,11 @@ def _given(args: argparse.Namespace) -> Dict[str, Any]:
     """Options that the command line has."""
     left_out = object()
     probe = argparse.Namespace(**dict.fromkeys(vars(args), left_out))
+    for action in args.parser._actions:
+        if isinstance(action, argparse._AppendAction):  # which extends what is there
+            setattr(probe, action.dest, None)
     args.parser.parse_args(args.arguments, probe)
-    return {name: value for name, value in vars(probe).items() if value is not left_out}
+    return {name: value for name, value in vars(probe).items() if value is not left_out and value is not None}
 
 
 def storable(args: argparse.Namespace) -> Dict[str, Any]:

@@ -51,6 +51,18 @@ def _kinds(text: str) -> List[str]:
     return kinds
 
 
+def add_ignore_label(parser: argparse.ArgumentParser, default: str) -> None:
+    """Add --ignore-label; `default` says what is done without it."""
+    parser.add_argument(
+        "--ignore-label",
+        type=int,
+        action="append",
+        metavar="N",
+        help="read this value of the labels as 255, which is ignored; the others keep their meaning (may be "
+        f"given several times; 255 alone ignores nothing else; default: {default})",
+    )
+
+
 def add_exif(parser: argparse.ArgumentParser, default: str) -> None:
     """Add --exif; `default` says what is done without it."""
     parser.add_argument(

@@ -17,6 +17,8 @@ from ...data.datasets import NAMED, named
 from ...data.lists import fitting
 from ...data.samples import Samples, open_samples, splits_of
 from ...errors import FCNXSError
+from ...system.json_files import Number, Or, checked, told_of
+from .data_checks import warn
 from .options import refuse_below
 from .printing import say
 
@@ -186,6 +188,26 @@ def classes_of(
     if not quiet:
         say(said)
     return names
+
+
+def ignored(given: List[int] | None, folder: Path) -> List[int]:
+    """Values of --ignore-label if given, else those of the run in this folder, if any, which a line tells."""
+    if given is not None:
+        return given
+    from ...finetune.run_folder import PLAN, read_plan
+
+    file, form = folder / PLAN, {"ignore_label": Or([Number(int)], [])}
+    try:
+        plan = read_plan(folder, "--ignore-label says which values of the labels are ignored") or {}
+        with told_of(file, "the record of a run"):
+            values = checked(plan.get("options", {}), form, "options")["ignore_label"]
+    except FCNXSError as error:
+        warn([f"{error}"])
+        return []
+    if values:
+        numbers = ", ".join(map(str, values))
+        say(f"ignoring the value {numbers} of the labels, as {file} says (--ignore-label gives others)")
+    return values
 
 
 def validation_samples(args: argparse.Namespace) -> Samples | None:
