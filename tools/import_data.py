@@ -132,6 +132,6 @@ def _tell(target: Path, result: Result) -> None:
         say(line)
     splits = ", ".join(f"{split} {number}" for split, number in sorted(result.images.items()) if split)
     total = sum(result.images.values())
-    say(f"wrote {total} images with labels to {target}{splits and f' ({splits})'}")
+    say(f"wrote {total} image{'s' * (total != 1)} with labels to {target}{splits and f' ({splits})'}")
     say(f"{len(result.classes)} classes: {', '.join(result.classes)}")
     say(f"check them: fcnxs check-data {target}")

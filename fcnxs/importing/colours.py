@@ -23,6 +23,7 @@ LABELMAP = re.compile(
 BEFORE = re.compile(rf"{NUMBER}[\s,;]+{NUMBER}[\s,;]+{NUMBER}[\s,;]+(\D.*)")  # R G B name
 BEHIND = re.compile(rf"(\D.*?)[\s,;]+{NUMBER}[\s,;]+{NUMBER}[\s,;]+{NUMBER}")  # name R G B
 LARGEST = 1 << 20  # bytes of a map
+LONGEST = 1000  # characters of a line
 WEIGHTS = np.array((1 << 16, 1 << 8, 1))  # of R, G, B in a colour's key
 
 
@@ -34,9 +35,9 @@ def read_map(file: Path) -> List[Class]:
     """
     lines = [line.strip() for line in read_text(file, "the colours of classes", LARGEST).splitlines()]
     lines = [line for line in lines if line and not line.startswith("#")]
-    rows = _table(lines) or [_row(line) for line in lines]
+    rows = [] if any(len(line) > LONGEST for line in lines) else _table(lines) or [*map(_row, lines)]
     if not rows or None in rows:
-        wrong = f" (line {cut(lines[rows.index(None)], 80)!r})" if rows else ""
+        wrong = f" (line {cut(lines[rows.index(None) - len(rows)], 80)!r})" if rows else ""
         raise FCNXSError(
             f"{file}: not the colours of classes{wrong}; expected a CSV file with the heading name,r,g,b, or "
             "lines such as '128 64 128 road' or 'road:128,64,128::'"

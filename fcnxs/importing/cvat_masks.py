@@ -15,6 +15,7 @@ from .masks import by_colours
 from .pairing import pairs
 
 LOOKS_FOR = "CVAT's labelmap.txt with SegmentationClass/"
+TAKES = ("colors", "nearest")
 MAP, FOLDER = "labelmap.txt", "SegmentationClass"
 
 

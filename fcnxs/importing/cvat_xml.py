@@ -26,6 +26,9 @@ from .files import SPLITS, below
 from .found import Class, Found, Options, Sample, Size, checked_classes, with_background
 
 LOOKS_FOR = "CVAT's annotations.xml (CVAT for images 1.1)"
+TAKES = ()
+MOST_COVERED = 1000  # times that the shapes of an image may cover all of it
+MOST_TURNS = 100  # length of a polygon within its image, relative to the sum of its sides
 MOST = 1 << 27  # bytes of XML
 NO_AREA = ("polyline", "points", "cuboid", "skeleton", "tag")
 COLOUR = re.compile(r"#([0-9a-fA-F]{2})([0-9a-fA-F]{2})([0-9a-fA-F]{2})")
@@ -68,7 +71,8 @@ def read(source: Path, options: Options, account: Account) -> Found:
     for image in root.iter("image"):
         name = image.get("name", "")
         path = _file_of(folder, name, image.get("subset", ""), file)
-        found = _shapes(image, numbers, name, account)
+        size = _size(image, file)
+        found = _shapes(image, size, numbers, name, account)
         if path is None:
             account.add("no image", name)
         elif path in samples:
@@ -77,12 +81,9 @@ def read(source: Path, options: Options, account: Account) -> Found:
         elif not found:
             account.add("no annotation", name)
         else:
-            size = _size(image, file)
             split = SPLITS.get(image.get("subset", "").lower())
             samples[path] = Sample(path, name, partial(_drawn, found, size, name, account), split)
     kept = [sample for path, sample in samples.items() if path not in twice]
-    if "train" not in {sample.split for sample in kept}:
-        kept = [sample._replace(split=None) for sample in kept]
     if not kept:
         missing = account.names.get("no image")
         raise FCNXSError(
@@ -158,7 +159,9 @@ class _Shape(NamedTuple):
     inside: Callable[[Tuple[int, int], Size], np.ndarray]
 
 
-def _shapes(image: ElementTree.Element, numbers: Dict[str, int], name: str, account: Account) -> List[_Shape]:
+def _shapes(
+    image: ElementTree.Element, size: Size, numbers: Dict[str, int], name: str, account: Account
+) -> List[_Shape]:
     """Shapes of an image that have an area, in the order in which they are drawn."""
     found: List[Tuple[int, _Shape]] = []
     for element in image:
@@ -168,10 +171,10 @@ def _shapes(image: ElementTree.Element, numbers: Dict[str, int], name: str, acco
         elif kind not in SHAPES:
             account.add("broken", name)
         else:
-            value = numbers.get(element.get("label", ""), IGNORE_LABEL)
+            value = numbers.get(" ".join(element.get("label", "").split()), IGNORE_LABEL)
             try:
                 order = int(element.get("z_order", "0"))
-                found.append((order, _Shape(value, *SHAPES[kind](element))))
+                found.append((order, _Shape(value, *SHAPES[kind](element, size))))
             except (ValueError, OverflowError):
                 account.add("broken", name)
                 continue
@@ -183,7 +186,7 @@ def _shapes(image: ElementTree.Element, numbers: Dict[str, int], name: str, acco
 def _drawn(found: Sequence[_Shape], size: Size, name: str, account: Account, image: Size) -> np.ndarray:
     """Label, uint8 (H, W), of the size that the file says."""
     height, width = size
-    label = np.zeros(size, np.uint8)
+    label, covered = np.zeros(size, np.uint8), 0
     for shape in found:
         left, top, right, bottom = shape.bounds
         if right <= 0 or bottom <= 0 or left >= width or top >= height:
@@ -193,6 +196,9 @@ def _drawn(found: Sequence[_Shape], size: Size, name: str, account: Account, ima
             account.add("cut", name)
         x, y = max(0, int(left)), max(0, int(top))
         window = label[y : min(height, ceil(bottom)), x : min(width, ceil(right))]
+        covered += window.size
+        if covered > MOST_COVERED * label.size:
+            raise FCNXSError(f"{name}: its shapes cover the image more than {MOST_COVERED} times")
         inside = shape.inside((x, y), window.shape)
         account.add("small", name, not inside.any())
         window[inside] = shape.value
@@ -207,24 +213,27 @@ def _numbers(element: ElementTree.Element, *keys: str) -> List[float]:
     return values
 
 
-def _polygon(element: ElementTree.Element) -> Tuple:
+def _polygon(element: ElementTree.Element, size: Size) -> Tuple:
     points = np.array(
         [[float(each) for each in pair.split(",")] for pair in element.get("points", "").split(";")]
     )
-    return _of_points(points)
+    return _of_points(points, size)
 
 
-def _of_points(points: np.ndarray) -> Tuple:
+def _of_points(points: np.ndarray, image: Size) -> Tuple:
     if points.ndim != 2 or points.shape[1] != 2 or len(points) < 3 or not np.isfinite(points).all():
         raise ValueError("not a polygon")
+    inside = points.clip(0, image[::-1])
+    if np.abs(np.diff(inside, axis=0)).sum() > MOST_TURNS * sum(image):
+        raise ValueError("goes back and forth without end")
     return (*points.min(axis=0), *points.max(axis=0)), lambda at, size: shapes.polygon(points - at, size)
 
 
-def _box(element: ElementTree.Element) -> Tuple:
-    return _of_points(shapes.box(*_numbers(element, "xtl", "ytl", "xbr", "ybr"), _degrees(element)))
+def _box(element: ElementTree.Element, size: Size) -> Tuple:
+    return _of_points(shapes.box(*_numbers(element, "xtl", "ytl", "xbr", "ybr"), _degrees(element)), size)
 
 
-def _ellipse(element: ElementTree.Element) -> Tuple:
+def _ellipse(element: ElementTree.Element, _: Size) -> Tuple:
     x, y, across, down = _numbers(element, "cx", "cy", "rx", "ry")
     degrees = _degrees(element)
     if min(across, down) <= 0:
@@ -234,7 +243,7 @@ def _ellipse(element: ElementTree.Element) -> Tuple:
     return bounds, lambda at, size: shapes.ellipse((x - at[0], y - at[1]), (across, down), size, degrees)
 
 
-def _mask(element: ElementTree.Element) -> Tuple:
+def _mask(element: ElementTree.Element, _: Size) -> Tuple:
     left, top, width, height = (int(element.get(key, "")) for key in ("left", "top", "width", "height"))
     counts = [int(each) for each in element.get("rle", "").split(",")]
     if min(*counts, width, height) < 0 or sum(counts) != width * height or width * height > MAX_PIXELS:

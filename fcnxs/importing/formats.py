@@ -3,6 +3,7 @@
 A format is a module with
 
 - `LOOKS_FOR`: words for what it looks for in a source;
+- `TAKES`: names of the options on masks that it uses (`found.Options`);
 - `recognised(source) -> bool`: whether it is there;
 - `read(source, options, account) -> Found`.
 """
@@ -47,10 +48,14 @@ def format_of(source: Path) -> str:
     raise FCNXSError(f"{source}: no known format here; looked for {looked}. --format names one")
 
 
-def read(source: Path, name: str | None, options: Options, account: Account) -> Found:
-    """What a source has, in the format of this name; None: the one that is recognised.
+def read(source: Path, name: str, options: Options, account: Account) -> Found:
+    """What a source has, in the format of this name.
 
     Raises:
-        FCNXSError: there is no such format, or its reader refuses the source.
+        FCNXSError: an option is none of this format's, or its reader refuses the source.
     """
-    return FORMATS[name or format_of(source)].read(source, options, account)
+    module = FORMATS[name]
+    for option in ("colors", "nearest", "binary", "threshold", "names"):
+        if getattr(options, option) not in (None, False) and option not in module.TAKES:
+            raise FCNXSError(f"--{option}: means nothing in the format {name}; leave it out")
+    return module.read(source, options, account)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Callable, Iterable, List, NamedTuple, Tuple
 
@@ -10,6 +11,7 @@ import numpy as np
 from ..conventions import IGNORE_LABEL, MAX_PIXELS
 from ..errors import FCNXSError, cut
 
+UNFIT = re.compile("[\x00-\x1f\x7f\x85\u2028\u2029\ud800-\udfff]")  # characters that no name has
 BACKGROUND = "background"  # name of the class of pixels that no shape covers
 Size = Tuple[int, int]  # height, width
 Colour = Tuple[int, int, int]  # R, G, B, 0 to 255
@@ -111,11 +113,21 @@ def checked_classes(classes: List[Class], where: object) -> List[Class]:
         raise FCNXSError(f"{where}: names no class")
     if len(classes) > IGNORE_LABEL:
         raise FCNXSError(f"{where}: has {len(classes)} classes, and a label can have {IGNORE_LABEL}")
+    classes = [each._replace(name=" ".join(each.name.split())) for each in classes]
     names = [each.name for each in classes]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise FCNXSError(f"{where}: names the class {cut(twice, 80)!r} more than once")
-    wrong = next((name for name in names if not name.strip() or len(name.splitlines()) != 1), None)
-    if wrong is not None:
-        raise FCNXSError(f"{where}: {cut(wrong, 80)!r} cannot be the name of a class")
-    return [each._replace(name=each.name.strip()) for each in classes]
+    for name in names:
+        refuse_name(name, where)
+    return classes
+
+
+def refuse_name(name: str, where: object) -> None:
+    """Refuse the name of a class that classes.txt could not have: empty, or with characters of another line.
+
+    Raises:
+        FCNXSError: it is one.
+    """
+    if name != name.strip() or not name or UNFIT.search(name):
+        raise FCNXSError(f"{where}: {cut(name, 80)!r} cannot be the name of a class")

@@ -15,7 +15,7 @@ from .account import Account
 from .formats import format_of, read
 from .found import BACKGROUND, Options, Sample
 from .selection import Selection, select
-from .splits import divided
+from .splits import divided, own
 from .write import Form, new_folder, write
 
 REPORT = "import.json"  # in the target: the classes, and the account
@@ -74,7 +74,7 @@ def import_data(
         format = format or format_of(source)
         found = read(source, format, options, account)
         selection = select(found, choices.ignore, choices.merge, choices.keep, choices.rest)
-        samples = divided(found.samples, choices.val_fraction, choices.seed, choices.group)
+        samples = divided(own(found.samples, account), choices.val_fraction, choices.seed, choices.group)
         each = progress(len(samples)) if progress is not None else None
         images = write(samples, selection, folder, form, options, account, each)
         _refuse_unreadable_names(folder / "classes.txt")

@@ -26,6 +26,7 @@ from .found import Class, Found, Options, Sample, Size, checked_classes
 from .pairing import Pair, pairs
 
 LOOKS_FOR = "masks beside images (images/a.jpg and masks/a.png, a.jpg and a_mask.png)"
+TAKES = ("colors", "nearest", "binary", "threshold", "names")
 CLASSES = "classes.txt"
 GAP = 16  # values that are farther apart than this are no class numbers without names
 FIGURE = ("background", "foreground")
@@ -50,6 +51,10 @@ def read(source: Path, options: Options, account: Account) -> Found:
             "a_mask.png, a.jpeg and a.jpeg.png); --images DIR says which folder has the images"
         )
     file = options.colors or (None if options.binary or options.threshold is not None else _only_map(source))
+    if options.nearest is not None and file is None:
+        raise FCNXSError("--nearest: goes with colours, and there is no map of them; --colors FILE gives it")
+    if options.names is not None and file is not None:
+        raise FCNXSError(f"--names {options.names}: {file} names the classes; leave one of them out")
     if file is not None:
         return by_colours(both, read_map(file), file, options, account)
     if options.binary or options.threshold is not None:
@@ -183,7 +188,10 @@ def _figures(both: Sequence[Pair], options: Options, account: Account) -> Found:
     samples = _samples(
         scanned, lambda mask: (_label_of(mask, options)[0].values >= (least or 1)).astype(np.uint8)
     )
-    classes = [Class(name, None, number) for number, name in enumerate(FIGURE)]
+    names = read_classes(options.names) if options.names else FIGURE
+    if len(names) != 2:
+        raise FCNXSError(f"{options.names}: names {len(names)} classes; expected the background and the figure")
+    classes = [Class(name, None, number) for number, name in enumerate(names)]
     return Found(classes, samples, "--binary" if least is None else f"--threshold {least}")
 
 

@@ -16,6 +16,7 @@ from typing import Callable, Dict, List, NamedTuple, Tuple, TypeVar
 
 from ..data.images import IMAGE_SUFFIXES
 from ..data.lists import LABEL_SUFFIXES
+from ..errors import FCNXSError, cut
 from ..system.files import read_text
 from .account import Account
 from .files import SPLITS, all_files
@@ -58,8 +59,7 @@ def pairs(source: Path, images: Path | None, account: Account) -> List[Pair]:
     Args:
         images: folder of the images, if they are not known by their names; every other picture in the source
             is then a mask.
-        account: is told of images and masks without the other, images with several masks, and images in
-            formats that training does not read.
+        account: is told of images and masks without the other, and of images with several masks.
     """
     root = images or source
     if images is None:
@@ -81,25 +81,29 @@ def pairs(source: Path, images: Path | None, account: Account) -> List[Pair]:
             account.add("no annotation", name)
         elif len(own_masks) > 1:
             account.add("two annotations", name)
-        elif file.path.suffix.lower() not in IMAGE_SUFFIXES:
-            account.add("other format", name)
         else:
             result.append(Pair(file.path, own_masks[0], name, lists.get(file.path.stem) or _split(file.key)))
     for mask in masks:
         if mask.path not in used:
             account.add("no image", mask.path.relative_to(source).as_posix())
-    if "train" not in {pair.split for pair in result}:
-        result = [pair._replace(split=None) for pair in result]
     return result
 
 
 def listed_splits(source: Path) -> Dict[str, str]:
-    """Split of each name in the lists of ImageSets/Segmentation that are named train, val or test."""
+    """Split of each name in the lists of ImageSets/Segmentation that are named train, val or test.
+
+    Raises:
+        FCNXSError: a name is in two of them.
+    """
     result: Dict[str, str] = {}
     for file in sorted((source / "ImageSets" / "Segmentation").glob("*.txt")):
         split = SPLITS.get(file.stem.lower())
         for line in read_text(file, "this list of images").split("\n") if split else ():
-            result[Path(line.strip()).name] = split
+            name = Path(line.strip()).name
+            if name and result.setdefault(name, split) != split:
+                raise FCNXSError(
+                    f"{file}: names {cut(name)}, which is in {result[name]}.txt too; remove it from one"
+                )
     return result
 
 

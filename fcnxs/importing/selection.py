@@ -15,7 +15,7 @@ import numpy as np
 from ..conventions import IGNORE_LABEL
 from ..errors import FCNXSError, cut
 from ..vis import voc_palette
-from .found import BACKGROUND, Class, Found
+from .found import BACKGROUND, Class, Found, refuse_name
 
 SHOWN = 40  # names that a message lists
 
@@ -74,6 +74,8 @@ def select(
         raise FCNXSError(
             f"{found.said_by}: {len(order)} class remains ({', '.join(order)}); training needs two"
         )
+    for name in order:
+        refuse_name(name, "--merge")
     numbers = {name: number for number, name in enumerate(order)}
     table = np.full(256, IGNORE_LABEL, np.uint8)
     for position, each in enumerate(classes):

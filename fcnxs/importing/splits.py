@@ -7,13 +7,26 @@ import re
 from typing import Dict, List, Sequence
 
 from ..errors import FCNXSError, cut
+from .account import Account
 from .found import Sample
+
+
+def own(samples: Sequence[Sample], account: Account) -> List[Sample]:
+    """The samples with the source's own splits; there are none without a split train."""
+    splits = {sample.split for sample in samples if sample.split}
+    if "train" not in splits:
+        if splits:
+            account.note(f"the source has {', '.join(sorted(splits))}, but no train: all images are one split")
+        return [sample._replace(split=None) for sample in samples]
+    for sample in samples:
+        account.add("no split", sample.name, sample.split is None)
+    return [sample for sample in samples if sample.split]
 
 
 def divided(
     samples: Sequence[Sample], fraction: float | None, seed: int = 0, group: str | None = None
 ) -> List[Sample]:
-    """The samples with their splits.
+    """The samples of `own`, of which some are set aside as val.
 
     Images, or groups of them, are put in an order that depends on the seed and their names alone, and go to val
     as long as that brings it nearer to its share. So images that are added later move few of the others.
@@ -34,8 +47,7 @@ def divided(
         return list(samples)
     if not 0 < fraction < 1:
         raise FCNXSError(f"--val-fraction {fraction:g}: expected a number between 0 and 1")
-    own = {sample.split for sample in samples}
-    if "val" in own:
+    if "val" in {sample.split for sample in samples}:
         raise FCNXSError("--val-fraction: the source has a split val of its own; leave this option out")
     free = [sample for sample in samples if sample.split in (None, "train")]
     groups: Dict[str, List[Sample]] = {}

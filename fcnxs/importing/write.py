@@ -20,7 +20,7 @@ from PIL import Image
 
 from ..conventions import IGNORE_LABEL, PathLike
 from ..data.augment import resize
-from ..data.images import UNTURN, read_image, upright_size
+from ..data.images import IMAGE_SUFFIXES, UNTURN, read_image, upright_size
 from ..errors import FCNXSError, last_line
 from ..system import locks
 from ..system.files import real
@@ -123,7 +123,8 @@ def _names(samples: Sequence[Sample], account: Account) -> List[str]:
     used: Dict[str, int] = {}
     for sample, path, stem in zip(samples, paths, stems):
         name = (stem if often[stem] == 1 else path.replace("/", "_")).lstrip(".") or "image"
-        name = os.fsdecode(os.fsencode(name)[:LONGEST])
+        if len(os.fsencode(name)) > LONGEST:
+            name = os.fsencode(name)[:LONGEST].decode(errors="ignore")
         base, number = name, 1
         while name in used:
             number += 1
@@ -151,6 +152,8 @@ def _save(
         if (label == IGNORE_LABEL).all():
             raise LeftOut("unused")
         pieces = _pieces(sample, label, form, options, account)
+        if pieces is None and sample.image.suffix.lower() not in IMAGE_SUFFIXES:
+            raise LeftOut("other format")
     except LeftOut as left:
         account.add(left.kind, sample.name)
         return 0
