@@ -25,8 +25,13 @@ convert: conversion of a random caffemodel of VGG-16's full size (138 million we
 pooling: forward passes of FCN-8s with pooling that rounds down (valid) and up (full).
 parity: random nets in the formats of Caffe, Gluon and torchvision, run in OpenCV, Gluon and PyTorch (if it is
     installed), and converted, in MXNet, on the CPU. A row each; exit code 1 if one differs.
+gpu: all that we would like to know of your GPU, in one file, benchmark-gpu.txt: doctor's findings, gradients of
+    FCN-8s against NumPy's in float64, seconds and memory, two GPUs, a run that resumes on the CPU, the demo
+    and, in a clone, the tests. Takes an hour or more; Ctrl-C leaves the file with what was done. --gpus 0,1
+    names the GPUs (default: all). Exit code 1 if a step fails.
 
 Examples:
+    fcnxs benchmark gpu
     fcnxs benchmark infer --sizes 500x375 --precision fp32,int8 --engines fcnxs-trimmed,fcnxs,openvino
     fcnxs benchmark train
     fcnxs benchmark sizes --epochs 3 --width 0.25 --fc 1024
@@ -50,6 +55,7 @@ MODULES = {
     **dict.fromkeys(("train", "recompute", "trim", "loader", "sizes"), "train"),
     **dict.fromkeys(("evaluate", "pooling", "tiling", "segment"), "forward"),
     **dict.fromkeys(("convert", "parity"), "parity"),
+    "gpu": "gpu.check",
 }
 FORMER = {"mirror": "recompute"}  # names of earlier versions
 
@@ -76,8 +82,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME,...",
         help=f"infer: some of {names}, torch-channels-last, torch-compiled (default: all)",
     )
-    output = "infer: beginning of the names of its files (default: %(default)s)"
-    add("--output", type=Path, default=Path("benchmark-infer"), metavar="PREFIX", help=output)
+    output = "infer, gpu: beginning of the names of their files (default: benchmark-infer, benchmark-gpu)"
+    add("--output", type=Path, metavar="PREFIX", help=output)
     options.add_overwrite(parser)
     add("--part", help=argparse.SUPPRESS)
     options.add_gpus(parser)
@@ -97,5 +103,6 @@ def run(args: argparse.Namespace) -> int:
     options.refuse_below(1, args, "steps", "fc", "epochs", "images")
     if not (args.width > 0 and (args.width * 16).is_integer()):
         raise FCNXSError(f"--width {args.width}: expected a multiple of 1/16")
+    args.output = args.output or Path(f"benchmark-{args.what}")
     module = importlib.import_module(f".benchmarks.{MODULES[args.what]}", __package__)
     return module.part(args) if args.part else getattr(module, args.what)(args)

@@ -3,7 +3,6 @@ import shutil
 from dataclasses import replace
 
 import numpy as np
-import numpy_reference
 import pytest
 from conftest import FC, WIDTH, Images, fresh_probabilities, random_params, random_vgg16
 from PIL import Image
@@ -22,6 +21,7 @@ from fcnxs.solver.solver import Solver
 from fcnxs.stages import RECIPES
 from fcnxs.symbols import NETS, get_fcn8s_symbol, get_fcn16s_symbol, get_fcn32s_symbol
 from fcnxs.symbols.symbol_fcnxs import FCNXS
+from fcnxs.tools.benchmarks.gpu import numpy_reference
 
 NARROW = {"width": WIDTH, "fc": FC}
 

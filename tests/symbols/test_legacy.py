@@ -4,7 +4,6 @@ import json
 import warnings
 
 import numpy as np
-import numpy_reference
 import pytest
 from conftest import FC, WIDTH, fresh_probabilities, random_params
 from odd_graphs import crops_that_do_not_fit
@@ -17,6 +16,7 @@ from fcnxs.symbols import NETS, coordinate_maps
 from fcnxs.symbols.graph.nodes import Graph
 from fcnxs.symbols.legacy import OPEN, completed, loadable, read
 from fcnxs.symbols.symbol_fcnxs import FCNXS
+from fcnxs.tools.benchmarks.gpu import numpy_reference
 from fcnxs.tools.main import main
 
 

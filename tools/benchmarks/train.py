@@ -83,7 +83,7 @@ def loader(args: argparse.Namespace) -> int:
     from ...data.loader import Loader
     from ...data.samples import open_samples
 
-    step, rows, shares = _stepper(args), [], []
+    step, rows, shares = stepper(args), [], []
     with tempfile.TemporaryDirectory() as folder:
         material.write_images(Path(folder), material.image_shape(args)[2:], 8)
         samples = open_samples(Path(folder) / "list.lst")
@@ -118,7 +118,7 @@ def part(args: argparse.Namespace) -> int:
     return serve(makers[args.part](args))
 
 
-def _stepper(
+def stepper(
     args: argparse.Namespace,
     change: Callable = lambda symbol: symbol,
     settings: dict = material.SETTINGS,
@@ -152,12 +152,12 @@ def _stepper(
 
 def _solver(args: argparse.Namespace, **how: bool) -> Callable[[], float]:
     """The solver's step, with further arguments `how` of the solver."""
-    return partial(_stepper(args, **how), material.random_image(material.image_shape(args)))
+    return partial(stepper(args, **how), material.random_image(material.image_shape(args)))
 
 
 def _epoch(args: argparse.Namespace) -> Callable[[], None]:
     """An epoch of different sizes, or some steps of the largest size."""
-    step, order, largest = _stepper(args), random.Random(0), material.image_shape(args)[2:]
+    step, order, largest = stepper(args), random.Random(0), material.image_shape(args)[2:]
     sizes = [largest] * REPEATED if args.part == "largest" else different_sizes(largest, args.images)
 
     def steps() -> None:
@@ -182,7 +182,7 @@ def different_sizes(largest: Tuple[int, int], count: int) -> List[Tuple[int, int
     return found
 
 
-def _without_dropout(symbol: mx.sym.Symbol) -> mx.sym.Symbol:
+def without_dropout(symbol: mx.sym.Symbol) -> mx.sym.Symbol:
     """The same net with dropouts that drop nothing."""
     from ...symbols.graph.nodes import Entry, Graph, Node
     from ...symbols.graph.rewrite import Writer
@@ -251,7 +251,7 @@ def _check(args: argparse.Namespace) -> Callable[[], None]:
     _, before = material.net_and_weights(small)
     weights = {name: array.copy() for name, array in before.items()}
     step, batch = (
-        _stepper(small, _without_dropout, settings),
+        stepper(small, without_dropout, settings),
         material.random_image(material.image_shape(small)),
     )
     theirs = make_step(weights, batch, settings, dropout=0)

@@ -1,16 +1,28 @@
 """The nets' operators in float64 NumPy, forward and backward: a reference that shares nothing with MXNet."""
 
+from __future__ import annotations
+
 import json
 from ast import literal_eval
+from functools import partial
+from typing import Callable
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+Product = Callable[[np.ndarray, np.ndarray, object], np.ndarray]  # as np.tensordot
 
-def run(symbol_json: str, values: dict) -> tuple:
-    """Outputs of all nodes, and gradients of all arguments, of a net that ends in SoftmaxOutput."""
+
+def run(symbol_json: str, values: dict, product: Product = np.tensordot) -> tuple:
+    """Outputs of all nodes, and gradients of all arguments, of a net that ends in SoftmaxOutput; float64.
+
+    Args:
+        values: arrays of all arguments, by name.
+        product: the sums of products in convolutions and deconvolutions, forward and backward.
+    """
     graph = json.loads(symbol_json)
     nodes = graph["nodes"]
+    operators = {**OPERATORS, **{name: partial(each, product) for name, each in WITH_PRODUCTS.items()}}
     outputs, backward = [], []
     for node in nodes:
         inputs = [outputs[entry[0]] for entry in node["inputs"]]
@@ -18,7 +30,7 @@ def run(symbol_json: str, values: dict) -> tuple:
             outputs.append(np.asarray(values[node["name"]], np.float64))
             backward.append(None)
         else:
-            output, grads_of = OPERATORS[node["op"]](node.get("attrs", {}), *inputs)
+            output, grads_of = operators[node["op"]](node.get("attrs", {}), *inputs)
             outputs.append(output)
             backward.append(grads_of)
     grads = [np.zeros_like(output) for output in outputs]
@@ -37,18 +49,19 @@ def _pair(attrs: dict, key: str, default: int) -> int:
     return pair[0]
 
 
-def convolution(attrs: dict, x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> tuple:
+def convolution(product: Product, attrs: dict, x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> tuple:
+    """Output (N, K, H, W) of a convolution of stride 1, and its gradients' function."""
     pad, k = _pair(attrs, "pad", 0), weight.shape[-1]
     padded = np.pad(x, [(0, 0), (0, 0), (pad, pad), (pad, pad)])
     windows = sliding_window_view(padded, (k, k), axis=(2, 3))  # (N, C, H, W, k, k)
-    y = np.tensordot(windows, weight, ((1, 4, 5), (1, 2, 3))).transpose(0, 3, 1, 2) + bias[:, None, None]
+    y = product(windows, weight, ((1, 4, 5), (1, 2, 3))).transpose(0, 3, 1, 2) + bias[:, None, None]
 
     def grads(dy: np.ndarray) -> tuple:
-        d_weight = np.tensordot(dy, windows, ((0, 2, 3), (0, 2, 3)))
+        d_weight = product(dy, windows, ((0, 2, 3), (0, 2, 3)))
         d_padded = np.zeros_like(padded)
         for i in range(k):
             for j in range(k):
-                part = np.tensordot(dy, weight[:, :, i, j], (1, 0)).transpose(0, 3, 1, 2)
+                part = product(dy, weight[:, :, i, j], (1, 0)).transpose(0, 3, 1, 2)
                 d_padded[:, :, i : i + dy.shape[2], j : j + dy.shape[3]] += part
         inside = slice(pad, -pad or None)
         return d_padded[:, :, inside, inside], d_weight, dy.sum((0, 2, 3))
@@ -56,7 +69,8 @@ def convolution(attrs: dict, x: np.ndarray, weight: np.ndarray, bias: np.ndarray
     return y, grads
 
 
-def deconvolution(attrs: dict, x: np.ndarray, weight: np.ndarray) -> tuple:
+def deconvolution(product: Product, attrs: dict, x: np.ndarray, weight: np.ndarray) -> tuple:
+    """Output (N, K, H, W) of a deconvolution without pad, and its gradients' function."""
     k, stride, adj = weight.shape[-1], _pair(attrs, "stride", 1), _pair(attrs, "adj", 0)
     height, width = ((size - 1) * stride + k + adj for size in x.shape[2:])
     y = np.zeros((x.shape[0], weight.shape[1], height, width))
@@ -68,19 +82,20 @@ def deconvolution(attrs: dict, x: np.ndarray, weight: np.ndarray) -> tuple:
                 yield i, j, (slice(None), slice(None), rows, slice(j, j + stride * x.shape[3], stride))
 
     for i, j, at in places():
-        y[at] += np.tensordot(x, weight[:, :, i, j], (1, 0)).transpose(0, 3, 1, 2)
+        y[at] += product(x, weight[:, :, i, j], (1, 0)).transpose(0, 3, 1, 2)
 
     def grads(dy: np.ndarray) -> tuple:
         dx, d_weight = np.zeros_like(x), np.zeros_like(weight)
         for i, j, at in places():
-            dx += np.tensordot(dy[at], weight[:, :, i, j], (1, 1)).transpose(0, 3, 1, 2)
-            d_weight[:, :, i, j] = np.tensordot(x, dy[at], ((0, 2, 3), (0, 2, 3)))
+            dx += product(dy[at], weight[:, :, i, j], (1, 1)).transpose(0, 3, 1, 2)
+            d_weight[:, :, i, j] = product(x, dy[at], ((0, 2, 3), (0, 2, 3)))
         return dx, d_weight
 
     return y, grads
 
 
 def pooling(attrs: dict, x: np.ndarray) -> tuple:
+    """Output (N, C, H, W) of a max pooling 2x2 of stride 2, and its gradients' function."""
     assert attrs["pool_type"] == "max" and _pair(attrs, "kernel", 1) == _pair(attrs, "stride", 1) == 2
     up = attrs.get("pooling_convention", "valid") == "full"
     n, c, h, w = x.shape[0], x.shape[1], (x.shape[2] + up) // 2, (x.shape[3] + up) // 2
@@ -101,6 +116,7 @@ def pooling(attrs: dict, x: np.ndarray) -> tuple:
 
 
 def crop(attrs: dict, x: np.ndarray, like: np.ndarray) -> tuple:
+    """Output (N, C, H, W), cut to the size of `like`, and its gradients' function."""
     top, left = literal_eval(attrs["offset"])
     at = (slice(None), slice(None), slice(top, top + like.shape[2]), slice(left, left + like.shape[3]))
 
@@ -113,6 +129,7 @@ def crop(attrs: dict, x: np.ndarray, like: np.ndarray) -> tuple:
 
 
 def softmax_output(attrs: dict, x: np.ndarray, label: np.ndarray) -> tuple:
+    """Probabilities (N, C, H, W), and the function of the loss's gradients."""
     exp = np.exp(x - x.max(1, keepdims=True))
     p = exp / exp.sum(1, keepdims=True)
     given, label = label, label.reshape(x.shape[0], *x.shape[2:]).astype(int)
@@ -125,9 +142,8 @@ def softmax_output(attrs: dict, x: np.ndarray, label: np.ndarray) -> tuple:
     return p, grads
 
 
+WITH_PRODUCTS = {"Convolution": convolution, "Deconvolution": deconvolution}
 OPERATORS = {
-    "Convolution": convolution,
-    "Deconvolution": deconvolution,
     "Pooling": pooling,
     "Crop": crop,
     "SoftmaxOutput": softmax_output,
