@@ -43,15 +43,29 @@ class SegmentationMetric(mx.metric.EvalMetric):
             labels: one array (N, H, W) or (N, H*W), classes or 255.
             preds: one array (N, C, H, W), probabilities.
         """
-        label, probabilities = labels[0], preds[0].reshape((0, 0, -1))  # (N, C, H*W)
-        label = label.reshape((label.shape[0], -1)).as_in_context(probabilities.context)  # (N, H*W)
-        of_truth = mx.nd.pick(probabilities, label, axis=1).asnumpy()
-        prediction = mx.nd.argmax(probabilities, axis=1).asnumpy()
-        truth = label.asnumpy()
-        losses = -np.log(np.maximum(of_truth[truth != IGNORE_LABEL], 1e-37))
-        self.loss_sum += float(np.rint(losses.sum(dtype=np.float64) / LOSS_UNIT) * LOSS_UNIT)
-        self.matrix += confusion_matrix(truth, prediction, self.numclass)
-        return float(losses.mean()) if losses.size else float("nan")
+        return self.count(labels[0].asnumpy(), labels[0].as_in_context(preds[0].context), preds[0])
+
+    def count(self, truth: np.ndarray, label: mx.nd.NDArray, probabilities: mx.nd.NDArray) -> float:
+        """As `update`, of a label that the host and the device have.
+
+        The device computes the loss and the classes: only these leave it, 8 bytes and one byte a pixel.
+
+        Args:
+            truth: (N, H, W) or (N, H*W), classes or 255.
+            label: the same on the device of `probabilities`.
+            probabilities: (N, C, H, W).
+        """
+        probabilities = probabilities.reshape((0, 0, -1))  # (N, C, H*W)
+        label = label.reshape((len(label), -1))  # (N, H*W)
+        of_truth = mx.nd.pick(probabilities, label, axis=1)
+        counted = mx.nd.where(label == IGNORE_LABEL, mx.nd.ones_like(of_truth), of_truth).astype("float64")
+        loss = -mx.nd.log(mx.nd.maximum(counted, 1e-37)).sum()
+        prediction = mx.nd.argmax(probabilities, axis=1).astype("uint8" if self.numclass <= 256 else "int32")
+        batch = confusion_matrix(truth.reshape(label.shape), prediction.asnumpy(), self.numclass)
+        loss, pixels = float(loss.asscalar()), int(batch.sum())
+        self.loss_sum += float(np.rint(loss / LOSS_UNIT) * LOSS_UNIT)
+        self.matrix += batch
+        return loss / pixels if pixels else float("nan")
 
     def get(self) -> Tuple[List[str], List[float]]:
         """Names and values: the mean loss per pixel, then the four scores."""
@@ -70,21 +84,27 @@ class SegmentationMetric(mx.metric.EvalMetric):
 
 
 def count_batch(
-    metric: mx.metric.EvalMetric | None, label: np.ndarray, probabilities: mx.nd.NDArray
+    metric: mx.metric.EvalMetric | None,
+    truth: np.ndarray,
+    label: mx.nd.NDArray,
+    probabilities: mx.nd.NDArray,
 ) -> float | None:
     """Update a metric with a batch, and return the value of its `update`.
 
-    A metric of MXNet's gets only the pixels that are not ignored.
+    A metric of MXNet's gets only the pixels that are not ignored, on the device, and no batch without any.
 
     Args:
-        label: (N, H, W) or (N, H*W), classes or 255.
+        truth: (N, H, W) or (N, H*W), classes or 255.
+        label: the same values on the device of `probabilities`.
         probabilities: (N, C, H, W).
     """
     if metric is None:
         return None
     if isinstance(metric, SegmentationMetric):
-        return metric.update([mx.nd.array(label)], [probabilities])
-    label = np.reshape(label, -1)
-    counted = label != IGNORE_LABEL
-    pixels = probabilities.asnumpy().transpose(0, 2, 3, 1).reshape(label.size, -1)  # (N*H*W, C)
-    return metric.update([mx.nd.array(label[counted])], [mx.nd.array(pixels[counted])])
+        return metric.count(truth, label, probabilities)
+    counted = np.flatnonzero(np.reshape(truth, -1) != IGNORE_LABEL)
+    if not counted.size:
+        return None
+    pixels = mx.nd.transpose(probabilities, (0, 2, 3, 1)).reshape((-1, probabilities.shape[1]))  # (N*H*W, C)
+    chosen = mx.nd.array(counted, probabilities.context, np.int32)
+    return metric.update([mx.nd.take(label.reshape(-1), chosen)], [mx.nd.take(pixels, chosen)])

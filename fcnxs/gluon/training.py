@@ -149,8 +149,7 @@ def finetune(
             for batch in train:
                 for device in devices:
                     mx.random.seed(batch.seed, device)  # of dropout
-                images = mx.gluon.utils.split_and_load(batch[train.data_name], devices, even_split=False)
-                labels = mx.gluon.utils.split_and_load(batch[train.label_name], devices, even_split=False)
+                images, labels = (_split(batch[name], devices) for name in (train.data_name, train.label_name))
                 with mx.autograd.record():
                     losses = [criterion(net(x), y) for x, y in zip(images, labels)]
                 mx.autograd.backward(losses)
@@ -165,3 +164,8 @@ def finetune(
         prefix, epoch = Path(output) / stage.name, stage.epochs
         del net, trainer  # before the next stage has its own
     return history
+
+
+def _split(batch: np.ndarray, devices: List[mx.Context]) -> List[mx.nd.NDArray]:
+    """Share of each device of a batch; of an array of NumPy's, MXNet would copy all to the first device."""
+    return mx.gluon.utils.split_and_load(mx.nd.array(batch, mx.cpu()), devices, even_split=False)

@@ -14,6 +14,7 @@ from ..errors import FCNXSError
 from ..metric import count_batch
 from ..net import ANY_SIZE, Params, check_params, check_size, devices_of, is_input
 from .collective import Exchange, exchange_for
+from .executors import Pass
 from .replica import Batch, Replica, files_of, groups
 
 
@@ -182,7 +183,7 @@ class Solver:
                 running.append((batch, executor))
             if update and first + count >= len(batches):
                 self._update(len(batches), (weights[0] if alone else 1) / images)
-            values += [count_batch(metric, batch[names[1]], executor.outputs[0]) for batch, executor in running]
+            values += [_count(metric, batch, names[1], executor) for batch, executor in running]
         losses = [value for value in values if value is not None and not np.isnan(value)]
         return sum(losses) / len(losses) if losses else float("nan")
 
@@ -206,7 +207,7 @@ class Solver:
                 for replica, batch in zip(self.replicas, batches)
             ]
             for batch, executor in zip(batches, executors):
-                count_batch(metric, batch[eval_data.label_name], executor.outputs[0])
+                _count(metric, batch, eval_data.label_name, executor)
                 if on_batch is not None:
                     on_batch(batch, executor.outputs[0])
 
@@ -246,6 +247,13 @@ class Solver:
             self._exchange.sum(self.replicas[0].trained, gradients)
         for replica, grads in zip(self.replicas, gradients):
             replica.update(grads, rescale_grad)
+
+
+def _count(
+    metric: mx.metric.EvalMetric | None, batch: Batch, label: str, executor: mx.executor.Executor | Pass
+) -> float | None:
+    """Count a batch whose labels and probabilities are in `executor`, until its next pass."""
+    return count_batch(metric, np.asarray(batch[label]), executor.arg_dict[label], executor.outputs[0])
 
 
 def _callbacks(callback: Callable | List[Callable] | None) -> List[Callable]:
