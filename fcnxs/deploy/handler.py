@@ -155,8 +155,8 @@ class ServedNet:
         data = preprocess(image, self.meta["mean"])
         try:
             with self._turn:  # a server's threads share the executors
-                scores = self.passes.scores(compat.mxnet.nd.array(data), "the image")
-                return scores.argmax(axis=1)[0].asnumpy().astype(np.uint8)
+                scores = self.passes.scores(data, "the image")
+                return scores.argmax(axis=1)[0].astype("uint8").asnumpy()
         except FCNXSError as error:
             raise Refused(400, str(error)) from None
 

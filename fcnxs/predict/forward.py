@@ -7,18 +7,19 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from functools import partial
 from math import prod
-from typing import Dict
+from typing import Container, Dict, Set
 
 import numpy as np
 
 from ..compat import mxnet as mx
+from ..device_memory import give_back, make_room
 from ..feasible import LARGEST
 from ..net import Net, Shape, SharedMemory, check_size, layer_shapes, unfused
 from ..symbols.graph.nodes import Graph
 from ..symbols.interpolation import is_bilinear
 from ..symbols.trimming.trimmed import Trimmer, fixed_params
 
-SIZES = 16  # sizes whose executors are kept; beyond that, the least recently used one is dropped
+SIZES = 16  # sizes whose executors are kept on a CPU; a GPU keeps more (`device_memory`)
 # MXNet's oneDNN subgraph pass fuses layers. A fused executor gives the same bits in 3% less processor time
 # (FCN-8s, full width, 500x375, trimmed or not). But its first pass reorders all weights, which costs as much as
 # twenty passes save, and it keeps the reordered copy, 0.56 GB. So only sizes that come OFTEN are fused, and at
@@ -52,15 +53,16 @@ class Passes:
 
     def __init__(self, net: Net, ctx: mx.Context, trim: bool = True) -> None:
         self.net, self.ctx, self.graph = net, ctx, Graph.of(net.symbol)
-        self._trimmer = Trimmer(self.graph) if trim else None
+        self._trimmer = Trimmer(self.graph) if trim and _is_float32(net) else None
+        self._bilinear = bilinear_weights(net, self._trimmer) if self._trimmer else set()
         self._kept: OrderedDict[Shape, _Size] = OrderedDict()
         self._memory = SharedMemory(ctx)
 
-    def scores(self, data: mx.nd.NDArray, where: object = "an image") -> mx.nd.NDArray:
+    def scores(self, data: mx.nd.NDArray | np.ndarray, where: object = "an image") -> mx.nd.NDArray:
         """Class scores (N, C, H, W) of images (N, 3, H, W). The next call overwrites them.
 
         Args:
-            data: images, RGB minus the mean, float32.
+            data: images, RGB minus the mean, float32. An array of NumPy's goes to the device once.
             where: name of the image in error messages.
 
         Raises:
@@ -70,11 +72,9 @@ class Passes:
         if shape not in self._kept:
             memory = self.ctx.device_type != "gpu"
             check_size(self.net.symbol, "data", shape, where, self.graph, memory)
-            self._kept[shape] = _Size(
-                self.net if self._trimmer is None else trim(self.net, shape, self._trimmer)
-            )
-            if len(self._kept) > SIZES:
-                self._kept.popitem(last=False)
+            make_room(self._kept, self.ctx, SIZES)
+            how = (shape, self._trimmer, self._bilinear)
+            self._kept[shape] = _Size(trim(self.net, *how) if self._trimmer else self.net)
         self._kept.move_to_end(shape)
         size = self._kept[shape]
         self._memory.grow(shape, partial(self._bind, self.net), self._free)
@@ -95,6 +95,7 @@ class Passes:
         """Free all memory except that of the weights."""
         self._kept.clear()
         self._memory.release()
+        give_back(self.ctx)
 
     def _free(self) -> None:
         for size in self._kept.values():
@@ -106,7 +107,12 @@ class Passes:
         return self._memory.bind(net.symbol, args, grads, net.aux_params)
 
 
-def trim(net: Net, shape: Shape, trimmer: Trimmer | None = None) -> Net:
+def bilinear_weights(net: Net, trimmer: Trimmer) -> Set[str]:
+    """Names of the upsampling weights that are bilinear; they are copied from the device for that."""
+    return {name for name in trimmer.upsampling_weights if is_bilinear(net.arg_params[name].asnumpy())}
+
+
+def trim(net: Net, shape: Shape, trimmer: Trimmer | None = None, bilinear: Container[str] | None = None) -> Net:
     """The net for one image size, without the part of the padded canvas that no image can influence.
 
     The FCNs pad the image by 100 pixels; far from the image the layers' cells are the same for every image. A
@@ -119,12 +125,13 @@ def trim(net: Net, shape: Shape, trimmer: Trimmer | None = None) -> Net:
     Args:
         net: the net without label and dropout, as `scores_symbol` makes it.
         shape: shape (N, 3, H, W) of the images.
-        trimmer: analysis of the net's graph, to share it between several sizes.
+        trimmer, bilinear: analysis of the net's graph, and its `bilinear_weights`, to share them between
+            several sizes.
     """
-    if any(array.dtype != np.float32 for array in net.arg_params.values()):
+    if not _is_float32(net):
         return net
     trimmer = trimmer or Trimmer(Graph.of(net.symbol))
-    bilinear = {name for name in trimmer.upsampling_weights if is_bilinear(net.arg_params[name].asnumpy())}
+    bilinear = bilinear_weights(net, trimmer) if bilinear is None else bilinear
     trimmed = trimmer.with_constants(shape[2:], bilinear)
     if trimmed is None:
         return net
@@ -137,6 +144,10 @@ def trim(net: Net, shape: Shape, trimmer: Trimmer | None = None) -> Net:
     args, auxs = fixed_params(trimmed.symbol, {"data": shape}, ctx)
     used = {name: known[name] for name in trimmed.symbol.list_arguments() if name in known}
     return Net(trimmed.symbol, {**used, **args}, {**net.aux_params, **auxs})
+
+
+def _is_float32(net: Net) -> bool:
+    return all(array.dtype == np.float32 for array in net.arg_params.values())
 
 
 def peak_bytes(symbol: mx.sym.Symbol, graph: Graph, shapes: Dict[str, Shape], itemsize: int = 4) -> int:

@@ -97,14 +97,14 @@ class Tiling:
     def class_maps(self, read: Read) -> Iterator[Tuple[int, np.ndarray]]:
         """Yield first row and class map, uint8 (h, W), of each band of rows, from the top; see `bands`."""
         for row, scores in self.bands(read, classes=True):
-            yield row, scores[0].astype(np.uint8)
+            yield row, scores[0]
 
     def bands(self, read: Read, classes: bool = False) -> Iterator[Tuple[int, np.ndarray]]:
         """Yield first row and scores (C, h, W) of each band of rows, from the top of the image.
 
         Args:
             read: returns windows of the image minus the mean; see `reader`.
-            classes: yield the class of the largest score, (1, h, W), instead of the scores.
+            classes: yield the class of the largest score, uint8 (1, h, W), instead of the scores.
         """
         kept: Dict[int, np.ndarray] = {}
         for phase, tiles in zip(self.phases[:-1], self.tiles):
@@ -148,7 +148,7 @@ class Tiling:
     def _bind(self, subgraph: Subgraph, memory: SharedMemory, classes: bool) -> mx.executor.Executor:
         symbol, shapes = subgraph.symbol, self._input_shapes(subgraph)
         if classes:
-            symbol = mx.sym.argmax(symbol, axis=1, keepdims=True)
+            symbol = mx.sym.cast(mx.sym.argmax(symbol, axis=1, keepdims=True), dtype="uint8")
         inputs = {name: mx.nd.empty(shape, self.ctx, self._dtype) for name, shape in shapes.items()}
         args, grads = {**self.net.arg_params, **inputs}, unfused(symbol, self.net.arg_params)
         return memory.bind(symbol, args, grads, self.net.aux_params)

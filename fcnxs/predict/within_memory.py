@@ -14,9 +14,9 @@ from typing import Iterator, Tuple
 import numpy as np
 
 from ..compat import mxnet as mx
+from ..device_memory import free_memory
 from ..errors import FCNXSError
 from ..net import Net, check_size
-from ..system.memory import available_memory
 from .forward import Passes, peak_bytes
 from .tiling import Read, Tiling, windows
 
@@ -57,6 +57,8 @@ class Bounded:
             if self.passes.has(shape):
                 return True
             need = peak_bytes(self.passes.net.symbol, self.passes.graph, {"data": shape})
+            if self.limit is None and need > self._available() - taken:
+                self.passes.release()  # what is kept for other sizes counted as used
             return need <= self._available() - taken
 
     def class_bands(self, size: Tuple[int, int], read: Read, where: object) -> Bands:
@@ -66,8 +68,8 @@ class Bounded:
             tiles = None if self.fits(size) else self._tiles(size, where)
             if tiles is None:
                 data = read(((0, size[0] - 1), (0, size[1] - 1)))
-                scores = self.passes.scores(mx.nd.array(data, self.passes.ctx), where)
-                whole = mx.nd.argmax(scores, axis=1)[0].asnumpy().astype(np.uint8)
+                scores = self.passes.scores(data, where)
+                whole = mx.nd.argmax(scores, axis=1)[0].astype("uint8").asnumpy()
         if tiles is None:
             yield 0, whole
         else:
@@ -78,7 +80,7 @@ class Bounded:
         size = data.shape[2:]
         with self.turn:
             if self.fits(size, taken):
-                scores = self.passes.scores(mx.nd.array(data, self.passes.ctx), where)[0].asnumpy()
+                scores = self.passes.scores(data, where)[0].asnumpy()
                 return scores.astype(np.float32, copy=False)
             tiles = self._tiles(size, where, taken + self.bytes_of_scores(size))
         scores = np.empty((self.numclass, *size), np.float32)
@@ -107,10 +109,7 @@ class Bounded:
     def _available(self) -> float:
         if self.limit is not None:
             return self.limit
-        ctx = self.passes.ctx
-        if ctx.device_type == "gpu":
-            return SHARE * mx.context.gpu_memory_info(ctx.device_id)[0]
-        return SHARE * available_memory()
+        return SHARE * free_memory(self.passes.ctx)
 
     def _tiles(self, size: Tuple[int, int], where: object, taken: int = 0) -> Tiling:
         self.passes.release()

@@ -17,6 +17,7 @@ from math import prod
 from typing import List, NamedTuple, Sequence, Tuple
 
 from ..compat import mxnet as mx
+from ..device_memory import make_room
 from ..errors import FCNXSError
 from ..net import Net, Params, Shape, SharedMemory, check_size, unfused
 from ..symbols.graph.nodes import Entry, Graph, Node
@@ -32,7 +33,8 @@ class Executors:
     """Executors of one net, one for each input size.
 
     All of them work in the same memory (`SharedMemory`), their inputs too, so that inputs and outputs are valid
-    until the next pass of any of them. Beyond `bound` sizes, the least recently used executor is dropped.
+    until the next pass of any of them. Beyond `bound` sizes, the least recently used executor is dropped; a GPU
+    keeps more, as its memory allows (`device_memory.make_room`).
     """
 
     def __init__(self, net: Net, ctx: mx.Context, grads: Params | None = None, trim: bool = False) -> None:
@@ -43,7 +45,7 @@ class Executors:
             grads: gradient arrays of the parameters to train, in their shapes, on `ctx`; None: inference only.
             trim: compute only what depends on the image, if the net allows it (`symbols/trimming`).
         """
-        # For each trimmed executor, MXNet keeps copies of padded arrays; binding anew takes little of a step.
+        # For each trimmed executor, oneDNN keeps copies of padded arrays; binding anew takes little of a step.
         self.net, self.ctx, self.bound = net, ctx, 1 if trim else 8
         self.grads = unfused(net.symbol, net.arg_params) if grads is None else grads
         self.graph = Graph.of(net.symbol)
@@ -61,8 +63,7 @@ class Executors:
         if shape not in self._kept:
             check_size(self.net.symbol, name, shape, where, self.graph, self.ctx.device_type != "gpu")
             self._memory.grow(shape, partial(self._bind, name), self._free)
-            while len(self._kept) >= self.bound:
-                self._kept.popitem(last=False)
+            make_room(self._kept, self.ctx, self.bound)
             self._kept[shape] = self._bind(name, shape)
         self._kept.move_to_end(shape)
         return self._kept[shape]
