@@ -1,0 +1,75 @@
+"""From each format to a report: import-data, check-data, finetune, evaluate, report, without more options."""
+
+import numpy as np
+import pytest
+from conftest import photo
+from PIL import Image
+
+from fcnxs.data.labels import load_label
+from fcnxs.tools.main import main
+
+CLASSES = ("background", "road", "car")
+COLOURS = np.array([(0, 0, 0), (128, 64, 128), (64, 0, 128)], np.uint8)
+BOXES = ((1, 4, 6, 40, 30), (2, 20, 10, 44, 40))  # class, left, top, right, bottom
+
+
+def expected():
+    label = np.zeros((48, 48), np.uint8)
+    for value, left, top, right, bottom in BOXES:
+        label[top:bottom, left:right] = value
+    return label
+
+
+def colour_labels(source):
+    """Colour labels beside the images, and a map."""
+    rows = [f"{name},{r},{g},{b}\n" for name, (r, g, b) in zip(CLASSES, COLOURS.tolist())]
+    (source / "class_dict.csv").write_text("name,r,g,b\n" + "".join(rows))
+    for i in range(5):
+        Image.fromarray(photo(48, 48, i)).save(source / f"{i}.jpg")
+        Image.fromarray(COLOURS[expected()]).save(source / f"{i}_L.png")
+
+
+def cvat_masks(source):
+    lines = [f"{name}:{r},{g},{b}::\n" for name, (r, g, b) in zip(CLASSES, COLOURS.tolist())]
+    (source / "labelmap.txt").write_text("".join(lines))
+    for folder in ("JPEGImages", "SegmentationClass"):
+        (source / folder).mkdir()
+    for i in range(5):
+        Image.fromarray(photo(48, 48, i)).save(source / "JPEGImages" / f"{i}.jpg")
+        Image.fromarray(COLOURS[expected()]).save(source / "SegmentationClass" / f"{i}.png")
+
+
+def cvat_xml(source):
+    (source / "images").mkdir()
+    labels = "".join(f"<label><name>{name}</name></label>" for name in CLASSES[1:])
+    boxes = "".join(
+        f'<box label="{CLASSES[value]}" xtl="{left}" ytl="{top}" xbr="{right}" ybr="{bottom}"/>'
+        for value, left, top, right, bottom in BOXES
+    )
+    images = "".join(f'<image name="{i}.jpg" width="48" height="48">{boxes}</image>' for i in range(5))
+    meta = f"<meta><task><labels>{labels}</labels></task></meta>"
+    (source / "annotations.xml").write_text(f"<annotations>{meta}{images}</annotations>")
+    for i in range(5):
+        Image.fromarray(photo(48, 48, i)).save(source / "images" / f"{i}.jpg")
+
+
+@pytest.mark.parametrize("make", [colour_labels, cvat_masks, cvat_xml])
+def test_a_source_comes_to_a_report(make, caffemodel, tmp_path, capsys):
+    source, data, run = tmp_path / "source", tmp_path / "data", tmp_path / "run"
+    source.mkdir()
+    make(source)
+    assert main(["import-data", str(source), str(data), "--val-fraction", "0.4"]) == 0
+    for file in (data / "labels").rglob("*.png"):
+        np.testing.assert_array_equal(load_label(file).values, expected())
+    assert main(["check-data", str(data)]) == 0
+    assert main(["convert", str(caffemodel), str(tmp_path / "vgg")]) == 0
+    parent = ["--prefix", str(tmp_path / "vgg"), "--epoch", "0"]
+    once = ["--recipe", "adam", "--stages", "fcn32s", "--epochs", "1", "--quiet"]
+    assert main(["finetune", "--data", str(data), *parent, "--output", str(run), *once]) == 0
+    capsys.readouterr()
+    assert main(["evaluate", "--prefix", str(run / "fcn32s"), "--data", str(data)]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    for name, pixels in zip(CLASSES, np.bincount(expected().ravel())):  # of two images
+        assert [name, str(2 * pixels)] in [row[:2] for row in rows]
+    assert main(["report", str(run)]) == 0
+    assert (run / "report.html").is_file()
