@@ -60,6 +60,10 @@ class Account:
                 result.append(f"{len(names)} {meaning}: {', '.join(different[:SHOWN])}{more}")
         return result + self.notes
 
+    def __str__(self) -> str:
+        """The lines as one."""
+        return "; ".join(self.lines())
+
     def content(self) -> Dict[str, object]:
         """The account for JSON: counts and all names by kind, and the notes."""
         kinds = {

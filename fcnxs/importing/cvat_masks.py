@@ -36,6 +36,6 @@ def read(source: Path, options: Options, account: Account) -> Found:
     if not both:
         raise FCNXSError(
             f"{source}: no image here has a mask in {FOLDER}/; export the task with its images, or --images "
-            "DIR says which folder has them"
+            f"DIR says which folder has them. {account}"
         )
     return by_colours(both, classes, file, options, account)

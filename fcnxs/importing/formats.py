@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import zipfile
 from pathlib import Path
+from typing import List
 
 from ..errors import FCNXSError
 from . import cvat_masks, cvat_xml, masks
@@ -38,14 +39,25 @@ def format_of(source: Path) -> str:
         raise FCNXSError(
             f"{source}: is a ZIP file; unpack it (unzip {source.name} -d NEW), and give the folder"
         )
-    special = [name for name, each in FORMATS.items() if name != GENERAL and each.recognised(source)]
+    special = _special(source)
     found = special or [GENERAL] * FORMATS[GENERAL].recognised(source)
     if len(found) == 1:
         return found[0]
     if found:
         raise FCNXSError(f"{source}: may be {' or '.join(found)}; --format says which one is meant")
+    inside = (
+        [folder for folder in source.iterdir() if folder.is_dir() and _special(folder)]
+        if source.is_dir()
+        else []
+    )
+    hint = f"{inside[0]} is {_special(inside[0])[0]}" if inside else "--format names one"
     looked = "; ".join(f"{name}: {each.LOOKS_FOR}" for name, each in FORMATS.items())
-    raise FCNXSError(f"{source}: no known format here; looked for {looked}. --format names one")
+    raise FCNXSError(f"{source}: no known format here; looked for {looked}. {hint}")
+
+
+def _special(source: Path) -> List[str]:
+    """Names of the formats that are recognised, but for the general one."""
+    return [name for name, each in FORMATS.items() if name != GENERAL and each.recognised(source)]
 
 
 def read(source: Path, name: str, options: Options, account: Account) -> Found:

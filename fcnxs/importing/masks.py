@@ -35,7 +35,8 @@ SHOWN = 8  # values that a message has
 
 def recognised(source: Path) -> bool:
     """Whether the names in a folder make at least one pair of an image and a mask."""
-    return source.is_dir() and bool(pairs(source, None, Account()))
+    account = Account()
+    return source.is_dir() and bool(pairs(source, None, account) or account.names["two annotations"])
 
 
 def read(source: Path, options: Options, account: Account) -> Found:
@@ -47,8 +48,8 @@ def read(source: Path, options: Options, account: Account) -> Found:
     both = pairs(source, options.images, account)
     if not both:
         raise FCNXSError(
-            f"{source}: no image here has a mask that its name tells (images/a.jpg and masks/a.png, a.jpg and "
-            "a_mask.png, a.jpeg and a.jpeg.png); --images DIR says which folder has the images"
+            f"{source}: no image here has just one mask by its name (images/a.jpg and masks/a.png, a.jpg and "
+            f"a_mask.png, a.jpeg and a.jpeg.png); --images DIR says which folder has the images. {account}"
         )
     file = options.colors or (None if options.binary or options.threshold is not None else _only_map(source))
     if options.nearest is not None and file is None:

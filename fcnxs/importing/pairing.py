@@ -21,10 +21,12 @@ from ..system.files import read_text
 from .account import Account
 from .files import SPLITS, all_files
 
-MASK = r"masks?|labels?|labell?ed|annot|annotations?|annotated|ground_?truths?|segmentations?|trimaps?"
+MASK = r"masks?|labels?|annot|annotations?|annotated|ground_?truths?|segmentations?|trimaps?"
 IMAGE = r"images?|imgs?|jpegimages|photos?|pictures?"
 MASK_FOLDER = re.compile(
-    rf"(?:(.*?)[_\-. ]?)??(?:{MASK}|segmentationclass(?:png|raw)?)|(?:(.+)[_\-. ])?(?:gt|seg|targets?)", re.I
+    rf"(?:(.*?)[_\-. ]?)??(?:{MASK}|segmentationclass(?:png|raw)?)"
+    r"|(?:(.+)[_\-. ])?(?:gt|seg|targets?|labell?ed)",
+    re.I,
 )
 IMAGE_FOLDER = re.compile(rf"(?:(.*?)[_\-. ]?)??(?:{IMAGE})|(?:(.+)[_\-. ])?(?:rgb|sat|raw|data)", re.I)
 MASK_NAME = re.compile(rf"(?:(.+)[_\-. ](?:{MASK}|gt|seg|[L])|(?:{MASK}|gt|seg)[_\-. ](.+))", re.I)

@@ -100,7 +100,7 @@ def write(
         if on_progress is not None:
             on_progress()
     if not sum(written.values()):
-        raise FCNXSError("no image remains: " + "; ".join(account.lines()))
+        raise FCNXSError(f"no image remains: {account}")
     for split in {sample.split or "" for sample in samples} - {*(+written)}:
         for kind in ("images", "labels"):
             (folder / kind / split).rmdir()

@@ -191,6 +191,14 @@ def test_subsets_of_a_project_are_splits(cvat):
     assert (source.parent / "target" / "images" / "train" / "a.png").is_file()
 
 
+def test_an_export_in_a_folder_is_named(cvat, tmp_path, capsys):
+    source = cvat(BOX % 0)
+    (tmp_path / "outer").mkdir()
+    source.rename(tmp_path / "outer" / "task")
+    (tmp_path / "outer" / "task" / "images").rename(tmp_path / "photos")
+    assert f"{tmp_path / 'outer' / 'task'} is cvat-xml" in refusal(tmp_path / "outer", capsys)
+
+
 def test_images_may_be_elsewhere(cvat, tmp_path, capsys):
     source = cvat(BOX % 0, ["../photos/a.png"])
     assert "none of its images is below" in refusal(source, capsys)
