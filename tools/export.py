@@ -23,12 +23,12 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, List, Tuple
 
+from ..data.images import IMAGE_SUFFIXES
 from ..errors import FCNXSError
 from ..score import Scores
 from ..system.locks import held
 from .main import NegativeResult
 from .shared import data_checks, data_options, options
-from .shared.inputs import IMAGES
 from .shared.printing import say, show
 from .shared.text import TITLES, table
 
@@ -204,9 +204,11 @@ def _image_files(paths: List[Path]) -> List[Path]:
     for path in paths:
         if not path.exists():
             raise FCNXSError(f"--calibrate {path}: no such file or folder")
-        found = sorted(f for f in path.rglob("*") if f.suffix.lower() in IMAGES) if path.is_dir() else [path]
+        found = [path]
+        if path.is_dir():
+            found = sorted(file for file in path.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES)
         if not found:
-            raise FCNXSError(f"--calibrate {path}: no images in this folder ({', '.join(IMAGES)})")
+            raise FCNXSError(f"--calibrate {path}: no images in this folder ({', '.join(IMAGE_SUFFIXES)})")
         files += found
     return files
 

@@ -14,6 +14,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from ..conventions import MAX_PIXELS, VGG_MEAN, PathLike
 from ..errors import FCNXSError, reason
 from ..system.files import refuse_irregular
+from .bands import refuse_bands
 
 # The formats that are opened, whatever a file's suffix. Pillow reads 40 others; that of EPS starts Ghostscript.
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
@@ -27,7 +28,8 @@ OTHERS = {  # names of formats that Pillow does not know, by how they begin
 SMALL = 64  # bytes: the least that the parts of a file have on average, after the first PARTS
 PARTS = 20_000
 TILE = (322, 323)  # TIFF's tags of the width and height of a tile
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+# Suffixes of the files of a folder that are images, in any case of their letters.
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 EXIF = ("apply", "ignore")  # what to do with an image's EXIF orientation
 UNTURN = {  # EXIF orientation: the turn back to the pixels as they are stored
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -72,7 +74,7 @@ def read_image(path: PathLike, exif: str = "apply", max_pixels: int = MAX_PIXELS
     """Image as RGB, uint8, (H, W, 3), as a viewer shows it: turned upright by its EXIF data.
 
     Grey becomes three equal channels. Transparent pixels are composited on white. Of 16 bits a channel the
-    upper 8 are kept. Of an animation the first frame is read.
+    upper 8 are kept. Of an animation the first frame is read, of a TIFF the first page.
 
     Args:
         exif: "apply", or "ignore" to leave the pixels as they are stored.
@@ -80,7 +82,7 @@ def read_image(path: PathLike, exif: str = "apply", max_pixels: int = MAX_PIXELS
 
     Raises:
         FCNXSError: there is no such file, it is not JPEG, PNG, BMP, GIF, TIFF, WebP or PPM, too large, damaged,
-            or does not have 8 or 16 bits a channel.
+            does not have 8 or 16 bits a channel, or has other bands (`bands.py`).
     """
     return load_image(path, exif, max_pixels)[0]
 
@@ -142,11 +144,13 @@ def opened(
         refuse_irregular(path)
     try:
         whole = open(path, "rb", buffering=0) if is_path else nullcontext(path)  # noqa: SIM115
-        with whole as raw, _Counted(raw) as file, _LIMIT, Image.open(file, formats=[*formats]) as image:
-            refuse_large(image.size, path, max_pixels)
-            if image.format == "TIFF":  # whose tiles are decoded whole, and can be larger than the image
-                refuse_large([image.tag_v2.get(tag, 1) for tag in TILE], f"{path}: a tile", max_pixels)
-            yield image
+        with whole as raw, _Counted(raw) as file, _LIMIT:
+            refuse_bands(file, path)
+            with Image.open(file, formats=[*formats]) as image:
+                refuse_large(image.size, path, max_pixels)
+                if image.format == "TIFF":  # whose tiles are decoded whole, and can be larger than the image
+                    refuse_large([image.tag_v2.get(tag, 1) for tag in TILE], f"{path}: a tile", max_pixels)
+                yield image
     except FCNXSError:
         raise
     except UnidentifiedImageError:

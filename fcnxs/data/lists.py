@@ -21,7 +21,7 @@ from ..errors import FCNXSError, cut
 from ..system.files import read_text, refuse_irregular
 from .images import IMAGE_SUFFIXES
 
-LOSSLESS = (".png", ".bmp", ".gif", ".tif", ".tiff")  # suffixes of labels
+LOSSLESS = (".png", ".bmp", ".gif", ".tif", ".tiff", ".pgm", ".pbm")  # suffixes of labels
 LABEL_SUFFIXES = (*LOSSLESS, ".jpg", ".jpeg", ".webp", ".jp2")  # the lossy ones are refused when they are read
 _PATH = rf"\S.*?(?:{'|'.join(map(re.escape, {*IMAGE_SUFFIXES, *LABEL_SUFFIXES}))})"
 PAIR = re.compile(rf"({_PATH})\s+({_PATH})", re.IGNORECASE)

@@ -7,11 +7,11 @@ import os
 from pathlib import Path
 from typing import Iterator, List, NamedTuple, Tuple
 
+from ...data.images import IMAGE_SUFFIXES
 from ...errors import FCNXSError
 from ...system.files import files_below, real
 
 # Suffixes of the files taken from a folder. A file named on the command line is tried whatever its suffix.
-IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 VIDEOS = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp", ".ogv")
 
 Errors = List[Tuple[Path, FCNXSError]]
@@ -60,7 +60,7 @@ def found(arguments: List[str], output: Path) -> Tuple[List[Input], Errors]:
         files = list(_matches(base, pattern, mine, errors) if pattern else _below(base, mine, errors))
         if not files and len(errors) == before:
             where = "matches this pattern" if pattern else "in this folder"
-            raise FCNXSError(f"{argument}: no image ({', '.join(IMAGES)}) and no video {where}")
+            raise FCNXSError(f"{argument}: no image ({', '.join(IMAGE_SUFFIXES)}) and no video {where}")
         inputs += [Input(file, file.relative_to(base).with_suffix("").as_posix()) for file in files]
     return list(dict.fromkeys(inputs)), errors
 
@@ -87,7 +87,7 @@ def _matches(base: Path, pattern: str, mine: Path | None, errors: Errors) -> Ite
         if mine is not None and real(path).is_relative_to(mine):
             continue
         if not path.is_dir():
-            if says_suffix or path.suffix.lower() in (*IMAGES, *VIDEOS):
+            if says_suffix or path.suffix.lower() in (*IMAGE_SUFFIXES, *VIDEOS):
                 yield path
         elif "**" not in parts.parts:  # ** matches the files below by itself
             yield from _below(path, mine, errors)
@@ -101,5 +101,5 @@ def _below(folder: Path, mine: Path | None, errors: Errors) -> Iterator[Path]:
         errors.append((Path(error.filename), why))
 
     for path in files_below(folder, note, mine):
-        if path.suffix.lower() in (*IMAGES, *VIDEOS):
+        if path.suffix.lower() in (*IMAGE_SUFFIXES, *VIDEOS):
             yield path
