@@ -211,11 +211,11 @@ def test_smoothed_edges_are_refused_or_take_the_nearest_colour(camvid, tmp_path,
 def test_what_is_left_out_is_counted(camvid, tmp_path, capsys):
     images, labels = camvid / "701_StillsRaw_full", camvid / "LabeledApproved_full"
     (labels / "0000TP_0_L.png").unlink()
-    (images / "0001TP_1.png").unlink()
     (labels / "0000TP_2_L.png").write_bytes(b"no image")
     save(labels / "0001TP_3_L.png", COLOURS[numbers(3, 31)])
     save(labels / "0000TP_4_L.png", COLOURS[np.full((30, 40), 3)])
-    (images / "0001TP_1.jp2").write_bytes(b"a picture")
+    save(images / "0001TP_1.png", photo(30, 40))
+    (images / "0001TP_1.png").rename(images / "0001TP_1.jp2")
     target = tmp_path / "streets"
     code, text = ran(capsys, camvid, target, "--ignore", "Void")
     assert code == 0, text

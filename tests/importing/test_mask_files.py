@@ -358,9 +358,7 @@ def test_masks_that_are_all_damaged_are_refused(source, capsys):
 
 def test_images_that_training_does_not_read_need_tiles(source):
     folder = source(np.eye(12), np.eye(12))
-    with Image.open(folder / "images" / "0.png") as image:
-        image.save(folder / "images" / "0.tif")
-    (folder / "images" / "0.png").unlink()
+    (folder / "images" / "0.png").rename(folder / "images" / "0.jp2")
     labels, _, kinds = imported(folder)
     assert len(labels) == 1 and kinds == {"other format": 1}
     (folder.parent / "out").rename(folder.parent / "first")
