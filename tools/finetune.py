@@ -73,10 +73,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--cpus", type=int, metavar="N", help="devices mx.cpu(0) to mx.cpu(N-1), which share the processors")
     add(
         "--kv-store",
-        default="local",
         metavar="NAME",
         help="how gradients are summed over devices (local, device, nccl) or machines (dist_sync, "
-        "dist_device_sync, with `fcnxs launch`; default: local)",
+        "dist_device_sync, with `fcnxs launch`; default: device for GPUs, local for CPU devices)",
     )
 
     def switch(option: str, default: bool, text: str) -> None:
@@ -110,7 +109,7 @@ def run(args: argparse.Namespace) -> int:
 
     folder, devices = Path(args.output), options.devices(args.gpus, args.cpus)
     options.refuse_unwritable("--output", folder)
-    exchange = exchange_for(args.kv_store, len(devices))
+    exchange = exchange_for(args.kv_store, devices)
     first, workers = (exchange.rank == 0, exchange.workers) if exchange else (True, 1)
     if not first:
         warnings.simplefilter("ignore", FCNXSWarning)  # the first process says it
@@ -203,10 +202,9 @@ def _check(args: argparse.Namespace) -> None:
     """Refuse values that make no sense."""
     options.refuse_below(0, args, "seed")
     options.refuse_below(1, args, "cut_off_size", "checkpoint_every", "keep", "accumulate")
-    if os.environ.get("DMLC_ROLE") == "worker" and "dist" not in args.kv_store:
-        raise FCNXSError(
-            f"--kv-store {args.kv_store}: cannot sum over the processes of this job; give dist_sync"
-        )
+    store = args.kv_store or "local"
+    if os.environ.get("DMLC_ROLE") == "worker" and "dist" not in store:
+        raise FCNXSError(f"--kv-store {store}: cannot sum over the processes of this job; give dist_sync")
     if Path(args.output).exists() and not Path(args.output).is_dir():
         raise FCNXSError(f"--output {args.output}: is a file; give a folder")
     if args.num_classes is not None:

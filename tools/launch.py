@@ -4,8 +4,12 @@ Starts the workers, the servers and the scheduler, all with the same command, th
 MXNet's wheel. If one of them dies, or gives no sign of life for 60 s, the job ends everywhere. A signal is
 passed on to the workers, which write a checkpoint and end. Exit code: that of the first process that failed.
 
+The workers of a local job divide the GPUs that `finetune --gpus` names, in order: of two workers and --gpus
+0,1,2,3 the first has 0 and 1. On a cluster each worker uses all of them, so start one on each machine.
+
 Examples:
     fcnxs launch -n 2 -s 1 -- fcnxs finetune --kv-store dist_sync --data VOC2012 ...
+    fcnxs launch -n 2 -- fcnxs finetune --kv-store dist_sync --gpus 0,1 --data VOC2012 ...
     fcnxs launch -n 8 -s 4 --cluster ssh --host-file hosts -- .venv/bin/fcnxs finetune ...
 """
 

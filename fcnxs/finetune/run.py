@@ -80,7 +80,7 @@ class Settings:
     """
 
     devices: mx.Context | Sequence[mx.Context] | None = None
-    kvstore: str | mx.kv.KVStore | Exchange = "local"
+    kvstore: str | mx.kv.KVStore | Exchange | None = None
     pooling_convention: str | None = None
     recompute: bool = False
     trim: bool = True

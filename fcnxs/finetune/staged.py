@@ -79,7 +79,7 @@ def finetune(
             there is damaged; `parent` does not fit; the loss is not finite; or as `Loader`.
     """
     settings = settings or Settings()
-    exchange = exchange_for(settings.kvstore, len(devices_of(settings.devices)))
+    exchange = exchange_for(settings.kvstore, devices_of(settings.devices))
     run = Run(stages, data, output, settings, exchange, listeners, should_stop)
     plan = run_folder.read_plan(output.folder) if output.resume else None
     if plan and plan.get("finished"):
@@ -215,7 +215,7 @@ def _first_weights(run: Run, stage: Stage, weights: Weights) -> Weights:
 def _train(run: Run, stage: Stage, weights: Weights) -> Weights:
     """Train one stage from the run's state, and return its last weights."""
     state, settings = run.state, run.settings
-    how = {"kvstore": run.exchange or "local", "recompute": settings.recompute, "trim": settings.trim}
+    how = {"kvstore": run.exchange, "recompute": settings.recompute, "trim": settings.trim}
     params = weights.arg_params, weights.aux_params
     solver = make_solver(stage, legacy.load(state.symbol), *params, settings.devices, **how)
     try:

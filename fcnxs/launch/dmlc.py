@@ -25,7 +25,7 @@ import threading
 import types
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Sequence, Tuple
 
 from ..errors import FCNXSError
 
@@ -170,6 +170,28 @@ def quoted(command: Sequence[str], cluster: str) -> List[str]:
                 "not be empty, nor contain a single quote or a line end"
             )
     return [re.sub(r"([^\w@%+=:,./-])", r"\\\1", word) for word in command]
+
+
+def own_share(gpus: Sequence[str], environment: Mapping[str, str] = os.environ) -> Sequence[str]:
+    """Those GPUs that are this process's own: the workers of a local job divide them, in order.
+
+    Args:
+        gpus: numbers of all that --gpus names.
+        environment: variables of this process, with those that dmlc_tracker sets in a job.
+
+    Raises:
+        FCNXSError: the workers cannot have equally many.
+    """
+    if environment.get("DMLC_ROLE") != "worker" or environment.get("DMLC_JOB_CLUSTER") != "local":
+        return gpus
+    workers, number = int(environment["DMLC_NUM_WORKER"]), int(environment["DMLC_TASK_ID"])
+    each, rest = divmod(len(gpus), workers)
+    if rest or not each:
+        raise FCNXSError(
+            f"--gpus {','.join(gpus)}: the {workers} workers of this machine divide these GPUs, and cannot "
+            f"have equally many; name {workers} GPUs or a multiple, or launch another number of workers (-n)"
+        )
+    return gpus[number * each : (number + 1) * each]
 
 
 def submit(args: types.SimpleNamespace, host: str, variables: Dict[str, str], processes: Processes) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from typing import List, Set
+from typing import List, Sequence, Set
 
 import numpy as np
 
@@ -97,10 +97,20 @@ class Exchange:
         return bool(votes.asscalar())
 
 
-def exchange_for(kvstore: str | mx.kv.KVStore | Exchange, devices: int) -> Exchange | None:
-    """Exchange for a number of devices; None for one device of one machine, which needs no sums."""
+def exchange_for(
+    kvstore: str | mx.kv.KVStore | Exchange | None, devices: Sequence[mx.Context]
+) -> Exchange | None:
+    """Exchange for these devices; None for one device of one machine, which needs no sums.
+
+    Args:
+        kvstore: None is `device` for GPUs, which add their gradients themselves, in the order of the devices,
+            as accumulating them on one does; and `local` for CPU devices. From three devices on, `local` adds
+            in another order: the first to the sum of the next four, and so on.
+    """
+    if kvstore is None:
+        kvstore = "device" if all(device.device_type == "gpu" for device in devices) else "local"
     if isinstance(kvstore, Exchange):
         return kvstore
-    if isinstance(kvstore, str) and kvstore in KVSTORES and devices == 1 and "dist" not in kvstore:
+    if isinstance(kvstore, str) and kvstore in KVSTORES and len(devices) == 1 and "dist" not in kvstore:
         return None
     return Exchange(kvstore)

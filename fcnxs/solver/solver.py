@@ -43,7 +43,7 @@ class Solver:
         unnormalised: sum the loss over an image's pixels, as Caffe does, instead of averaging it: multiply the
             gradient by H*W, by which SoftmaxOutput divides.
         kvstore: one of `collective.KVSTORES`, or one made already, to sum gradients over devices and machines.
-            One device of one machine needs none.
+            One device of one machine needs none. None: `device` for GPUs, `local` for CPU devices.
         recompute: keep the activations of VGG-16's widest layers out of memory, and compute them again in the
             backward pass: less memory, the same result. `mirror` is the former name.
         trim: compute only the part of the padded canvas that the image can influence (`symbols/trimming`): less
@@ -75,7 +75,7 @@ class Solver:
         lr_mult: Dict[str, float] | None = None,
         wd_mult: Dict[str, float] | None = None,
         unnormalised: bool = False,
-        kvstore: str | mx.kv.KVStore | Exchange = "local",
+        kvstore: str | mx.kv.KVStore | Exchange | None = None,
         recompute: bool = False,
         trim: bool = True,
         **kwargs: Any,  # noqa: ANN401  (an optimizer's arguments are of any type)
@@ -235,7 +235,7 @@ class Solver:
         shape = batches[0][data.data_name].shape if batches else ANY_SIZE
         check_size(self.symbol, data.data_name, shape, files_of(batches[0], data) if batches else "an image")
         check_params(self.symbol, self.arg_params, self.aux_params, "Solver", inputs, shape)
-        self._exchange = exchange_for(self.kvstore, len(self.devices))
+        self._exchange = exchange_for(self.kvstore, self.devices)
         for replica in self.replicas:
             replica.bind()
 

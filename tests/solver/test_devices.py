@@ -7,7 +7,7 @@ from conftest import FC, WIDTH, Images, random_params
 from fcnxs import FCNXSError
 from fcnxs.compat import mxnet as mx
 from fcnxs.metric import SegmentationMetric
-from fcnxs.solver.collective import Exchange
+from fcnxs.solver.collective import Exchange, exchange_for
 from fcnxs.solver.replica import Replica
 from fcnxs.solver.solver import Solver
 from fcnxs.symbols import get_fcn8s_symbol
@@ -60,6 +60,29 @@ def test_n_devices_equal_one_that_accumulates_n_images(devices, unnormalised):
             for name, change in changes(several, before, device).items():
                 most = 1e-5 * np.linalg.norm(expected[name])
                 assert np.linalg.norm(change - expected[name]) <= most, (kvstore, name)
+
+
+@pytest.mark.parametrize("devices", [2, 3, 5])
+def test_n_gpus_equal_one_that_accumulates_n_images_bit_for_bit(devices):
+    """GPUs sum by the store `device`, in the order of the devices; CPU devices do so too, if they are told."""
+    one, _ = train(1, devices)
+    several, _ = train(devices, devices, "device")
+    for replica in several.replicas:
+        for name, array in one.arg_params.items():
+            np.testing.assert_array_equal(array.asnumpy(), replica.arg_params[name].asnumpy(), err_msg=name)
+
+
+def test_gpus_sum_by_the_store_device_and_cpu_devices_by_local(gpus):
+    """1e8 - 1e8 + 1 is 1 from left to right; `local` adds the first to the sum of the others, which is -1e8."""
+    for device, store, total in ((mx.gpu, "device", 1), (mx.cpu, "local", 0)):
+        devices = [device(0), device(1), mx.cpu(2) if device is mx.cpu else device(0)]
+        exchange = exchange_for(None, devices)
+        assert exchange.kv.type == store
+        arrays = [[mx.nd.array([value], ctx)] for value, ctx in zip((1e8, -1e8, 1), devices)]
+        exchange.sum(["x"], arrays)
+        assert [array.asscalar() for (array,) in arrays] == [total] * 3 and arrays[1][0].context == devices[1]
+    assert exchange_for(None, [mx.gpu(1)]) is None
+    assert exchange_for("local", [mx.gpu(0), mx.gpu(1)]).kv.type == "local"  # what a user gives
 
 
 def test_devices_accumulate_too():

@@ -155,8 +155,8 @@ def restored(args: argparse.Namespace) -> Tuple[argparse.Namespace, Dict[str, An
                 )
         free = {name: value for name, value in given.items() if name in (*FREE, "output")}
         # A job of several processes may go on as one process, and the other way round.
-        store, job = options.get("kv_store", "local"), os.environ.get("DMLC_ROLE") == "worker"
-        store = store if ("dist" in store) == job else "dist_sync" if job else "local"
+        store, job = options.get("kv_store"), os.environ.get("DMLC_ROLE") == "worker"
+        store = store if ("dist" in (store or "")) == job else "dist_sync" if job else None
         began_with = dict(options, kv_store=store)
         if "gpus" in given or "cpus" in given:
             began_with.update(gpus=None, cpus=None)

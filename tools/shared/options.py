@@ -12,6 +12,7 @@ from ...data.class_names import read_classes as class_names_of
 from ...doctor import gpus as gpus_rules
 from ...epoch_choice import choose
 from ...errors import FCNXSError
+from ...launch.dmlc import own_share
 from ...system.files import real
 from .printing import say
 
@@ -74,7 +75,7 @@ def add_gpus(parser: argparse.ArgumentParser) -> None:
 
 def add_all_gpus(parser: argparse.ArgumentParser) -> None:
     """Add --gpus, the devices to train on."""
-    text = "numbers of the GPUs to use, from 0 (default: the CPU)"
+    text = "numbers of the GPUs to use, from 0 (default: the CPU); the workers of a local job divide them"
     parser.add_argument("--gpus", metavar="N[,N...]", help=text)
 
 
@@ -133,10 +134,10 @@ def device(gpus: str | None) -> mx.Context:
 
 
 def devices(gpus: str | None, cpus: int | None) -> List[mx.Context]:
-    """Devices that --gpus 0,1,... or --cpus N names.
+    """Devices that --gpus 0,1,... or --cpus N names; workers of one machine divide the GPUs.
 
     Raises:
-        FCNXSError: both are given, one is no GPU of this machine, or given twice.
+        FCNXSError: both are given, one is no GPU of this machine, or given twice, or they cannot be divided.
     """
     from ...compat import mxnet as mx
 
@@ -149,7 +150,7 @@ def devices(gpus: str | None, cpus: int | None) -> List[mx.Context]:
     numbers = gpus.split(",")
     if len(set(numbers)) < len(numbers):
         raise FCNXSError(f"--gpus {gpus}: name each GPU only once")
-    return [device(number) for number in numbers]
+    return [device(number) for number in own_share(numbers)]
 
 
 def class_names(args: argparse.Namespace) -> List[str] | None:
