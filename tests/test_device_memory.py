@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import FC, WIDTH, photo, random_params
 
-from fcnxs import Segmenter, checkpoint, device_memory
+from fcnxs import FCNXSError, Segmenter, checkpoint, device_memory
 from fcnxs.compat import mxnet as mx
 from fcnxs.net import Net
 from fcnxs.solver.executors import Executors
@@ -70,11 +71,15 @@ def test_a_gpu_short_of_memory_keeps_one_executor(executors, monkeypatch, gpus):
     assert bound(executors(mx.gpu(0)))[1] == 1 and memory.given_back > 1
 
 
-@pytest.fixture
-def segmenter(gpus):
+def made(**how):
     symbol = get_fcn8s_symbol(3, width=WIDTH, fc=FC)
     net = (symbol, random_params(symbol, 1), {}, checkpoint.Meta(), Path("net-0000.params"))
-    return Segmenter(checkpoint.Checkpoint(*net), ctx=mx.gpu(0))
+    return Segmenter(checkpoint.Checkpoint(*net), ctx=mx.gpu(0), **how)
+
+
+@pytest.fixture
+def segmenter(gpus):
+    return made()
 
 
 def test_an_image_is_not_tiled_because_of_cached_blocks(segmenter, monkeypatch):
@@ -100,3 +105,14 @@ def test_a_limit_is_not_what_is_free(segmenter, monkeypatch):
     segmenter.memory_limit = 2e9
     segmenter(photo(60, 70))
     assert not segmenter.fits((20000, 20000)) and len(segmenter._net.passes._kept) == 1
+
+
+def test_scores_on_the_host_take_no_memory_of_the_gpu(gpus, monkeypatch):
+    """Averages and tiled scores are summed in NumPy, beside which the GPU has its own memory to compute in."""
+    segmenter = made(flip=True)
+    expected = segmenter.probabilities(photo(60, 70))
+    Memory(monkeypatch, cached=15.9999)  # less is free than the probabilities take
+    np.testing.assert_array_equal(segmenter.probabilities(photo(60, 70)), expected)
+    monkeypatch.setattr("fcnxs.predict.within_memory.available_memory", lambda: 80_000)
+    with pytest.raises(FCNXSError, match="for every pixel take 0.000 GB"):
+        segmenter.probabilities(photo(60, 70))

@@ -14,9 +14,10 @@ from typing import Iterator, Tuple
 import numpy as np
 
 from ..compat import mxnet as mx
-from ..device_memory import free_memory
+from ..device_memory import free_memory, is_gpu
 from ..errors import FCNXSError
 from ..net import Net, check_size
+from ..system.memory import available_memory
 from .forward import Passes, peak_bytes
 from .tiling import Read, Tiling, windows
 
@@ -57,9 +58,9 @@ class Bounded:
             if self.passes.has(shape):
                 return True
             need = peak_bytes(self.passes.net.symbol, self.passes.graph, {"data": shape})
-            if self.limit is None and need > self._available() - taken:
+            if self.limit is None and need > self._available(taken):
                 self.passes.release()  # what is kept for other sizes counted as used
-            return need <= self._available() - taken
+            return need <= self._available(taken)
 
     def class_bands(self, size: Tuple[int, int], read: Read, where: object) -> Bands:
         """Class map of an image, uint8 (h, W) in each band; one band if the image is computed as a whole."""
@@ -93,23 +94,25 @@ class Bounded:
         return 4 * (self.numclass + 3) * prod(size)
 
     def room(self, taken: int, where: object) -> float:
-        """Bytes left under the limit after `taken` for the scores.
+        """Bytes left to work in besides `taken` for the scores, which are in the host's memory.
 
         Raises:
             FCNXSError: none is left.
         """
-        available = self._available()
+        available = SHARE * available_memory() if self.limit is None else self.limit
         if taken >= available:
             raise FCNXSError(
                 f"{where}: scores of {self.numclass} classes for every pixel take {taken / 1e9:.3f} GB; "
                 f"the limit is {available / 1e9:.3f} GB. Class maps need less; or cut the image up"
             )
-        return available - taken
+        return self._available(taken)
 
-    def _available(self) -> float:
+    def _available(self, taken: int = 0) -> float:
+        """Bytes to work in on the device, if `taken` bytes of the host's memory are in use already."""
         if self.limit is not None:
-            return self.limit
-        return SHARE * free_memory(self.passes.ctx)
+            return self.limit - taken
+        ctx = self.passes.ctx
+        return SHARE * free_memory(ctx) - (0 if is_gpu(ctx) else taken)
 
     def _tiles(self, size: Tuple[int, int], where: object, taken: int = 0) -> Tiling:
         self.passes.release()
