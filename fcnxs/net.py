@@ -214,8 +214,19 @@ def scores_of(net: Net, data: np.ndarray) -> np.ndarray:
 
 
 def devices_of(ctx: mx.Context | Sequence[mx.Context] | None) -> List[mx.Context]:
-    """List of devices from one device, several, or None, which is the CPU."""
-    return [ctx or mx.cpu()] if ctx is None or isinstance(ctx, mx.Context) else list(ctx)
+    """List of devices from one device, several, or None, which is the CPU.
+
+    Raises:
+        FCNXSError: there is none, one comes twice, or something is not a device.
+    """
+    several = hasattr(ctx, "__iter__") and not isinstance(ctx, str)
+    devices = list(ctx) if several else [mx.cpu() if ctx is None else ctx]
+    wrong = [each for each in devices if not isinstance(each, mx.Context)]
+    if wrong:
+        raise FCNXSError(f"devices: {wrong[0]!r} is no device; give mx.cpu(), mx.gpu(0), ... or a list of them")
+    if not devices or len(set(devices)) < len(devices):
+        raise FCNXSError(f"devices {', '.join(map(str, devices))}: name one or more, each only once")
+    return devices
 
 
 def unfused(symbol: mx.sym.Symbol, params: Params) -> Params:

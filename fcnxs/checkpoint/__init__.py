@@ -1,7 +1,8 @@
 """Checkpoints: PREFIX-symbol.json, PREFIX-NNNN.params in MXNet's format, and PREFIX-meta.json.
 
 Begin with `checkpoint.py`, which loads and saves all three files; `meta.py` is about the last one.
-`params_file.py` reads and writes files of parameters, damaged ones without a crash.
+`params_file.py` reads and writes files of parameters, damaged ones without a crash. `source.py` finds the
+checkpoint that a user means.
 
 This room may import `symbols`, `system` and the single files beside it.
 """

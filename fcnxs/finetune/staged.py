@@ -3,10 +3,11 @@
 The command `fcnxs finetune` ends in a call such as
 
     rows = finetune(
-        lambda: checkpoint.load("vgg16fc", 0),
+        "vgg16fc",
         list(RECIPES["mxnet"].values()),  # FCN-32s, FCN-16s, FCN-8s
         Data(train, val),
         Output(Path("run"), meta),
+        epoch=0,
     )
 """
 
@@ -20,6 +21,7 @@ from functools import partial
 from typing import Any, Callable, Dict, List, NamedTuple, Sequence
 
 from ..checkpoint.checkpoint import Checkpoint
+from ..checkpoint.source import Source, checkpoint_of
 from ..compat import mxnet as mx
 from ..errors import FCNXSError, last_line
 from ..init import begun_anew, init_from_fcnxs, init_from_vgg16, refuse_other_layers, trunk_of
@@ -48,25 +50,31 @@ class Weights(NamedTuple):
 
 
 def finetune(
-    parent: Callable[[], Checkpoint],
+    parent: Source,
     stages: Sequence[Stage],
     data: Data,
     output: Output,
     settings: Settings | None = None,
     listeners: Sequence[Listener] = (),
     should_stop: Callable[[], bool] = lambda: False,
+    *,
+    epoch: int | str | None = None,
+    devices: mx.Context | Sequence[mx.Context] | None = None,
 ) -> List[Dict[str, Any]]:
     """Train the stages in a row, the first from `parent`, each other from the one before.
 
     Writes checkpoints of every epoch and of the best, states, metrics.jsonl and summary.json (`run_folder.py`).
 
     Args:
-        parent: loads VGG-16 or an FCN; the parameters' shapes say which. Of an FCN for another number of
-            classes only VGG-16 is taken, and the scores begin anew. It is called only if there is no state
-            to resume from. The checkpoint that it returns is emptied, to save memory.
+        parent: VGG-16 or an FCN; the parameters' shapes say which. It is the prefix of a checkpoint's files, a
+            Checkpoint, or a function that returns one, such as the method `checkpoint` of a Gluon net. Of an
+            FCN for another number of classes only VGG-16 is taken, and the scores begin anew. The parent is
+            read only if there is no state to resume from; what a function returns is emptied, to save memory.
         settings: None: `Settings()`.
         listeners: told what happens.
         should_stop: asked before every step and evaluated batch.
+        epoch: epoch of the parent, if it is a prefix: a number, "best" or "last"; None: as for `Segmenter`.
+        devices: device, or devices, each of which takes its own images; None: those of `settings`.
 
     Returns:
         the rows of summary.json: name, epoch, the four scores of the last epoch on `data.val` (None
@@ -79,6 +87,8 @@ def finetune(
             there is damaged; `parent` does not fit; the loss is not finite; or as `Loader`.
     """
     settings = settings or Settings()
+    settings = settings if devices is None else replace(settings, devices=devices)
+    load_parent = partial(checkpoint_of, parent, epoch)
     exchange = exchange_for(settings.kvstore, devices_of(settings.devices))
     run = Run(stages, data, output, settings, exchange, listeners, should_stop)
     plan = run_folder.read_plan(output.folder) if output.resume else None
@@ -86,7 +96,7 @@ def finetune(
         return run_folder.read_rows(output.folder)
     if plan is None:
         run_folder.refuse_to_overwrite(output.folder, stages)
-        weights = _from_parent(run, parent())
+        weights = _from_parent(run, load_parent())
     with run_folder.locked(output.folder) if run.rank == 0 else nullcontext():
         if plan is None:
             if run.rank == 0:
@@ -94,7 +104,7 @@ def finetune(
             plan = {"run": uuid.uuid4().hex, "options": {}, "finished": False, **(output.plan or {})}
         else:
             run.state = load_state(output.folder, plan["run"], _names(stages), partial(_check_state, run))
-            weights = _from_parent(run, parent()) if run.state is None else _from_state(run)
+            weights = _from_parent(run, load_parent()) if run.state is None else _from_state(run)
         _check_agreement(run)
         if run.rank == 0:
             run_folder.write_plan(output.folder, plan)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from functools import wraps
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Dict, List, Sequence
+from typing import Any, Callable, Dict, List, Sequence
 
 import numpy as np
 
 from ..checkpoint import Meta
+from ..checkpoint.source import Source, checkpoint_of
 from ..compat import mxnet as mx
 from ..conventions import IGNORE_LABEL, VGG_MEAN, PathLike
 from ..data.loader import Loader
@@ -102,14 +104,28 @@ def make_trainer(net: FCNxs, stage: Stage) -> mx.gluon.Trainer:
     return mx.gluon.Trainer(parameters, optimizer)
 
 
+def _renamed(**older: str) -> Callable[[Callable], Callable]:
+    """Let a function take arguments by their older names too: `older` has the names of today."""
+
+    def decorate(function: Callable) -> Callable:
+        @wraps(function)
+        def call(*args: object, **named: object) -> object:
+            return function(*args, **{older.get(name, name): value for name, value in named.items()})
+
+        return call
+
+    return decorate
+
+
+@_renamed(prefix="parent", ctx="devices")
 def finetune(
-    prefix: PathLike,
-    epoch: int,
+    parent: Source,
+    epoch: int | str | None,
     stages: Sequence[Stage],
     train: Loader,
     output: PathLike,
     meta: Meta,
-    ctx: mx.Context | Sequence[mx.Context] | None = None,
+    devices: mx.Context | Sequence[mx.Context] | None = None,
 ) -> List[Dict[str, Any]]:
     """Train stages one after the other, the first from a checkpoint, each further one from the stage before.
 
@@ -117,13 +133,17 @@ def finetune(
     OUTPUT gets STAGE-symbol.json, STAGE-meta.json, and STAGE-NNNN.params for every epoch from 1.
 
     Args:
-        prefix, epoch: checkpoint of VGG-16 or of an FCN to start the first stage from; of an FCN for another
-            number of classes VGG-16 alone is taken, with an `FCNXSWarning`.
+        parent: VGG-16 or an FCN to start the first stage from: the prefix of a checkpoint's files, a
+            Checkpoint, or a function that returns one, such as the method `checkpoint` of a net. Of an FCN for
+            another number of classes VGG-16 alone is taken, with an `FCNXSWarning`.
+        epoch: epoch of the parent, if it is a prefix: a number, "best" or "last"; None: as for `Segmenter`.
         stages: for example `fcnxs.stages.RECIPES["mxnet"].values()`.
         train: images and labels; its seed determines order, augmentation and dropout.
         output: folder for the checkpoints.
         meta: meta data of the checkpoints; its classes are those of the labels.
-        ctx: device or devices; several share each batch. None: the CPU.
+        devices: device or devices; several share each batch. None: the CPU.
+
+    `prefix` and `ctx` are older names of `parent` and `devices`.
 
     Returns:
         For every epoch stage, epoch and loss, the mean of `PixelLoss` over the images.
@@ -133,14 +153,16 @@ def finetune(
             fewer images than there are devices, or the loss is no longer finite.
     """
     refuse_to_overwrite(Path(output), stages)
-    devices = devices_of(ctx)
+    devices = devices_of(devices)
     if min(train.batch_size, len(train) % train.batch_size or train.batch_size) < len(devices):
         raise FCNXSError(
             f"batches of {train.batch_size} of {len(train)} images: one has less than {len(devices)}"
         )
     criterion, history = PixelLoss(), []
+    before, epoch = checkpoint_of(parent, epoch), 0
     for stage in stages:
-        net = get_fcnxs(stage.name, len(meta.classes), prefix, epoch, devices, other_classes=True)
+        net = get_fcnxs(stage.name, len(meta.classes), before, epoch, devices, other_classes=True)
+        before = None  # it has been copied
         net.meta = meta
         trainer = make_trainer(net, stage)
         for epoch in range(1, stage.epochs + 1):
@@ -161,7 +183,7 @@ def finetune(
                     raise FCNXSError(f"{stage.name}, epoch {epoch} ({files}): the loss is not finite")
             net.save_checkpoint(Path(output) / stage.name, epoch)
             history.append({"stage": stage.name, "epoch": epoch, "loss": total / len(train)})
-        prefix, epoch = Path(output) / stage.name, stage.epochs
+        before, epoch = Path(output) / stage.name, stage.epochs
         del net, trainer  # before the next stage has its own
     return history
 

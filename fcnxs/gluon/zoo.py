@@ -37,7 +37,7 @@ BLOCK = ("base_size", "crop_size")  # options of the block; the others are the b
 def get_fcnxs(
     name: str,
     numclass: int | None = None,
-    prefix: PathLike | None = None,
+    prefix: PathLike | Checkpoint | None = None,
     epoch: int = 0,
     ctx: mx.Context | Sequence[mx.Context] | None = None,
     operators: Collection[str] = (),
@@ -54,7 +54,7 @@ def get_fcnxs(
     Args:
         name: fcn32s, fcn16s, fcn8s, fcn8s_atonce or fcn_alexnet.
         numclass: number of classes; None: the checkpoint's, or VOC's 21.
-        prefix, epoch: prefix and epoch of the checkpoint.
+        prefix, epoch: prefix and epoch of the checkpoint; or a Checkpoint, which has its epoch.
         ctx: device or devices that get the parameters; None: the CPU.
         operators: operators that the checkpoint's symbol may have besides those that are always allowed
             (`checkpoint.load`).
@@ -75,7 +75,7 @@ def get_fcnxs(
         return net
     pooling = options.get("pooling_convention")  # the net's may be another one than the checkpoint's
     how = {"pooling_convention": pooling, "strict": False, "operators": operators}
-    loaded = checkpoint.load(prefix, epoch, **how)
+    loaded = prefix if isinstance(prefix, Checkpoint) else checkpoint.load(prefix, epoch, **how)
     found, args, auxs = _variant(loaded), loaded.arg_params, loaded.aux_params
     if other_classes and found.name != "fcn_alexnet" and found.numclass not in (None, numclass):
         found, args = _trunk(loaded, found, numclass)

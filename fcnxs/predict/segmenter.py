@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any, Callable, Collection, Iterable, Iterator, Sequence, Tuple, Union, overload
 
 import numpy as np
 
-from .. import checkpoint
-from ..checkpoint.checkpoint import Checkpoint
+from ..checkpoint.source import Source, checkpoint_of
 from ..compat import mxnet as mx
-from ..conventions import MAX_PIXELS, PathLike
+from ..conventions import MAX_PIXELS
 from ..data.images import preprocess
-from ..epoch_choice import choose
 from ..errors import FCNXSError
 from ..net import Net, check_params
 from ..symbols.graph.rewrite import scores_symbol
@@ -59,7 +56,8 @@ class Segmenter:
     [0, 0]
 
     Args:
-        source: prefix of a checkpoint's files, such as "run/fcn8s", or a Checkpoint.
+        source: prefix of a checkpoint's files, such as "run/fcn8s"; a Checkpoint; or a function that returns
+            one, such as the method `checkpoint` of a Gluon net.
         epoch: epoch of the checkpoint, if `source` is a prefix: a number, "best" or "last". None: the best by
             mean IU if the run had validation data, else the last.
         ctx: device; None: the CPU.
@@ -93,7 +91,7 @@ class Segmenter:
 
     def __init__(
         self,
-        source: PathLike | Checkpoint,
+        source: Source,
         epoch: int | str | None = None,
         *,
         ctx: mx.Context | None = None,
@@ -110,7 +108,7 @@ class Segmenter:
         trim = trim if trimmed is None else trimmed
         self.scales, self.flip = check_scales(scales), bool(flip)
         self.averages = self.scales != (1,) or self.flip
-        source = _loaded(source, epoch, pooling_convention, operators)
+        source = checkpoint_of(source, epoch, pooling_convention, mapped=True, operators=operators)
         symbol, params_file = scores_symbol(source.symbol), source.params_file
         check_params(symbol, source.arg_params, source.aux_params, str(params_file))
         if "score_weight" not in source.arg_params:
@@ -264,26 +262,6 @@ class Segmenter:
             return _softmax(self._net.scores(data, where, taken))
 
         return average(data, self.scales, self.flip, probabilities, where)
-
-
-def _loaded(
-    source: PathLike | Checkpoint,
-    epoch: int | str | None,
-    pooling_convention: str | None,
-    operators: Collection[str],
-) -> Checkpoint:
-    """Return `source` if it is a Checkpoint; else load the checkpoint that `choose` finds."""
-    if isinstance(source, Checkpoint):
-        if epoch is not None:
-            raise FCNXSError(f"epoch {epoch}: give an epoch only with a prefix; a Checkpoint already has one")
-        if pooling_convention is not None:
-            raise FCNXSError(f"pooling_convention {pooling_convention}: give it where the Checkpoint is loaded")
-        return source
-    if not isinstance(source, (str, os.PathLike)):
-        raise FCNXSError(f"a {type(source).__name__}: expected the prefix of a checkpoint, or a Checkpoint")
-    prefix, number, _ = choose(source, epoch)
-    how = {"pooling_convention": pooling_convention, "operators": operators}
-    return checkpoint.load(prefix, number, mapped=True, **how)
 
 
 def _softmax(scores: np.ndarray) -> np.ndarray:

@@ -81,8 +81,6 @@ class Solver:
         **kwargs: Any,  # noqa: ANN401  (an optimizer's arguments are of any type)
     ) -> None:
         self.symbol, self.devices = symbol, devices_of(ctx)
-        if not self.devices or len(set(self.devices)) < len(self.devices):
-            raise FCNXSError(f"devices {', '.join(map(str, self.devices))}: name one or more, each only once")
         self.begin_epoch, self.num_epoch = begin_epoch, num_epoch
         recompute = kwargs.pop("mirror", recompute)
         self.optimizer, self.kwargs, self.kvstore = optimizer, kwargs, kvstore

@@ -176,6 +176,55 @@ def test_three_stages_write_the_checkpoints_that_fcnxs_finetune_writes(run_folde
         gluon.finetune(run_folder / "vgg", 0, STAGES, small(), tmp_path / "gluon", meta)
 
 
+def test_both_take_parent_and_devices_alike(run_folder, small, meta, tmp_path):
+    """A prefix, a Checkpoint, which is left as it was, and a function; in Gluon also by the older names."""
+    stages, two = STAGES[:1], [mx.cpu(0), mx.cpu(1)]
+    source = checkpoint.load(run_folder / "vgg", 0)
+    before = {name: array.asnumpy() for name, array in source.arg_params.items()}
+    parents = (
+        (run_folder / "vgg", 0),
+        (str(run_folder / "vgg"), "last"),
+        (source, None),
+        (lambda: replace(source), None),
+    )
+    trained = {"ours": [], "gluon": []}
+    for parent, epoch in parents:
+        output = tmp_path / f"{len(trained['ours'])}"
+        data, how = Data(small()), {"epoch": epoch, "devices": two}
+        finetune(parent, stages, data, Output(output, meta), Settings(trim=False), **how)
+        trained["ours"].append(checkpoint.load(output / "fcn32s", 2))
+        gluon.finetune(parent, epoch, stages, small(), output / "gluon", meta, devices=two)
+        trained["gluon"].append(checkpoint.load(output / "gluon/fcn32s", 2))
+        for name, array in before.items():
+            np.testing.assert_array_equal(source.arg_params[name].asnumpy(), array)
+    older = {"prefix": source, "epoch": None, "stages": stages, "train": small(), "meta": meta, "ctx": two}
+    gluon.finetune(output=tmp_path / "older", **older)
+    trained["gluon"].append(checkpoint.load(tmp_path / "older/fcn32s", 2))
+    for first, *others in trained.values():
+        for other in others:
+            for name, array in first.arg_params.items():
+                np.testing.assert_array_equal(array.asnumpy(), other.arg_params[name].asnumpy())
+
+
+@pytest.mark.parametrize(
+    ("parent", "epoch", "devices", "message"),
+    [
+        (3, None, None, "a int: expected the prefix of a checkpoint, or a Checkpoint"),
+        (lambda: None, 1, None, "epoch 1: give an epoch only with a prefix"),
+        ("missing", None, None, "missing: there is no missing-NNNN.params of any epoch"),
+        ("vgg", 0, "gpu:0", "devices: 'gpu:0' is no device; give mx.cpu"),
+        ("vgg", 0, ["gpu:0"], "devices: 'gpu:0' is no device; give mx.cpu"),
+        ("vgg", 0, [], "devices : name one or more"),
+        ("vgg", 0, [mx.cpu(), mx.cpu(0)], r"devices cpu\(0\), cpu\(0\): name one or more, each only once"),
+    ],
+)
+def test_both_refuse_alike(small, meta, tmp_path, parent, epoch, devices, message):
+    with pytest.raises(FCNXSError, match=f"^{message}"):
+        gluon.finetune(parent, epoch, STAGES, small(), tmp_path, meta, devices)
+    with pytest.raises(FCNXSError, match=f"^{message}"):
+        finetune(parent, STAGES, Data(small()), Output(tmp_path, meta), epoch=epoch, devices=devices)
+
+
 def test_two_devices_share_a_batch(run_folder, small, meta, tmp_path):
     """As one device that has all of it, but for dropout."""
     (batch,), stage, nets = batches((2, 40, 50)), stage_of("mxnet", "fcn8s"), []
