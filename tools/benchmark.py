@@ -33,7 +33,7 @@ gpu: all that we would like to know of your GPU, in one file, benchmark-gpu.txt:
 Examples:
     fcnxs benchmark gpu
     fcnxs benchmark infer --sizes 500x375 --precision fp32,int8 --engines fcnxs-trimmed,fcnxs,openvino
-    fcnxs benchmark train
+    fcnxs benchmark train --no-trim
     fcnxs benchmark sizes --epochs 3 --width 0.25 --fc 1024
     fcnxs benchmark parity --width 0.0625 --fc 16 --size all
 """
@@ -71,6 +71,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--steps", type=int, default=5, help="timed turns of each process (default: 5)")
     images = "number of images for sizes (default: 50), evaluate (100), segment (60), int8's calibration (8)"
     add("--images", type=int, metavar="N", help=images)
+    trim = (
+        "train, recompute, sizes, loader, evaluate: compute the whole canvas (default: what the image changes)"
+    )
+    add("--no-trim", action="store_true", help=trim)
     add("--epochs", type=int, default=10, metavar="N", help="sizes: epochs (default: 10)")
     add("--sides", type=_sides, metavar="N,...", help="tiling: sides (default: 1024,2048,4096,8192)")
     add("--sizes", default="256x256,500x375", metavar="WxH,...", help="infer: sizes (default: %(default)s)")

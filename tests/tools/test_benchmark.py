@@ -82,3 +82,20 @@ def test_loader_says_what_steps_wait(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines[2:]] == ["whole", "augmented"]
     assert all(0 <= float(line.split()[-1].rstrip("%")) <= 100 for line in lines[2:])
+
+
+def test_the_whole_canvas_is_trained_on_if_asked(monkeypatch):
+    """Each process of the comparison gets the option, and the solver with it."""
+    from fcnxs.tools.benchmarks import train, worker
+
+    for no_trim in (False, True):
+        args = argparse.Namespace(what="train", size="43x37", width=1 / 16, fc=16, images=None, gpus=None)
+        args.no_trim = no_trim
+        assert ("--no-trim" in worker._command(args, "solver")) is no_trim
+        made = []
+        monkeypatch.setattr(
+            "fcnxs.solver.solver.Solver",
+            lambda *_, **how: made.append(how) or argparse.Namespace(arg_params={}),
+        )
+        train._stepper(args), train._stepper(args, trim=True)
+        assert [how["trim"] for how in made] == [not no_trim, True]

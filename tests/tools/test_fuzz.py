@@ -1,6 +1,6 @@
 """Mutated and truncated caffemodels: an error that names the file, or a net whose every parameter is sound.
 
-    FCNXS_FUZZ=10000 pytest -s tests/test_fuzz.py
+    FCNXS_FUZZ=10000 pytest -s tests/tools/test_fuzz.py
 
 A change of a number, or of a layer that is dropped, leaves a caffemodel that is as good as before: the
 format has no checksum. Everything else has to be an error.

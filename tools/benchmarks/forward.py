@@ -59,7 +59,8 @@ def part(args: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory() as folder:
         write_images(Path(folder), image_shape(args)[2:], args.images)
         data = FileIter(folder, "list.lst", num_classes=CLASSES)
-        return serve(make(checkpoint, data, options.device(args.gpus)))
+        how = {} if make is _bare else {"trim": not args.no_trim}
+        return serve(make(checkpoint, data, options.device(args.gpus), **how))
 
 
 def _bare(checkpoint: Checkpoint, data: FileIter, ctx: mx.Context) -> Callable[[], None]:
@@ -76,13 +77,13 @@ def _bare(checkpoint: Checkpoint, data: FileIter, ctx: mx.Context) -> Callable[[
     return run
 
 
-def _finetune(checkpoint: Checkpoint, data: FileIter, ctx: mx.Context) -> Callable[[], object]:
-    solver = Solver(checkpoint.symbol, ctx, arg_params=checkpoint.arg_params)
+def _finetune(checkpoint: Checkpoint, data: FileIter, ctx: mx.Context, trim: bool) -> Callable[[], object]:
+    solver = Solver(checkpoint.symbol, ctx, arg_params=checkpoint.arg_params, trim=trim)
     return lambda: solver.evaluate(data, SegmentationMetric(CLASSES))
 
 
-def _evaluate(checkpoint: Checkpoint, data: FileIter, ctx: mx.Context) -> Callable[[], object]:
-    segmenter = Segmenter(checkpoint, ctx=ctx)
+def _evaluate(checkpoint: Checkpoint, data: FileIter, ctx: mx.Context, trim: bool) -> Callable[[], object]:
+    segmenter = Segmenter(checkpoint, ctx=ctx, trim=trim)
     return lambda: evaluate_with(segmenter, data)
 
 

@@ -111,7 +111,8 @@ def part(args: argparse.Namespace) -> int:
     """Be one of the processes."""
     makers: Dict[str, Callable[[argparse.Namespace], Callable[[], object]]] = {
         **{"bare": _bare, "torch": _torch, "check": _check, "largest": _epoch, "epochs": _epoch},
-        **dict.fromkeys(("solver", "keeps", "trimmed"), _solver),
+        **dict.fromkeys(("solver", "keeps"), _solver),
+        "trimmed": partial(_solver, trim=True),
         "whole": partial(_solver, trim=False),
         "recomputes": partial(_solver, recompute=True),
     }
@@ -139,6 +140,7 @@ def stepper(
 
     ctx, metric = options.device(args.gpus), SegmentationMetric(material.CLASSES)
     symbol, params = material.net_and_params(args, ctx)
+    how = {"trim": not args.no_trim, **how}
     solver = Solver(change(symbol), ctx, arg_params=params, **how, **settings)
 
     def step(batch: Dict[str, np.ndarray], source: object = material.Inputs()) -> float:
@@ -246,7 +248,7 @@ def _check(args: argparse.Namespace) -> Callable[[], None]:
     """
     from .torch_fcn8s import make_step
 
-    small = argparse.Namespace(size="50x43", width=1 / 16, fc=16, gpus=None)
+    small = argparse.Namespace(size="50x43", width=1 / 16, fc=16, gpus=None, no_trim=args.no_trim)
     settings = {**material.SETTINGS, "learning_rate": 1e-2}
     _, before = material.net_and_weights(small)
     weights = {name: array.copy() for name, array in before.items()}

@@ -87,6 +87,7 @@ class Worker:
 def _command(args: argparse.Namespace, part: str) -> List[str]:
     given = {name: getattr(args, name) for name in ("size", "width", "fc", "images", "gpus")}
     settings = [f"--{name}={value}" for name, value in given.items() if value is not None]
+    settings += ["--no-trim"] * args.no_trim
     return [sys.executable, "-m", "fcnxs", "benchmark", args.what, "--part", part, *settings]
 
 
