@@ -23,6 +23,8 @@ segment: rate of `segment` on a folder against the bare net's (at least 95%), an
 convert: conversion of a random caffemodel of VGG-16's full size (138 million weights, 553 MB): seconds and
     peak.
 pooling: forward passes of FCN-8s with pooling that rounds down (valid) and up (full).
+tf32: scores of FCN-8s with the data and weights of each convolution rounded as GPUs of capability 8.0 and
+    later do, against float32's, on the CPU: largest difference, and part of the pixels whose class changes.
 parity: random nets in the formats of Caffe, Gluon and torchvision, run in OpenCV, Gluon and PyTorch (if it is
     installed), and converted, in MXNet, on the CPU. A row each; exit code 1 if one differs.
 gpu: all that we would like to know of your GPU, in one file, benchmark-gpu.txt: doctor's findings, gradients of
@@ -55,6 +57,7 @@ MODULES = {
     **dict.fromkeys(("train", "recompute", "trim", "loader", "sizes"), "train"),
     **dict.fromkeys(("evaluate", "pooling", "tiling", "segment"), "forward"),
     **dict.fromkeys(("convert", "parity"), "parity"),
+    "tf32": "tf32",
     "gpu": "gpu.check",
 }
 FORMER = {"mirror": "recompute"}  # names of earlier versions

@@ -72,6 +72,19 @@ def test_every_dropout_that_is_bound_for_training_leaves_cudnn_alone(net, how, c
             np.testing.assert_array_equal(params[name], value, err_msg=name)
 
 
+def test_on_several_gpus_the_bound_dropouts_leave_cudnn_alone_too(gpus, monkeypatch):
+    symbol, bound, bind = NETS["fcn8s"](), [], mx.sym.Symbol.bind
+    monkeypatch.setattr(
+        mx.sym.Symbol, "bind", lambda self, ctx, *a, **k: bound.append((ctx, self)) or bind(self, ctx, *a, **k)
+    )
+    solver = Solver(symbol, [mx.gpu(0), mx.gpu(1)], arg_params=random_params(symbol, 2))
+    solver.step(Images([SIZE, SIZE]).batches, Images([SIZE]))
+    found = [(ctx, off(each)) for ctx, each in bound]
+    assert {ctx for ctx, names in found if names} == {mx.gpu(0), mx.gpu(1)}
+    assert all(all(names.values()) for _, names in found)
+    assert solver.symbol is symbol and not any(off(symbol).values())
+
+
 @pytest.mark.parametrize("hybridized", [False, True])
 def test_a_gluon_block_computes_such_a_dropout_and_saves_none(hybridized, ctx, tmp_path):
     net = gluon.get_fcn8s(3, width=WIDTH, fc=FC, ctx=ctx)
