@@ -19,6 +19,8 @@ from itertools import combinations
 from pathlib import Path
 from typing import Dict, List, Sequence
 
+import numpy as np
+
 from ..data.datasets import NAMED
 from ..data.findings import across, overlap
 from ..data.inspection import Finding, Inspection
@@ -32,6 +34,7 @@ from .shared.text import table
 
 SHOWN = 20  # most lines printed of a list
 LONG = 40  # most letters printed of a class name
+RARE = 0.01  # a class with a smaller share of the labelled pixels is named as rare
 BOTH = ("train", "val")  # splits that are checked together
 
 
@@ -116,16 +119,33 @@ def _tell(name: str, found: Inspection, classes: List[str]) -> None:
         show(_sizes(found))
         total = max(1, int(found.pixels.sum()))
         names = [name if len(name) <= LONG else f"{name[: LONG - 3]}..." for name in classes]
-        shares = [(i, names[i], int(n), f"{100 * n / total:.2f}%") for i, n in enumerate(found.pixels)]
-        show(f"\n{table(('', 'class', 'pixels', 'share'), shares, right=(3,))}")
+        counts = [*zip(found.pixels.tolist(), found.of_good[1].tolist())]
+        shares = [(i, names[i], n, f"{100 * n / total:.2f}%", images) for i, (n, images) in enumerate(counts)]
+        show(f"\n{table(('', 'class', 'pixels', 'share', 'images'), shares, right=(3,))}")
         say(f"{100 * found.ignored_share:.2f}% of the pixels are {found.void}, and left out")
     say(f"fingerprint of the pixels {found.fingerprint}")
+    _tell_rare(found, classes)
     for finding in reversed(found.findings):
         _tell_finding(finding)
     if found.bad:
         _list(
             f"error: {_count(len(found.bad), 'bad pair')} of {len(found.files)}",
             [text for _, text in found.bad],
+        )
+
+
+def _tell_rare(found: Inspection, classes: List[str]) -> None:
+    """Print a hint on classes with little of the labelled pixels; classes without any are a finding."""
+    shares = found.pixels / max(1, found.pixels.sum())
+    rare = [i for i in np.argsort(shares, kind="stable") if 0 < shares[i] < RARE]
+    if rare:
+        _list(
+            f"{_count(len(rare), 'class')} with less than {RARE:.0%} of the labelled pixels (`fcnxs finetune "
+            "--class-weights auto` lets rare classes count more in training)",
+            [
+                f"{classes[i]}: {shares[i]:.3%}, in {found.of_good[1][i]} of {len(found.good)} images"
+                for i in rare
+            ],
         )
 
 

@@ -28,7 +28,7 @@ from ..data.samples import Samples
 from ..errors import FCNXSError, FCNXSWarning
 from ..stages import Stage
 from .finetuning.data_report import keep_good, make_loaders, make_meta, same_data, same_stages, samples_of
-from .finetuning.run_options import add_stages, describe, plan, restored, storable
+from .finetuning.run_options import AUTO, add_stages, describe, plan, restored, storable
 from .shared import data_checks, data_options, options
 from .shared.printing import say, show
 from .shared.signals import Stopping
@@ -129,7 +129,7 @@ def run(args: argparse.Namespace) -> int:
         samples, kept = same_data(args, samples, before), before
     data = Data(**make_loaders(args, samples, meta))
     output = Output(folder, meta, args.checkpoint_every, args.keep, args.resume is not None, kept)
-    how = (args.pooling_convention, args.recompute, args.trim, args.accumulate)
+    how = (args.pooling_convention, args.recompute, args.trim, args.accumulate, kept.get("class_weights"))
     settings = Settings(devices, exchange or args.kv_store, *how)
     listeners = _listeners(args, output, stages, devices, workers) if first else []
     train = partial(finetune, load, stages, data, output, settings, listeners)
@@ -183,6 +183,7 @@ def _begin(
     quiet: bool,
 ) -> Tuple[Dict[str, Samples], Meta, Dict[str, Any]]:
     """Data that can be trained on, the meta of the checkpoints to come, and what run.json keeps."""
+    from ..class_weights import median_frequency, read_weights
     from ..finetune.run_folder import locked
 
     if not quiet and Path(args.output).is_dir():
@@ -193,8 +194,14 @@ def _begin(
         options.tell_mean(args.prefix, parent)
     data = {name: part.fingerprint() for name, part in samples.items()}
     samples = {name: part.reading(meta.exif) for name, part in samples.items()}
-    samples, skipped, warnings = keep_good(args, samples, meta.classes, quiet)
+    weights = None
+    if args.class_weights not in (None, AUTO):
+        weights = read_weights(Path(args.class_weights), meta.classes)
+    samples, skipped, warnings, found = keep_good(args, samples, meta.classes, quiet)
+    if args.class_weights == AUTO:
+        weights = median_frequency(found.of_good[0], found.of_good[2])
     kept = {"options": storable(args), "meta": asdict(meta), "data": data, "skipped": skipped}
+    kept["class_weights"] = weights
     return samples, meta, {**kept, "warnings": told + warnings, "stages": [asdict(stage) for stage in stages]}
 
 
@@ -225,13 +232,17 @@ def _listeners(
     from .shared.progress import Progress
 
     folder, meta, kept = output.folder, output.meta, output.plan
+    weights = dict(zip(meta.classes, kept.get("class_weights") or ()))
     if not args.quiet:
         named = args.classes or args.num_classes is not None
         origin = "" if named else " (--classes or --num-classes give others)"
         say(f"{len(meta.classes)} classes{origin}: {', '.join(meta.classes)}")
+        if weights:
+            say(f"weights of the classes in the loss: {', '.join(f'{k} {v:.4g}' for k, v in weights.items())}")
         for stage in stages:
             say(describe(stage))
     more = {"options": storable(args), "skipped": kept["skipped"], "processes": processes}
+    more.update({"class weights": weights} if weights else {})
     command = ["fcnxs", *sys.argv[1:]]
     known = facts(command, devices, args.seed, meta, kept["data"], **more)
     log = RunLog(folder / LOG, known, kept.get("warnings", ()))  # which older versions do not write

@@ -56,6 +56,7 @@ def check(
         [real(image).with_suffix("") for image in samples.images],
     )
     values, digest = np.zeros(256, np.int64), hashlib.sha256()
+    found.of_good = np.zeros((3, num_classes), np.int64)
     found.left_out = {value: 0 for value in samples.ignore if value != IGNORE_LABEL}
     look = partial(_look, samples, num_classes, least)
     for number, future in enumerate(in_order(look, numbers, workers, 4 * workers)):
@@ -69,6 +70,9 @@ def check(
         if size is not None:
             found.sizes[size] += 1
             values += pixels
+            if error is None:
+                there = pixels[:num_classes] > 0
+                found.of_good += [pixels[:num_classes], there, there * pixels.sum()]
             for value, count in left_out.items():
                 found.left_out[value] += count
             if pixels[IGNORE_LABEL] == pixels.sum():

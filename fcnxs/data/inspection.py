@@ -63,6 +63,8 @@ class Inspection:
         sizes: number of images by (height, width).
         bad: (number, reason) of the pairs that cannot be trained on; the reason names the file.
         pixels: labelled pixels of each class, int64 (num_classes,).
+        of_good: of the pairs that are not bad, each class's pixels, the number of images that have it, and all
+            pixels of these images, int64 (3, num_classes).
         ignored: pixels labelled 255, or a value of `left_out`.
         left_out: pixels of each value that is read as 255 (`Samples.ignore`).
         empty: images whose label is 255 everywhere.
@@ -78,6 +80,7 @@ class Inspection:
     sizes: Counter[Size] = field(default_factory=Counter)
     bad: List[Tuple[int, str]] = field(default_factory=list)
     pixels: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    of_good: np.ndarray = field(default_factory=lambda: np.zeros((3, 0), np.int64))
     ignored: int = 0
     left_out: Dict[int, int] = field(default_factory=dict)
     empty: List[int] = field(default_factory=list)

@@ -12,7 +12,6 @@ from ..compat import mxnet as mx
 from ..conventions import IGNORE_LABEL
 from ..data.loader import Batch
 from ..errors import FCNXSError
-from ..metric import SegmentationMetric
 from ..score import NAMES, Scores, or_none, scores
 from ..system.threads import StalledError
 from .run import Run, StoppedError, all_finite
@@ -30,7 +29,7 @@ def train_stage(run: Run) -> None:
     """
     while run.state.epoch <= run.stage.epochs:
         epoch, began = run.state.epoch, time.time() - run.state.seconds
-        run.metric = SegmentationMetric(len(run.output.meta.classes))
+        run.metric = run.new_metric()
         if run.state.metric and run.rank == 0:  # a state has the counts of all processes
             run.metric.restore(run.state.metric)
         run.state.metric = {}
@@ -114,7 +113,7 @@ def _end_epoch(run: Run, began: float) -> None:
         where = f"{stage.name}, epoch {epoch}"
         raise FCNXSError(f"{where}: every pixel of the training labels is {IGNORE_LABEL}")
     record = {"stage": stage.name, "epoch": epoch, "learning_rate": stage.learning_rate}
-    record["train_loss"] = or_none(dict(run.metric.get_name_value())["loss"])
+    record.update(_losses("train", dict(run.metric.get_name_value())))
     values, result = _evaluate(run)
     seconds = time.time() - began
     record.update(values, seconds=round(seconds, 1))
@@ -128,7 +127,7 @@ def _evaluate(run: Run) -> Tuple[Dict[str, Any], Scores | None]:
     if val is None:
         return {"val_loss": None, **dict.fromkeys(NAMES)}, None
     run.save(run.metric)  # an evaluation may take long
-    metric, done = SegmentationMetric(len(run.output.meta.classes)), 0
+    metric, done = run.new_metric(), 0
 
     def on_batch(batch: Batch, probabilities: mx.nd.NDArray) -> None:
         nonlocal done
@@ -151,7 +150,12 @@ def _evaluate(run: Run) -> Tuple[Dict[str, Any], Scores | None]:
         raise run.diverged(f"epoch {run.state.epoch}: the loss on the validation images is not finite")
     _warn_of_one_class(run, metric.matrix, done)
     values = {name: or_none(value) for name, value in metric.get_name_value()}
-    return {"val_loss": values.pop("loss"), **values}, scores(metric.matrix)
+    return {**_losses("val", values), **{name: values[name] for name in NAMES}}, scores(metric.matrix)
+
+
+def _losses(of: str, values: Dict[str, float]) -> Dict[str, float | None]:
+    """Losses of a metric, named for a record: `train_loss`, and with class weights `train_weighted_loss`."""
+    return {f"{of}_{name}": or_none(value) for name, value in values.items() if name.endswith("loss")}
 
 
 def _warn_of_one_class(run: Run, matrix: np.ndarray, images: int) -> None:

@@ -77,6 +77,7 @@ class Settings:
         kvstore, recompute, trim: see `Solver`.
         pooling_convention: rounding of the nets' pooled sizes, 'valid' or 'full'; None takes the parent's.
         accumulate: batches of each device in a step.
+        class_weights: weight of each class in the loss, as `Solver` takes it; run.json keeps it.
     """
 
     devices: mx.Context | Sequence[mx.Context] | None = None
@@ -85,6 +86,7 @@ class Settings:
     recompute: bool = False
     trim: bool = True
     accumulate: int = 1
+    class_weights: Sequence[float] | None = None
 
 
 class Listener:
@@ -184,11 +186,18 @@ class Run:
         """Sum of all processes' metrics. All processes must call this at the same points."""
         if self.workers == 1:
             return self.metric
-        own = [self.metric.loss_sum / LOSS_UNIT, *self.metric.matrix.flat]
-        loss, *matrix = self.exchange.totals(np.array(own, np.float64))
-        result = SegmentationMetric(self.metric.numclass)
-        result.restore({"loss_sum": loss * LOSS_UNIT, "matrix": matrix})
+        losses = [self.metric.loss_sum / LOSS_UNIT, self.metric.weighted_sum / LOSS_UNIT]
+        loss, weighted, *matrix = self.exchange.totals(
+            np.array([*losses, *self.metric.matrix.flat], np.float64)
+        )
+        result = self.new_metric()
+        sums = {"loss_sum": loss * LOSS_UNIT, "weighted_sum": weighted * LOSS_UNIT}
+        result.restore({**sums, "matrix": matrix})
         return result
+
+    def new_metric(self) -> SegmentationMetric:
+        """A metric of the run's classes and their weights, which has counted nothing."""
+        return SegmentationMetric(len(self.output.meta.classes), self.settings.class_weights)
 
     def tell(self, what: str, *args: Any) -> None:  # noqa: ANN401  (as the listeners' methods)
         """Call the method `what` of every listener, with these arguments."""

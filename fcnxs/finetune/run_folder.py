@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, List, Sequence
 
 from ..checkpoint import meta
+from ..class_weights import WEIGHT
 from ..epoch_choice import EPOCH, METRICS, RECORD, SCORES
 from ..errors import FCNXSError
 from ..stages import Stage
@@ -33,7 +34,7 @@ TENSORBOARD = "tensorboard"
 WAY_OUT = "choose another --output"  # of a damaged file, unless the caller has another one
 SCORES_WAY_OUT = "`fcnxs finetune --resume {}` writes anew those of a run that has not ended"
 
-FORM = {  # of run.json; all but the first three are the command's
+FORM = {  # of run.json; all but the first three and class_weights are the command's
     "run": str,
     "finished": Or(bool, False),
     "options": Or(dict, {}),
@@ -41,6 +42,7 @@ FORM = {  # of run.json; all but the first three are the command's
     "data": Or({str: str}),
     "skipped": Or({str: [(COUNT, str)]}),
     "warnings": Or([str], []),
+    "class_weights": Or([WEIGHT]),
     "stages": Or([{"name": str, "epochs": EPOCH}]),
 }
 ROW = {"name": str, "epoch": EPOCH, **SCORES, "seconds": Number(float, 0)}  # of summary.json

@@ -22,6 +22,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Sequence
 
 from ..checkpoint.checkpoint import Checkpoint
 from ..checkpoint.source import Source, checkpoint_of
+from ..class_weights import check_weights
 from ..compat import mxnet as mx
 from ..errors import FCNXSError, last_line
 from ..init import begun_anew, init_from_fcnxs, init_from_vgg16, refuse_other_layers, trunk_of
@@ -89,11 +90,18 @@ def finetune(
     settings = settings or Settings()
     settings = settings if devices is None else replace(settings, devices=devices)
     load_parent = partial(checkpoint_of, parent, epoch)
+    if settings.class_weights is not None:
+        checked = check_weights(settings.class_weights, len(output.meta.classes))
+        settings = replace(settings, class_weights=checked)
     exchange = exchange_for(settings.kvstore, devices_of(settings.devices))
     run = Run(stages, data, output, settings, exchange, listeners, should_stop)
     plan = run_folder.read_plan(output.folder) if output.resume else None
     if plan and plan.get("finished"):
         return run_folder.read_rows(output.folder)
+    if plan and plan["class_weights"] != settings.class_weights:
+        raise FCNXSError(
+            f"{output.folder / run_folder.PLAN}: the run began with other class weights; give these"
+        )
     if plan is None:
         run_folder.refuse_to_overwrite(output.folder, stages)
         weights = _from_parent(run, load_parent())
@@ -102,6 +110,7 @@ def finetune(
             if run.rank == 0:
                 run_folder.refuse_to_overwrite(output.folder, stages)  # another run may have ended meanwhile
             plan = {"run": uuid.uuid4().hex, "options": {}, "finished": False, **(output.plan or {})}
+            plan["class_weights"] = settings.class_weights
         else:
             run.state = load_state(output.folder, plan["run"], _names(stages), partial(_check_state, run))
             weights = _from_parent(run, load_parent()) if run.state is None else _from_state(run)
@@ -187,7 +196,8 @@ def _check_agreement(run: Run) -> None:
         return
     train, state, meta = run.data.train, run.state, {**asdict(run.output.meta), "versions": None}
     where = None if state is None else [state.run, state.stage, state.epoch, state.position, state.steps]
-    data = [train.seed, train.batch_size, len(train), train.samples.fingerprint(), run.settings.accumulate]
+    data = [train.seed, train.batch_size, len(train), train.samples.fingerprint()]
+    data += [run.settings.accumulate, run.settings.class_weights]
     stages = [asdict(stage) for stage in run.stages]
     if not run.exchange.same(json.dumps([stages, data, meta, run.output.checkpoint_every, where])):
         raise FCNXSError(
@@ -225,7 +235,8 @@ def _first_weights(run: Run, stage: Stage, weights: Weights) -> Weights:
 def _train(run: Run, stage: Stage, weights: Weights) -> Weights:
     """Train one stage from the run's state, and return its last weights."""
     state, settings = run.state, run.settings
-    how = {"kvstore": run.exchange, "recompute": settings.recompute, "trim": settings.trim}
+    how = {name: getattr(settings, name) for name in ("recompute", "trim", "class_weights")}
+    how["kvstore"] = run.exchange
     params = weights.arg_params, weights.aux_params
     solver = make_solver(stage, legacy.load(state.symbol), *params, settings.devices, **how)
     try:
@@ -247,7 +258,7 @@ def make_solver(
     arg_params: Params,
     aux_params: Params,
     devices: mx.Context | Sequence[mx.Context] | None,
-    **how: str | bool | mx.kv.KVStore | Exchange,
+    **how: str | bool | mx.kv.KVStore | Exchange | Sequence[float] | None,
 ) -> Solver:
     """Solver with the settings of a stage; `how` are further arguments of `Solver`."""
     names = ("optimizer", "learning_rate", "momentum", "wd", "fixed", "unnormalised")

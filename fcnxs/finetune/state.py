@@ -29,7 +29,7 @@ FORM = {
     **{"epoch": EPOCH, "position": COUNT, "steps": COUNT},
     **{"seconds": Number(float, 0), "stage_seconds": Number(float, 0)},
     "optimizer": Or({"num_update": UPDATES, "counts": {str: UPDATES}, "m_schedule": Or(Number())}, {}),
-    "metric": Or({"loss_sum": Number(), "matrix": [[COUNT]]}, {}),
+    "metric": Or({"loss_sum": Number(), "matrix": [[COUNT]], "weighted_sum": Or(Number(), 0.0)}, {}),
     **{"records": [RECORD], "rows": [ROW], "best": SCORES["mean_iu"]},
     "arrays_sha256": str,
 }

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..checkpoint import Meta
 from ..checkpoint.source import Source, checkpoint_of
+from ..class_weights import ARGUMENT, check_weights, weigh
 from ..compat import mxnet as mx
 from ..conventions import IGNORE_LABEL, VGG_MEAN, PathLike
 from ..data.loader import Loader
@@ -65,26 +66,46 @@ class PixelLoss(mx.gluon.HybridBlock):
     It takes scores (N, C, H, W) and labels (N, H, W), of any type, and returns (N,), float32. Pixels labelled
     255, or -1 as in GluonCV, have no loss, but count in H*W, by which `Solver` divides too.
 
+    Args:
+        class_weights: weight of each class, (C,), by which the loss of its pixels is multiplied; the
+            loss is then to be given its devices: `loss.initialize(ctx=...)`. None: all count alike.
+
     >>> scores = mx.nd.array([[[[9.0, 0.0]], [[0.0, 0.0]]]])  # of two classes and two pixels
     >>> float(PixelLoss()(scores, mx.nd.array([[[255, 1]]])).asscalar())  # log(2) / 2
     0.3465735912322998
     """
 
-    def hybrid_forward(self, F: ModuleType, scores: mx.nd.NDArray, label: mx.nd.NDArray) -> mx.nd.NDArray:
+    def __init__(self, class_weights: Sequence[float] | None = None, **options: str | None) -> None:
+        super().__init__(**options)
+        if class_weights is not None:
+            with self.name_scope():
+                self.class_weights = self.params.get_constant(ARGUMENT, np.float32(class_weights))
+
+    def hybrid_forward(
+        self,
+        F: ModuleType,
+        scores: mx.nd.NDArray,
+        label: mx.nd.NDArray,
+        class_weights: mx.nd.NDArray | None = None,
+    ) -> mx.nd.NDArray:
         """Loss (N,). Its gradient is bit for bit `SoftmaxOutput`'s; log_softmax would round it otherwise.
 
         Args:
             F: mx.nd or mx.sym.
             scores: (N, C, H, W).
             label: (N, H, W), classes; 255 or -1 where there is none.
+            class_weights: (C,), if the loss has any.
         """
         scores, label = F.cast(scores, "float32"), F.cast(label, "float32")
-        counted = (label >= 0) * (label != 255)  # (N, H, W)
+        counted = value_weight = (label >= 0) * (label != 255)  # (N, H, W)
+        if class_weights is not None:
+            scores = weigh(F, scores, F.expand_dims(label, axis=1), class_weights)
+            value_weight = counted * F.take(class_weights, label, mode="clip")
         p = F.BlockGrad(F.softmax(scores, axis=1))
         classes = F.reshape(F.contrib.arange_like(scores, axis=1), (1, -1, 1, 1))
         truth = F.broadcast_equal(F.expand_dims(label, axis=1), classes)  # (N, C, H, W)
         slope = F.BlockGrad(F.broadcast_mul(p - truth, F.expand_dims(counted, axis=1)))
-        value = F.BlockGrad(-F.log(F.maximum(F.pick(p, label, axis=1), 1e-37)) * counted)
+        value = F.BlockGrad(-F.log(F.maximum(F.pick(p, label, axis=1), 1e-37)) * value_weight)
         linear = F.sum(slope * scores, axis=1)  # its gradient is the slope; its value is subtracted again
         return F.mean(linear - F.BlockGrad(linear) + value, axis=0, exclude=True)
 
@@ -126,6 +147,7 @@ def finetune(
     output: PathLike,
     meta: Meta,
     devices: mx.Context | Sequence[mx.Context] | None = None,
+    class_weights: Sequence[float] | None = None,
 ) -> List[Dict[str, Any]]:
     """Train stages one after the other, the first from a checkpoint, each further one from the stage before.
 
@@ -142,11 +164,13 @@ def finetune(
         output: folder for the checkpoints.
         meta: meta data of the checkpoints; its classes are those of the labels.
         devices: device or devices; several share each batch. None: the CPU.
+        class_weights: weight of each class in the loss; None: all count alike.
 
     `prefix` and `ctx` are older names of `parent` and `devices`.
 
     Returns:
-        For every epoch stage, epoch and loss, the mean of `PixelLoss` over the images.
+        For every epoch stage, epoch and loss, the mean of `PixelLoss` over the images; with class weights also
+        weighted_loss, the same of the weighted `PixelLoss`, which is trained.
 
     Raises:
         FCNXSError: `output` has checkpoints of one of these stages, the checkpoint does not fit, a batch has
@@ -158,31 +182,40 @@ def finetune(
         raise FCNXSError(
             f"batches of {train.batch_size} of {len(train)} images: one has less than {len(devices)}"
         )
-    criterion, history = PixelLoss(), []
     before, epoch = checkpoint_of(parent, epoch), 0
+    plain, history = PixelLoss(), []
+    criterion = plain
+    if class_weights is not None:
+        criterion = PixelLoss(check_weights(class_weights, len(meta.classes)))
+        criterion.initialize(ctx=devices)
     for stage in stages:
         net = get_fcnxs(stage.name, len(meta.classes), before, epoch, devices, other_classes=True)
         before = None  # it has been copied
         net.meta = meta
         trainer = make_trainer(net, stage)
         for epoch in range(1, stage.epochs + 1):
-            total = 0.0
+            total = weighted = 0.0
             train.seek(len(history) + 1)  # each epoch has its own order
             for batch in train:
                 for device in devices:
                     mx.random.seed(batch.seed, device)  # of dropout
                 images, labels = (_split(batch[name], devices) for name in (train.data_name, train.label_name))
                 with mx.autograd.record():
-                    losses = [criterion(net(x), y) for x, y in zip(images, labels)]
+                    scores = [net(x) for x in images]
+                    losses = [criterion(each, y) for each, y in zip(scores, labels)]
                 mx.autograd.backward(losses)
                 count, _, height, width = batch[train.data_name].shape
                 trainer.step(count / (height * width if stage.unnormalised else 1))
+                weighted += sum(float(loss.sum().asscalar()) for loss in losses)
+                if criterion is not plain:
+                    losses = [plain(each, y) for each, y in zip(scores, labels)]
                 total += sum(float(loss.sum().asscalar()) for loss in losses)
-                if not math.isfinite(total):
+                if not math.isfinite(total + weighted):
                     files = ", ".join(map(str, batch.files))
                     raise FCNXSError(f"{stage.name}, epoch {epoch} ({files}): the loss is not finite")
             net.save_checkpoint(Path(output) / stage.name, epoch)
-            history.append({"stage": stage.name, "epoch": epoch, "loss": total / len(train)})
+            more = {} if criterion is plain else {"weighted_loss": weighted / len(train)}
+            history.append({"stage": stage.name, "epoch": epoch, "loss": total / len(train), **more})
         before, epoch = Path(output) / stage.name, stage.epochs
         del net, trainer  # before the next stage has its own
     return history

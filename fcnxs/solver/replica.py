@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from itertools import islice
-from typing import Any, Dict, Iterable, Iterator, List, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, Sequence, Tuple
 
 import numpy as np
 
+from ..class_weights import ARGUMENT, weighted
 from ..compat import mxnet as mx
 from ..data.labels import check_label
 from ..errors import FCNXSError
@@ -26,6 +27,7 @@ class Replica:
         optimizer: used by this replica only.
         recompute: train in `Segments`, with less memory.
         trim: compute only what depends on the image.
+        class_weights: weights of the classes in the loss; None: all count alike.
     """
 
     def __init__(
@@ -38,9 +40,10 @@ class Replica:
         optimizer: mx.optimizer.Optimizer,
         recompute: bool = False,
         trim: bool = True,
+        class_weights: Sequence[float] | None = None,
     ) -> None:
         self.symbol, self.ctx, self.optimizer = symbol, ctx, optimizer
-        self.recompute, self.trim = recompute, trim
+        self.recompute, self.trim, self.class_weights = recompute, trim, class_weights
         self.arg_params = {name: array.as_in_context(ctx) for name, array in arg_params.items()}
         self.aux_params = {name: array.as_in_context(ctx) for name, array in aux_params.items()}
         arguments = symbol.list_arguments()
@@ -54,9 +57,15 @@ class Replica:
     def bind(self) -> None:
         """Allocate gradients; executors are bound at the first image of each size."""
         grads = {name: mx.nd.zeros(self.arg_params[name].shape, self.ctx) for name in self.trained}
+        symbol, params = (
+            with_seeded_dropout(self.symbol),
+            self.arg_params,
+        )  # `self.symbol`, which is saved, stays
+        if self.class_weights is not None:
+            symbol = weighted(symbol, len(self.class_weights))
+            params = {**params, ARGUMENT: mx.nd.array(self.class_weights, self.ctx)}
         kind = Segments if self.recompute else Executors
-        symbol = with_seeded_dropout(self.symbol)  # `self.symbol`, which is saved, stays as it is
-        self.executors = kind(Net(symbol, self.arg_params, self.aux_params), self.ctx, grads, self.trim)
+        self.executors = kind(Net(symbol, params, self.aux_params), self.ctx, grads, self.trim)
 
     def forward(self, batch: Batch, data: mx.io.DataIter, is_train: bool) -> mx.executor.Executor | Pass:
         """Start the forward pass of a batch of `data`, and return the executor, whose outputs come later."""

@@ -9,6 +9,7 @@ from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Sequence
 
 import numpy as np
 
+from ..class_weights import check_weights
 from ..compat import mxnet as mx
 from ..errors import FCNXSError
 from ..metric import count_batch
@@ -42,6 +43,8 @@ class Solver:
         lr_mult, wd_mult: factors of single parameters' learning rate and weight decay.
         unnormalised: sum the loss over an image's pixels, as Caffe does, instead of averaging it: multiply the
             gradient by H*W, by which SoftmaxOutput divides.
+        class_weights: weight of each class in the loss: a pixel's gradient is multiplied by that of its label.
+            None: all count alike.
         kvstore: one of `collective.KVSTORES`, or one made already, to sum gradients over devices and machines.
             One device of one machine needs none. None: `device` for GPUs, `local` for CPU devices.
         recompute: keep the activations of VGG-16's widest layers out of memory, and compute them again in the
@@ -58,7 +61,7 @@ class Solver:
 
     Raises:
         FCNXSError: a device is given twice; or, when training begins, a parameter is missing or has a shape
-            that the net does not take.
+            that the net does not take, or `class_weights` do not fit its classes.
     """
 
     def __init__(
@@ -75,6 +78,7 @@ class Solver:
         lr_mult: Dict[str, float] | None = None,
         wd_mult: Dict[str, float] | None = None,
         unnormalised: bool = False,
+        class_weights: Sequence[float] | None = None,
         kvstore: str | mx.kv.KVStore | Exchange | None = None,
         recompute: bool = False,
         trim: bool = True,
@@ -84,13 +88,13 @@ class Solver:
         self.begin_epoch, self.num_epoch = begin_epoch, num_epoch
         recompute = kwargs.pop("mirror", recompute)
         self.optimizer, self.kwargs, self.kvstore = optimizer, kwargs, kvstore
-        self.fixed, self.unnormalised = frozenset(fixed), unnormalised
+        self.fixed, self.unnormalised, self.class_weights = frozenset(fixed), unnormalised, class_weights
         self.lr_mult, self.wd_mult = lr_mult or {}, wd_mult or {}
         arguments = symbol.list_arguments()
         args = {name: a for name, a in (arg_params or {}).items() if name in arguments and not is_input(name)}
         self.replicas = []
         for device in self.devices:
-            how = (self.fixed, self._optimizer_of_one(), recompute, trim)
+            how = (self.fixed, self._optimizer_of_one(), recompute, trim, class_weights)
             self.replicas.append(Replica(symbol, device, args, aux_params or {}, *how))
         self.arg_params, self.aux_params = self.replicas[0].arg_params, self.replicas[0].aux_params
         self._exchange: Exchange | None = None
@@ -233,6 +237,9 @@ class Solver:
         shape = batches[0][data.data_name].shape if batches else ANY_SIZE
         check_size(self.symbol, data.data_name, shape, files_of(batches[0], data) if batches else "an image")
         check_params(self.symbol, self.arg_params, self.aux_params, "Solver", inputs, shape)
+        if self.class_weights is not None:
+            _, outputs, _ = self.symbol.infer_shape(**{data.data_name: shape})
+            check_weights(self.class_weights, outputs[0][1])
         self._exchange = exchange_for(self.kvstore, self.devices)
         for replica in self.replicas:
             replica.bind()

@@ -41,11 +41,13 @@ def net_of(name, ctx=None, dropout="0.5"):
     return net
 
 
-def gluon_step(net, trainer, stage, batch, seed):
+def gluon_step(net, trainer, stage, batch, seed, class_weights=None):
     """One step as `gluon.finetune` makes it."""
     mx.random.seed(seed)
+    criterion = gluon.PixelLoss(class_weights)
+    criterion.initialize()
     with mx.autograd.record():
-        loss = gluon.PixelLoss()(net(mx.nd.array(batch["data"])), mx.nd.array(batch["softmax_label"]))
+        loss = criterion(net(mx.nd.array(batch["data"])), mx.nd.array(batch["softmax_label"]))
     loss.backward()
     n, _, height, width = batch["data"].shape
     trainer.step(n / (height * width if stage.unnormalised else 1))
@@ -53,17 +55,18 @@ def gluon_step(net, trainer, stage, batch, seed):
 
 @pytest.mark.parametrize("recipe", RECIPES)
 @pytest.mark.parametrize("name", ["fcn32s", "fcn16s", "fcn8s"])
-def test_every_parameter_changes_as_by_the_solver_bit_for_bit(name, recipe):
+@pytest.mark.parametrize("class_weights", [None, (0.3, 3.1, 7.7)])
+def test_every_parameter_changes_as_by_the_solver_bit_for_bit(class_weights, name, recipe):
     """Steps of one image, of three, and of one of another size; with dropout and what the optimizer keeps."""
     stage, net = stage_of(recipe, name), net_of(name)
     before = {key: array.asnumpy() for key, array in net.checkpoint().arg_params.items()}
     params = {key: mx.nd.array(array) for key, array in before.items()}
-    solver = make_solver(stage, net.symbol, params, {}, mx.cpu(), trim=False)
+    solver = make_solver(stage, net.symbol, params, {}, mx.cpu(), trim=False, class_weights=class_weights)
     trainer = gluon.make_trainer(net, stage)
     for seed, batch in enumerate(batches((1, 40, 50), (3, 33, 47), (1, 29, 64))):
         mx.random.seed(seed)
         solver.step(batch, Images([]))
-        gluon_step(net, trainer, stage, batch, seed)
+        gluon_step(net, trainer, stage, batch, seed, class_weights)
         for key, ours in solver.arg_params.items():
             np.testing.assert_array_equal(net.params[key].data().asnumpy(), ours.asnumpy(), err_msg=key)
             changed = (ours.asnumpy() != before[key]).any()
@@ -223,6 +226,52 @@ def test_both_refuse_alike(small, meta, tmp_path, parent, epoch, devices, messag
         gluon.finetune(parent, epoch, STAGES, small(), tmp_path, meta, devices)
     with pytest.raises(FCNXSError, match=f"^{message}"):
         finetune(parent, STAGES, Data(small()), Output(tmp_path, meta), epoch=epoch, devices=devices)
+
+
+def test_class_weights_train_as_by_fcnxs_finetune(run_folder, small, meta, tmp_path):
+    weights, stages = [0.2, 3, 1.7, 5, 0.9], [replace(STAGES[0], epochs=1)]
+    of_checkpoint = (run_folder / "vgg", 0)
+    history = gluon.finetune(*of_checkpoint, stages, small(), tmp_path / "gluon", meta, class_weights=weights)
+    plain = gluon.finetune(*of_checkpoint, stages, small(), tmp_path / "plain", meta)
+    settings = Settings(trim=False, class_weights=weights)
+    finetune(
+        lambda: checkpoint.load(*of_checkpoint),
+        stages,
+        Data(small()),
+        Output(tmp_path / "ours", meta),
+        settings,
+    )
+    own, theirs, unweighted = (
+        checkpoint.load(tmp_path / run / "fcn32s", 1).arg_params for run in ("gluon", "ours", "plain")
+    )
+    for key, array in theirs.items():
+        np.testing.assert_array_equal(own[key].asnumpy(), array.asnumpy(), err_msg=key)
+    assert (own["fc7_weight"] != unweighted["fc7_weight"]).asnumpy().any()
+    assert {*history[0]} - {*plain[0]} == {"weighted_loss"} and history[0]["weighted_loss"] != history[0][
+        "loss"
+    ]
+    with pytest.raises(FCNXSError, match="2 weights, but there are 5 classes"):
+        gluon.finetune(*of_checkpoint, stages, small(), tmp_path / "no", meta, class_weights=[1, 2])
+
+
+@pytest.mark.parametrize("hybrid", [False, True])
+def test_the_weighted_loss_equals_float64(hybrid):
+    (batch,) = batches((2, 5, 7))
+    label, weights = batch["softmax_label"].astype(int), np.array([0.3, 3.1, 7.7])
+    scores = np.random.default_rng(1).normal(0, 3, (2, 3, 5, 7)).astype(np.float32)
+    criterion = gluon.PixelLoss(weights)
+    criterion.initialize()
+    criterion.hybridize(hybrid)
+    for ignored in (255, -1):
+        given = mx.nd.array(np.where(label == 255, ignored, label))
+        value, slope = loss_and_gradient(criterion, mx.nd.array(scores), given)
+        p = np.exp(scores.astype(np.float64))
+        p /= p.sum(1, keepdims=True)
+        truth = np.arange(3)[:, None, None] == label[:, None]
+        of_pixel = np.append(weights, np.zeros(253))[label]
+        losses = -np.log((p * truth).sum(1) + (label == 255)) * of_pixel
+        np.testing.assert_allclose(value, losses.mean((1, 2)), rtol=1e-5)
+        np.testing.assert_allclose(slope, (p - truth) * of_pixel[:, None] / 35, atol=1e-6)
 
 
 def test_two_devices_share_a_batch(run_folder, small, meta, tmp_path):

@@ -55,6 +55,7 @@ def five(voc, tmp_path_factory):
 
 def test_two_workers_equal_one_process_with_two_devices(five, run_folder, voc, tmp_path, capsys):
     options = ("--data", five, "--val", five, "--allow", "overlap", *RUN[:4], "--seed", "5", *SGD)
+    options += ("--class-weights", "auto")
     code, out, err = end_of(launched(2, *finetune(voc, run_folder), *options, "--output", tmp_path / "two"))
     assert code == 0 and all("warning" in line for line in err.splitlines())
     assert out.count("fcn32s epoch 2: train loss") == 1  # one process speaks

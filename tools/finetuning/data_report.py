@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Dict, List, Sequence, Tuple
 
 from ...data.check import SMALLEST
 from ...data.findings import across
+from ...data.inspection import Inspection
 from ...data.samples import Samples
 from ...errors import FCNXSError
 from ...stages import Stage
@@ -32,11 +33,12 @@ def samples_of(args: argparse.Namespace) -> Dict[str, Samples]:
 
 def keep_good(
     args: argparse.Namespace, samples: Dict[str, Samples], classes: Sequence[str], quiet: bool
-) -> Tuple[Dict[str, Samples], Dict[str, List[list]], List[str]]:
+) -> Tuple[Dict[str, Samples], Dict[str, List[list]], List[str], Inspection]:
     """Read every image and label, so that none stops the run after hours; --skip-bad leaves bad ones out.
 
     Returns:
-        the data sets to use, the numbers and names of the images that are left out, and warnings.
+        the data sets to use, the numbers and names of the images that are left out, warnings, and what was
+        found in the training data.
 
     Raises:
         FCNXSError: training would fail, or the data is refused.
@@ -65,7 +67,7 @@ def keep_good(
     if not quiet:
         evaluated = len(good["val"]) if "val" in good else "none"
         say(f"{len(good['train'])} images to train on, {evaluated} to evaluate on")
-    return good, skipped, warnings
+    return good, skipped, warnings, reports["train"]
 
 
 def same_data(

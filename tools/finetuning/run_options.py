@@ -16,11 +16,13 @@ from ...system.json_files import Null, Number, checked, told_of
 from ..shared import data_options
 
 STAGES = "fcn32s,fcn16s,fcn8s"
+AUTO = "auto"  # of --class-weights
 OPTIMIZERS = (
     *("adadelta", "adagrad", "adam", "adamax", "ftml", "ftrl", "lamb", "nadam", "nag", "rmsprop", "sgd"),
     *("sgld", "signum"),
 )
-PATHS = ("data", "val", "root", "classes", "prefix", "output")
+PATHS = ("data", "val", "root", "classes", "prefix", "output", "class_weights")
+NAMES = {"class_weights": (AUTO,)}  # values of PATHS that are no paths; of the others, NAMED
 REQUIRED = ("data", "prefix", "epoch", "output")
 OF_COMMAND = ("skipped", "options", "meta", "data", "stages")  # keys of run.json that this command writes
 # Options that earlier versions wrote to run.json by other names.
@@ -51,6 +53,12 @@ def add_stages(parser: argparse.ArgumentParser) -> None:
         choices=("valid", "full"),
         help="rounding of the pooled sizes: down as the original, or up as Caffe, by which no border is "
         "without scores (default: the parent's)",
+    )
+    add(
+        "--class-weights",
+        metavar="auto|FILE",
+        help="weights of the classes in the loss: by median frequency over the training labels, or from a file "
+        "with a line NAME NUMBER for each class, or with JSON (default: all count alike)",
     )
 
 
@@ -208,7 +216,7 @@ def _given(args: argparse.Namespace) -> Dict[str, Any]:
 def storable(args: argparse.Namespace) -> Dict[str, Any]:
     """Options that were given, in types that JSON can hold; paths are absolute, valid from any folder."""
     return {
-        name: _path(value) if name in PATHS and value not in NAMED else value
+        name: _path(value) if name in PATHS and value not in NAMES.get(name, NAMED) else value
         for name, value in args.given.items()
         if name != "resume" and value is not None
     }
