@@ -76,11 +76,21 @@ int8_exact = pytest.mark.skipif(not int8_is_exact(), reason="this processor's in
 LOWER = [pytest.param("bf16", marks=bf16), "int8"]
 
 
+kind, number = re.fullmatch(r"(cpu|gpu)\((\d+)\)", os.environ.get("FCNXS_TEST_CTX", "cpu(0)")).groups()
+CTX = mx.Context(kind, int(number))  # device of the tests; those that compute elsewhere are of the CPU alone
+
+
 @pytest.fixture(scope="session")
 def ctx() -> mx.Context:
-    """Device of the tests: FCNXS_TEST_CTX, `cpu(0)` by default."""
-    kind, number = re.fullmatch(r"(cpu|gpu)\((\d+)\)", os.environ.get("FCNXS_TEST_CTX", "cpu(0)")).groups()
-    return mx.Context(kind, int(number))
+    """Device of the tests."""
+    return CTX
+
+
+def several(count: int) -> list:
+    """Devices of the kind of the tests' device; a test that wants more GPUs than there are is skipped."""
+    if CTX.device_type == "gpu" and mx.context.num_gpus() < count:
+        pytest.skip(f"needs {count} GPUs")
+    return [mx.Context(CTX.device_type, i) for i in range(count)]
 
 
 @pytest.fixture
@@ -268,7 +278,7 @@ class Images(mx.io.DataIter):
 
 def fresh_probabilities(symbol, params, data, ctx):
     """Output of an executor that has never run before."""
-    args = {name: array.copy() for name, array in params.items()}
+    args = {name: array.copyto(ctx) for name, array in params.items()}
     args["data"] = mx.nd.array(data, ctx)
     args["softmax_label"] = mx.nd.zeros((data.shape[0], data.shape[2] * data.shape[3]), ctx)
     return symbol.bind(ctx, args, grad_req="null").forward(is_train=False)[0].asnumpy()

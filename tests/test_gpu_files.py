@@ -1,6 +1,6 @@
 """What was saved on a GPU is read on a machine that has not this GPU, and what is saved names no GPU.
 
-`gpus` stands for gpu(0) and gpu(1): MXNet's own readers fail at a file of gpu(5).
+`gpus` stands for gpu(0) and gpu(1): MXNet's own readers fail at a file of gpu(55).
 """
 
 import re
@@ -35,11 +35,11 @@ def as_saved_on(file, gpu):
 
 @pytest.fixture
 def net(tmp_path):
-    """Prefix of a checkpoint, saved on gpu(5), without a meta file, which would hold its checksum."""
+    """Prefix of a checkpoint, saved on gpu(55), without a meta file, which would hold its checksum."""
     symbol = get_fcn8s_symbol(3, width=WIDTH, fc=FC)
     checkpoint.save(tmp_path / "fcn8s", 0, symbol, random_params(symbol, 8), {}, checkpoint.Meta())
     (tmp_path / "fcn8s-meta.json").unlink()
-    as_saved_on(tmp_path / "fcn8s-0000.params", 5)
+    as_saved_on(tmp_path / "fcn8s-0000.params", 55)
     return tmp_path / "fcn8s"
 
 
@@ -77,7 +77,7 @@ def test_the_handler_serves_what_a_gpu_saved(net, gpus, tmp_path):
     source.meta = checkpoint.Meta(None, [[0, 0, 0]] * 256)
     (tmp_path / "served").mkdir()
     prefix = save_exported(source, tmp_path / "served" / "net")
-    as_saved_on(f"{prefix}-0000.params", 5)
+    as_saved_on(f"{prefix}-0000.params", 55)
     expected = fcnxs.Segmenter(source)(photo())
     np.testing.assert_array_equal(ServedNet(tmp_path / "served").class_map(photo()), expected)
 
@@ -87,7 +87,7 @@ def test_weights_of_gluon_that_a_gpu_saved_are_converted(gpus, tmp_path):
     blobs = random_blobs("vgg16", WIDTH, FC, 7, 0)
     arrays = [mx.nd.array(array, mx.gpu(1)) for layer in blobs.values() for array in layer]
     mx.nd.save(file, dict(zip(_names(GLUON), arrays)))
-    as_saved_on(file, 5)
+    as_saved_on(file, 55)
     weight = read(file).arg_params["conv5_3_weight"]
     assert weight.context == mx.cpu(0)
     np.testing.assert_array_equal(weight.asnumpy(), blobs["conv5_3"][0])

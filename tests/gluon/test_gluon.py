@@ -2,7 +2,7 @@ import threading
 
 import numpy as np
 import pytest
-from conftest import FC, WIDTH, random_params
+from conftest import CTX, FC, WIDTH, random_params, several
 
 from fcnxs import FCNXSError, checkpoint, gluon
 from fcnxs.compat import mxnet as mx
@@ -13,7 +13,7 @@ from fcnxs.symbols import NETS
 from fcnxs.symbols.graph.rewrite import scores_symbol
 from fcnxs.symbols.interpolation import bilinear
 
-NARROW = {"width": WIDTH, "fc": FC}
+NARROW = {"width": WIDTH, "fc": FC, "ctx": CTX}
 NAMES = ["fcn32s", "fcn16s", "fcn8s", "fcn8s_atonce", "fcn_alexnet"]
 SIZES = [(1, 3, 40, 60), (2, 3, 64, 33), (1, 3, 27, 27), (3, 3, 40, 60), (1, 3, 40, 60)]
 
@@ -23,13 +23,14 @@ def build(name):
 
 
 def random_input(shape, seed=0):
-    return mx.nd.array(np.random.default_rng(seed).normal(0, 40, shape))
+    return mx.nd.array(np.random.default_rng(seed).normal(0, 40, shape), CTX)
 
 
 def scores_of(net, shape, x):
     """What an executor of the project's gives, of the graph without dropout."""
     own = net.checkpoint()
-    executor = Executors(Net(scores_symbol(own.symbol), own.arg_params, {}), mx.cpu()).get("data", shape)
+    params = {name: array.as_in_context(CTX) for name, array in own.arg_params.items()}
+    executor = Executors(Net(scores_symbol(own.symbol), params, {}), CTX).get("data", shape)
     return executor.forward(is_train=False, data=x)[0].asnumpy()
 
 
@@ -45,7 +46,7 @@ def net():
 @pytest.mark.parametrize("name", NAMES)
 def test_a_fresh_net_has_msra_s_trunk_zero_scores_and_bilinear_upsampling(name):
     net = build(name)(7, **NARROW)
-    symbol = NETS[name](7, **NARROW)
+    symbol = NETS[name](7, width=WIDTH, fc=FC)
     assert list(net.collect_params()) == [
         key for key in symbol.list_arguments() if key not in ("data", "softmax_label")
     ]
@@ -81,17 +82,18 @@ def test_sizes_one_after_the_other_give_what_an_executor_gives(net, how):
 
 def test_a_checkpoint_gives_what_its_segmenter_gives(run_folder):
     loaded = checkpoint.load(run_folder / "run/fcn8s", 1)
-    net = gluon.get_fcn8s(prefix=run_folder / "run/fcn8s", epoch=1)
+    net = gluon.get_fcn8s(prefix=run_folder / "run/fcn8s", epoch=1, ctx=CTX)
     assert (net.nclass, net.mean, net.classes) == (5, loaded.meta.mean, loaded.meta.classes)
     assert net.palette == loaded.meta.palette
     assert net.symbol.tojson() == loaded.symbol.tojson()
     image = np.random.default_rng(0).integers(0, 256, (50, 70, 3), np.uint8)
     data = preprocess(image, net.mean)
-    x = gluon.transform(net.mean)(mx.nd.array(image, dtype="uint8")).expand_dims(0)
+    x = gluon.transform(net.mean)(mx.nd.array(image, CTX, "uint8")).expand_dims(0)
     np.testing.assert_array_equal(x.asnumpy(), data)
     symbol = scores_symbol(loaded.symbol)
-    executor = Executors(Net(symbol, loaded.arg_params, {}), mx.cpu()).get("data", x.shape)
-    expected = executor.forward(is_train=False, data=mx.nd.array(data))[0].asnumpy()
+    params = {name: array.as_in_context(CTX) for name, array in loaded.arg_params.items()}
+    executor = Executors(Net(symbol, params, {}), CTX).get("data", x.shape)
+    expected = executor.forward(is_train=False, data=mx.nd.array(data, CTX))[0].asnumpy()
     np.testing.assert_array_equal(net(x).asnumpy(), expected)
 
 
@@ -126,10 +128,10 @@ def test_parameters_are_saved_and_loaded_by_their_own_names(net, run_folder, tmp
     net.save_parameters(str(tmp_path / "net.params"))
     assert {*mx.nd.load(str(tmp_path / "net.params"))} == {*net.collect_params()}
     other, x = gluon.get_fcn8s(5, **NARROW), random_input(SIZES[0])
-    other.load_parameters(str(tmp_path / "net.params"))
+    other.load_parameters(str(tmp_path / "net.params"), CTX)
     np.testing.assert_array_equal(other(x).asnumpy(), net(x).asnumpy())
-    other.load_parameters(str(run_folder / "run/fcn8s-0001.params"))  # a checkpoint's
-    expected = gluon.get_fcn8s(prefix=run_folder / "run/fcn8s", epoch=1)(x)
+    other.load_parameters(str(run_folder / "run/fcn8s-0001.params"), CTX)  # a checkpoint's
+    expected = gluon.get_fcn8s(prefix=run_folder / "run/fcn8s", epoch=1, ctx=CTX)(x)
     np.testing.assert_array_equal(other(x).asnumpy(), expected.asnumpy())
 
 
@@ -160,8 +162,9 @@ def test_other_types(net):
         with pytest.raises(FCNXSError, match="input of type float32: the net is float64; cast one of them"):
             net(x)
         net.cast(np.float16)
-        with pytest.raises(FCNXSError, match="MXNet computes float16 only on GPUs"):
-            net(x.astype("float16"))
+        if CTX.device_type == "cpu":
+            with pytest.raises(FCNXSError, match="MXNet computes float16 only on GPUs"):
+                net(x.astype("float16"))
         with pytest.raises(FCNXSError, match="cast.'bfloat16'.: expected float16"):
             net.cast("bfloat16")
     finally:
@@ -170,8 +173,8 @@ def test_other_types(net):
 
 
 def test_several_devices_and_threads(net):
-    devices = [mx.cpu(0), mx.cpu(1)]
-    other = gluon.get_fcn8s(5, ctx=devices, **NARROW)
+    devices = several(2)
+    other = gluon.get_fcn8s(5, **{**NARROW, "ctx": devices})
     for name, parameter in net.collect_params().items():
         other.params[name].set_data(parameter.data())
     xs = [random_input(SIZES[0], seed).as_in_context(ctx) for seed, ctx in enumerate(devices)]
@@ -186,12 +189,18 @@ def test_several_devices_and_threads(net):
     for thread in threads:
         thread.join()
     for i, x in enumerate(xs):
-        np.testing.assert_array_equal(outputs[i], net(x.as_in_context(mx.cpu(0))).asnumpy())
-    shared = xs[0].as_in_context(mx.Context("cpu_shared", 0))  # where the workers of a DataLoader put images
-    np.testing.assert_array_equal(other(shared).asnumpy(), outputs[0])
-    other.collect_params().reset_ctx(mx.cpu(1))
-    with pytest.raises(FCNXSError, match=r"input on cpu\(0\), parameters on cpu\(1\): collect_params"):
-        other(random_input(SIZES[1]))
+        np.testing.assert_array_equal(outputs[i], net(x.as_in_context(CTX)).asnumpy())
+    other.collect_params().reset_ctx(devices[1])
+    kind = CTX.device_type
+    with pytest.raises(FCNXSError, match=rf"input on {kind}\(0\), parameters on {kind}\(1\): collect_params"):
+        other(random_input(SIZES[1]).as_in_context(devices[0]))
+
+
+def test_images_of_a_data_loader_s_workers_are_taken():
+    """They are in shared memory, for a net on the CPU."""
+    net, x = gluon.get_fcn8s(5, width=WIDTH, fc=FC), random_input(SIZES[0]).as_in_context(mx.cpu())
+    net.params["score_bias"].set_data(mx.nd.arange(5))
+    np.testing.assert_array_equal(net(x.as_in_context(mx.Context("cpu_shared", 0))).asnumpy(), net(x).asnumpy())
 
 
 def test_it_is_a_part_of_other_blocks(net):

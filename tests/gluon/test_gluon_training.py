@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import FC, WIDTH, Images, largest_ratio, random_params
+from conftest import CTX, FC, WIDTH, Images, largest_ratio, random_params, several
 
 from fcnxs import FCNXSError, checkpoint, gluon
 from fcnxs.compat import mxnet as mx
@@ -32,7 +32,7 @@ def stage_of(recipe, name):
     return replace(RECIPES[recipe][name], **LARGER[recipe])
 
 
-def net_of(name, ctx=None, dropout="0.5"):
+def net_of(name, ctx=CTX, dropout="0.5"):
     symbol = NETS[name](3, width=WIDTH, fc=FC).tojson().replace('"p": "0.5"', f'"p": "{dropout}"')
     net = gluon.FCNxs(mx.sym.load_json(symbol))
     net.initialize(ctx=ctx)
@@ -43,11 +43,12 @@ def net_of(name, ctx=None, dropout="0.5"):
 
 def gluon_step(net, trainer, stage, batch, seed, class_weights=None):
     """One step as `gluon.finetune` makes it."""
-    mx.random.seed(seed)
     criterion = gluon.PixelLoss(class_weights)
-    criterion.initialize()
+    criterion.initialize(ctx=CTX)
+    data, label = (mx.nd.array(batch[name], CTX) for name in ("data", "softmax_label"))
+    mx.random.seed(seed, CTX)
     with mx.autograd.record():
-        loss = criterion(net(mx.nd.array(batch["data"])), mx.nd.array(batch["softmax_label"]))
+        loss = criterion(net(data), label)
     loss.backward()
     n, _, height, width = batch["data"].shape
     trainer.step(n / (height * width if stage.unnormalised else 1))
@@ -61,10 +62,10 @@ def test_every_parameter_changes_as_by_the_solver_bit_for_bit(class_weights, nam
     stage, net = stage_of(recipe, name), net_of(name)
     before = {key: array.asnumpy() for key, array in net.checkpoint().arg_params.items()}
     params = {key: mx.nd.array(array) for key, array in before.items()}
-    solver = make_solver(stage, net.symbol, params, {}, mx.cpu(), trim=False, class_weights=class_weights)
+    solver = make_solver(stage, net.symbol, params, {}, CTX, trim=False, class_weights=class_weights)
     trainer = gluon.make_trainer(net, stage)
     for seed, batch in enumerate(batches((1, 40, 50), (3, 33, 47), (1, 29, 64))):
-        mx.random.seed(seed)
+        mx.random.seed(seed, CTX)
         solver.step(batch, Images([]))
         gluon_step(net, trainer, stage, batch, seed, class_weights)
         for key, ours in solver.arg_params.items():
@@ -78,9 +79,9 @@ def test_a_step_is_that_of_the_trimmed_solver_to_rounding():
     stage, net = replace(RECIPES["mxnet"]["fcn8s"], learning_rate=1e3), net_of("fcn8s")
     before = {key: array.asnumpy() for key, array in net.checkpoint().arg_params.items()}
     params = {key: mx.nd.array(array) for key, array in before.items()}
-    solver, trainer = make_solver(stage, net.symbol, params, {}, mx.cpu()), gluon.make_trainer(net, stage)
+    solver, trainer = make_solver(stage, net.symbol, params, {}, CTX), gluon.make_trainer(net, stage)
     (batch,) = batches((1, 40, 50))
-    mx.random.seed(1)
+    mx.random.seed(1, CTX)
     solver.step(batch, Images([]))
     gluon_step(net, trainer, stage, batch, 1)
     ours = {key: array.asnumpy() for key, array in solver.arg_params.items()}
@@ -95,9 +96,10 @@ def test_gradients_do_not_depend_on_the_sizes_before(static):
     """Nor on memory that is allocated once."""
 
     def gradients(net, batch):
-        mx.random.seed(7)
+        data, label = (mx.nd.array(batch[name], CTX) for name in ("data", "softmax_label"))
+        mx.random.seed(7, CTX)
         with mx.autograd.record():
-            loss = gluon.PixelLoss()(net(mx.nd.array(batch["data"])), mx.nd.array(batch["softmax_label"]))
+            loss = gluon.PixelLoss()(net(data), label)
         loss.backward()
         return {key: p.grad().asnumpy() for key, p in net.params.items() if p.grad_req != "null"}
 
@@ -122,20 +124,22 @@ def loss_and_gradient(criterion, scores, label, head=None):
 @pytest.mark.parametrize("hybrid", [False, True])
 def test_the_loss_is_gluon_s_own_with_weights_and_its_gradient_follows_what_is_made_of_it(hybrid):
     (batch,) = batches((2, 5, 7))
-    scores, label = mx.nd.array(np.random.default_rng(1).normal(0, 3, (2, 3, 5, 7))), batch["softmax_label"]
-    criterion, counted = gluon.PixelLoss(), mx.nd.array(label != 255).expand_dims(1)
+    scores = mx.nd.array(np.random.default_rng(1).normal(0, 3, (2, 3, 5, 7)), CTX)
+    label = batch["softmax_label"]
+    on_device = mx.nd.array(label, CTX)
+    criterion, counted = gluon.PixelLoss(), mx.nd.array(label != 255, CTX).expand_dims(1)
     criterion.hybridize(hybrid)
     theirs = mx.gluon.loss.SoftmaxCrossEntropyLoss(axis=1)
-    value, slope = loss_and_gradient(criterion, scores, mx.nd.array(label))
-    expected = loss_and_gradient(lambda s, y: theirs(s, y, counted), scores, mx.nd.array(label))
+    value, slope = loss_and_gradient(criterion, scores, on_device)
+    expected = loss_and_gradient(lambda s, y: theirs(s, y, counted), scores, on_device)
     np.testing.assert_allclose(value, expected[0], rtol=1e-5)
     np.testing.assert_allclose(slope, expected[1], atol=1e-6 * np.abs(slope).max())
     assert not slope.transpose(0, 2, 3, 1)[label == 255].any()
-    minus_one = gluon.gluoncv_label(mx.nd.array(label))
+    minus_one = gluon.gluoncv_label(on_device)
     assert minus_one.dtype == np.int32 and (minus_one.asnumpy() == np.where(label == 255, -1, label)).all()
     for given, wanted in zip(loss_and_gradient(criterion, scores, minus_one), (value, slope)):
         np.testing.assert_array_equal(given, wanted)
-    _, scaled = loss_and_gradient(criterion, scores, mx.nd.array(label), mx.nd.array([4, 0.5]))
+    _, scaled = loss_and_gradient(criterion, scores, on_device, mx.nd.array([4, 0.5], CTX))
     np.testing.assert_array_equal(scaled, slope * np.float32([4, 0.5]).reshape(2, 1, 1, 1))
 
 
@@ -155,13 +159,13 @@ STAGES = [replace(stage, epochs=2 if name == "fcn32s" else 1) for name, stage in
 
 
 def test_three_stages_write_the_checkpoints_that_fcnxs_finetune_writes(run_folder, small, meta, tmp_path):
-    history = gluon.finetune(run_folder / "vgg", 0, STAGES, small(), tmp_path / "gluon", meta)
+    history = gluon.finetune(run_folder / "vgg", 0, STAGES, small(), tmp_path / "gluon", meta, CTX)
     finetune(
         lambda: checkpoint.load(run_folder / "vgg", 0),
         STAGES,
         Data(small()),
         Output(tmp_path / "ours", meta),
-        Settings(trim=False),
+        Settings(trim=False, devices=CTX),
     )
     assert [(row["stage"], row["epoch"]) for row in history] == [
         ("fcn32s", 1), ("fcn32s", 2), ("fcn16s", 1), ("fcn8s", 1)
@@ -277,7 +281,7 @@ def test_the_weighted_loss_equals_float64(hybrid):
 def test_two_devices_share_a_batch(run_folder, small, meta, tmp_path):
     """As one device that has all of it, but for dropout."""
     (batch,), stage, nets = batches((2, 40, 50)), stage_of("mxnet", "fcn8s"), []
-    for devices in ([mx.cpu(0)], [mx.cpu(0), mx.cpu(1)]):
+    for devices in ([CTX], several(2)):
         net = net_of("fcn8s", devices, dropout="0")
         trainer = gluon.make_trainer(net, stage)
         parts = [mx.gluon.utils.split_and_load(array, devices) for array in batch.values()]
@@ -293,7 +297,7 @@ def test_two_devices_share_a_batch(run_folder, small, meta, tmp_path):
         np.testing.assert_array_equal(first.asnumpy(), second.asnumpy())
         change = expected - before[key].asnumpy()
         assert np.linalg.norm(first.asnumpy() - expected) <= 1e-3 * np.linalg.norm(change), key
-    gluon.finetune(run_folder / "vgg", 0, STAGES[:1], small(), tmp_path / "run", meta, [mx.cpu(0), mx.cpu(1)])
+    gluon.finetune(run_folder / "vgg", 0, STAGES[:1], small(), tmp_path / "run", meta, several(2))
     assert checkpoint.load(tmp_path / "run/fcn32s", 2).meta.classes == meta.classes
     with pytest.raises(FCNXSError, match="batches of 2 of 4 images: one has less than 3"):
         gluon.finetune(

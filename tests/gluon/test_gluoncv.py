@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from conftest import FC, WIDTH, random_params
+from conftest import CTX, FC, WIDTH, random_params, several
 
 from fcnxs import gluon, score
 from fcnxs.compat import gluoncv
@@ -12,7 +12,7 @@ N, SIZE = 3, 48
 @pytest.fixture(scope="module")
 def net():
     """An FCN-16s for five classes with random parameters, for images of one size."""
-    net = gluon.get_fcn16s(5, width=WIDTH, fc=FC, base_size=SIZE, crop_size=SIZE)
+    net = gluon.get_fcn16s(5, width=WIDTH, fc=FC, ctx=CTX, base_size=SIZE, crop_size=SIZE)
     for name, array in random_params(net.symbol, 3).items():
         net.params[name].set_data(array)
     return net
@@ -20,7 +20,7 @@ def net():
 
 @pytest.fixture(scope="module")
 def images():
-    return mx.nd.array(np.random.default_rng(0).normal(0, 5, (N, 3, SIZE, SIZE)))
+    return mx.nd.array(np.random.default_rng(0).normal(0, 5, (N, 3, SIZE, SIZE)), CTX)
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def test_multi_eval_model_gives_probabilities_and_multiplies_those_of_mirror_ima
     p = mx.nd.softmax(net(images[:1]), axis=1).asnumpy()
     mirrored = mx.nd.softmax(net(images[:1].flip(3)), axis=1).asnumpy()[..., ::-1]
     for flip, expected in ((False, p), (True, p * mirrored)):
-        model = MultiEvalModel(net, 5, [mx.cpu(0)], flip=flip, scales=[1.0])
+        model = MultiEvalModel(net, 5, [CTX], flip=flip, scales=[1.0])
         np.testing.assert_allclose(model(images[0]).asnumpy(), expected, atol=1e-6)
 
 
@@ -43,7 +43,7 @@ def test_data_parallel_model_gives_what_the_net_gives(net, images):
     from gluoncv.utils.parallel import DataParallelModel
 
     expected = net(images).asnumpy()
-    devices = [mx.cpu(0), mx.cpu(1)]
+    devices = several(2)
     try:
         for sync in (False, True):
             outputs = DataParallelModel(net, devices, sync)(images)
@@ -51,14 +51,14 @@ def test_data_parallel_model_gives_what_the_net_gives(net, images):
             given = np.concatenate([scores.asnumpy() for (scores,) in outputs])
             np.testing.assert_allclose(given, expected, atol=1e-5 * np.abs(expected).max())
     finally:
-        net.collect_params().reset_ctx(mx.cpu())
+        net.collect_params().reset_ctx(CTX)
 
 
 def test_its_loss_is_ours_but_averaged_over_the_pixels_that_count(net, images, labels):
     slopes = []
     for criterion, label in (
-        (gluon.PixelLoss(), mx.nd.array(labels)),
-        (gluoncv.loss.MixSoftmaxCrossEntropyLoss(aux=False), gluon.gluoncv_label(mx.nd.array(labels))),
+        (gluon.PixelLoss(), mx.nd.array(labels, CTX)),
+        (gluoncv.loss.MixSoftmaxCrossEntropyLoss(aux=False), gluon.gluoncv_label(mx.nd.array(labels, CTX))),
     ):
         scores = net(images)
         scores.attach_grad()

@@ -5,7 +5,7 @@ import re
 
 import numpy as np
 import pytest
-from conftest import FC, LONG, WIDTH, photo, random_params
+from conftest import CTX, FC, LONG, WIDTH, photo, random_params
 
 from fcnxs import FCNXSError
 from fcnxs.compat import mxnet as mx
@@ -22,12 +22,12 @@ FCNS = ("fcn32s", "fcn16s", "fcn8s", "fcn4s", "fcn2s", "fcn8s_atonce", "fcn_alex
 
 def net_of(name, convention="valid", classes=3):
     symbol = scores_symbol(NETS[name](numclass=classes, width=WIDTH, fc=FC, pooling_convention=convention))
-    return Net(symbol, random_params(symbol), {})
+    return Net(symbol, random_params(symbol, ctx=CTX), {})
 
 
 def scores_of(net, data):
-    executor = Executors(net, mx.cpu()).get("data", data.shape)
-    return executor.forward(is_train=False, data=mx.nd.array(data))[0].asnumpy()[0]
+    executor = Executors(net, CTX).get("data", data.shape)
+    return executor.forward(is_train=False, data=mx.nd.array(data, CTX))[0].asnumpy()[0]
 
 
 def random_data(size, dtype=np.float32):
@@ -36,7 +36,7 @@ def random_data(size, dtype=np.float32):
 
 def tiled(net, data, tiles):
     """Scores, and numbers of rows and columns of tiles of every phase, where it has about so many of both."""
-    tiling = Tiling(net, data.shape[2:], 1e12)
+    tiling = Tiling(net, data.shape[2:], 1e12, CTX)
     for number, phase in enumerate(tiling.phases):
         units = [tiling._unit(phase, axis) for axis in (0, 1)]
         cells = [tiling._shape(phase.outputs[0])[axis] for axis in (0, 1)]
@@ -90,7 +90,7 @@ def test_class_maps_of_an_image_within_a_limit_and_the_smallest_limit():
     expected = scores_of(net, data).argmax(0)
     counts = []
     for limit in (1e9, 20e6, 13.6e6):
-        tiling = Tiling(net, (230, 310), limit)
+        tiling = Tiling(net, (230, 310), limit, CTX)
         bands = [*tiling.class_maps(reader(image, mean))]
         np.testing.assert_array_equal(np.concatenate([band for _, band in bands]), expected)
         assert [row for row, _ in bands] == [
@@ -108,7 +108,7 @@ def test_class_maps_of_an_image_within_a_limit_and_the_smallest_limit():
 
 def test_the_parts_have_no_pad_but_at_the_image_s_border():
     """An inner tile computes nothing that is not needed; all inner tiles are one graph."""
-    tiling = Tiling(net_of("fcn8s"), (900, 900), 25e6)
+    tiling = Tiling(net_of("fcn8s"), (900, 900), 25e6, CTX)
     phase, (rows, columns) = tiling.phases[0], tiling.tiles[0]
     part = tiling._subgraph(phase, rows[len(rows) // 2], columns[len(columns) // 2])
     corner = tiling._subgraph(phase, rows[0], columns[0])

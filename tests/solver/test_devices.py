@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
-from conftest import FC, WIDTH, Images, random_params
+from conftest import CTX, FC, WIDTH, Images, random_params, several
 
 from fcnxs import FCNXSError
+from fcnxs.checkpoint.params_file import load_params, write_arrays
 from fcnxs.compat import mxnet as mx
 from fcnxs.metric import SegmentationMetric
 from fcnxs.solver.collective import Exchange, exchange_for
@@ -32,7 +33,7 @@ def train(devices, per_step, kvstore="local", unnormalised=False, **settings):
     params = random_params(symbol, 4)
     before = {name: array.asnumpy().copy() for name, array in params.items()}
     settings = settings or {"learning_rate": 1e-2, "momentum": 0.9, "wd": 5e-4}
-    contexts = [mx.cpu(i) for i in range(devices)]
+    contexts = several(devices)
     solver = Solver(symbol, contexts, arg_params=params, kvstore=kvstore, unnormalised=unnormalised, **settings)
     data, images = Images(SIZES), batches()
     for first in range(0, len(images), per_step):
@@ -101,9 +102,7 @@ def test_accumulated_images_are_one_update_with_their_mean_gradient(unnormalised
     alone = []
     symbol = get_fcn8s_symbol(3, width=WIDTH, fc=FC)
     for batch in batches():
-        solver = Solver(
-            symbol, mx.cpu(), arg_params=random_params(symbol, 4), unnormalised=unnormalised, **rate
-        )
+        solver = Solver(symbol, CTX, arg_params=random_params(symbol, 4), unnormalised=unnormalised, **rate)
         solver.step(batch, Images(SIZES))
         alone.append(changes(solver, before))
     for name, change in changes(together, before).items():
@@ -144,7 +143,7 @@ def test_evaluation_on_several_devices_counts_every_image_in_order():
     symbol, data = get_fcn8s_symbol(3, width=WIDTH, fc=FC), Images(SIZES)
     counted = []
     for devices in (1, 3):
-        contexts, told = [mx.cpu(i) for i in range(devices)], []
+        contexts, told = several(devices), []
         solver = Solver(symbol, contexts, arg_params=random_params(symbol, 4))
         metric = SegmentationMetric(3)
         solver.evaluate(
@@ -167,14 +166,14 @@ def test_an_optimizer_goes_on_from_its_state_bit_for_bit(optimizer, tmp_path):
     values = {
         name: rng.normal(size=shape).astype(np.float32) for name, shape in {"w": (4, 3), "b": (4,)}.items()
     }
-    grads = [[mx.nd.array(rng.normal(size=value.shape)) for value in values.values()] for _ in range(6)]
+    grads = [[mx.nd.array(rng.normal(size=value.shape), CTX) for value in values.values()] for _ in range(6)]
     symbol = mx.sym.FullyConnected(
         mx.sym.Variable("data"), mx.sym.Variable("w"), mx.sym.Variable("b"), num_hidden=4
     )
 
     def replica(params):
         made = mx.optimizer.create(optimizer, learning_rate=1e-2, wd=1e-3)
-        return Replica(symbol, mx.cpu(), {k: mx.nd.array(v) for k, v in params.items()}, {}, (), made)
+        return Replica(symbol, CTX, {k: mx.nd.array(v) for k, v in params.items()}, {}, (), made)
 
     whole, half = replica(values), replica(values)
     for grad in grads:
@@ -183,8 +182,8 @@ def test_an_optimizer_goes_on_from_its_state_bit_for_bit(optimizer, tmp_path):
         half.update([g.copy() for g in grad], 0.5)
     arrays, numbers = half.optimizer_state()
     if arrays:
-        mx.nd.save(str(tmp_path / "state"), arrays)
-        arrays = mx.nd.load(str(tmp_path / "state"))
+        write_arrays(tmp_path / "state", arrays)
+        arrays = load_params(tmp_path / "state")
     rest = replica({name: array.asnumpy() for name, array in half.arg_params.items()})
     rest.restore_optimizer(arrays, numbers)
     for grad in grads[3:]:
@@ -197,11 +196,11 @@ def test_an_optimizer_goes_on_from_its_state_bit_for_bit(optimizer, tmp_path):
 def test_another_optimizer_s_state_is_refused():
     symbol = mx.sym.FullyConnected(mx.sym.Variable("data"), mx.sym.Variable("w"), no_bias=True, num_hidden=4)
     replicas = [
-        Replica(symbol, mx.cpu(), {"w": mx.nd.ones((4, 3))}, {}, (), mx.optimizer.create(name))
+        Replica(symbol, CTX, {"w": mx.nd.ones((4, 3))}, {}, (), mx.optimizer.create(name))
         for name in ("adam", "nag", "adam")
     ]
     for replica in replicas[:2]:
-        replica.update([mx.nd.ones((4, 3))], 1)
+        replica.update([mx.nd.ones((4, 3), CTX)], 1)
     with pytest.raises(FCNXSError, match="1 arrays of the optimizer's state, but|state of w is missing"):
         replicas[2].restore_optimizer(*replicas[1].optimizer_state())
     replicas[2].restore_optimizer(*replicas[0].optimizer_state())

@@ -78,7 +78,21 @@ def installed(mx, count: int):
             (GPU, number.value) if kind.value == GPU else (CPU, 0)
         )  # on the CPU's devices all kernels are equal
 
+    def updater_of_a_store(real, updater):
+        """A KVStore of the CPU's has its weights on cpu(0); one of GPUs copies them first to where it adds."""
+
+        def update(*args) -> None:
+            stores.append(updater)
+            try:
+                updater(*args)
+            finally:
+                stores.pop()
+
+        return real(update)
+
     def refuse_mixed(arrays, what: str) -> None:
+        if stores:
+            return
         found = {device_of(handle) for handle in arrays if handle}
         if len(found) > 1:
             raise mx.MXNetError(f"{what} is given arrays of different devices: {sorted(found)}")
@@ -124,7 +138,7 @@ def installed(mx, count: int):
         ]
         return dict(zip(found, placed)) if isinstance(found, dict) else placed
 
-    copying = set()
+    copying, stores = set(), []
     for name in (b"_copyto", b"_CrossDeviceCopy"):
         op = ctypes.c_void_p()
         lib.NNGetOpHandle(name, ctypes.byref(op))
@@ -136,6 +150,7 @@ def installed(mx, count: int):
     }
     for name, function in functions.items():
         replace(lib, name, function)
+    replace(mx.kvstore.kvstore, "_updater_wrapper", updater_of_a_store)
     for owner in (mx.nd, mx.ndarray.utils, mx.contrib.quantization):
         for name in ("load", "load_frombuffer", "nd_load"):
             if hasattr(owner, name):
