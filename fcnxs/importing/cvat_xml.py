@@ -214,9 +214,8 @@ def _numbers(element: ElementTree.Element, *keys: str) -> List[float]:
 
 
 def _polygon(element: ElementTree.Element, size: Size) -> Tuple:
-    points = np.array(
-        [[float(each) for each in pair.split(",")] for pair in element.get("points", "").split(";")]
-    )
+    pairs = [pair.split(",") for pair in element.get("points", "").split(";")]
+    points = np.array([(float(x), float(y)) for x, y in pairs])  # ValueError if there are not two
     return _of_points(points, size)
 
 

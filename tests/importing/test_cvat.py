@@ -210,7 +210,16 @@ def test_images_may_be_elsewhere(cvat, tmp_path, capsys):
     assert (target / "images" / "a.png").samefile(tmp_path / "photos" / "a.png")
 
 
-OUTSIDE = ("../a.png", "/etc/passwd", "x/../../a.png", "C:\\a.png", "..\\a.png", "", "link/a.png")
+OUTSIDE = (
+    "../a.png",
+    "images/../images/b.png",
+    "/etc/passwd",
+    "x/../../a.png",
+    "C:\\a.png",
+    "..\\a.png",
+    "",
+    "link/a.png",
+)
 
 
 @pytest.mark.parametrize("name", OUTSIDE)
@@ -218,7 +227,8 @@ def test_names_stay_below_the_source(cvat, tmp_path, capsys, name):
     source = cvat("", ("images/b.png", "../a.png"), XML % (IMAGE % (BOX % 0)).replace("a.png", name))
     (source / "link").symlink_to(tmp_path)
     text = refusal(source, capsys)
-    assert "expected a relative path without '..'" in text or "is a link that leads out of" in text
+    said = "is a link that leads out of" if name.startswith("link") else "expected a relative path without '..'"
+    assert said in text
 
 
 @pytest.mark.parametrize(

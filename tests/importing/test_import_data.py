@@ -115,6 +115,13 @@ def test_classes_are_chosen(camvid, tmp_path, capsys, options, names, table):
     np.testing.assert_array_equal(label(target / "labels" / "0000TP_4.png"), expected)
 
 
+def test_a_merged_class_has_the_colour_of_its_name(camvid, tmp_path, capsys):
+    target = tmp_path / "streets"
+    assert ran(capsys, camvid, target, "--merge", "Sky,Road,Car=Car")[0] == 0
+    colours = load_label(target / "labels" / "0000TP_0.png").colours[:2]
+    assert colours.tolist() == [COLOURS[i].astype(int) @ (1, 256, 65536) for i in (2, 3)]
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
