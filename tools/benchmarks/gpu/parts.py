@@ -217,7 +217,7 @@ def _free(args: argparse.Namespace) -> int:
 
 
 def _print_memory(args: argparse.Namespace, free: int) -> int:
-    """Print what MXNet's pool has taken since `_free`, which is the peak, since it gives nothing back."""
+    """Print what MXNet has taken since `_free`: arrays, and memory that its pool keeps for others to come."""
     taken = (free - _free(args)) / 1e9
     print(f"{taken:.2f} GB of the GPU's memory, besides CUDA's own; peak of the process {memory()[1]:.2f} GB")
     return 0
