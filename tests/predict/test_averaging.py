@@ -5,7 +5,7 @@ import re
 
 import numpy as np
 import pytest
-from conftest import FC, WIDTH, fresh_probabilities, photo, random_params
+from conftest import CTX, FC, WIDTH, fresh_probabilities, photo, random_params
 from PIL import Image
 
 from fcnxs import FCNXSError, checkpoint
@@ -36,12 +36,12 @@ def source(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def plain(source):
-    return Segmenter(source)
+    return Segmenter(source, ctx=CTX)
 
 
 @pytest.fixture(scope="module")
 def averaging(source):
-    return Segmenter(source, scales=(1.3, 0.5, 1), flip=True)
+    return Segmenter(source, ctx=CTX, scales=(1.3, 0.5, 1), flip=True)
 
 
 def bilinear(planes, size):
@@ -79,18 +79,18 @@ def test_the_average_is_that_of_the_net_at_each_scale(source, averaging, ctx):
     np.testing.assert_allclose(found.sum(axis=0), 1, atol=1e-5)
     mask = averaging(image)
     np.testing.assert_array_equal(mask, found.argmax(axis=0))
-    assert mask.dtype == np.uint8 and (mask != Segmenter(source)(image)).any()
+    assert mask.dtype == np.uint8 and (mask != Segmenter(source, ctx=CTX)(image)).any()
     np.testing.assert_array_equal(averaging.class_map(data), mask)
 
 
 def test_scale_1_without_mirror_images_is_the_plain_net(source, plain):
-    alone, image = Segmenter(source, scales=[1.0], flip=False), photo()
+    alone, image = Segmenter(source, ctx=CTX, scales=[1.0], flip=False), photo()
     np.testing.assert_array_equal(alone(image), plain(image))
     np.testing.assert_array_equal(alone.probabilities(image), plain.probabilities(image))
 
 
 def test_the_order_of_scales_changes_no_bit(source, averaging):
-    other = Segmenter(source, scales=(0.5, 1, 1.3), flip=True)
+    other = Segmenter(source, ctx=CTX, scales=(0.5, 1, 1.3), flip=True)
     np.testing.assert_array_equal(other.probabilities(photo()), averaging.probabilities(photo()))
 
 
@@ -103,7 +103,7 @@ def test_the_mirrored_image_has_the_mirrored_answer(averaging, plain):
 
 def test_a_constant_image_is_constant_at_every_scale(source, plain):
     """Nothing is added around it: the net sees the same colour at each scale, and that alone."""
-    halves, colour = Segmenter(source, scales=(0.5, 1.5)), np.array([200, 30, 90], np.uint8)
+    halves, colour = Segmenter(source, ctx=CTX, scales=(0.5, 1.5)), np.array([200, 30, 90], np.uint8)
     parts = [plain.probabilities(np.full((*scaled((60, 70), s), 3), colour)) for s in (0.5, 1.5)]
     expected = sum(bilinear(part, (60, 70)) for part in parts) / 2
     np.testing.assert_allclose(halves.probabilities(np.full((60, 70, 3), colour)), expected, atol=1e-5)
@@ -111,7 +111,10 @@ def test_a_constant_image_is_constant_at_every_scale(source, plain):
 
 def test_scales_that_need_tiles_give_the_same(source):
     image, scales = photo(100, 120), (0.5, 1.5)
-    whole, tiled = Segmenter(source, scales=scales), Segmenter(source, scales=scales, memory_limit=18e6)
+    whole, tiled = (
+        Segmenter(source, ctx=CTX, scales=scales),
+        Segmenter(source, ctx=CTX, scales=scales, memory_limit=18e6),
+    )
     np.testing.assert_allclose(tiled.probabilities(image), whole.probabilities(image), atol=1e-5)
     assert tiled._net._tiled[:2] == (150, 180)  # and 50x60 ran as a whole
     tiled.memory_limit = 2e6
@@ -132,7 +135,7 @@ def test_an_image_too_small_at_a_scale_is_named_with_the_scale(source, averaging
     ):
         averaging(photo(40, 70))
     with pytest.raises(FCNXSError, match=r"^images\[1\]: 20x20 pixels is too small") as error:
-        [*Segmenter(source, scales=(1, 2))([photo(), photo(20, 20)])]
+        [*Segmenter(source, ctx=CTX, scales=(1, 2))([photo(), photo(20, 20)])]
     assert "leave" not in str(error.value)
 
 
@@ -147,7 +150,7 @@ def test_scales_that_make_no_sense_are_refused_in_one_line(text, capsys):
 @pytest.mark.parametrize("scales", [(), 1, "abc", (0,), (1, 1), None])
 def test_so_are_they_by_the_library(scales, source):
     with pytest.raises(FCNXSError, match="scales .*: expected different numbers above 0"):
-        Segmenter(source, scales=scales)
+        Segmenter(source, ctx=CTX, scales=scales)
     assert check_scales(("1.5", 1)) == (1.0, 1.5)
 
 
@@ -155,7 +158,7 @@ def test_evaluate_scores_and_dumps_the_segmenter_s_class_maps(source, voc, tmp_p
     """And its JSON says what was averaged."""
     prefix, segmenter = (
         str(source.params_file)[: -len("-0003.params")],
-        Segmenter(source, scales=(1, 0.5), flip=True),
+        Segmenter(source, ctx=CTX, scales=(1, 0.5), flip=True),
     )
     command = [
         "evaluate",

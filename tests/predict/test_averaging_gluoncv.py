@@ -7,7 +7,7 @@ as it adds their log-softmax. So the images here are squares that fill its crop 
 
 import numpy as np
 import pytest
-from conftest import FC, WIDTH, photo, random_params
+from conftest import CTX, FC, WIDTH, photo, random_params
 
 from fcnxs.checkpoint import Checkpoint, Meta
 from fcnxs.compat import gluoncv
@@ -35,7 +35,7 @@ def their_probabilities(source):
     """Function: what MultiEvalModel gives for an input (1, 3, H, W) at one scale, which fills its crop."""
     net = mx.gluon.SymbolBlock(scores_symbol(source.symbol), [mx.sym.Variable("data", dtype="float32")])
     for name, parameter in net.collect_params().items():
-        parameter._load_init(source.arg_params[name], mx.cpu())
+        parameter._load_init(source.arg_params[name], CTX)
 
     class Model:
         """As much of a GluonCV segmentation model as is asked for."""
@@ -53,22 +53,24 @@ def their_probabilities(source):
 
     def probabilities(data, scale=1, flip=False):
         model = gluoncv.model_zoo.segbase.MultiEvalModel(
-            Model(round(SIDE * scale)), CLASSES, [mx.cpu()], flip=flip, scales=[scale]
+            Model(round(SIDE * scale)), CLASSES, [CTX], flip=flip, scales=[scale]
         )
-        return model(mx.nd.array(data[0])).asnumpy()[0]
+        return model(mx.nd.array(data[0], CTX)).asnumpy()[0]
 
     return probabilities
 
 
 def test_it_is_their_sum_over_scales_divided_by_the_number(source, their_probabilities, monkeypatch):
     def resize(image, height, width):
-        return mx.nd.array(resized(image.asnumpy()[0], (height, width))[np.newaxis])
+        return mx.nd.array(resized(image.asnumpy()[0], (height, width))[np.newaxis], CTX)
 
     data, scales = preprocess(IMAGE), (0.5, 0.75, 1, 1.25)
-    np.testing.assert_allclose(their_probabilities(data), Segmenter(source).probabilities(IMAGE), atol=1e-5)
+    np.testing.assert_allclose(
+        their_probabilities(data), Segmenter(source, ctx=CTX).probabilities(IMAGE), atol=1e-5
+    )
     monkeypatch.setattr(gluoncv.model_zoo.segbase, "_resize_image", resize)
     expected = sum(their_probabilities(data, scale) for scale in scales) / len(scales)
-    found = Segmenter(source, scales=scales).probabilities(IMAGE)
+    found = Segmenter(source, ctx=CTX, scales=scales).probabilities(IMAGE)
     np.testing.assert_allclose(found, expected, atol=1e-5)
     assert np.abs(found - their_probabilities(data)).max() > 0.1
 
@@ -76,7 +78,7 @@ def test_it_is_their_sum_over_scales_divided_by_the_number(source, their_probabi
 def test_of_mirror_images_it_is_the_mean_where_theirs_is_the_product(source, their_probabilities):
     data = preprocess(IMAGE)
     straight, mirrored = their_probabilities(data), their_probabilities(data[..., ::-1])[..., ::-1]
-    found = Segmenter(source, flip=True).probabilities(IMAGE)
+    found = Segmenter(source, ctx=CTX, flip=True).probabilities(IMAGE)
     np.testing.assert_allclose(found, (straight + mirrored) / 2, atol=1e-5)
     np.testing.assert_allclose(their_probabilities(data, flip=True), straight * mirrored, atol=1e-5)
     assert (found.argmax(axis=0) != (straight * mirrored).argmax(axis=0)).any()  # which is another choice

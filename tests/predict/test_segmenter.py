@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import FC, WIDTH, fresh_probabilities, photo, random_params
+from conftest import CTX, FC, WIDTH, fresh_probabilities, photo, random_params
 from PIL import Image
 
 import fcnxs
@@ -39,7 +39,7 @@ def prefix(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def segmenter(prefix):
-    return Segmenter(prefix, 19)
+    return Segmenter(prefix, 19, ctx=CTX)
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def files(tmp_path_factory):
 
 def test_a_prefix_with_an_epoch_or_a_checkpoint(prefix, segmenter):
     source = checkpoint.load(prefix, 19)
-    for each in (Segmenter(source), Segmenter(prefix), Segmenter(prefix, "last")):
+    for each in (Segmenter(source, ctx=CTX), Segmenter(prefix, ctx=CTX), Segmenter(prefix, "last", ctx=CTX)):
         np.testing.assert_array_equal(each(photo()), segmenter(photo()))
     assert (segmenter.classes, segmenter.palette, segmenter.mean) == (META.classes, META.palette, META.mean)
     old = Segmenter(str(prefix.with_name("old")), np.int64(1))
@@ -107,7 +107,7 @@ def test_probabilities_are_those_of_the_net_s_own_softmax(prefix, segmenter, fil
 
 
 def test_probabilities_in_tiles_equal_those_of_the_whole(prefix, segmenter):
-    image, tiled = photo(150, 190), Segmenter(prefix, 19, trim=False, memory_limit=18e6)
+    image, tiled = photo(150, 190), Segmenter(prefix, 19, ctx=CTX, trim=False, memory_limit=18e6)
     np.testing.assert_allclose(tiled.probabilities(image), segmenter.probabilities(image), atol=1e-5)
     assert not tiled.fits((150, 190)) and segmenter.fits((150, 190))
     np.testing.assert_array_equal(tiled.probabilities(image).argmax(axis=0), tiled(image))

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from conftest import FC, LONG, WIDTH, fresh_probabilities, photo, random_params
+from conftest import CTX, FC, LONG, WIDTH, fresh_probabilities, photo, random_params
 
 from fcnxs import checkpoint
 from fcnxs.compat import mxnet as mx
@@ -53,7 +53,7 @@ def assert_class_map(class_map, probabilities):
 
 
 def test_eight_threads_get_the_maps_of_their_own_images(source, images):
-    segmenter = Segmenter(source)
+    segmenter = Segmenter(source, ctx=CTX)
 
     def work(thread):
         for number in range(2000 // 8 if LONG else 40):
@@ -64,16 +64,16 @@ def test_eight_threads_get_the_maps_of_their_own_images(source, images):
 
 
 def test_every_method_with_tiles_and_averages_and_beside_other_nets(source, images):
-    whole, tiled = Segmenter(source), Segmenter(source, memory_limit=LIMIT, trim=False)
-    averaged, block = Segmenter(source, scales=(1, 1.5), flip=True), FCNxs(source.symbol)
-    block.initialize()
+    whole, tiled = Segmenter(source, ctx=CTX), Segmenter(source, ctx=CTX, memory_limit=LIMIT, trim=False)
+    averaged, block = Segmenter(source, ctx=CTX, scales=(1, 1.5), flip=True), FCNxs(source.symbol)
+    block.initialize(ctx=CTX)
     for name, parameter in block.params.items():
         parameter.set_data(source.arg_params[name])
     large, averages = photo(*LARGE), [averaged.probabilities(image) for image, _ in images[:3]]
     expected = whole(large)
 
     def scores_of_block(image, number):
-        scores = block(mx.nd.array(preprocess(image, source.meta.mean))).softmax(axis=1)[0]
+        scores = block(mx.nd.array(preprocess(image, source.meta.mean), CTX)).softmax(axis=1)[0]
         np.testing.assert_allclose(scores.asnumpy(), images[number][1], atol=1e-5)
 
     def check(image, number):
@@ -103,8 +103,11 @@ def test_every_method_with_tiles_and_averages_and_beside_other_nets(source, imag
 
 
 def test_an_iterator_left_unfinished_keeps_nobody_waiting(source, images):
-    segmenter, large = Segmenter(source, memory_limit=LIMIT, trim=False), (photo(*LARGE, 1), photo(*LARGE, 2))
-    expected = [Segmenter(source, trim=False)(image) for image in large]
+    segmenter, large = (
+        Segmenter(source, ctx=CTX, memory_limit=LIMIT, trim=False),
+        (photo(*LARGE, 1), photo(*LARGE, 2)),
+    )
+    expected = [Segmenter(source, ctx=CTX, trim=False)(image) for image in large]
     next(segmenter.bands(large[0]))  # plans the tiles; the last phase of so small a net is one tile
     tiling = segmenter._net._tiling
     last = tiling.phases[-1]
@@ -123,7 +126,7 @@ def test_an_iterator_left_unfinished_keeps_nobody_waiting(source, images):
 
 
 def test_files_are_read_ahead_while_another_thread_computes(source, images):
-    segmenter, asked, all_read = Segmenter(source), itertools.count(1), threading.Event()
+    segmenter, asked, all_read = Segmenter(source, ctx=CTX), itertools.count(1), threading.Event()
 
     def camera():
         for image, _ in images[:5]:
