@@ -15,6 +15,7 @@ from typing import Dict, List, Sequence
 
 from .... import __version__
 from ....doctor import facts
+from ....doctor.gpus import TF32_FROM, shown
 from ....errors import FCNXSError
 from ....system.files import written_whole
 from ....system.own import refuse_strangers
@@ -26,7 +27,6 @@ from .steps import Step
 TITLE = "fcnxs benchmark gpu"  # the file begins with it
 NOTE = "This file has names of folders and variables of your machine: look through it before you send it."
 HOUR = 3600  # seconds
-WITH_TF32 = (8, 0)  # compute capability of the first GPUs that round operands to it
 EXACT, DEFAULT = {"NVIDIA_TF32_OVERRIDE": "0"}, {"NVIDIA_TF32_OVERRIDE": None}  # TF32 off, and as NVIDIA has it
 
 
@@ -61,7 +61,7 @@ def steps(args: argparse.Namespace, found: facts.Facts, root: Path) -> List[Step
     none = "" if gpus else "MXNet sees no GPU; the output of doctor says why"
     first, fcnxs = gpus[:1], [sys.executable, "-X", "faulthandler", "-m", "fcnxs"]
     capability = found.capabilities[int(first[0])] if first and found.capabilities else None
-    old = f"no TF32 below {WITH_TF32[0]}.0" if capability and capability < WITH_TF32 else ""
+    old = f"no TF32 below {shown(TF32_FROM)}" if capability and capability < TF32_FROM else ""
 
     def one(name: str, title: str, on: Sequence[str] = first, skip: str = "", **how: object) -> Step:
         net = [f"--width={args.width}", f"--fc={args.fc}", f"--size={args.size}", f"--steps={args.steps}"]
