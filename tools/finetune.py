@@ -101,6 +101,8 @@ def run(args: argparse.Namespace) -> int:
         os.environ.pop("OMP_NUM_THREADS", None)
         use_the_machine(args.cpus or 1)  # the devices share the processors
     samples = samples_of(args)
+    if args.patience is not None and "val" not in samples:
+        raise FCNXSError(f"--patience {args.patience}: needs data to evaluate on; give --val or --val-split")
 
     from .. import checkpoint
     from ..finetune import Data, Output, Settings, finetune
@@ -130,6 +132,7 @@ def run(args: argparse.Namespace) -> int:
     data = Data(**make_loaders(args, samples, meta))
     output = Output(folder, meta, args.checkpoint_every, args.keep, args.resume is not None, kept)
     how = (args.pooling_convention, args.recompute, args.trim, args.accumulate, kept.get("class_weights"))
+    how += (args.patience,)
     settings = Settings(devices, exchange or args.kv_store, *how)
     listeners = _listeners(args, output, stages, devices, workers) if first else []
     train = partial(finetune, load, stages, data, output, settings, listeners)
@@ -208,7 +211,7 @@ def _begin(
 def _check(args: argparse.Namespace) -> None:
     """Refuse values that make no sense."""
     options.refuse_below(0, args, "seed")
-    options.refuse_below(1, args, "cut_off_size", "checkpoint_every", "keep", "accumulate")
+    options.refuse_below(1, args, "cut_off_size", "checkpoint_every", "keep", "accumulate", "patience")
     store = args.kv_store or "local"
     if os.environ.get("DMLC_ROLE") == "worker" and "dist" not in store:
         raise FCNXSError(f"--kv-store {store}: cannot sum over the processes of this job; give dist_sync")

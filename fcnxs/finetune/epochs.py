@@ -21,13 +21,16 @@ PICTURES = 4  # predictions of each evaluation that listeners get
 
 
 def train_stage(run: Run) -> None:
-    """Train the run's stage, from where its state stands to the last epoch.
+    """Train the run's stage, from where its state stands to the last epoch, or to the end of `patience`.
 
     Raises:
         StoppedError: `run.should_stop` asked for it.
         FCNXSError: the loss or the parameters are not finite, every label is 255, or as `Loader`.
     """
+    patience = run.settings.patience
     while run.state.epoch <= run.stage.epochs:
+        if patience and run.agree(run.rank == 0 and run.impatient):
+            break
         epoch, began = run.state.epoch, time.time() - run.state.seconds
         run.metric = run.new_metric()
         if run.state.metric and run.rank == 0:  # a state has the counts of all processes
@@ -119,6 +122,8 @@ def _end_epoch(run: Run, began: float) -> None:
     record.update(values, seconds=round(seconds, 1))
     run.save_epoch(record, seconds)
     run.tell("epoch", record, result)
+    if run.impatient and epoch < stage.epochs:
+        run.tell("ended_early", stage, epoch, run.best["epoch"] if run.best else 0)
 
 
 def _evaluate(run: Run) -> Tuple[Dict[str, Any], Scores | None]:

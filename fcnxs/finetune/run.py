@@ -12,7 +12,7 @@ import numpy as np
 from .. import checkpoint
 from ..compat import mxnet as mx
 from ..data.loader import Loader
-from ..epoch_choice import best_prefix
+from ..epoch_choice import best_of, best_prefix
 from ..errors import FCNXSError
 from ..metric import LOSS_UNIT, SegmentationMetric
 from ..score import NAMES, Scores
@@ -78,6 +78,8 @@ class Settings:
         pooling_convention: rounding of the nets' pooled sizes, 'valid' or 'full'; None takes the parent's.
         accumulate: batches of each device in a step.
         class_weights: weight of each class in the loss, as `Solver` takes it; run.json keeps it.
+        patience: a stage ends when its mean IU has not risen for so many epochs, and the next starts from its
+            best epoch; None: it trains all epochs, and the next starts from the last. run.json keeps it.
     """
 
     devices: mx.Context | Sequence[mx.Context] | None = None
@@ -87,6 +89,7 @@ class Settings:
     trim: bool = True
     accumulate: int = 1
     class_weights: Sequence[float] | None = None
+    patience: int | None = None
 
 
 class Listener:
@@ -127,6 +130,9 @@ class Listener:
 
     def epoch(self, record: Dict[str, Any], result: Scores | None) -> None:
         """An epoch is done: its line of metrics.jsonl, and its scores with those of each class."""
+
+    def ended_early(self, stage: Stage, epoch: int, best: int) -> None:
+        """A stage has ended after this epoch, since its mean IU has not risen since the epoch `best`."""
 
     def saved(self, file: Path) -> None:
         """A checkpoint or a state is written."""
@@ -177,6 +183,17 @@ class Run:
         for loader in (self.data.train, self.data.val):
             if loader is not None and self.workers == 1:  # others would wait for this process's part of a step
                 loader.should_stop = self.should_stop
+
+    @property
+    def best(self) -> Dict[str, Any] | None:
+        """Record of the stage's best epoch so far, the first of equal ones; None if none has a mean IU."""
+        return best_of(self.state.records[len(self.state.records) - (self.state.epoch - 1) :])
+
+    @property
+    def impatient(self) -> bool:
+        """Whether the stage's mean IU has not risen for `patience` epochs; only the process of rank 0 knows."""
+        done, best = self.state.epoch - 1, self.best
+        return bool(self.settings.patience) and done - (best["epoch"] if best else 0) >= self.settings.patience
 
     def agree(self, stop: bool) -> bool:
         """Whether any process wants to stop. All processes must call this at the same points."""
@@ -241,8 +258,9 @@ class Run:
         state.records.append(record)
         state.stage_seconds += seconds
         state.epoch, state.position, state.seconds = epoch + 1, 0, 0.0
-        if epoch == stage.epochs:
-            row = {"name": stage.name, "epoch": epoch, **{name: record[name] for name in NAMES}}
+        if epoch == stage.epochs or self.impatient:
+            row = (self.best or record) if self.settings.patience else record
+            row = {"name": stage.name, "epoch": row["epoch"], **{name: row[name] for name in NAMES}}
             state.rows.append({**row, "seconds": round(state.stage_seconds, 1)})
         self.save()
         if self.output.keep is not None:

@@ -34,7 +34,7 @@ TENSORBOARD = "tensorboard"
 WAY_OUT = "choose another --output"  # of a damaged file, unless the caller has another one
 SCORES_WAY_OUT = "`fcnxs finetune --resume {}` writes anew those of a run that has not ended"
 
-FORM = {  # of run.json; all but the first three and class_weights are the command's
+FORM = {  # of run.json; all but the first three, class_weights and patience are the command's
     "run": str,
     "finished": Or(bool, False),
     "options": Or(dict, {}),
@@ -43,6 +43,7 @@ FORM = {  # of run.json; all but the first three and class_weights are the comma
     "skipped": Or({str: [(COUNT, str)]}),
     "warnings": Or([str], []),
     "class_weights": Or([WEIGHT]),
+    "patience": Or(COUNT),
     "stages": Or([{"name": str, "epochs": EPOCH}]),
 }
 ROW = {"name": str, "epoch": EPOCH, **SCORES, "seconds": Number(float, 0)}  # of summary.json

@@ -124,6 +124,10 @@ class RunLog(Listener):
         """Write the line of metrics.jsonl."""
         self._write(f"epoch: {json.dumps(record)}")
 
+    def ended_early(self, stage: Stage, epoch: int, best: int) -> None:
+        """Write why a stage has ended."""
+        self._write(f"{stage.name} ends after epoch {epoch}: its mean IU has not risen since epoch {best}")
+
     def saved(self, file: Path) -> None:
         """Write the name of a checkpoint."""
         self._write(f"saved: {file}")

@@ -20,10 +20,11 @@ from dataclasses import asdict, replace
 from functools import partial
 from typing import Any, Callable, Dict, List, NamedTuple, Sequence
 
-from ..checkpoint.checkpoint import Checkpoint
+from ..checkpoint.checkpoint import Checkpoint, load
 from ..checkpoint.source import Source, checkpoint_of
 from ..class_weights import check_weights
 from ..compat import mxnet as mx
+from ..epoch_choice import best_prefix
 from ..errors import FCNXSError, last_line
 from ..init import begun_anew, init_from_fcnxs, init_from_vgg16, refuse_other_layers, trunk_of
 from ..net import Params, Variant, check_params, devices_of, net_of
@@ -78,9 +79,9 @@ def finetune(
         devices: device, or devices, each of which takes its own images; None: those of `settings`.
 
     Returns:
-        the rows of summary.json: name, epoch, the four scores of the last epoch on `data.val` (None
-        without it), seconds. With `output.resume` a run that has ended returns its rows at once. On the CPU a
-        resumed run ends bit for bit as one that was not interrupted.
+        the rows of summary.json: name, epoch, the four scores of the last epoch on `data.val` (with `patience`
+        of the best; None without it), seconds. With `output.resume` a run that has ended returns its rows at
+        once. On the CPU a resumed run ends bit for bit as one that was not interrupted.
 
     Raises:
         StoppedError: `should_stop` asked for it; the state is saved.
@@ -93,15 +94,19 @@ def finetune(
     if settings.class_weights is not None:
         checked = check_weights(settings.class_weights, len(output.meta.classes))
         settings = replace(settings, class_weights=checked)
+    if settings.patience is not None and (settings.patience < 1 or data.val is None):
+        why = "there is no validation data" if data.val is None else "expected 1 epoch or more"
+        raise FCNXSError(f"patience {settings.patience}: {why}")
     exchange = exchange_for(settings.kvstore, devices_of(settings.devices))
     run = Run(stages, data, output, settings, exchange, listeners, should_stop)
     plan = run_folder.read_plan(output.folder) if output.resume else None
     if plan and plan.get("finished"):
         return run_folder.read_rows(output.folder)
-    if plan and plan["class_weights"] != settings.class_weights:
-        raise FCNXSError(
-            f"{output.folder / run_folder.PLAN}: the run began with other class weights; give these"
-        )
+    kept = {name: getattr(settings, name) for name in ("class_weights", "patience")}
+    for name in kept if plan else ():
+        if plan[name] != kept[name]:
+            file = output.folder / run_folder.PLAN
+            raise FCNXSError(f"{file}: the run began with {name} {plan[name]}, not {kept[name]}; give the same")
     if plan is None:
         run_folder.refuse_to_overwrite(output.folder, stages)
         weights = _from_parent(run, load_parent())
@@ -110,7 +115,7 @@ def finetune(
             if run.rank == 0:
                 run_folder.refuse_to_overwrite(output.folder, stages)  # another run may have ended meanwhile
             plan = {"run": uuid.uuid4().hex, "options": {}, "finished": False, **(output.plan or {})}
-            plan["class_weights"] = settings.class_weights
+            plan.update(kept)
         else:
             run.state = load_state(output.folder, plan["run"], _names(stages), partial(_check_state, run))
             weights = _from_parent(run, load_parent()) if run.state is None else _from_state(run)
@@ -197,7 +202,7 @@ def _check_agreement(run: Run) -> None:
     train, state, meta = run.data.train, run.state, {**asdict(run.output.meta), "versions": None}
     where = None if state is None else [state.run, state.stage, state.epoch, state.position, state.steps]
     data = [train.seed, train.batch_size, len(train), train.samples.fingerprint()]
-    data += [run.settings.accumulate, run.settings.class_weights]
+    data += [run.settings.accumulate, run.settings.class_weights, run.settings.patience]
     stages = [asdict(stage) for stage in run.stages]
     if not run.exchange.same(json.dumps([stages, data, meta, run.output.checkpoint_every, where])):
         raise FCNXSError(
@@ -233,7 +238,7 @@ def _first_weights(run: Run, stage: Stage, weights: Weights) -> Weights:
 
 
 def _train(run: Run, stage: Stage, weights: Weights) -> Weights:
-    """Train one stage from the run's state, and return its last weights."""
+    """Train one stage from the run's state, and return its last weights; with `patience` its best ones."""
     state, settings = run.state, run.settings
     how = {name: getattr(settings, name) for name in ("recompute", "trim", "class_weights")}
     how["kvstore"] = run.exchange
@@ -249,6 +254,10 @@ def _train(run: Run, stage: Stage, weights: Weights) -> Weights:
     train_stage(run)
     state.forget_arrays()
     run.solver = None  # frees its executors and momentum before the next stage binds its own
+    if settings.patience and stage is not run.stages[-1] and run.agree(run.rank == 0 and run.best is not None):
+        best = load(best_prefix(run.output.folder, stage.name), 0)
+        run.last_good = str(best.params_file)
+        return Weights(replace(weights.net, name=stage.name), best.arg_params, best.aux_params)
     return Weights(replace(weights.net, name=stage.name), solver.arg_params, solver.aux_params)
 
 

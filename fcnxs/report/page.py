@@ -98,7 +98,7 @@ def _state(run: RunRecord) -> str:
     else:
         epochs = f"{sum(done.values())} epoch{'s' * (sum(done.values()) != 1)}"
     if run.plan.get("finished"):
-        return f"Finished: {epochs}."
+        return f"Finished: {epochs}{' (stages end early with --patience)' if run.plan.get('patience') else ''}."
     how = "it is still running, or was killed" if run.log.ends is None else f"it ended with {run.log.ends}"
     return f"Not finished: {epochs}; {how}. fcnxs finetune --resume {run.folder} continues it."
 

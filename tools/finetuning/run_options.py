@@ -46,6 +46,13 @@ def add_stages(parser: argparse.ArgumentParser) -> None:
         metavar="A[,B,C]",
         help="learning rates; A alone is the first stage's, the others keep the recipe's ratio to it",
     )
+    add(
+        "--patience",
+        type=int,
+        metavar="N",
+        help="end a stage when its mean IU has not risen for N epochs, and start the next from its best epoch "
+        "(default: train all epochs, and start from the last)",
+    )
     add("--momentum", type=float, metavar="M", help="instead of the recipe's")
     add("--wd", type=float, metavar="W", help="weight decay, instead of the recipe's")
     add(

@@ -103,6 +103,12 @@ class Progress(Listener):
         if not self.quiet:
             say(f"{line} ({record['seconds']} s)")
 
+    def ended_early(self, stage: Stage, epoch: int, best: int) -> None:
+        """Print why a stage has ended."""
+        if not self.quiet:
+            why = f"its mean IU has not risen since epoch {best} (--patience)"
+            say(f"{stage.name} ends after epoch {epoch} of {stage.epochs}: {why}")
+
     def warning(self, text: str) -> None:
         """Print a warning on stderr, above the bar."""
         with tqdm.external_write_mode(file=sys.stderr):
