@@ -107,7 +107,7 @@ def ade20k(root: Path, split: str, need: int) -> Samples:
     folder, part = root / "ADEChallengeData2016", {"train": "training", "val": "validation"}[split]
     images = sorted((folder / "images" / part).glob("*.jpg"))
     pairs = [(image, folder / "annotations" / part / f"{image.stem}.png") for image in images]
-    colours = _of_gluoncv("ade20k", "adepallete", skip=1)
+    colours = names_and_colours("ade20k", "adepallete", skip=1)
     return Samples(*_checked(pairs, need), folder, *colours, _ade20k_label)
 
 
@@ -125,7 +125,7 @@ def cityscapes(root: Path, split: str, need: int) -> Samples:
     for image in (image for part in parts for image in sorted((folder / part).glob(f"*/*{end}"))):
         label = image.name[: -len(end)] + "_gtFine_labelIds.png"
         pairs.append((image, root / "gtFine" / image.relative_to(folder).parent / label))
-    return Samples(*_checked(pairs, need), root, *_of_gluoncv("citys", "cityspallete"), _cityscapes_label)
+    return Samples(*_checked(pairs, need), root, *names_and_colours("citys", "cityspallete"), _cityscapes_label)
 
 
 class _Coco(Samples):
@@ -216,7 +216,7 @@ def mhp(root: Path, split: str, need: int) -> Samples:
     images = [root / "images" / name for name in names]
     of_images = [persons.get(image.stem, [root / "annotations" / f"{image.stem}_*.png"]) for image in images]
     _checked([(image, files[0]) for image, files in zip(images, of_images)], need)
-    return _Mhp(images, of_images, root, *_of_gluoncv("mhpv1", "mhpv1pallete"), _mhp_label)
+    return _Mhp(images, of_images, root, *names_and_colours("mhpv1", "mhpv1pallete"), _mhp_label)
 
 
 def _lines(file: Path) -> List[str]:
@@ -232,7 +232,7 @@ def _checked(pairs: Sequence[Tuple[Path, Path]], need: int) -> Tuple[List[Path],
     return [image for image, _ in pairs], [label for _, label in pairs]
 
 
-def _of_gluoncv(name: str, palette: str, skip: int = 0) -> Tuple[List[str], Palette]:
+def names_and_colours(name: str, palette: str, skip: int = 0) -> Tuple[List[str], Palette]:
     """GluonCV's class names and colours (R, G, B) of a data set, without the first `skip` colours."""
     from ..compat import gluoncv
 

@@ -16,6 +16,7 @@ KINDS = {  # of images or annotations: what each kind means
     "unused": "images whose pixels are all ignored, left out",
     "unused tiles": "tiles whose pixels are all ignored, left out",
     "unknown class": "shapes of a class that the source does not name; their pixels are ignored (255)",
+    "unknown value": "masks with values that the source does not name; these pixels are ignored (255)",
     "outside": "shapes that are wholly outside of their image, left out",
     "cut": "shapes that reach out of their image, cut at its edge",
     "broken": "shapes whose points cannot be read, left out",

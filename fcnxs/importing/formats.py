@@ -15,13 +15,19 @@ from pathlib import Path
 from typing import List
 
 from ..errors import FCNXSError
-from . import cvat_masks, cvat_xml, masks
+from . import ade20k, cityscapes, coco_stuff, cub, cvat_masks, cvat_xml, labelme_voc, masks, roboflow
 from .account import Account
 from .found import Found, Options
 
 FORMATS = {
     "cvat-xml": cvat_xml,
     "cvat-masks": cvat_masks,
+    "labelme-voc": labelme_voc,
+    "roboflow": roboflow,
+    "cityscapes": cityscapes,
+    "ade20k": ade20k,
+    "coco-stuff": coco_stuff,
+    "cub-200": cub,
     "masks": masks,
 }
 GENERAL = "masks"  # what is taken if no other format is recognised
