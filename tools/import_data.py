@@ -127,7 +127,7 @@ def _check(args: argparse.Namespace) -> None:
 
 def _tell(target: Path, result: Result) -> None:
     """Print what was written, changed and left out."""
-    say(f"read as {result.format}; the classes are those of {result.said_by}")
+    say(f"read as {result.format}; the classes come from {result.said_by}")
     for line in result.account.lines():
         say(line)
     splits = ", ".join(f"{split} {number}" for split, number in sorted(result.images.items()) if split)

@@ -222,12 +222,14 @@ def _numbers(source: Path, both: Sequence[Pair], options: Options, account: Acco
             + f"; --ignore {wrong[0]} leaves it out, --threshold N takes grey levels as a figure on a ground"
             + ", --names FILE gives the names of all classes" * (file is None)
         )
+    if file is None:
+        account.note("the classes have no names; --names FILE gives them, one a line")
     palette, table = _palette(scanned), np.full(256, IGNORE_LABEL, np.uint8)
     table[: len(names)] = range(len(names))
     classes = [Class(name, palette.get(number), number) for number, name in enumerate(names)]
     samples = _samples(scanned, lambda mask: table[_label_of(mask, options)[0].values])
     void = tuple(value for value in free if value >= len(names))
-    return Found(checked_classes(classes, file or source), samples, str(file or "class numbers"), void)
+    return Found(checked_classes(classes, file or source), samples, str(file or "the masks' numbers"), void)
 
 
 def _behind_a_gap(values: List[int]) -> List[int]:

@@ -29,7 +29,8 @@ def divided(
     """The samples of `own`, of which some are set aside as val.
 
     Images, or groups of them, are put in an order that depends on the seed and their names alone, and go to val
-    as long as that brings it nearer to its share. So images that are added later move few of the others.
+    as long as that brings it nearer to its share; it gets the smallest group at least. So images that are added
+    later move few of the others.
 
     Args:
         fraction: share of the images that val gets; None: the source's own splits stay, or there are none.
@@ -55,16 +56,19 @@ def divided(
     for sample in free:
         groups.setdefault(_group_of(sample.name, pattern), []).append(sample)
     wanted, val = fraction * len(free), 0
-    chosen = set()
-    for name in sorted(
+    order = sorted(
         groups, key=lambda name: hashlib.sha256(f"{seed} {name}".encode(errors="surrogateescape")).digest()
-    ):
+    )
+    chosen = set()
+    for name in order:
         if abs(val + len(groups[name]) - wanted) < abs(val - wanted):
             chosen.add(name)
             val += len(groups[name])
-    if not 0 < val < len(free):
+    if not chosen and len(order) > 1:
+        chosen = {min(order, key=lambda name: len(groups[name]))}
+    if not 0 < len(chosen) < len(order):
         raise FCNXSError(
-            f"--val-fraction {fraction:g}: {len(free)} images in {len(groups)} groups leave train or val empty"
+            f"--val-fraction {fraction:g}: leaves train or val empty ({len(free)} images, {len(order)} groups)"
         )
     in_val = {id(sample) for name in chosen for sample in groups[name]}
     return [

@@ -165,6 +165,21 @@ def test_groups_stay_on_one_side(camvid, tmp_path, capsys):
     assert names_in(target / "labels" / "val") == val
 
 
+@pytest.mark.parametrize(
+    ("fraction", "group", "count"), [("0.01", ".*", 1), ("0.9", ".*", 5), ("0.05", r"(\d+)TP", 3)]
+)
+def test_val_has_its_share_or_a_group_at_least(camvid, tmp_path, capsys, fraction, group, count):
+    code, text = ran(capsys, camvid, tmp_path / "out", "--val-fraction", fraction, "--group", group)
+    assert code == 0 and len(names_in(tmp_path / "out" / "images" / "val")) == count, text
+
+
+def test_one_group_cannot_be_divided(camvid, tmp_path, capsys):
+    text = refused(
+        capsys, tmp_path / "out", camvid, tmp_path / "out", "--val-fraction", "0.5", "--group", "Stills"
+    )
+    assert "leaves train or val empty (6 images, 1 groups)" in text
+
+
 def test_the_seed_divides_the_images(camvid, tmp_path, capsys):
     def val(seed, name):
         assert ran(capsys, camvid, tmp_path / name, "--val-fraction", "0.34", "--seed", seed)[0] == 0
