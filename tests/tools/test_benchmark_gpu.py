@@ -32,6 +32,7 @@ def args(**more):
         "steps": 1,
         "images": 2,
         "overwrite": False,
+        "no_trim": False,
     }
     return argparse.Namespace(**{**asked, "environment": dict(os.environ), **more})
 
