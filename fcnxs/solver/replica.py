@@ -57,10 +57,8 @@ class Replica:
     def bind(self) -> None:
         """Allocate gradients; executors are bound at the first image of each size."""
         grads = {name: mx.nd.zeros(self.arg_params[name].shape, self.ctx) for name in self.trained}
-        symbol, params = (
-            with_seeded_dropout(self.symbol),
-            self.arg_params,
-        )  # `self.symbol`, which is saved, stays
+        symbol = with_seeded_dropout(self.symbol)  # `self.symbol`, which is saved, stays as it is
+        params = self.arg_params
         if self.class_weights is not None:
             symbol = weighted(symbol, len(self.class_weights))
             params = {**params, ARGUMENT: mx.nd.array(self.class_weights, self.ctx)}
