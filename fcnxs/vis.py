@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from .conventions import Palette
+from .errors import FCNXSError
 from .system.own import png_info
 
 
@@ -22,6 +23,38 @@ def voc_palette(colours: int = 256) -> List[List[int]]:
     """
     numbers, channels = np.arange(colours)[:, np.newaxis], np.arange(3)
     return sum(((numbers >> (3 * i + channels)) & 1) << (7 - i) for i in range(3)).tolist()
+
+
+def background_of(classes: Sequence[str], name: str | None = None) -> int | None:
+    """Number of the class that is the background, which overlays leave clear; None if there is none.
+
+    >>> background_of(["road", "car"]), background_of(["__background__", "car"]), background_of(["class 0"])
+    (None, 0, 0)
+
+    Args:
+        classes: names of the classes. If they are only numbered (class 0, class 1, ...), class 0 is it.
+        name: name of the class, or "none"; None: the one named background, in any case and with underscores.
+
+    Raises:
+        FCNXSError: no class has this name.
+    """
+    lower = [each.lower() for each in classes]
+    if name is not None:
+        if name not in classes and name.lower() not in (*lower, "none"):
+            raise FCNXSError(f"background {name}: no class has this name; there are {', '.join(classes)}")
+        found = list(classes) if name in classes else lower
+        return found.index(name if name in classes else name.lower()) if name.lower() in lower else None
+    if lower[:1] == ["class 0"]:
+        return 0
+    return next((number for number, each in enumerate(lower) if each.strip("_ ") == "background"), None)
+
+
+def default_palette(classes: Sequence[str]) -> List[List[int]]:
+    """VOC's colours (R, G, B) for these classes; black, the first of them, is for the background alone."""
+    colours, background = voc_palette(len(classes) + 1)[1:], background_of(classes)
+    if background is not None:
+        colours.insert(background, [0, 0, 0])
+    return colours[: len(classes)]
 
 
 def full_palette(palette: Palette) -> List[List[int]]:
@@ -54,14 +87,17 @@ def colour(mask: np.ndarray, palette: Palette) -> np.ndarray:
     return np.asarray(full_palette(palette), np.uint8)[mask]
 
 
-def overlay(image: np.ndarray, mask: np.ndarray, palette: Palette, alpha: float = 0.5) -> np.ndarray:
-    """Blend the colours of a class map into an image; pixels of class 0 stay unchanged.
+def overlay(
+    image: np.ndarray, mask: np.ndarray, palette: Palette, alpha: float = 0.5, background: int | None = 0
+) -> np.ndarray:
+    """Blend the colours of a class map into an image; pixels of the background stay unchanged.
 
     Args:
         image: RGB uint8 (H, W, 3).
         mask: class map, uint8 (H, W).
         palette: colour (R, G, B) of each class.
         alpha: weight of the colours, from 0 (only the image) to 1 (only the colours).
+        background: number of its class; None: every class is drawn.
 
     Returns:
         RGB uint8 (H, W, 3).
@@ -69,7 +105,7 @@ def overlay(image: np.ndarray, mask: np.ndarray, palette: Palette, alpha: float 
     import cv2
 
     mixed = cv2.addWeighted(image, 1 - alpha, colour(mask, palette), alpha, 0)
-    return np.where((mask > 0)[..., np.newaxis], mixed, image)
+    return mixed if background is None else np.where((mask != background)[..., np.newaxis], mixed, image)
 
 
 def comparison(

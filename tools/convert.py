@@ -98,7 +98,7 @@ def _convert(args: argparse.Namespace) -> int:
     from ..convert.conversion import read
     from ..convert.verify import verify
     from ..data.images import read_image
-    from ..vis import voc_palette
+    from ..vis import default_palette
 
     classes = options.read_classes(args.classes) if args.classes else None
     image = read_image(args.verify) if args.verify else None
@@ -118,8 +118,8 @@ def _convert(args: argparse.Namespace) -> int:
         has = f"has {converted.numclass}" if converted.numclass else "is VGG-16, which has none of its own"
         raise FCNXSError(f"--classes {args.classes}: {len(classes)} classes, but {args.source} {has}")
     if converted.numclass:
-        colours = voc_palette(converted.numclass)
-        meta = replace(meta, classes=classes or options.default_classes(converted.numclass), palette=colours)
+        names = classes or options.default_classes(converted.numclass)
+        meta = replace(meta, classes=names, palette=default_palette(names))
 
     def check(prefix: Path) -> None:
         if image is not None:

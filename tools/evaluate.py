@@ -31,7 +31,7 @@ from ..predict.multiscale import check_scales
 from ..score import Scores, or_none, scores
 from ..system.files import write_json, written_whole
 from ..system.own import json_with, masks, refuse_strangers
-from ..vis import palette_bytes, save_mask, voc_palette
+from ..vis import palette_bytes, save_mask
 from .shared import data_checks, data_options, options
 from .shared.printing import say, show
 from .shared.text import TITLES, scores_table
@@ -107,7 +107,7 @@ def run(args: argparse.Namespace) -> int:
     samples = samples.reading(segmenter.exif, max_pixels=args.max_pixels, ignore=ignore)
     _refuse_sizes(samples, segmenter)
     classes = _classes(args, samples, source, segmenter.numclass)
-    palette = source.meta.palette or samples.palette or voc_palette(segmenter.numclass)
+    palette = source.meta.palette or samples.palette or segmenter.palette
     refuse_strangers(written, args.overwrite, masks(palette_bytes(palette)))
     if labelled:
         data_checks.checked(samples, classes)

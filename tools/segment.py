@@ -68,6 +68,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="compute the whole padded canvas; same result, slower",
     )
+    parser.add_argument(
+        "--background",
+        metavar="NAME",
+        help="class that overlays leave clear, or none (default: the one named background; class 0, if the "
+        "classes have no names)",
+    )
     options.add_overwrite(parser)
     data_checks.add_exif(parser, "as the checkpoint's meta file says")
     data_checks.add_max_pixels(parser)
@@ -102,7 +108,7 @@ def run(args: argparse.Namespace) -> int:
         how = {"pooling_convention": args.pooling_convention, "operators": args.operators}
         source = checkpoint.load(args.prefix, args.epoch, mapped=True, digest=digest, **how)
     how = {"trim": not args.no_trim, "memory_limit": limit}
-    how.update({"exif": args.exif, "max_pixels": args.max_pixels})
+    how.update({"exif": args.exif, "max_pixels": args.max_pixels, "background": args.background})
     segmenter = Segmenter(source, ctx=ctx, **how)
     options.tell_mean(args.prefix, source)
     del source

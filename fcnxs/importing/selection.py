@@ -14,7 +14,7 @@ import numpy as np
 
 from ..conventions import IGNORE_LABEL
 from ..errors import FCNXSError, cut
-from ..vis import voc_palette
+from ..vis import default_palette
 from .found import BACKGROUND, Class, Found, refuse_name
 
 SHOWN = 40  # names that a message lists
@@ -154,4 +154,4 @@ def _palette(order: Sequence[str], classes: Sequence[Class], goes: Dict[str, str
     own.setdefault(BACKGROUND, (0, 0, 0))
     colours = [own.get(name) for name in order]
     whole = None not in colours and len({*colours}) == len(order)
-    return [*map(list, colours)] if whole else voc_palette(len(order))
+    return [*map(list, colours)] if whole else default_palette(order)

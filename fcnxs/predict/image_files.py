@@ -80,15 +80,18 @@ def _begun(
         read = image.result()
         if read is not None and segmenter.fits(read[0].shape[:2], file):
             mask = segmenter.class_map(read[1], file)
-            return pool.submit(_overlay_and_write, read[0], mask, targets, palette)
+            return pool.submit(_overlay_and_write, segmenter.background, read[0], mask, targets, palette)
         done.set_result(_by_itself(segmenter, file, targets, palette))
     except FCNXSError as error:
         done.set_exception(error)
     return done
 
 
-def _overlay_and_write(picture: np.ndarray, mask: np.ndarray, targets: Targets, palette: Palette) -> np.ndarray:
-    return _write(Image.fromarray(overlay(picture, mask, palette)), mask, targets, palette)
+def _overlay_and_write(
+    background: int | None, picture: np.ndarray, mask: np.ndarray, targets: Targets, palette: Palette
+) -> np.ndarray:
+    coloured = Image.fromarray(overlay(picture, mask, palette, background=background))
+    return _write(coloured, mask, targets, palette)
 
 
 def _write(coloured: Image.Image, mask: np.ndarray, targets: Targets, palette: Palette) -> np.ndarray:
@@ -116,6 +119,7 @@ def _by_itself(segmenter: Segmenter, file: Path, targets: Targets, palette: Pale
     coloured = Image.new("RGB", mask.shape[::-1])
     for row in range(0, len(mask), ROWS):
         rows = slice(row, row + ROWS)
-        coloured.paste(Image.fromarray(overlay(picture[rows], mask[rows], palette)), (0, row))
+        part = overlay(picture[rows], mask[rows], palette, background=segmenter.background)
+        coloured.paste(Image.fromarray(part), (0, row))
     del picture
     return _write(coloured, mask, targets, palette)

@@ -95,3 +95,11 @@ def naming(scale: float, where: object) -> Iterator[object]:
         yield f"{where} at scale {scale:g}"
     except FCNXSError as error:
         raise FCNXSError(f"{error}; leave this scale out") from None
+
+
+def softmax(scores: np.ndarray) -> np.ndarray:
+    """Softmax over the first axis of scores, float32 (C, H, W), in place."""
+    scores -= scores.max(axis=0)
+    np.exp(scores, out=scores)
+    scores /= scores.sum(axis=0)
+    return scores

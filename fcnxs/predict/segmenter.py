@@ -14,10 +14,10 @@ from ..errors import FCNXSError
 from ..net import Net, check_params
 from ..symbols.graph.rewrite import scores_symbol
 from ..symbols.layers import check_numclass
-from ..vis import overlay, voc_palette
+from ..vis import background_of, default_palette, overlay
 from . import inputs
 from .inputs import Image
-from .multiscale import average, check_scales, naming, scaled
+from .multiscale import average, check_scales, naming, scaled, softmax
 from .tiling import reader, windows
 from .within_memory import Bounded
 
@@ -74,11 +74,14 @@ class Segmenter:
             any number.
         operators: operators that the checkpoint's symbol may have besides those that are always allowed
             (`checkpoint.load`).
+        background: name of the class that overlays leave clear, "none" for no one. None: the one named
+            background; class 0, if the classes have no names.
         trimmed: older name of `trim`.
 
     Attributes:
         classes: names of the classes from the checkpoint's meta file; without one "class 0" and so on.
         palette: colour (R, G, B) of each class, 0 to 255, from the meta file; without one VOC's colours.
+        background: number of the class that overlays leave clear, or None.
         mean: (R, G, B), subtracted from every pixel of an image.
         exif: what is done with the EXIF orientation of files.
         max_pixels: most pixels of a file's image.
@@ -103,6 +106,7 @@ class Segmenter:
         exif: str | None = None,
         max_pixels: int = MAX_PIXELS,
         operators: Collection[str] = (),
+        background: str | None = None,
         trimmed: bool | None = None,
     ) -> None:
         trim = trim if trimmed is None else trimmed
@@ -123,7 +127,8 @@ class Segmenter:
         if names is not None and len(names) != self.numclass:
             raise FCNXSError(f"{params_file}: {self.numclass} classes, but its meta file names {len(names)}")
         self.classes = [f"class {number}" for number in range(self.numclass)] if names is None else list(names)
-        self.palette = [list(colour) for colour in source.meta.palette or voc_palette(self.numclass)]
+        self.palette = [list(colour) for colour in source.meta.palette or default_palette(self.classes)]
+        self.background = background_of(self.classes, background)
         wanted = {*symbol.list_arguments()}
         params = {name: each.copyto(self.ctx) for name, each in source.arg_params.items() if name in wanted}
         auxs = {name: array.copyto(self.ctx) for name, array in source.aux_params.items()}
@@ -172,7 +177,7 @@ class Segmenter:
         """Return the image blended with its class map's colours, RGB uint8 (H, W, 3), or an iterator of them.
 
         Args:
-            alpha: weight of the colours, 0 to 1. Pixels of class 0 keep the image's colour.
+            alpha: weight of the colours, 0 to 1. Pixels of the background keep the image's colour.
 
         Raises:
             FCNXSError: as for class maps.
@@ -181,7 +186,8 @@ class Segmenter:
             raise FCNXSError(f"alpha {alpha}: expected 0 (the image) to 1 (the colours)")
 
         def laid_over(array: np.ndarray, where: object) -> np.ndarray:
-            return overlay(np.ascontiguousarray(array), _whole(self.bands(array, where)), self.palette, alpha)
+            mask = _whole(self.bands(array, where))
+            return overlay(np.ascontiguousarray(array), mask, self.palette, alpha, self.background)
 
         return self._answers(image, laid_over)
 
@@ -255,21 +261,13 @@ class Segmenter:
         size = data.shape[2:]
         self.check(size, where)
         if not self.averages:
-            return _softmax(self._net.scores(data, where))
+            return softmax(self._net.scores(data, where))
         taken = self._net.bytes_of_scores(size)  # for the sum over the scales
 
         def probabilities(data: np.ndarray, where: object) -> np.ndarray:
-            return _softmax(self._net.scores(data, where, taken))
+            return softmax(self._net.scores(data, where, taken))
 
         return average(data, self.scales, self.flip, probabilities, where)
-
-
-def _softmax(scores: np.ndarray) -> np.ndarray:
-    """Softmax over the first axis, in place."""
-    scores -= scores.max(axis=0)
-    np.exp(scores, out=scores)
-    scores /= scores.sum(axis=0)
-    return scores
 
 
 def _whole(bands: Iterator[Tuple[int, np.ndarray]]) -> np.ndarray:

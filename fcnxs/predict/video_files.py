@@ -66,7 +66,8 @@ def segment_video(
                 frame, data = future.result()
                 del future
                 mask = segmenter.class_map(data, video.file)
-                pending.append(pool.submit(_write, maps, film, palette, number, frame, mask))
+                how = palette, segmenter.background
+                pending.append(pool.submit(_write, maps, film, *how, number, frame, mask))
                 pixels += np.bincount(mask.ravel(), minlength=256)
                 if len(pending) > AHEAD:
                     pending.popleft().result()
@@ -77,13 +78,19 @@ def segment_video(
 
 
 def _write(
-    maps: zipfile.ZipFile, film: VideoWriter, palette: Palette, number: int, frame: np.ndarray, mask: np.ndarray
+    maps: zipfile.ZipFile,
+    film: VideoWriter,
+    palette: Palette,
+    background: int | None,
+    number: int,
+    frame: np.ndarray,
+    mask: np.ndarray,
 ) -> None:
     """Write a frame, RGB uint8 (H, W, 3), and its class map, uint8 (H, W)."""
     png = io.BytesIO()
     save_mask(png, mask, palette)
     maps.writestr(f"{number:06}.png", png.getvalue())
-    film.write(overlay(frame, mask, palette))
+    film.write(overlay(frame, mask, palette, background=background))
 
 
 class VideoReader:

@@ -127,13 +127,13 @@ def test_overlays_have_the_checkpoint_s_colours(segmenter, files):
     image, mask = photo(44, 50, 1), segmenter(files[1])
     for alpha in (0, 0.3, 1):
         np.testing.assert_array_equal(
-            segmenter.overlay(files[1], alpha=alpha), overlay(image, mask, META.palette, alpha)
+            segmenter.overlay(files[1], alpha=alpha), overlay(image, mask, META.palette, alpha, None)
         )
     np.testing.assert_array_equal(
         segmenter.overlay(image, 1)[mask == 2], np.tile([250, 0, 70], ((mask == 2).sum(), 1))
     )
     half = [*segmenter.overlay(files)]
-    np.testing.assert_array_equal(half[1], overlay(image, mask, META.palette, 0.5))
+    np.testing.assert_array_equal(half[1], overlay(image, mask, META.palette, 0.5, None))
     flipped = image[:, :, ::-1]  # as OpenCV's images are turned into RGB, without a copy
     np.testing.assert_array_equal(segmenter.overlay(flipped), segmenter.overlay(flipped.copy()))
     for alpha in (-0.1, 1.5, float("nan")):

@@ -116,7 +116,7 @@ def make_meta(
     """
     from ...checkpoint import source_of
     from ...net import net_of
-    from ...vis import voc_palette
+    from ...vis import default_palette
 
     net = net_of(parent.arg_params, str(parent.params_file), parent.symbol)
     named = options.class_names(args)
@@ -133,7 +133,7 @@ def make_meta(
         warnings = [_other_names(str(parent.params_file), classes, of_parent)]
     same = classes == parent.meta.classes
     palette = samples.palette if classes == samples.classes else parent.meta.palette if same else None
-    palette = palette or voc_palette(len(classes))
+    palette = palette or default_palette(classes)
     exif = args.exif or parent.meta.exif
     source = source_of(parent.params_file)
     return replace(parent.meta, classes=classes, palette=palette, exif=exif, source=source), warnings
