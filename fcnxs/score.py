@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Dict
+from typing import Dict, List, Sequence
 
 import numpy as np
 
@@ -45,6 +45,25 @@ class Scores:
     class_accuracy: np.ndarray  # (numclass,), NaN for classes absent from the truth
     class_iu: np.ndarray  # (numclass,), NaN for classes absent from truth and prediction
     class_pixels: np.ndarray  # (numclass,), pixels of the truth
+    class_precision: np.ndarray  # (numclass,), NaN for classes that are never predicted
+    class_f1: np.ndarray  # (numclass,), Dice's coefficient; NaN for classes absent from truth and prediction
+
+    @property
+    def class_recall(self) -> np.ndarray:
+        """Another name of `class_accuracy`, (numclass,)."""
+        return self.class_accuracy
+
+    def of_classes(self, names: Sequence[str]) -> List[Dict[str, str | int | float | None]]:
+        """A dict for each class, of these names: its pixels and scores, None for NaN."""
+        columns = ("accuracy", "iu", "precision", "recall", "f1")
+        return [
+            {
+                "class": name,
+                "pixels": int(self.class_pixels[i]),
+                **{key: or_none(getattr(self, f"class_{key}")[i]) for key in columns},
+            }
+            for i, name in enumerate(names)
+        ]
 
     def as_json(self) -> Dict[str, float | None]:
         """The four scores by name, None for NaN."""
@@ -60,9 +79,11 @@ def scores(matrix: np.ndarray) -> Scores:
     """
     hits = np.diag(matrix).astype(np.float64)
     truth = matrix.sum(axis=1).astype(np.float64)
-    union = truth + matrix.sum(axis=0) - hits
+    predicted = matrix.sum(axis=0).astype(np.float64)
+    union = truth + predicted - hits
     with np.errstate(invalid="ignore"):  # 0/0 is NaN: an absent class
         class_accuracy, class_iu = hits / truth, hits / union
+        class_precision, class_f1 = hits / predicted, 2 * hits / (truth + predicted)
         pixel_accuracy = hits.sum() / truth.sum()
         weighted = (truth[truth > 0] * class_iu[truth > 0]).sum() / truth.sum()
     return Scores(
@@ -73,6 +94,8 @@ def scores(matrix: np.ndarray) -> Scores:
         class_accuracy,
         class_iu,
         matrix.sum(axis=1),
+        class_precision,
+        class_f1,
     )
 
 

@@ -126,3 +126,33 @@ def test_the_loss_is_the_same_in_any_order_of_the_batches():
     picked = np.take_along_axis(probabilities.asnumpy(), labels.asnumpy().astype(int)[:, None], axis=1)
     exact = -np.log(np.maximum(picked.astype(np.float64), 1e-37)).sum()
     assert len(sums) == 1 and sums.pop() == pytest.approx(exact, rel=0, abs=40 * LOSS_UNIT / 2)
+
+
+@given(truths, predictions)
+def test_precision_recall_and_f1_equal_scikit_learn_s(truth, prediction):
+    counted = truth != 255
+    if counted.any():
+        expected = sklearn.metrics.precision_recall_fscore_support(
+            truth[counted], prediction[counted], labels=range(CLASSES), zero_division=np.nan
+        )
+        result = scores(confusion_matrix(truth, prediction, CLASSES))
+        found = (result.class_precision, result.class_recall, result.class_f1, result.class_pixels)
+        np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+def test_scores_of_classes_by_hand():
+    """Class 0: 6 of 8 found, 6 of 7 right; 1: never predicted; 2: never in the labels; 3: in neither."""
+    matrix = np.array([[6, 0, 2, 0], [1, 0, 1, 0], [0, 0, 0, 0], [0, 0, 0, 0]])
+    first, second, third, fourth = scores(matrix).of_classes(["a", "b", "c", "d"])
+    assert first == {
+        **{"class": "a", "pixels": 8, "accuracy": 6 / 8, "recall": 6 / 8},
+        **{"precision": 6 / 7, "iu": 6 / 9, "f1": 12 / 15},
+    }
+    assert second == {
+        **{"class": "b", "pixels": 2, "accuracy": 0, "recall": 0, "precision": None, "iu": 0, "f1": 0}
+    }
+    assert third == {
+        **{"class": "c", "pixels": 0, "accuracy": None, "recall": None, "precision": 0, "iu": 0, "f1": 0}
+    }
+    nothing = dict.fromkeys(("accuracy", "recall", "precision", "iu", "f1"))
+    assert fourth == {"class": "d", "pixels": 0, **nothing}

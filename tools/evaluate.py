@@ -1,5 +1,8 @@
 """Score a checkpoint on labelled images: pixel accuracy, mean accuracy, mean IU, frequency weighted IU.
 
+The table has for each class precision, recall (its accuracy), F1 (Dice's coefficient) and IU, all from one
+confusion matrix over all pixels, which --confusion writes. A class without pixels to count has no score.
+
 With --dump, the class map of every image is written in the form that the VOC server takes: a palette PNG with
 the name of the image. A split without any labels, such as VOC's test, is then predicted but not scored.
 
@@ -8,7 +11,7 @@ each pixel gets the class with the largest average. Images, and the probabilitie
 resized bilinearly; at every scale the net takes the whole image, neither cut nor padded.
 
 Examples:
-    fcnxs evaluate --prefix run/fcn8s --data VOC2012 --split val --json scores.json
+    fcnxs evaluate --prefix run/fcn8s --data VOC2012 --split val --json scores.json --confusion confusion.png
     fcnxs evaluate --prefix run/fcn8s --data VOC2012 --split test --dump results/comp6_test_cls
     fcnxs evaluate --prefix run/fcn8s --epoch last --data citys --root cityscapes
     fcnxs evaluate --prefix run/fcn8s --epoch 19 --data VOC2012 --scales 0.5,0.75,1,1.25,1.5 --flip
@@ -28,13 +31,14 @@ from ..data.images import preprocess, read_image, size_of
 from ..data.samples import Samples
 from ..errors import FCNXSError
 from ..predict.multiscale import check_scales
-from ..score import Scores, or_none, scores
-from ..system.files import write_json, written_whole
+from ..report.confusion import is_confusion, write_csv, write_picture
+from ..score import scores
+from ..system.files import real, write_json, written_whole
 from ..system.own import json_with, masks, refuse_strangers
 from ..vis import palette_bytes, save_mask
 from .shared import data_checks, data_options, options
 from .shared.printing import say, show
-from .shared.text import TITLES, scores_table
+from .shared.text import TITLES, scores_table, without_scores
 
 if TYPE_CHECKING:
     from ..checkpoint.checkpoint import Checkpoint
@@ -57,6 +61,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "the data, or the checkpoint's)",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the scores to FILE, as JSON")
+    parser.add_argument(
+        "--confusion",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="also write the confusion matrix, whose rows are true classes: its pixels to FILE.csv, a picture "
+        "of the shares of each true class to FILE.png",
+    )
     parser.add_argument("--dump", type=Path, metavar="DIR", help="write class maps to DIR, as palette PNGs")
     options.add_overwrite(parser)
     parser.add_argument(
@@ -78,15 +91,17 @@ def run(args: argparse.Namespace) -> int:
     """Evaluate the checkpoint; print a table of the classes and the four scores."""
     if args.json:
         refuse_strangers([args.json], args.overwrite, json_with("prefix", "epoch", "images", "per_class"))
+    _refuse_confusion(args)
     scales = check_scales(args.scales.split(","), f"--scales {args.scales}")
     data_options.folder_here(vars(args))
     where = (args.data, args.split, args.root, "val")
     samples = data_options.samples_of(*where, need=1 if args.dump else 2, allow=args.allow)
     labelled = any(map(samples.has_label, range(len(samples))))
-    if args.json and not labelled:
-        raise FCNXSError(
-            f"--json {args.json}: none of the images has a label; leave it out, there are no scores"
-        )
+    for option, files in (("--json", [args.json] * bool(args.json)), ("--confusion", args.confusion)):
+        if files and not labelled:
+            raise FCNXSError(
+                f"{option} {files[0]}: none of the images has a label; leave it out, there are no scores"
+            )
     written = _masks(args, samples) if args.dump else []
     if args.dump and labelled:  # raises an error that names a missing label
         data_options.samples_of(*where, allow=args.allow)
@@ -128,6 +143,17 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _refuse_confusion(args: argparse.Namespace) -> None:
+    """Refuse files of --confusion that are neither CSV nor PNG, are named twice, or are not ours."""
+    for file in args.confusion:
+        if file.suffix.lower() not in (".csv", ".png"):
+            raise FCNXSError(f"--confusion {file}: give a name that ends in .csv or .png")
+    written = [*args.confusion, *[args.json] * bool(args.json)]
+    if len({*map(real, written)}) < len(written):
+        raise FCNXSError(f"--confusion {' '.join(map(str, args.confusion))}: name each file once")
+    refuse_strangers(args.confusion, args.overwrite, is_confusion)
+
+
 def _refuse_sizes(samples: Samples, segmenter: Segmenter) -> None:
     """Refuse, before the work begins, images that are too small for the net at a scale, or too large."""
     sizes = {}
@@ -142,7 +168,7 @@ def _masks(args: argparse.Namespace, samples: Samples) -> List[Path]:
     """Files that --dump writes, one for each image. Refuses to overwrite files of the data set."""
     written = [args.dump / f"{image.stem}.png" for image in samples.images]
     labels = [Path(samples.label_name(number)) for number in range(len(samples))]
-    others = [*labels, *[args.json] * bool(args.json)]
+    others = [*labels, *[args.json] * bool(args.json), *args.confusion]
     options.refuse_clashes("--dump", args.dump, list(zip(written, samples.images)), others)
     return written
 
@@ -161,15 +187,15 @@ def _classes(args: argparse.Namespace, samples: Samples, source: Checkpoint, num
 
 def _go_through(
     samples: Samples, segmenter: Segmenter, dump: Callable[[Path, np.ndarray], None] | None, labelled: bool
-) -> Scores | None:
-    """Predict all images, and pass each class map to `dump`. Returns the scores, if there are labels."""
+) -> np.ndarray | None:
+    """Predict all images, and pass each class map to `dump`. Returns the confusion matrix of labelled ones."""
     from ..data.loader import Loader
     from ..predict.scoring import evaluate
 
     if labelled:
         data = Loader(samples, segmenter.mean, num_classes=segmenter.numclass)
         try:
-            return scores(evaluate(segmenter, data, dump))
+            return evaluate(segmenter, data, dump)
         finally:
             data.close()
     for image in samples.images:
@@ -179,20 +205,25 @@ def _go_through(
 
 
 def _report(
-    args: argparse.Namespace, result: Scores, classes: List[str], images: int, scales: Sequence[float]
+    args: argparse.Namespace, matrix: np.ndarray, classes: List[str], images: int, scales: Sequence[float]
 ) -> None:
-    """Print the scores, and write them to --json."""
+    """Print the scores of a confusion matrix; write them to --json, and it to --confusion."""
+    result = scores(matrix)
     show(scores_table(result, classes))
+    lacking = without_scores(result, classes)
+    if lacking:
+        say(lacking)
     for name, title in TITLES.items():
         say(f"{title:<24}{getattr(result, name):.4f}")
-    if args.json:
-        content = {"prefix": args.prefix, "epoch": args.epoch, "images": images}
-        content.update({"scales": scales, "flip": args.flip, **result.as_json()})
-        columns = zip(classes, result.class_pixels, result.class_accuracy, result.class_iu)
-        per_class = [
-            {"class": name, "pixels": int(pixels), "accuracy": or_none(accuracy), "iu": or_none(iu)}
-            for name, pixels, accuracy, iu in columns
-        ]
-        with written_whole(args.json) as (part,):
-            write_json(part, {**content, "per_class": per_class})
-        say(f"wrote {args.json}")
+    content = {"prefix": args.prefix, "epoch": args.epoch, "images": images}
+    content.update({"scales": scales, "flip": args.flip, **result.as_json()})
+    content["per_class"] = result.of_classes(classes)
+    targets = [*args.confusion, *[args.json] * bool(args.json)]
+    with written_whole(*targets) if targets else nullcontext([]) as parts:
+        for file, part in zip(targets, parts):
+            if file == args.json:
+                write_json(part, content)
+            else:
+                {".csv": write_csv, ".png": write_picture}[file.suffix.lower()](part, matrix, classes)
+    for file in targets:
+        say(f"wrote {file}")

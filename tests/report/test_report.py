@@ -61,13 +61,16 @@ def test_classes_and_confusions_are_those_of_the_dumped_class_maps(html, class_m
     parts = Parts(html)
     matrices = {stage: counted(class_maps["truth"], class_maps[stage]) for stage in STAGES}
     head, *rows, mean = parts.table("scores of the classes")
-    assert head == ["class", "pixels", *(f"IU, {stage}" for stage in STAGES), "accuracy, fcn8s"]
+    own = ["precision, fcn8s", "recall, fcn8s", "F1, fcn8s"]
+    assert head == ["class", "pixels", *(f"IU, {stage}" for stage in STAGES), *own]
     iu = {stage: iu_of(matrix) for stage, matrix in matrices.items()}
     last = matrices["fcn8s"]
     for i, name in enumerate(CLASSES):
-        accuracy = last[i, i] / last[i].sum() if last[i].sum() else float("nan")
+        row, column = last[i].sum(), last[:, i].sum()
+        parts_of = ((last[i, i], column), (last[i, i], row), (2 * last[i, i], row + column))
+        own = [text_of(hits / of if of else float("nan")) for hits, of in parts_of]
         share = f"{100 * last[i].sum() / last.sum():.1f}%"
-        assert rows[i] == [name, share, *(text_of(iu[stage][i]) for stage in STAGES), text_of(accuracy)]
+        assert rows[i] == [name, share, *(text_of(iu[stage][i]) for stage in STAGES), *own]
     assert mean[2:5] == [text_of(np.nanmean(iu[stage])) for stage in STAGES]
     for stage, matrix in matrices.items():
         head, *rows = parts.table(f"confusion matrix of {stage}")

@@ -8,6 +8,7 @@ from ...epoch_choice import best_of
 from ...errors import shown
 from ...score import NAMES, Scores
 
+SHOWN = 10  # most classes that a sentence names
 TITLES = {name: name.replace("_", " ").replace("iu", "IU") for name in NAMES}  # of the four scores
 
 
@@ -31,9 +32,21 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]], right: Sequen
 
 def scores_table(result: Scores, classes: Sequence[str]) -> str:
     """Table with a row for each class; classes that occur nowhere have no scores."""
-    per_class = zip(classes, result.class_pixels, result.class_accuracy, result.class_iu)
-    rows = [(name, int(pixels), float(accuracy), float(iu)) for name, pixels, accuracy, iu in per_class]
-    return table(("class", "pixels", "accuracy", "IU"), rows)
+    keys = ("class", "pixels", "precision", "recall", "f1", "iu")
+    rows = [[each[key] for key in keys] for each in result.of_classes(classes)]
+    return table(("class", "pixels", "precision", "recall", "F1", "IU"), rows)
+
+
+def without_scores(result: Scores, classes: Sequence[str]) -> str:
+    """Sentence on the classes that lack a score, since they are in no label or never predicted; "" without."""
+    lacking = {"in no label": result.class_recall, "never predicted": result.class_precision}
+    parts = []
+    for why, values in lacking.items():
+        names = [name for name, value in zip(classes, values) if value != value]  # NaN
+        more = f" and {len(names) - SHOWN} more" * (len(names) > SHOWN)
+        said = f"{len(names)} of {len(classes)} classes are {why}: {', '.join(names[:SHOWN])}{more}"
+        parts += [said] * bool(names)
+    return f"- stands for no score; {'; '.join(parts)}" if parts else ""
 
 
 def summary_table(rows: Sequence[dict]) -> str:
