@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, Callable, Iterable, Iterator, List
 
@@ -52,7 +53,11 @@ def all_files(folder: Path) -> List[Path]:
 
 
 def in_threads(function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
-    """Results of `function(item)` in the order of the items, computed by as many threads as read images."""
+    """Results of `function(item)` in the order of the items, computed by as many threads as read images.
+
+    After an error, or when the generator is closed, no call runs any more.
+    """
     workers = default_workers()
-    for future in in_order(function, items, workers, 2 * workers):
-        yield future.result()
+    with closing(in_order(function, items, workers, 2 * workers, finish=True)) as futures:
+        for future in futures:
+            yield future.result()

@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 from collections import Counter
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Callable, Dict, Iterator, List, NamedTuple, Sequence, Tuple
@@ -95,10 +95,11 @@ def write(
         for kind in ("images", "labels"):
             (folder / kind / split).mkdir(parents=True, exist_ok=True)
     save = partial(_save, folder, selection, form, options, account)
-    for sample, number in zip(samples, in_threads(save, [*zip(samples, names)])):
-        written[sample.split or ""] += number
-        if on_progress is not None:
-            on_progress()
+    with closing(in_threads(save, [*zip(samples, names)])) as numbers:
+        for sample, number in zip(samples, numbers):
+            written[sample.split or ""] += number
+            if on_progress is not None:
+                on_progress()
     if not sum(written.values()):
         raise FCNXSError(f"no image remains: {account}")
     for split in {sample.split or "" for sample in samples} - {*(+written)}:

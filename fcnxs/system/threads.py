@@ -36,12 +36,13 @@ def default_workers() -> int:
 
 
 def in_order(
-    function: Callable[[Item], Any], items: Iterable[Item], workers: int, ahead: int
+    function: Callable[[Item], Any], items: Iterable[Item], workers: int, ahead: int, finish: bool = False
 ) -> Generator[Future, None, None]:
     """Yield Futures of `function(item)` in the order of the items; threads start them in advance.
 
     At most `ahead` futures wait to be taken. The threads start when the first future is asked for. They end
     after the last item, or when the generator is closed or garbage-collected, which cancels pending calls.
+    With `finish`, closing it waits for the calls that run.
     """
     pool = ThreadPoolExecutor(workers, thread_name_prefix="fcnxs-read")
     pending: Deque[Future] = deque()
@@ -53,5 +54,5 @@ def in_order(
         pool.shutdown(wait=False)  # each thread ends when nothing is left to do
         while pending:
             yield pending.popleft()
-    finally:  # no waiting: the garbage collector may run this in one of the threads
-        pool.shutdown(wait=False, cancel_futures=True)
+    finally:  # no waiting by default: the garbage collector may run this in one of the threads
+        pool.shutdown(wait=finish, cancel_futures=True)

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -329,6 +330,25 @@ def test_a_full_disk_leaves_no_target(camvid, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(write, "save_mask", full)
     text = refused(capsys, tmp_path / "streets", camvid, tmp_path / "streets")
     assert f"{tmp_path / 'streets'}: cannot write: No space left on device" in text
+
+
+def test_threads_write_nothing_after_an_error(camvid, tmp_path, capsys, monkeypatch):
+    """What they wrote into a folder that is being removed would stay there."""
+    from fcnxs.importing import write
+
+    busy, calls = [], []
+
+    def slow(*_):
+        calls.append(1)
+        if len(calls) == 1:
+            raise OSError(28, "No space left on device")
+        busy.append(1)
+        time.sleep(0.3)
+        busy.pop()
+
+    monkeypatch.setattr(write, "_link", slow)
+    refused(capsys, tmp_path / "streets", camvid, tmp_path / "streets")
+    assert not busy and len(calls) > 1
 
 
 def test_an_unknown_source_is_refused(tmp_path, capsys):
