@@ -145,7 +145,7 @@ def _coco_label(annotations: Any, number: int) -> np.ndarray:  # noqa: ANN401  (
         label = np.zeros((height, width), np.uint8)
         for instance in annotations.imgToAnns[number]:
             if instance["category_id"] in COCO_IDS:
-                _check_outlines(instance["segmentation"], height + width)
+                check_outlines(instance["segmentation"], height + width)
                 inside = annotations.annToMask(instance).astype(bool)
                 label[inside & (label == 0)] = COCO_IDS.index(instance["category_id"])
     except FCNXSError:
@@ -155,7 +155,7 @@ def _coco_label(annotations: Any, number: int) -> np.ndarray:  # noqa: ANN401  (
     return label
 
 
-def _check_outlines(outlines: Any, sides: int) -> None:  # noqa: ANN401
+def check_outlines(outlines: Any, sides: int) -> None:  # noqa: ANN401
     """Raise ValueError for polygons far larger than their image: pycocotools would end the process."""
     for outline in outlines if isinstance(outlines, list) else ():  # others are in run lengths, which it checks
         points = np.asarray(outline, np.float64).reshape(-1, 2)

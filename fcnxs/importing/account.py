@@ -20,6 +20,7 @@ KINDS = {  # of images or annotations: what each kind means
     "outside": "shapes that are wholly outside of their image, left out",
     "cut": "shapes that reach out of their image, cut at its edge",
     "broken": "shapes whose points cannot be read, left out",
+    "no outline": "objects without an outline (a box at most), left out",
     "small": "shapes that cover no pixel's centre, left out",
     "no area": "points, lines, tags and other shapes without an area, left out",
     "grey": "masks that are grey but saved as colour images, read as grey",

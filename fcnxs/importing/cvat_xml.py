@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import re
 from functools import partial
-from math import ceil
 from pathlib import Path
-from typing import Callable, Dict, List, NamedTuple, Sequence, Tuple
+from typing import Dict, List, Tuple
 from xml.etree import ElementTree
 
 import numpy as np
@@ -22,12 +21,12 @@ from ..errors import FCNXSError, cut
 from ..system.files import read_text
 from . import shapes
 from .account import Account
+from .drawing import Shape, draw
 from .files import SPLITS, below
 from .found import Class, Found, Options, Sample, Size, checked_classes, with_background
 
 LOOKS_FOR = "CVAT's annotations.xml (CVAT for images 1.1)"
 TAKES = ()
-MOST_COVERED = 1000  # times that the shapes of an image may cover all of it
 MOST_TURNS = 100  # length of a polygon within its image, relative to the sum of its sides
 MOST = 1 << 27  # bytes of XML
 NO_AREA = ("polyline", "points", "cuboid", "skeleton", "tag")
@@ -82,7 +81,7 @@ def read(source: Path, options: Options, account: Account) -> Found:
             account.add("no annotation", name)
         else:
             split = SPLITS.get(image.get("subset", "").lower())
-            samples[path] = Sample(path, name, partial(_drawn, found, size, name, account), split)
+            samples[path] = Sample(path, name, partial(draw, found, size, name, account), split)
     kept = [sample for path, sample in samples.items() if path not in twice]
     if not kept:
         missing = account.names.get("no image")
@@ -145,25 +144,11 @@ def _size(image: ElementTree.Element, file: Path) -> Size:
     return size
 
 
-class _Shape(NamedTuple):
-    """A shape.
-
-    Attributes:
-        value: its position in the classes; 255 for an unknown one.
-        bounds: left, top, right, bottom.
-        inside: its pixels, bool (H, W), in the window of this size whose corner is at the point (x, y).
-    """
-
-    value: int
-    bounds: Sequence[float]
-    inside: Callable[[Tuple[int, int], Size], np.ndarray]
-
-
 def _shapes(
     image: ElementTree.Element, size: Size, numbers: Dict[str, int], name: str, account: Account
-) -> List[_Shape]:
+) -> List[Shape]:
     """Shapes of an image that have an area, in the order in which they are drawn."""
-    found: List[Tuple[int, _Shape]] = []
+    found: List[Tuple[int, Shape]] = []
     for element in image:
         kind = element.tag
         if kind in NO_AREA:
@@ -174,35 +159,13 @@ def _shapes(
             value = numbers.get(" ".join(element.get("label", "").split()), IGNORE_LABEL)
             try:
                 order = int(element.get("z_order", "0"))
-                found.append((order, _Shape(value, *SHAPES[kind](element, size))))
+                found.append((order, Shape(value, *SHAPES[kind](element, size))))
             except (ValueError, OverflowError):
                 account.add("broken", name)
                 continue
             if value == IGNORE_LABEL:
                 account.add("unknown class", name)
     return [shape for _, shape in sorted(found, key=lambda each: each[0])]
-
-
-def _drawn(found: Sequence[_Shape], size: Size, name: str, account: Account, image: Size) -> np.ndarray:
-    """Label, uint8 (H, W), of the size that the file says."""
-    height, width = size
-    label, covered = np.zeros(size, np.uint8), 0
-    for shape in found:
-        left, top, right, bottom = shape.bounds
-        if right <= 0 or bottom <= 0 or left >= width or top >= height:
-            account.add("outside", name)
-            continue
-        if left < -1 or top < -1 or right > width + 1 or bottom > height + 1:
-            account.add("cut", name)
-        x, y = max(0, int(left)), max(0, int(top))
-        window = label[y : min(height, ceil(bottom)), x : min(width, ceil(right))]
-        covered += window.size
-        if covered > MOST_COVERED * label.size:
-            raise FCNXSError(f"{name}: its shapes cover the image more than {MOST_COVERED} times")
-        inside = shape.inside((x, y), window.shape)
-        account.add("small", name, not inside.any())
-        window[inside] = shape.value
-    return label
 
 
 def _numbers(element: ElementTree.Element, *keys: str) -> List[float]:

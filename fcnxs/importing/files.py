@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import closing
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any, Callable, Iterable, Iterator, List
+from typing import Any, Callable, Collection, Iterable, Iterator, List
 
+from ..data.images import IMAGE_SUFFIXES
 from ..errors import FCNXSError, cut
 from ..system.files import files_below, real
 from ..system.threads import default_workers, in_order
+from .account import Account
 
 SPLITS = {  # names of folders and lists that are splits, and the name that they get
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("val", "valid", "validation"), "val"),
     **dict.fromkeys(("test", "testing"), "test"),
 }
+
+HEAD = 4096  # bytes by which a file is recognised
 
 
 def below(root: Path, name: str, where: object) -> Path:
@@ -61,3 +66,22 @@ def in_threads(function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator
     with closing(in_order(function, items, workers, 2 * workers, finish=True)) as futures:
         for future in futures:
             yield future.result()
+
+
+def head_of(file: Path, suffix: str) -> bytes:
+    """First bytes of a file with this suffix; none of what is no such file, or cannot be read."""
+    if file.suffix.lower() != suffix or not file.is_file():
+        return b""
+    try:
+        with file.open("rb") as stream:
+            return stream.read(HEAD)
+    except OSError:
+        return b""
+
+
+def unlisted(listed: Collection[Path], source: Path, account: Account) -> None:
+    """Count images beside those that are listed, which nothing annotates."""
+    for folder in sorted({image.parent for image in listed}):
+        for file in sorted(folder.iterdir()):
+            if file.suffix.lower() in IMAGE_SUFFIXES and file not in listed and not file.name.startswith("."):
+                account.add("no annotation", os.path.relpath(file, source))

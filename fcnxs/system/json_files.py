@@ -60,14 +60,23 @@ COUNT = Number(int, 0, 2**53)
 BYTE = Number(int, 0, 255)
 
 
-def read_json(file: Path, what: str, form: Any = dict, way_out: str = "") -> Any:  # noqa: ANN401
+def read_json(
+    file: Path,
+    what: str,
+    form: Any = dict,  # noqa: ANN401
+    way_out: str = "",
+    most: int = MOST_JSON,
+) -> Any:  # noqa: ANN401
     """Content of a JSON file that has this form. `what` describes it in an error, which `way_out` ends.
+
+    Args:
+        most: largest size of the file, in bytes.
 
     Raises:
         FCNXSError: the file cannot be read, is not JSON, or has another form; the message names the key.
     """
     with told_of(file, what, way_out):
-        return checked(parse_json(read_text(file, what, MOST_JSON)), form)
+        return checked(parse_json(read_text(file, what, most)), form)
 
 
 @contextmanager
