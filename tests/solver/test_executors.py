@@ -17,20 +17,21 @@ def test_executors_are_kept_within_their_bound_and_give_the_same(ctx):
     symbol = get_fcn32s_symbol(3, **NARROW)
     params = random_params(symbol, 1, ctx)
     executors = Executors(Net(symbol, params, {}), ctx, {})
-    executors.bound = 2
+    executors.bound = 2  # on a GPU more are kept (test_device_memory.py)
     sizes = [(40, 50), (50, 40), (30, 30), (60, 45), (40, 50), (30, 30)]
+    most = 2 if ctx.device_type == "cpu" else len({*sizes})
     for batch in Images(sizes).batches:
         shape = batch["data"].shape
         executor = executors.get("data", shape)
         assert executor is executors.get("data", shape)
-        assert len(executors._kept) <= 2
+        assert len(executors._kept) <= most
         output = executor.forward(is_train=False, data=mx.nd.array(batch["data"], ctx))[0].asnumpy()
         expected = fresh_probabilities(symbol, params, batch["data"], ctx)
         np.testing.assert_allclose(output, expected, atol=1e-6)
     assert executors._memory.shape == (1, 3, 60, 50)
     executors.get("data", (1, 3, 40, 50))
     executors.get("data", (1, 3, 50, 40))
-    assert list(executors._kept) == [(1, 3, 40, 50), (1, 3, 50, 40)]
+    assert list(executors._kept)[-2:] == [(1, 3, 40, 50), (1, 3, 50, 40)]
 
 
 def test_executors_for_inference_see_updates_of_the_weights(ctx):

@@ -49,7 +49,7 @@ def test_segments_give_what_the_whole_net_gives(name, ctx):
         mx.random.seed(5, ctx)
         executor.forward(is_train=True)
         training = executor.outputs[0].copy()
-        assert (inference - training).abs().max().asscalar() > 0.01  # dropout is there
+        assert (inference - training).abs().max().asscalar() > 1e-3  # dropout is there, by any seed
         executor.backward()
         results.append({**grads, "inference": inference, "training": training})
     assert all(array.abs().sum().asscalar() > 0 for array in results[0].values())
