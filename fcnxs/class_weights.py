@@ -131,6 +131,7 @@ def weigh(F: ModuleType, scores: mx.nd.NDArray, label: mx.nd.NDArray, table: mx.
         table: weights of the classes, (C,).
     """
     like = F.zeros_like(F.slice_axis(scores, axis=1, begin=0, end=1))  # gives the label its shape
-    weight = F.BlockGrad(F.take(table, label + like, mode="clip"))  # (N, 1, H, W)
-    scaled = F.broadcast_mul(scores, weight)
+    weight = F.take(table, label + like, mode="clip")  # (N, 1, H, W)
+    # As large as the scores: on CPUs, the backward pass of broadcast_mul takes six times as long.
+    scaled = scores * F.BlockGrad(F.broadcast_like(weight, scores))
     return F.BlockGrad(scores) + (scaled - F.BlockGrad(scaled))  # scores + 0
