@@ -23,14 +23,8 @@ from ..system.json_files import read_json
 from ..vis import full_palette
 
 PACKAGE = "fcnxs_served"  # not this package's name: another version of it may be installed on the server
-ROOMS = (
-    "",
-    "checkpoint/",
-    "data/",
-    "deploy/",
-    "predict/",
-    "system/",
-)  # folders that the archive has, beside symbols/
+# Folders that the archive has, beside symbols/.
+ROOMS = ("", "checkpoint/", "data/", "deploy/", "predict/", "system/")
 
 CONFIG = """\
 # {name}-server.sh starts the server with these settings, and makes the folder FCNXS_SERVER.
