@@ -21,6 +21,7 @@ from ..data.datasets import check_outlines
 from ..data.images import refuse_large
 from ..errors import FCNXSError, cut
 from ..system.json_files import Number, Or, read_json
+from . import labelme
 from .account import Account
 from .drawing import Shape, draw
 from .files import SPLITS, below, head_of, unlisted
@@ -30,7 +31,6 @@ from .run_lengths import compressed, in_columns
 LOOKS_FOR = "COCO's JSON with images, annotations and categories (*.json, annotations/*.json, train/*.json)"
 TAKES = ()
 KEYS = re.compile(rb'"(?:images|annotations|categories|licenses|info)"\s*:\s*[\[{]')
-OTHERS = re.compile(rb'"(?:shapes|imageData|imagePath)"\s*:')  # labelme's
 SPLIT = re.compile("|".join(sorted(SPLITS, key=len, reverse=True)) + r"|\d+")
 MOST = 1 << 29  # bytes; instances_train2017.json has 448 MB
 FORM = {
@@ -58,7 +58,7 @@ def _files(source: Path) -> List[Path]:
 
 def _is_coco(file: Path) -> bool:
     head = head_of(file, ".json")
-    return bool(KEYS.search(head)) and not OTHERS.search(head)
+    return bool(KEYS.search(head)) and not labelme.KEYS.search(head)
 
 
 def read(source: Path, options: Options, account: Account) -> Found:

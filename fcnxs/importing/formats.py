@@ -15,7 +15,19 @@ from pathlib import Path
 from typing import List
 
 from ..errors import FCNXSError
-from . import ade20k, cityscapes, coco, coco_stuff, cub, cvat_masks, cvat_xml, labelme_voc, masks, roboflow
+from . import (
+    ade20k,
+    cityscapes,
+    coco,
+    coco_stuff,
+    cub,
+    cvat_masks,
+    cvat_xml,
+    labelme,
+    labelme_voc,
+    masks,
+    roboflow,
+)
 from .account import Account
 from .found import Found, Options
 
@@ -23,6 +35,7 @@ FORMATS = {
     "cvat-xml": cvat_xml,
     "cvat-masks": cvat_masks,
     "coco": coco,
+    "labelme": labelme,
     "labelme-voc": labelme_voc,
     "roboflow": roboflow,
     "cityscapes": cityscapes,

@@ -71,6 +71,7 @@ class Options(NamedTuple):
         ignored: values and names of --ignore, which need no class.
         exif: "ignore" if the annotations were drawn on the pixels as they are stored.
         max_pixels: most pixels of an image or a mask.
+        scratch: folder for images that their annotations embed; None: these are not taken.
     """
 
     images: Path | None = None
@@ -82,6 +83,7 @@ class Options(NamedTuple):
     ignored: Tuple[str, ...] = ()
     exif: str = "apply"
     max_pixels: int = MAX_PIXELS
+    scratch: Path | None = None
 
 
 class LeftOut(Exception):

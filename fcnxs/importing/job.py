@@ -72,6 +72,7 @@ def import_data(
         raise FCNXSError(f"{target}: lies in the source, which is not changed; choose a folder elsewhere")
     with new_folder(target) as folder:
         format = format or format_of(source)
+        options = options._replace(scratch=folder.parent / "embedded")
         found = read(source, format, options, account)
         selection = select(found, choices.ignore, choices.merge, choices.keep, choices.rest)
         samples = divided(own(found.samples, account), choices.val_fraction, choices.seed, choices.group)

@@ -1,5 +1,7 @@
 """From each format to a report: import-data, check-data, finetune, evaluate, report, without more options."""
 
+import json
+
 import numpy as np
 import pytest
 from conftest import photo
@@ -53,7 +55,44 @@ def cvat_xml(source):
         Image.fromarray(photo(48, 48, i)).save(source / "images" / f"{i}.jpg")
 
 
-@pytest.mark.parametrize("make", [colour_labels, cvat_masks, cvat_xml])
+def coco(source):
+    (source / "train2017").mkdir()
+    objects = [
+        {"category_id": value, "segmentation": [[left, top, right, top, right, bottom, left, bottom]]}
+        for value, left, top, right, bottom in BOXES
+    ]
+    content = {
+        "images": [{"id": i, "file_name": f"{i}.jpg", "width": 48, "height": 48} for i in range(5)],
+        "annotations": [{**each, "image_id": i} for i in range(5) for each in objects],
+        "categories": [{"id": number, "name": name} for number, name in enumerate(CLASSES[1:], 1)],
+    }
+    (source / "instances_train2017.json").write_text(json.dumps(content))
+    for i in range(5):
+        Image.fromarray(photo(48, 48, i)).save(source / "train2017" / f"{i}.jpg")
+
+
+def labelme(source):
+    (source / "labels.txt").write_text("__ignore__\n_background_\nroad\ncar\n")
+    boxes = [
+        {"label": CLASSES[value], "shape_type": "rectangle", "points": [(left, top), (right - 1, bottom - 1)]}
+        for value, left, top, right, bottom in BOXES
+    ]
+    for i in range(5):
+        Image.fromarray(photo(48, 48, i)).save(source / f"{i}.jpg")
+        content = {"shapes": boxes, "imagePath": f"{i}.jpg", "imageHeight": 48, "imageWidth": 48}
+        (source / f"{i}.json").write_text(json.dumps(content))
+
+
+def roboflow(source):
+    (source / "train").mkdir()
+    lines = [f"{number}, {name}\n" for number, name in enumerate(CLASSES)]
+    (source / "train" / "_classes.csv").write_text("Pixel Value, Class\n" + "".join(lines))
+    for i in range(5):
+        Image.fromarray(photo(48, 48, i)).save(source / "train" / f"{i}.jpg")
+        Image.fromarray(expected()).save(source / "train" / f"{i}_mask.png")
+
+
+@pytest.mark.parametrize("make", [colour_labels, cvat_masks, cvat_xml, coco, labelme, roboflow])
 def test_a_source_comes_to_a_report(make, caffemodel, tmp_path, capsys):
     source, data, run = tmp_path / "source", tmp_path / "data", tmp_path / "run"
     source.mkdir()
