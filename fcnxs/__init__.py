@@ -17,6 +17,7 @@ from .errors import FCNXSError, FCNXSWarning
 
 if TYPE_CHECKING:  # the same names, for type checkers and editors
     from . import checkpoint as checkpoint
+    from . import class_weights as class_weights
     from . import compat as compat
     from . import convert as convert
     from . import data as data
@@ -42,8 +43,8 @@ __version__ = "0.1.0"
 # The modules that the READMEs use, imported at their first use. `from fcnxs import *` leaves them out, since
 # their names are those of people's variables.
 MODULES = (
-    *("checkpoint", "compat", "convert", "data", "errors", "finetune", "gluon", "init", "lifeline", "metric"),
-    *("net", "replica", "shapes", "solver", "stages", "symbols", "tools", "vis"),
+    *("checkpoint", "class_weights", "compat", "convert", "data", "errors", "finetune", "gluon", "init"),
+    *("lifeline", "metric", "net", "replica", "shapes", "solver", "stages", "symbols", "tools", "vis"),
 )
 
 with contextlib.suppress(ImportError):  # Without NumPy the import of MXNet fails, and `fcnxs doctor` says so.

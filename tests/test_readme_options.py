@@ -56,7 +56,7 @@ def test_commands_have_the_options_that_they_are_given():
         assert {*OPTION.findall(rest)} <= SHOWN[command], f"fcnxs {command}{rest}"
 
 
-@pytest.mark.parametrize("what", sorted({*re.findall(r"fcnxs benchmark ([a-z]+)", TEXT)}))
+@pytest.mark.parametrize("what", sorted({*re.findall(r"fcnxs benchmark ([a-z0-9]+)", TEXT)}))
 def test_measurements_exist(what):
     assert what in importlib.import_module("fcnxs.tools.benchmark").MODULES
 
