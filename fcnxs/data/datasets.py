@@ -159,7 +159,8 @@ def check_outlines(outlines: Any, sides: int) -> None:  # noqa: ANN401
     """Raise ValueError for polygons far larger than their image: pycocotools would end the process."""
     for outline in outlines if isinstance(outlines, list) else ():  # others are in run lengths, which it checks
         points = np.asarray(outline, np.float64).reshape(-1, 2)
-        length = np.abs(np.diff(points, axis=0, append=points[:1])).sum() + np.abs(points).max(initial=0)
+        with np.errstate(over="ignore", invalid="ignore"):
+            length = np.abs(np.diff(points, axis=0, append=points[:1])).sum() + np.abs(points).max(initial=0)
         if len(points) < 3 or not length <= MOST_TURNS * sides:  # nor NaN
             raise ValueError(f"a polygon of {len(points)} points has a length of {length:.3g} pixels")
 

@@ -37,7 +37,7 @@ TAKES = ("names",)
 KEYS = re.compile(rb'"(?:shapes|imageData|imagePath)"\s*:')
 IGNORED, GROUND, LABELS = "__ignore__", "_background_", "labels.txt"
 NO_AREA = ("line", "linestrip", "point", "points")
-POINT = (Number(float), Number(float))
+POINT = (Number(float, -1e9, 1e9), Number(float, -1e9, 1e9))
 FORM = {
     "shapes": [{"label": str, "points": [POINT], "shape_type": Or(str, "polygon"), "mask": Or(str)}],
     "imagePath": str,

@@ -117,6 +117,7 @@ def test_what_is_left_out_is_counted(tmp_path):
         {"segmentation": [SQUARE[:4]]},  # two points
         {"segmentation": [[float(each) for each in SQUARE[:7]]]},
         {"segmentation": [[0, 0, 1e9, 0, 1e9, 1e9]]},  # pycocotools would allocate by it
+        {"segmentation": [[1, 1, 4, 1e308, 4, -1e308]]},
         {"segmentation": {"size": [5, 6], "counts": [31]}},
         {"segmentation": {"size": [6, 5], "counts": [30]}},
         {"segmentation": {"size": [5, 6], "counts": "o"}},  # ends within a number
@@ -132,7 +133,7 @@ def test_what_is_left_out_is_counted(tmp_path):
     labels, _, counts = imported(source)
     np.testing.assert_array_equal(labels["a"], rows("000000 011100 011100 011100 000000"))
     assert counts == {
-        "broken": 6,
+        "broken": 7,
         "outside": 1,
         "no outline": 2,
         "no image": 2,  # c.jpg, and the object of image 77
@@ -162,6 +163,15 @@ def test_splits(layout, tmp_path):
         )
     labels, _, counts = imported(tmp_path / "in")
     assert {*labels} == {"train/a", "val/b"} and not counts
+
+
+def test_a_file_and_its_images_may_be_given(tmp_path):
+    source = put(tmp_path / "in", {"x.json": content({"segmentation": [SQUARE]}), "a.jpg": (5, 6)})
+    put(tmp_path, {"photos/a.jpg": (5, 6)})
+    labels, _, _ = imported(source / "x.json", "--images", str(tmp_path / "photos"))
+    assert [*labels] == ["a"]
+    image = tmp_path / "in" / "target" / "images" / "a.jpg"
+    assert image.samefile(tmp_path / "photos" / "a.jpg")
 
 
 def test_instances_are_read_where_coco_has_other_annotations(tmp_path, capsys):

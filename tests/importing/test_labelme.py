@@ -121,7 +121,7 @@ def test_what_is_left_out_is_counted(tmp_path):
         *(("dog", kind, [[1, 1], [2, 2]]) for kind in ("line", "linestrip", "points", "ellipse", "polygon")),
         ("dog", "point", [[1, 1]]),
         ("dog", "rectangle", [[1, 1]]),
-        ("dog", "polygon", [[0, 0], [1e12, 0], [0, 1e12]]),
+        ("dog", "polygon", [[0, 0], [1e8, 0], [0, 1e8]]),
         ("dog", "mask", [[2, 3], [4, 4]], {"mask": CORNER}),  # its points say 3x2 pixels
         ("dog", "mask", [[2, 3], [3, 4]], {"mask": "no base64"}),
         ("dog", "mask", [[2, 3], [3, 4]]),
@@ -223,6 +223,10 @@ def test_two_files_of_one_image_leave_it_out(tmp_path):
         ({"shapes": 3}, "shapes: expected a list"),
         ({"shapes": [{"points": []}]}, "it lacks shapes[0].label"),
         ({"shapes": [{"label": "a", "points": [[1]]}]}, "shapes[0].points[0]: expected a list of 2"),
+        (
+            {"shapes": [{"label": "a", "points": [[1, 1e300]]}]},
+            "shapes[0].points[0][1]: expected a finite number",
+        ),
         ({"imagePath": 3}, "imagePath: expected a text"),
         ({"imageWidth": 0}, "imageWidth: expected a whole number from 1"),
     ],
