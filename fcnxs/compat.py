@@ -34,7 +34,7 @@ MXNET_VARIABLES = {
 }
 # The same for NVIDIA GPUs. Sources: apache/mxnet 1.9.1 src/, the files in brackets.
 CUDA_VARIABLES = {
-    "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # CUDA numbers GPUs as nvidia-smi does, so that `--gpus` means the same
+    "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # CUDA numbers GPUs as nvidia-smi does, and so does `--device`
     # MXNet does not fuse pointwise operators: it would compile them at run time, for which CUDA's compiler must
     # know the GPU, and the driver be as new as the compiler (operator/fusion/fused_op.cu).
     "MXNET_USE_FUSION": "0",

@@ -164,7 +164,7 @@ def check_size(
     if fixed is not None and shape[-2:] != fixed:
         raise FCNXSError(
             f"{where}: {shape[-1]}x{shape[-2]} pixels, but the net was exported only for "
-            f"{fixed[1]}x{fixed[0]}; resize the image, or export with --size dynamic"
+            f"{fixed[1]}x{fixed[0]}; resize the image, or export with --image-size dynamic"
         )
     if _fits(symbol, name, shape):
         return check_layers(symbol, graph, {name: shape}, where, memory) if graph else None

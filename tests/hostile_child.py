@@ -34,8 +34,8 @@ def used(text: str) -> str:
         file = Path(folder) / "net-symbol.json"
         file.write_text(text, encoding="utf-8")
         with contextlib.suppress(FCNXSError):
-            explain.run(argparse.Namespace(net=str(file), model=None, size="52x40", pooling_convention=None,
-                                           operators=[], png=None))  # fmt: skip
+            explain.run(argparse.Namespace(net=str(file), model=None, image_size="52x40",
+                                           pooling_convention=None, operators=[], png=None))  # fmt: skip
     arguments = symbol.list_arguments()
     image = next((name for name in ("data", *arguments[:1]) if name in arguments), None)
     if image is None:

@@ -95,7 +95,7 @@ def test_the_commands_take_it(followed, monkeypatch, capsys, in_process):
 
 def test_what_explain_prints_is_quoted(capsys):
     (quoted,) = (code.splitlines() for kind, code in BLOCKS if kind == "")
-    assert main(["explain", "fcn8s", "--size", "500x375"]) == 0
+    assert main(["explain", "fcn8s", "--image-size", "500x375"]) == 0
     assert len(quoted) > 20 and set(quoted) <= set(capsys.readouterr().out.splitlines())
 
 

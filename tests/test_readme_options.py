@@ -19,7 +19,7 @@ OPTION = re.compile(r"(?<![\w-])--?[a-z][\w-]*")
 OF_OTHERS = {"--no-deps", "--data-binary", "--unix-socket", "--query-gpu", "--logdir"}
 OF_THE_ORIGINAL = {"--gpu", "--init-type", "--input", "--retrain", "--model"}
 # `--help` says enough of these: what dmlc_tracker takes for its clusters, and long forms of -n and -s.
-PLAIN = {"-h", "--help", "--num-workers", "--num-servers", "--env", *(f"--{name}" for name in TRACKER)}
+PLAIN = {"-h", "--help", "--num-processes", "--num-servers", "--env", *(f"--{name}" for name in TRACKER)}
 PLAIN |= {"--no-quiet", "--no-recompute", "--no-tensorboard"}  # take the option back when a run is resumed
 
 

@@ -3,8 +3,8 @@
 Most measurements compare several means, each in a process of its own. The processes take turns, so that all
 meet the machine in the same state. Memory is resident memory; a peak is its maximum so far.
 
-infer: an image through FCN-8s at each of --sizes and --precision: on this project (trimmed and whole), on the
-    original graph as MXNet starts it and with all cores, and on each of OpenCV, ONNX Runtime, OpenVINO and
+infer: an image through FCN-8s at each of --image-sizes and --precision: on this project (trimmed and whole), on
+    the original graph as MXNet starts it and with all cores, and on each of OpenCV, ONNX Runtime, OpenVINO and
     PyTorch that is installed (pip install '.[bench]'; PyTorch by itself). Medians, ratios to the fastest
     other engine, peaks, agreement of the classes, shares of the machine's matrix rate; also as PREFIX.json and
     PREFIX.png. Up to eleven processes at a time, of 1 to 2 GB each; --engines selects fewer. Exit code 1 if
@@ -15,9 +15,9 @@ train: a step of FCN-8s by this project's solver, by MXNet's bare forward, backw
 recompute: a step of the solver that recomputes activations, against one that keeps them.
 trim: a step of the solver on the part of the canvas that depends on the image, against one on the whole.
 loader: the time that training steps wait for their images, from files, whole and augmented (at most 2%).
-sizes: training on --images images of different sizes, up to --size; memory after each epoch, against that of
-    --size alone (at most 1.15 times).
-evaluate: evaluation of --images images as `finetune` and as `evaluate` do it, against bare forward passes.
+sizes: training on --num-images images of different sizes, up to --image-size; memory after each epoch, against
+    that of --image-size alone (at most 1.15 times).
+evaluate: evaluation of --num-images images as `finetune` and as `evaluate` do it, against bare forward passes.
 tiling: class maps of squares with --sides, within 2 GB: seconds, and memory beyond weights and image.
 segment: rate of `segment` on a folder against the bare net's (at least 95%), and its start-up.
 convert: conversion of a random caffemodel of VGG-16's full size (138 million weights, 553 MB): seconds and
@@ -29,15 +29,15 @@ parity: random nets in the formats of Caffe, Gluon and torchvision, run in OpenC
     installed), and converted, in MXNet, on the CPU. A row each; exit code 1 if one differs.
 gpu: all that we would like to know of your GPU, in one file, benchmark-gpu.txt: doctor's findings, gradients of
     FCN-8s against NumPy's in float64, seconds and memory, two GPUs, a run that resumes on the CPU, the demo
-    and, in a clone, the tests. Takes an hour or more; Ctrl-C leaves the file with what was done. --gpus 0,1
-    names the GPUs (default: all). Exit code 1 if a step fails.
+    and, in a clone, the tests. Takes an hour or more; Ctrl-C leaves the file with what was done. --device
+    gpu:0,1 names the GPUs (default: all). Exit code 1 if a step fails.
 
 Examples:
     fcnxs benchmark gpu
-    fcnxs benchmark infer --sizes 500x375 --precision fp32,int8 --engines fcnxs-trimmed,fcnxs,openvino
+    fcnxs benchmark infer --image-sizes 500x375 --precision fp32,int8 --engines fcnxs-trimmed,fcnxs,openvino
     fcnxs benchmark train --no-trim
     fcnxs benchmark sizes --epochs 3 --width 0.25 --fc 1024
-    fcnxs benchmark parity --width 0.0625 --fc 16 --size all
+    fcnxs benchmark parity --width 0.0625 --fc 16 --image-size all
 """
 
 from __future__ import annotations
@@ -48,8 +48,9 @@ from pathlib import Path
 from typing import List
 
 from ..errors import FCNXSError
-from .benchmarks.material import sides
-from .shared import options
+from .benchmarks.material import SHORTEST
+from .shared import devices, options
+from .shared.sizes import height_and_width
 
 # Measurement: the module in benchmarks/ that has a function of its name.
 MODULES = {
@@ -67,20 +68,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `fcnxs benchmark`."""
     add = parser.add_argument
     add("what", type=lambda name: FORMER.get(name, name), choices=MODULES, help="the measurement")
-    size = "width x height of the image (default: %(default)s); `all` for parity: 36 small sizes"
-    add("--size", default="500x375", metavar="WxH", help=size)
+    size = (
+        "width x height of the image (default: %(default)s); parity also takes `all`, which is 36 small sizes"
+    )
+    options.add_renamed(parser, ["--image-size"], "--size", default="500x375", metavar="WxH", help=size)
     add("--width", type=float, default=1.0, help="width of the net, relative to VGG-16 (default: 1)")
     add("--fc", type=int, default=4096, help="channels of fc6 and fc7 (default: 4096)")
     add("--steps", type=int, default=5, help="timed turns of each process (default: 5)")
     images = "number of images for sizes (default: 50), evaluate (100), segment (60), int8's calibration (8)"
-    add("--images", type=int, metavar="N", help=images)
+    options.add_renamed(parser, ["--num-images"], "--images", type=int, metavar="N", help=images)
     trim = (
         "train, recompute, sizes, loader, evaluate: compute the whole canvas (default: what the image changes)"
     )
     add("--no-trim", action="store_true", help=trim)
     add("--epochs", type=int, default=10, metavar="N", help="sizes: epochs (default: 10)")
     add("--sides", type=_sides, metavar="N,...", help="tiling: sides (default: 1024,2048,4096,8192)")
-    add("--sizes", default="256x256,500x375", metavar="WxH,...", help="infer: sizes (default: %(default)s)")
+    sizes = {"default": "256x256,500x375", "metavar": "WxH,...", "help": "infer: sizes (default: %(default)s)"}
+    options.add_renamed(parser, ["--image-sizes"], "--sizes", **sizes)
     precisions = "infer: precisions (default: %(default)s)"
     add("--precision", default="fp32,bf16,int8", metavar="P,...", help=precisions)
     names = "fcnxs-trimmed, fcnxs, mxnet, mxnet-default, openvino, onnxruntime, opencv, torch"
@@ -93,7 +97,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--output", type=Path, metavar="PREFIX", help=output)
     options.add_overwrite(parser)
     add("--part", help=argparse.SUPPRESS)
-    options.add_gpus(parser)
+    devices.add_device(parser)
 
 
 def _sides(text: str) -> List[int]:
@@ -105,9 +109,9 @@ def _sides(text: str) -> List[int]:
 
 def run(args: argparse.Namespace) -> int:
     """Run one measurement and print it."""
-    if not (args.what == "parity" and args.size == "all"):
-        sides("--size", args.size, least=1 if args.what == "parity" else 26)
-    options.refuse_below(1, args, "steps", "fc", "epochs", "images")
+    if not (args.what == "parity" and args.image_size == "all"):
+        height_and_width(args.image_size, least=1 if args.what == "parity" else SHORTEST)
+    options.refuse_below(1, args, "steps", "fc", "epochs", "num_images")
     if not (args.width > 0 and (args.width * 16).is_integer()):
         raise FCNXSError(f"--width {args.width}: expected a multiple of 1/16")
     args.output = args.output or Path(f"benchmark-{args.what}")

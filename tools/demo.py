@@ -6,16 +6,16 @@ and draws comparison.png. It prints each step with its number, and the command o
 Three to four minutes on two cores.
 
 In a folder where a demo was interrupted, it goes on from there, in the middle of the training too, and on
-another device if --gpus says so. In a folder where a demo has ended, it shows the results again; to run it
+another device if --device says so. In a folder where a demo has ended, it shows the results again; to run it
 anew, remove the folder. Other folders are refused unless they are empty.
 
-With --gpus it trains on these GPUs, and evaluates and draws on the first of them. The last line then says what
-ran where; or which step failed, and what to send us.
+With --device gpu, or gpu:0,1, it trains on these GPUs, and evaluates and draws on the first of them. The last
+line then says what ran where; or which step failed, and what to send us.
 
 Examples:
     fcnxs demo
     fcnxs demo --output shapes
-    fcnxs demo --output on-gpu --gpus 0
+    fcnxs demo --output on-gpu --device gpu
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from typing import Any, Callable, Dict, List, Tuple
 from ..errors import FCNXSError, last_line
 from ..system.files import write_json, written_whole
 from ..system.json_files import COUNT, Number, Or, read_json
-from .shared import options
+from .shared import devices
 from .shared.printing import say, show
 from .shared.signals import Ended
 
@@ -54,40 +54,40 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="new folder, or one of a demo before (default: %(default)s)",
     )
-    options.add_all_gpus(parser)
+    devices.add_devices(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the demo; print the scores of the stages and the files."""
     import cv2  # noqa: F401  (says what it lacks before anything is written)
 
-    return demo(args.output, TRAIN, VAL, EPOCHS, args.gpus)
+    return demo(args.output, TRAIN, VAL, EPOCHS, args.device)
 
 
-def demo(output: Path, train: int, val: int, epochs: tuple, gpus: str | None = None) -> int:
+def demo(output: Path, train: int, val: int, epochs: tuple, device: str | None = None) -> int:
     """Run the demo, or the rest of it, with `train` and `val` pictures, and `epochs` for each stage."""
-    here = _described(gpus)
+    here, on_gpu = _described(device), _on_gpu(device)
     record = _record(output, {"train": train, "val": val, "epochs": list(epochs)})
     ran = record["devices"] or ["the CPU"] * bool(record["done"])
-    steps = _steps(output, train, val, epochs, (gpus, ran[-1:] not in ([], ["the CPU"])))
+    steps = _steps(output, train, val, epochs, (device, ran[-1:] not in ([], ["the CPU"])))
     ended, moves = record["done"] >= len(steps), ran[-1:] not in ([], [here])
     if ended:
         say(f"the demo in {output} has ended before; remove this folder to run it anew. Its results:")
     elif record["done"]:
         moved = f", the last on {ran[-1]}; the rest runs on {here}" if moves else ""
         say(f"going on with the demo in {output}: {record['done']} of {len(steps)} steps are done{moved}")
-    if not ended and (gpus is not None or record["devices"]):
+    if not ended and (on_gpu or record["devices"]):
         record["devices"] = ran if ran[-1:] == [here] else [*ran, here]
         say(f"computing on {here}. {_please(output, 'If this ends without a line on what ran where')}")
-    _do(steps, output, record, gpus)
+    _do(steps, output, record, device)
     _print_results(output, record)
-    if gpus is not None or record["devices"]:
+    if on_gpu or record["devices"]:
         _print_where(output, record)
     return 0
 
 
 def _do(
-    steps: List[Tuple[str, Callable[[], None]]], output: Path, record: Dict[str, Any], gpus: str | None
+    steps: List[Tuple[str, Callable[[], None]]], output: Path, record: Dict[str, Any], device: str | None
 ) -> None:
     """Do the steps that are not done, and note each in the record.
 
@@ -102,12 +102,12 @@ def _do(
             step()
             record["done"] = number
         except (KeyboardInterrupt, Ended) as end:
-            on = f" --gpus {gpus}" if gpus is not None else ""
+            on = f" --device {device}" if device is not None else ""
             again = f"`fcnxs demo --output {shlex.quote(str(output))}{on}` goes on from there"
             where = f" in step {number} of {len(steps)}; {again}"
             raise Ended(getattr(end, "number", signal.SIGINT), where) from None
         except Exception as error:
-            if gpus is None:
+            if not _on_gpu(device):
                 raise
             what = f"step {number} of {len(steps)} ({title}) failed on {record['devices'][-1]}"
             with suppress(OSError):  # a full disk may be the failure
@@ -118,14 +118,18 @@ def _do(
             _write(output, record)
 
 
-def _described(gpus: str | None) -> str:
-    """The devices that --gpus names, in words; MXNet is not loaded for the CPU."""
-    if gpus is None:
+def _on_gpu(device: str | None) -> bool:
+    return devices.kind_and_numbers(device)[0] == "gpu"
+
+
+def _described(device: str | None) -> str:
+    """The devices that --device names, in words; MXNet is not loaded for the CPU."""
+    if not _on_gpu(device):
         return "the CPU"
-    options.devices(gpus, None)  # refuses what is no GPU
+    devices.devices(device)  # refuses what is no GPU
     from ..doctor.device import described
 
-    return described(map(int, gpus.split(",")))
+    return described(devices.kind_and_numbers(device)[1])
 
 
 def _please(output: Path, when: str) -> str:
@@ -166,12 +170,13 @@ def _steps(
     """Title and function of each step. A step that was interrupted can be done again.
 
     Args:
-        on: --gpus, and whether the demo was on a GPU before.
+        on: --device, and whether the demo was on a GPU before.
     """
-    gpus, was_on_gpu = on
-    all_gpus = [f"--gpus={gpus}"] if gpus is not None else ["--cpus=1"] if was_on_gpu else []
-    gpu = gpus.split(",")[0] if gpus is not None else None
-    first = [f"--gpus={gpu}"] if gpu is not None else []
+    device, was_on_gpu = on
+    kind, numbers = devices.kind_and_numbers(device)
+    first = f"{kind}:{numbers[0]}"  # evaluates, and draws
+    train_on = [f"--device={device or 'cpu'}"] if device or was_on_gpu else []
+    evaluate_on = [f"--device={first}"] if device else []
     data, vgg, runs = output / "pictures", output / "vgg16fc", output / "run"
     last = [f"--prefix={runs / STAGES[-1]}", f"--epoch={epochs[-1]}"]
 
@@ -188,15 +193,15 @@ def _steps(
 
     def finetune() -> None:
         if (runs / "run.json").is_file():
-            _command("finetune", f"--resume={runs}", *all_gpus)
+            _command("finetune", f"--resume={runs}", *train_on)
             return
         _command(
             *("finetune", f"--data={data}", f"--prefix={vgg}", "--epoch=0", f"--output={runs}"),
-            *("--recipe=adam", f"--epochs={','.join(map(str, epochs))}", *all_gpus),
+            *("--recipe=adam", f"--epochs={','.join(map(str, epochs))}", *train_on),
         )
 
     def evaluate() -> None:
-        _command("evaluate", *last, f"--data={data}", f"--json={output / 'scores.json'}", *first)
+        _command("evaluate", *last, f"--data={data}", f"--json={output / 'scores.json'}", *evaluate_on)
 
     def export() -> None:
         _command("export", *last, f"--output={output / 'deploy' / STAGES[-1]}")
@@ -206,9 +211,12 @@ def _steps(
         ("convert the narrow VGG-16", convert),
         ("train FCN-32s, FCN-16s and FCN-8s, which takes most of the time", finetune),
         ("evaluate FCN-8s", evaluate),
-        ("write the report", lambda: _command("report", str(runs), *first)),
+        ("write the report", lambda: _command("report", str(runs), *evaluate_on)),
         ("export FCN-8s", export),
-        ("draw the three nets side by side", lambda: _draw(output / "comparison.png", data, runs, epochs, gpu)),
+        (
+            "draw the three nets side by side",
+            lambda: _draw(output / "comparison.png", data, runs, epochs, first),
+        ),
     ]
 
 
@@ -257,7 +265,7 @@ def _command(*arguments: str) -> None:
         raise FCNXSError(f"fcnxs {arguments[0]} ended with exit code {code}")
 
 
-def _draw(file: Path, data: Path, runs: Path, epochs: tuple, gpu: str | None) -> None:
+def _draw(file: Path, data: Path, runs: Path, epochs: tuple, device: str) -> None:
     """Draw four pictures, their labels, and the class maps of each stage, with a legend of the classes."""
     from PIL import Image
 
@@ -273,7 +281,7 @@ def _draw(file: Path, data: Path, runs: Path, epochs: tuple, gpu: str | None) ->
     for row, (_, label) in zip(rows, pairs):
         row["truth"] = colour(read_label(label), COLOURS)
     for name, epoch in zip(STAGES, epochs):
-        segmenter = Segmenter(runs / name, epoch, ctx=options.device(gpu))
+        segmenter = Segmenter(runs / name, epoch, ctx=devices.device(device))
         for row in rows:
             row[f"FCN-{name[3:]}"] = colour(segmenter(row["image"]), COLOURS)
     Image.fromarray(comparison(rows, legend=list(zip(CLASSES, COLOURS)))).save(file)

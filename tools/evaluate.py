@@ -36,7 +36,7 @@ from ..score import scores
 from ..system.files import real, write_json, written_whole
 from ..system.own import json_with, masks, refuse_strangers
 from ..vis import palette_bytes, save_mask
-from .shared import data_checks, data_options, options
+from .shared import data_checks, data_options, devices, options
 from .shared.printing import say, show
 from .shared.text import TITLES, scores_table, without_scores
 
@@ -84,7 +84,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="compute the whole padded canvas; same result, slower",
     )
-    options.add_gpus(parser)
+    devices.add_device(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -112,7 +112,7 @@ def run(args: argparse.Namespace) -> int:
     from .. import checkpoint
     from ..predict.segmenter import Segmenter
 
-    ctx = options.device(args.gpus)
+    ctx = devices.device(args.device)
     how = {"mapped": True, "pooling_convention": args.pooling_convention, "operators": args.operators}
     source = checkpoint.load(args.prefix, args.epoch, **how)
     how = {"trim": not args.no_trim, "scales": scales, "flip": args.flip}

@@ -6,14 +6,13 @@ exit code is 1 where the layers give another offset than the graph has, or layer
 lie on each other.
 
 Example:
-    fcnxs explain fcn8s --size 500x375
+    fcnxs explain fcn8s --image-size 500x375
     fcnxs explain run/fcn8s --png fcn8s.png
 """
 
 from __future__ import annotations
 
 import argparse
-import re
 import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, List, Tuple
@@ -23,13 +22,13 @@ from ..errors import FCNXSError
 from ..system.files import refuse_irregular
 from .shared import options
 from .shared.printing import show
+from .shared.sizes import height_and_width
 
 if TYPE_CHECKING:
     from ..compat import mxnet as mx
     from ..symbols.graph.nodes import Graph
 
 CLASSIFIER_SIZE = {"vgg16": "224x224", "mask_regression": "224x224"}  # others take photographs as they are
-LARGEST_SIDE = 99999  # of an image, in pixels
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,8 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("net", nargs="?", metavar="NET", help="name of a net, e.g. fcn8s, a symbol JSON, or "
                         "a checkpoint's prefix")  # fmt: skip
     parser.add_argument("--model", metavar="NET", help="the same, as an option")
-    parser.add_argument("--size", metavar="WxH", help="of the image, width x height (default: 500x375; "
-                        "vgg16 and mask_regression 224x224)")  # fmt: skip
+    size = "width x height of the image (default: 500x375; for vgg16 and mask_regression 224x224)"
+    options.add_renamed(parser, ["--image-size"], "--size", metavar="WxH", help=size)
     parser.add_argument("--pooling-convention", choices=("valid", "full"), help="sizes are rounded down as the "
                         "original has it, or up as Caffe (default: what the file says, full if it is of 2016 "
                         "and does not; of a net by name valid)")  # fmt: skip
@@ -52,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     if (args.net is None) == (args.model is None):
         raise FCNXSError(f"give one net, as NET or with --model; {_known()}")
     name = args.net or args.model
-    size = _size(args.size or CLASSIFIER_SIZE.get(name, "500x375"))
+    size = height_and_width(args.image_size or CLASSIFIER_SIZE.get(name, "500x375"))
 
     with hidden("cv2", "onnx", "scipy"):  # MXNet imports them if they are there, and nothing here needs them
         from ..symbols.graph.describe import describe
@@ -90,16 +89,6 @@ def _known() -> str:
     from ..symbols import NETS
 
     return f"the nets are {', '.join(NETS)}; else a symbol JSON, or the prefix of a checkpoint"
-
-
-def _size(text: str) -> Tuple[int, int]:
-    """Rows and columns of WxH."""
-    if not re.fullmatch(r"[1-9][0-9]*x[1-9][0-9]*", text):
-        raise FCNXSError(f"--size {text}: expected width x height in pixels, such as 500x375")
-    if max(map(len, text.split("x"))) > len(str(LARGEST_SIDE)):
-        raise FCNXSError(f"--size {text}: expected at most {LARGEST_SIDE} pixels in width and in height")
-    width, height = map(int, text.split("x"))
-    return (height, width)
 
 
 def _net(name: str, pooling_convention: str | None, operators: List[str]) -> Tuple[mx.sym.Symbol, List[str]]:

@@ -19,7 +19,6 @@ Examples:
 from __future__ import annotations
 
 import argparse
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, List, Tuple
 
@@ -30,12 +29,14 @@ from ..system.locks import held
 from .main import NegativeResult
 from .shared import data_checks, data_options, options
 from .shared.printing import say, show
+from .shared.sizes import height_and_width
 from .shared.text import TITLES, table
 
 if TYPE_CHECKING:
     from ..deploy.form import Form
     from ..deploy.write import Exported
 
+DYNAMIC = "dynamic"  # of --image-size: any size
 WHAT = {"softmax": "probability", "logits": "score", "argmax": ""}
 
 
@@ -56,12 +57,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("softmax", "logits", "argmax"),
         help="output: probabilities, scores, or the class map (default: softmax; for mar argmax)",
     )
-    add(
-        "--size",
-        default="dynamic",
-        metavar="HxW|dynamic",
-        help="image size to take (default: dynamic, any)",
-    )
+    group = parser.add_mutually_exclusive_group()
+    size = "width x height of the images that the net will take (default: dynamic, any size)"
+    group.add_argument("--image-size", default=DYNAMIC, metavar="WxH|dynamic", help=size)
+    group.add_argument("--size", dest="image_size", type=_former_size, help=argparse.SUPPRESS)
     add(
         "--raw-input",
         nargs="?",
@@ -73,7 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--trim",
         action="store_true",
-        help="skip padding that no image influences; needs --size HxW",
+        help="skip padding that no image influences; needs --image-size WxH",
     )
     _add_precision(parser)
     add(
@@ -102,7 +101,9 @@ def _add_precision(parser: argparse.ArgumentParser) -> None:
         choices=("minmax", "entropy"),
         help="how int8's ranges are found (default: minmax)",
     )
-    add(
+    options.add_renamed(
+        parser,
+        ["--keep-layers"],
         "--keep",
         metavar="LAYERS",
         help="convolutions that stay in float32: names or patterns, with commas; `first` means "
@@ -124,7 +125,7 @@ def _add_precision(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Export and compare; return 1 if the outputs differ."""
-    size = _size(args.size)
+    size = None if args.image_size == DYNAMIC else height_and_width(args.image_size, other=DYNAMIC)
     _refuse_alone(args)
     data_options.folder_here(vars(args))
     where = (args.data, args.split, args.root, "val")
@@ -146,8 +147,8 @@ def run(args: argparse.Namespace) -> int:
     from ..net import net_of
 
     keep = KEEP
-    if args.keep is not None:
-        keep = () if args.keep == "none" else tuple(name for name in args.keep.split(",") if name)
+    if args.keep_layers is not None:
+        keep = () if args.keep_layers == "none" else tuple(name for name in args.keep_layers.split(",") if name)
     head = args.head or ("argmax" if args.format == "mar" else "softmax")
     form = Form(args.format, head, size, args.precision, args.raw_input, args.bgr, args.trim, keep)
     refuse_to_replace(args.output, args.format, args.overwrite)
@@ -171,13 +172,13 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _size(text: str) -> Tuple[int, int] | None:
-    if text == "dynamic":
-        return None
-    found = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text, re.ASCII)
-    if not found or not min(map(int, found.groups())):
-        raise FCNXSError(f"--size {text}: expected HEIGHTxWIDTH, such as 375x500, or dynamic")
-    return int(found[1]), int(found[2])
+def _former_size(text: str) -> str:
+    """--image-size for --size of earlier versions, which was height x width; says which side is which."""
+    height, times, width = text.partition("x")
+    if not times:
+        return text
+    say(f"--size {text} is height x width; --image-size {width}x{height} means the same")
+    return f"{width}x{height}"
 
 
 def _refuse_alone(args: argparse.Namespace) -> None:

@@ -29,7 +29,7 @@ from ..errors import FCNXSError, FCNXSWarning
 from ..stages import Stage
 from .finetuning.data_report import keep_good, make_loaders, make_meta, same_data, same_stages, samples_of
 from .finetuning.run_options import AUTO, add_stages, describe, plan, restored, storable
-from .shared import data_checks, data_options, options
+from .shared import data_checks, data_options, devices, options
 from .shared.printing import say, show
 from .shared.signals import Stopping
 from .shared.text import best_epochs, summary_table
@@ -67,10 +67,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--skip-bad", action="store_true", help="leave out pairs of image and label that cannot be used")
     add("--seed", type=int, default=0, metavar="N", help="of order, augmentation and dropout (default: 0)")
     add("--checkpoint-every", type=int, metavar="N", help="save the state every N steps, not at epochs alone")
-    add("--keep", type=int, metavar="K", help="keep a stage's last K epochs, and its best (default: all)")
+    keep = "keep only a stage's last K epochs, and its best one (default: keep all)"
+    options.add_renamed(parser, ["--keep-epochs"], "--keep", type=int, metavar="K", help=keep)
     add("--accumulate", type=int, default=1, metavar="N", help="batches of each device in a step (default: 1)")
-    options.add_all_gpus(parser)
-    add("--cpus", type=int, metavar="N", help="devices mx.cpu(0) to mx.cpu(N-1), which share the processors")
+    devices.add_devices(parser)
     add(
         "--kv-store",
         metavar="NAME",
@@ -81,10 +81,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     def switch(option: str, default: bool, text: str) -> None:
         add(option, action=argparse.BooleanOptionalAction, default=default, help=text)
 
-    switch("--recompute", False, "compute the widest layers twice: less memory, more time, same result")
-    add(  # the name of earlier versions
-        "--mirror", dest="recompute", action=argparse.BooleanOptionalAction, help=argparse.SUPPRESS
-    )
+    recompute = "compute the widest layers twice: less memory, more time, same result"
+    how = {"action": argparse.BooleanOptionalAction, "default": False, "help": recompute}
+    options.add_renamed(parser, ["--recompute"], "--mirror", **how)
     switch("--trim", True, "compute only what depends on the image: less time, same result to rounding")
     switch("--tensorboard", False, "write curves and pictures to RUN/tensorboard")
     switch("--quiet", False, "no progress and no line of each epoch")
@@ -99,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
     takes_val = before is None and data_options.take_val(args)
     if "OMP_NUM_THREADS" not in environment:
         os.environ.pop("OMP_NUM_THREADS", None)
-        use_the_machine(args.cpus or 1)  # the devices share the processors
+        use_the_machine(devices.processors_shared_by(args.device))
     samples = samples_of(args)
     if args.patience is not None and "val" not in samples:
         raise FCNXSError(f"--patience {args.patience}: needs data to evaluate on; give --val or --val-split")
@@ -109,9 +108,9 @@ def run(args: argparse.Namespace) -> int:
     from ..finetune.run_folder import PLAN, refuse_to_overwrite
     from ..solver.collective import exchange_for
 
-    folder, devices = Path(args.output), options.devices(args.gpus, args.cpus)
+    folder, contexts = Path(args.output), devices.devices(args.device)
     options.refuse_unwritable("--output", folder)
-    exchange = exchange_for(args.kv_store, devices)
+    exchange = exchange_for(args.kv_store, contexts)
     first, workers = (exchange.rank == 0, exchange.workers) if exchange else (True, 1)
     if not first:
         warnings.simplefilter("ignore", FCNXSWarning)  # the first process says it
@@ -130,11 +129,11 @@ def run(args: argparse.Namespace) -> int:
         meta = checkpoint.meta_of(before["meta"], folder / PLAN)
         samples, kept = same_data(args, samples, before), before
     data = Data(**make_loaders(args, samples, meta))
-    output = Output(folder, meta, args.checkpoint_every, args.keep, args.resume is not None, kept)
+    output = Output(folder, meta, args.checkpoint_every, args.keep_epochs, args.resume is not None, kept)
     how = (args.pooling_convention, args.recompute, args.trim, args.accumulate, kept.get("class_weights"))
     how += (args.patience,)
-    settings = Settings(devices, exchange or args.kv_store, *how)
-    listeners = _listeners(args, output, stages, devices, workers) if first else []
+    settings = Settings(contexts, exchange or args.kv_store, *how)
+    listeners = _listeners(args, output, stages, contexts, workers) if first else []
     train = partial(finetune, load, stages, data, output, settings, listeners)
     rows = _train(train, listeners, folder, workers)
     if first:
@@ -211,7 +210,7 @@ def _begin(
 def _check(args: argparse.Namespace) -> None:
     """Refuse values that make no sense."""
     options.refuse_below(0, args, "seed")
-    options.refuse_below(1, args, "cut_off_size", "checkpoint_every", "keep", "accumulate", "patience")
+    options.refuse_below(1, args, "cut_off_size", "checkpoint_every", "keep_epochs", "accumulate", "patience")
     store = args.kv_store or "local"
     if os.environ.get("DMLC_ROLE") == "worker" and "dist" not in store:
         raise FCNXSError(f"--kv-store {store}: cannot sum over the processes of this job; give dist_sync")
@@ -227,7 +226,7 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def _listeners(
-    args: argparse.Namespace, output: Output, stages: Sequence[Stage], devices: list, processes: int
+    args: argparse.Namespace, output: Output, stages: Sequence[Stage], contexts: list, processes: int
 ) -> List[Listener]:
     """Print what will be done; make the progress bars, run.log, and TensorBoard's files if asked for."""
     from ..finetune.run_folder import LOG, TENSORBOARD
@@ -247,7 +246,7 @@ def _listeners(
     more = {"options": storable(args), "skipped": kept["skipped"], "processes": processes}
     more.update({"class weights": weights} if weights else {})
     command = ["fcnxs", *sys.argv[1:]]
-    known = facts(command, devices, args.seed, meta, kept["data"], **more)
+    known = facts(command, contexts, args.seed, meta, kept["data"], **more)
     log = RunLog(folder / LOG, known, kept.get("warnings", ()))  # which older versions do not write
     listeners: List[Listener] = [Progress(args.quiet), log]
     if args.tensorboard:

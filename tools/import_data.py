@@ -58,12 +58,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--ignore", action="append", default=[], metavar="VALUE|NAME", help=ignore)
     merge = "make one class of several, or give one another name (may be given several times)"
     add("--merge", action="append", default=[], metavar="NAME,...=NEW", help=merge)
-    add(
+    options.add_renamed(
+        parser,
+        ["--keep-classes"],
         "--classes",
         metavar="NAME,...",
         help="classes to keep, in this order, behind the background (default: all)",
     )
-    rest = "with --classes: the other classes become background, or are ignored"
+    rest = "with --keep-classes: the other classes become background, or are ignored"
     add("--rest", choices=(BACKGROUND, "ignore"), default=BACKGROUND, help=f"{rest} (default: {BACKGROUND})")
     add("--val-fraction", type=float, metavar="F", help="share of the images to set aside as the split val")
     add("--seed", type=int, default=0, metavar="N", help="of --val-fraction: choose other images (default: 0)")
@@ -92,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
         exif=args.exif or "apply",
         max_pixels=args.max_pixels,
     )
-    keep = tuple(name.strip() for name in args.classes.split(",")) if args.classes else ()
+    keep = tuple(name.strip() for name in args.keep_classes.split(",")) if args.keep_classes else ()
     choices = Choices(
         tuple(args.ignore), tuple(args.merge), keep, args.rest, args.val_fraction, args.seed, args.group
     )

@@ -4,12 +4,12 @@ Starts the workers, the servers and the scheduler, all with the same command, th
 MXNet's wheel. If one of them dies, or gives no sign of life for 60 s, the job ends everywhere. A signal is
 passed on to the workers, which write a checkpoint and end. Exit code: that of the first process that failed.
 
-The workers of a local job divide the GPUs that `finetune --gpus` names, in order: of two workers and --gpus
-0,1,2,3 the first has 0 and 1. On a cluster each worker uses all of them, so start one on each machine.
+The workers of a local job divide the GPUs that `finetune --device` names, in order: of two workers and --device
+gpu:0,1,2,3 the first has 0 and 1. On a cluster each worker uses all of them, so start one on each machine.
 
 Examples:
     fcnxs launch -n 2 -s 1 -- fcnxs finetune --kv-store dist_sync --data VOC2012 ...
-    fcnxs launch -n 2 -- fcnxs finetune --kv-store dist_sync --gpus 0,1 --data VOC2012 ...
+    fcnxs launch -n 2 -- fcnxs finetune --kv-store dist_sync --device gpu:0,1 --data VOC2012 ...
     fcnxs launch -n 8 -s 4 --cluster ssh --host-file hosts -- .venv/bin/fcnxs finetune ...
 """
 
@@ -24,6 +24,7 @@ from typing import Dict, List, Mapping
 
 from ..errors import FCNXSError
 from ..launch import dmlc, job
+from .shared import options
 from .shared.printing import say
 
 # Options that are passed on to dmlc_tracker: name -> settings of argparse.
@@ -58,7 +59,13 @@ TRACKER: Dict[str, dict] = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `fcnxs launch`."""
     add = parser.add_argument
-    add("-n", "--num-workers", type=int, required=True, metavar="WORKERS", help="number of training processes")
+    processes = {
+        "type": int,
+        "required": True,
+        "metavar": "N",
+        "help": "number of training processes (workers)",
+    }
+    options.add_renamed(parser, ["-n", "--num-processes"], "--num-workers", **processes)
     add("-s", "--num-servers", type=int, default=1, metavar="SERVERS", help="that sum gradients (default: 1)")
     add("--cluster", choices=dmlc.CLUSTERS, default="local", help="how processes are started (default: local)")
     add(
@@ -76,16 +83,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Start the job and wait for its end."""
-    if args.num_workers < 1 or args.num_servers < 1:
-        raise FCNXSError(f"-n {args.num_workers} -s {args.num_servers}: expected 1 or more of both")
-    options: List[str] = []
-    for name in ("cluster", "num-workers", "num-servers", *TRACKER):
+    if args.num_processes < 1 or args.num_servers < 1:
+        raise FCNXSError(f"-n {args.num_processes} -s {args.num_servers}: expected 1 or more of both")
+    words = [f"--num-workers={args.num_processes}"]
+    for name in ("cluster", "num-servers", *TRACKER):
         value = getattr(args, name.replace("-", "_"))
         for one in value if isinstance(value, list) else [value]:
-            options += [] if one is None else [f"--{name}={one}"]
-    settings = dmlc.parse(options)
+            words += [] if one is None else [f"--{name}={one}"]
+    settings = dmlc.parse(words)
     settings.command = dmlc.quoted(args.command, args.cluster)
-    variables = environment(args.env, args.cluster, args.num_workers, args.environment)
+    variables = environment(args.env, args.cluster, args.num_processes, args.environment)
     launched = job.Job(settings, variables, lambda line: say(f"fcnxs: {line}", sys.stderr))
     return asyncio.run(launched.run())
 

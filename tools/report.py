@@ -20,7 +20,7 @@ from ..conventions import IGNORE_LABEL
 from ..errors import FCNXSError
 from ..system.json_files import Or, checked, told_of
 from ..system.own import refuse_strangers
-from .shared import data_checks, data_options, options
+from .shared import data_checks, data_options, devices, options
 from .shared.printing import say
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     data_checks.add_allow(parser)
     data_checks.add_max_pixels(parser)
     options.add_overwrite(parser)
-    options.add_gpus(parser)
+    devices.add_device(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -144,7 +144,7 @@ def _evaluation(args: argparse.Namespace, told: RunRecord, samples: Samples, sam
             bar.set_description_str(f"{stage} epoch {epoch}", refresh=False)
             bar.update()
 
-        evaluation = evaluate(told, samples, options.device(args.gpus), on_image, same)
+        evaluation = evaluate(told, samples, devices.device(args.device), on_image, same)
     for each in evaluation.stages:
         say(f"{each.stage} epoch {each.epoch}: mean IU {each.scores.mean_iu:.4f} on {len(samples)} images")
     return evaluation

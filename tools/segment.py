@@ -40,7 +40,7 @@ from ..errors import FCNXSError, shown
 from ..system.files import sha256_of
 from ..system.own import refuse_strangers, results
 from ..vis import palette_bytes
-from .shared import data_checks, options
+from .shared import data_checks, devices, options
 from .shared.inputs import Input, found
 from .shared.printing import say
 
@@ -77,7 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_overwrite(parser)
     data_checks.add_exif(parser, "as the checkpoint's meta file says")
     data_checks.add_max_pixels(parser)
-    options.add_gpus(parser)
+    devices.add_device(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -104,7 +104,7 @@ def run(args: argparse.Namespace) -> int:
         from .. import checkpoint
         from ..predict.segmenter import Segmenter
 
-        ctx = options.device(args.gpus)
+        ctx = devices.device(args.device)
         how = {"pooling_convention": args.pooling_convention, "operators": args.operators}
         source = checkpoint.load(args.prefix, args.epoch, mapped=True, digest=digest, **how)
     how = {"trim": not args.no_trim, "memory_limit": limit}

@@ -116,7 +116,7 @@ def refuse_mismatch(form: Form, result: Sequence[Compared], least: float | None 
     if not mean >= least:
         raise ExportMismatch(
             f"in {form.precision} gives the checkpoint's class in {mean:.2%} of the pixels, not {least:.2%}; "
-            "keep more layers in float32 (--keep), or accept less (--min-agreement)"
+            "keep more layers in float32 (--keep-layers), or accept less (--min-agreement)"
         )
 
 

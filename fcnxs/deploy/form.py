@@ -53,13 +53,13 @@ class Form:
                 "export fp32, and lower the precision in the runtime (onnxruntime.quantization, TensorRT)"
             )
         if self.trimmed and self.size is None:
-            raise FCNXSError("--trim: a trimmed net takes images of one size; give it with --size HxW")
+            raise FCNXSError("--trim: a trimmed net takes images of one size; give it with --image-size WxH")
         if self.bgr and self.raw is None:
             raise FCNXSError("--bgr: works only with --raw-input; without it the input is RGB minus the mean")
         if self.bgr and self.format == "mar":
             raise FCNXSError("--bgr with --format mar: the server decodes images itself; leave --bgr out")
         if self.keep != KEEP and self.precision == "fp32":
-            raise FCNXSError("--keep: has no effect with --precision fp32; give bf16 or int8")
+            raise FCNXSError("--keep-layers: has no effect with --precision fp32; give bf16 or int8")
 
     @property
     def output(self) -> str:

@@ -141,7 +141,7 @@ def export(
     form = form or Form()
     net, mean = _net_of(source, prefix), source.meta.mean
     shape = (1, 3, *(form.size or (500, 500)))
-    check_size(net.symbol, "data", shape, f"--size {shape[2]}x{shape[3]}")
+    check_size(net.symbol, "data", shape, f"--image-size {shape[3]}x{shape[2]}")
     numclass = check_numclass(net.symbol.infer_shape(data=shape)[1][0][1], source.params_file)
     if form.format == "onnx":
         check_installed()

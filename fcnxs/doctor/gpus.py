@@ -105,7 +105,7 @@ def rule(facts: Facts) -> Iterator[Tuple[str, str]]:
 
 
 def _without_code(facts: Facts, wheel: str) -> Iterator[Tuple[str, str]]:
-    """GPUs that are too new or too old, by the numbers that `--gpus` takes."""
+    """GPUs that are too new or too old, by the numbers that `--device` takes."""
     entries = facts.environment.get("CUDA_VISIBLE_DEVICES", "").split(",")
     visible = _visible(facts.gpus, entries)
     if facts.capabilities:  # MXNet's own view; names from nvidia-smi, if it shows the same
@@ -115,7 +115,8 @@ def _without_code(facts: Facts, wheel: str) -> Iterator[Tuple[str, str]]:
     hide = ",".join(entries[number] if len(entries) == len(visible) > 1 else str(number) for number in good)
     for number, (name, capability) in enumerate(visible):
         if not runs_on(capability):
-            cure = f"give --gpus {','.join(map(str, good))}; export CUDA_VISIBLE_DEVICES={hide} hides this one"
+            give = f"give --device gpu:{','.join(map(str, good))}"
+            cure = f"{give}; export CUDA_VISIBLE_DEVICES={hide} hides this one"
             if not good:
                 cure = f"train on another GPU, or {for_cpu(facts)}; {ONNX}"
             yield f"{wheel} has no code for GPU {number}, {name} ({shown(capability)})", cure

@@ -41,7 +41,7 @@ def select(
     keep: Sequence[str] = (),
     rest: str = BACKGROUND,
 ) -> Selection:
-    """The classes after --ignore, --merge and --classes.
+    """The classes after --ignore, --merge and --keep-classes.
 
     Args:
         ignore: names, or the source's numbers, of classes whose pixels are ignored.
@@ -88,10 +88,10 @@ def _kept(
 ) -> Tuple[List[str], Dict[str, str | None]]:
     """The names to keep, and where every class goes."""
     for name in keep:
-        _known(name, [Class(each, None, 0) for each in order], "--classes")
+        _known(name, [Class(each, None, 0) for each in order], "--keep-classes")
     twice = next((name for name in keep if [*keep].count(name) > 1), None)
     if twice is not None:
-        raise FCNXSError(f"--classes: names {cut(twice, 80)!r} twice")
+        raise FCNXSError(f"--keep-classes: names {cut(twice, 80)!r} twice")
     if rest != BACKGROUND:
         return [*keep], {name: new if new in keep else None for name, new in goes.items()}
     ground = next((name for name in order if name.lower() == BACKGROUND), BACKGROUND)

@@ -172,15 +172,15 @@ def quoted(command: Sequence[str], cluster: str) -> List[str]:
     return [re.sub(r"([^\w@%+=:,./-])", r"\\\1", word) for word in command]
 
 
-def own_share(gpus: Sequence[str], environment: Mapping[str, str] = os.environ) -> Sequence[str]:
-    """Those GPUs that are this process's own: the workers of a local job divide them, in order.
+def own_share(gpus: Sequence[int], environment: Mapping[str, str] = os.environ) -> Sequence[int]:
+    """Those GPUs that are this process's own: the training processes of a local job divide them, in order.
 
     Args:
-        gpus: numbers of all that --gpus names.
+        gpus: numbers of all that --device names.
         environment: variables of this process, with those that dmlc_tracker sets in a job.
 
     Raises:
-        FCNXSError: the workers cannot have equally many.
+        FCNXSError: the processes cannot have equally many.
     """
     if environment.get("DMLC_ROLE") != "worker" or environment.get("DMLC_JOB_CLUSTER") != "local":
         return gpus
@@ -188,8 +188,9 @@ def own_share(gpus: Sequence[str], environment: Mapping[str, str] = os.environ) 
     each, rest = divmod(len(gpus), workers)
     if rest or not each:
         raise FCNXSError(
-            f"--gpus {','.join(gpus)}: the {workers} workers of this machine divide these GPUs, and cannot "
-            f"have equally many; name {workers} GPUs or a multiple, or launch another number of workers (-n)"
+            f"--device gpu:{','.join(map(str, gpus))}: the {workers} training processes of this machine divide "
+            f"these GPUs, and cannot have equally many; name {workers} GPUs or a multiple, or launch another "
+            "number of processes (-n)"
         )
     return gpus[number * each : (number + 1) * each]
 

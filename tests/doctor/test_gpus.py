@@ -1,4 +1,4 @@
-"""NVIDIA GPUs, by what nvidia-smi prints of them: what `fcnxs doctor` and `--gpus` say, and what cures it."""
+"""NVIDIA GPUs, by what nvidia-smi prints of them: what `fcnxs doctor` and `--device` say, and what cures it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from fcnxs.doctor.gpus import runs_on
 from fcnxs.doctor.rules import findings
 from fcnxs.errors import FCNXSError
 from fcnxs.tools import doctor
-from fcnxs.tools.shared.options import device
+from fcnxs.tools.shared.devices import device
 
 # What nvidia-smi prints of each field, by driver; older ones do not know all fields.
 SMI = """#!{python}
@@ -183,17 +183,17 @@ def visible(devices):
         (cuda(gpus=[H100], **UNLINKED), {"no code for GPU 0, NVIDIA H100": "for the CPU pip uninstall"}),
         (
             cuda(gpus=[A100, H100], **UNLINKED),
-            {"no lib": LINK, "GPU 1, NVIDIA H100": "give --gpus 0; export CUDA_VISIBLE_DEVICES=0 hides"},
+            {"no lib": LINK, "GPU 1, NVIDIA H100": "give --device gpu:0; export CUDA_VISIBLE_DEVICES=0 hides"},
         ),
         (
             cuda(gpus=[H100, A100, V100], mxnet_gpus=3),
-            {"GPU 0, NVIDIA H100": "give --gpus 1,2; export CUDA_VISIBLE_DEVICES=1,2 hides"},
+            {"GPU 0, NVIDIA H100": "give --device gpu:1,2; export CUDA_VISIBLE_DEVICES=1,2 hides"},
         ),
         (cuda(gpus=[H100, A100], capabilities=[(8, 0)], **SEEN, **visible("1")), {}),
         (cuda(gpus=[H100, A100], features={}, **visible("1")), {}),
         (
             cuda(gpus=[V100, H100, A100], mxnet_gpus=2, **visible("2,1")),
-            {"no code for GPU 1, NVIDIA H100": "give --gpus 0; export CUDA_VISIBLE_DEVICES=2 hides"},
+            {"no code for GPU 1, NVIDIA H100": "give --device gpu:0; export CUDA_VISIBLE_DEVICES=2 hides"},
         ),
         (cuda(gpus=[A100, A100], **SEEN, **visible("GPU-5b")), {}),
         (
@@ -257,16 +257,21 @@ def test_gpus_says_what_doctor_would(tmp_path, monkeypatch):
             "A100",
             "there is a GPU, NVIDIA A100-SXM4-40GB, and this MXNet is for the CPU alone (`fcnxs doctor` says",
         ),
-        ("H100", "for the CPU alone, and no other has code for NVIDIA H100 80GB HBM3 (9.0); leave it out"),
+        (
+            "H100",
+            "for the CPU alone, and no other has code for NVIDIA H100 80GB HBM3 (9.0); --device cpu",
+        ),
     ):
         shows(tmp_path, monkeypatch, ROWS[name])
         with pytest.raises(FCNXSError) as error:
-            device("0")
-        assert "--gpus 0: MXNet sees 0 GPUs here: " in str(error.value) and told in str(error.value)
+            device("gpu:0")
+        assert "--device gpu:0: MXNet sees 0 GPUs here: " in str(error.value) and told in str(error.value)
     features = SimpleNamespace(is_enabled=lambda name: name == "CUDA")
     monkeypatch.setattr(mx.runtime, "Features", lambda: features)
-    with pytest.raises(FCNXSError, match="sees 0 GPUs here: `fcnxs doctor` says why; leave it out"):
-        device("0")
+    with pytest.raises(
+        FCNXSError, match="sees 0 GPUs here: `fcnxs doctor` says why; --device cpu uses the CPU"
+    ):
+        device("gpu:0")
 
 
 def test_gpus_refuses_a_gpu_without_code(monkeypatch):
@@ -283,9 +288,11 @@ def test_gpus_refuses_a_gpu_without_code(monkeypatch):
     monkeypatch.setattr(gpus.ctypes, "CDLL", lambda file: SimpleNamespace(cudaDeviceGetAttribute=ask))
     monkeypatch.setattr(mx.context, "num_gpus", lambda: 3)
     assert gpus.capability_of(0) == (8, 0) and gpus.capability_of(1) == (9, 0) and gpus.capability_of(2) is None
-    assert device("0") == mx.gpu(0) and device("2") == mx.gpu(2)
-    with pytest.raises(FCNXSError, match="--gpus 1: MXNet has no code for this GPU, of compute capability 9.0"):
-        device("1")
+    assert device("gpu:0") == mx.gpu(0) and device("gpu:2") == mx.gpu(2)
+    with pytest.raises(
+        FCNXSError, match="--device gpu:1: MXNet has no code for this GPU, of compute capability 9.0"
+    ):
+        device("gpu:1")
 
 
 def test_both_wheels_and_the_cpu_wheel_are_told_apart():

@@ -22,7 +22,7 @@ TWO = ("launch", "-n", "2", "-s", "1", "--", sys.executable, "-m", "fcnxs")
 KINDS = {
     "one device": ((), (), 20 if LONG else 4),
     "accumulated": ((), ("--accumulate", "2"), 15),
-    "two devices": ((), ("--cpus", "2"), 15),
+    "two devices": ((), ("--device", "cpu:0,1"), 15),
     "recomputed": ((), ("--recompute", "--no-trim"), 15),
     "two processes": (TWO, ("--kv-store", "dist_sync"), 10),
 }

@@ -118,7 +118,9 @@ def test_states_of_another_run_are_neither_used_nor_in_the_way(stopped, whole, r
 def test_a_run_on_several_devices_goes_on_with_as_many_threads(run_folder, voc, tmp_path, monkeypatch):
     """Two devices share the processors; with other threads, sums would be rounded otherwise."""
     monkeypatch.delenv("OMP_NUM_THREADS")
-    arguments = finetune(voc, run_folder, "--stages", "fcn32s", "--epochs", "2", "--seed", "1", "--cpus", "2")
+    arguments = finetune(
+        voc, run_folder, "--stages", "fcn32s", "--epochs", "2", "--seed", "1", "--device", "cpu:0,1"
+    )
     for name in ("whole", "killed"):
         process = start(*arguments, "--output", tmp_path / name)
         if name == "killed":
@@ -142,7 +144,7 @@ def test_a_second_run_in_one_folder_is_refused(stopped, capsys):
 
 
 def test_keep_leaves_the_last_epochs_and_the_best(run_folder, voc, tmp_path):
-    arguments = ("--val-split", "val", "--stages", "fcn32s", "--epochs", "3", "--keep", "2")
+    arguments = ("--val-split", "val", "--stages", "fcn32s", "--epochs", "3", "--keep-epochs", "2")
     assert main([*finetune(voc, run_folder, *arguments), "--output", str(tmp_path)]) == 0
     kept = sorted(file.name for file in tmp_path.glob("*.params"))
     assert kept == ["fcn32s-0002.params", "fcn32s-0003.params", "fcn32s-best-0000.params"]

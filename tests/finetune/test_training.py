@@ -11,7 +11,7 @@ from PIL import Image
 from fcnxs import checkpoint
 from fcnxs.finetune.epochs import own_positions
 from fcnxs.tools.main import main
-from fcnxs.tools.shared.options import devices
+from fcnxs.tools.shared.devices import devices
 from fcnxs.vis import save_mask, voc_palette
 
 ONE = ("--stages", "fcn32s", "--epochs", "1")
@@ -51,16 +51,15 @@ def test_devices_are_named_by_options(monkeypatch):
     from fcnxs.compat import mxnet as mx
 
     monkeypatch.setattr(mx.context, "num_gpus", lambda: 4)
-    assert devices("0,2", None) == [mx.gpu(0), mx.gpu(2)] and devices(None, None) == [mx.cpu(0)]
-    assert devices(None, 3) == [mx.cpu(0), mx.cpu(1), mx.cpu(2)]
-    for gpus, cpus, message in (
-        ("0,0", None, "--gpus 0,0: name each GPU only once"),
-        ("0,4", None, "--gpus 4: MXNet sees 4 GPUs"),
-        ("0", 2, "--gpus and --cpus: give only one"),
-        (None, 0, "--cpus 0: expected 1 or more"),
+    assert devices("gpu:0,2") == [mx.gpu(0), mx.gpu(2)] and devices(None) == [mx.cpu(0)]
+    assert devices("cpu:0,1,2") == [mx.cpu(0), mx.cpu(1), mx.cpu(2)]
+    for named, message in (
+        ("gpu:0,0", "--device gpu:0,0: name each device only once"),
+        ("gpu:0,4", "--device gpu:4: MXNet sees 4 GPUs"),
+        *((wrong, f"--device {wrong}: expected cpu, gpu, ") for wrong in ("0", "gpu:", "gpu:a", "cpu0", "GPU")),
     ):
         with pytest.raises(FCNXSError, match=message):
-            devices(gpus, cpus)
+            devices(named)
 
 
 def bad_pairs(voc, folder):

@@ -29,7 +29,7 @@ def graph(prefix):
     [
         ([], None),
         (
-            ["--head", "argmax", "--raw-input", "--size", "64x96", "--trim"],
+            ["--head", "argmax", "--raw-input", "--image-size", "96x64", "--trim"],
             Form(head="argmax", raw="uint8", size=(64, 96), trimmed=True),
         ),
     ],

@@ -60,7 +60,16 @@ def test_two_workers_equal_one_process_with_two_devices(five, run_folder, voc, t
     assert code == 0 and all("warning" in line for line in err.splitlines())
     assert out.count("fcn32s epoch 2: train loss") == 1  # one process speaks
     assert (
-        main([*finetune(voc, run_folder), *map(str, options), "--cpus", "2", "--output", str(tmp_path / "one")])
+        main(
+            [
+                *finetune(voc, run_folder),
+                *map(str, options),
+                "--device",
+                "cpu:0,1",
+                "--output",
+                str(tmp_path / "one"),
+            ]
+        )
         == 0
     )
     expected = changes(run_folder, tmp_path / "one", 2)

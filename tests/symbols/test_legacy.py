@@ -179,7 +179,7 @@ def test_what_is_explained_is_what_is_loaded(net, month, saved, capsys, tmp_path
     for size in ("500x375", "54x54"):
         printed = []
         for name in (f"{prefix}-symbol.json", str(prefix), str(tmp_path / "loaded.json")):
-            assert main(["explain", name, "--size", size]) == 0
+            assert main(["explain", name, "--image-size", size]) == 0
             printed.append(capsys.readouterr().out.split(": ", 1)[1])
         note = "The poolings round sizes up, as in MXNet until July 2016."
         note = (

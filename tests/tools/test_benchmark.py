@@ -14,7 +14,7 @@ from fcnxs.tools.benchmarks.train import different_sizes
 from fcnxs.tools.benchmarks.worker import Worker, memory
 from fcnxs.tools.main import main
 
-NARROW = ["--width", "0.0625", "--fc", "16", "--size", "43x37"]
+NARROW = ["--width", "0.0625", "--fc", "16", "--image-size", "43x37"]
 
 
 def test_sizes_differ_and_are_covered_by_the_largest_upright_or_not():
@@ -56,22 +56,26 @@ def test_train_gives_medians_peaks_and_ratios(monkeypatch, capsys):
 
 
 def test_sizes_and_evaluate_give_their_ratios(capsys):
-    assert main(["benchmark", "sizes", *NARROW, "--images", "3", "--epochs", "2"]) == 0
+    assert main(["benchmark", "sizes", *NARROW, "--num-images", "3", "--epochs", "2"]) == 0
     out = capsys.readouterr().out.splitlines()
     assert out[0].startswith("43x37 alone: resident 0.") and [line[:8] for line in out[1:3]] == [
         "epoch  1",
         "epoch  2",
     ]
-    assert main(["benchmark", "evaluate", *NARROW, "--images", "2"]) == 0
+    assert main(["benchmark", "evaluate", *NARROW, "--num-images", "2"]) == 0
     out = capsys.readouterr().out.splitlines()
     assert "ratio 1.000" in out[0] and out[1].startswith("finetune") and out[2].startswith("evaluate")
 
 
 def test_a_process_that_fails_is_named_with_its_reason():
-    args = argparse.Namespace(what="train", size="9x9", width=1.0, fc=16, steps=1, images=None, gpus=None)
+    args = argparse.Namespace(
+        what="train", image_size="9x9", width=1.0, fc=16, steps=1, num_images=None, device=None
+    )
     with (
         Worker(args, "bare") as worker,
-        pytest.raises(FCNXSError, match="'bare' failed: --size 9x9: expected width x height, 26x26"),
+        pytest.raises(
+            FCNXSError, match="'bare' failed: --image-size 9x9: expected width x height in pixels, each from 26"
+        ),
     ):
         worker.ask()
 
@@ -89,7 +93,9 @@ def test_the_whole_canvas_is_trained_on_if_asked(monkeypatch):
     from fcnxs.tools.benchmarks import train, worker
 
     for no_trim in (False, True):
-        args = argparse.Namespace(what="train", size="43x37", width=1 / 16, fc=16, images=None, gpus=None)
+        args = argparse.Namespace(
+            what="train", image_size="43x37", width=1 / 16, fc=16, num_images=None, device=None
+        )
         args.no_trim = no_trim
         assert ("--no-trim" in worker._command(args, "solver")) is no_trim
         made = []

@@ -20,17 +20,17 @@ from fcnxs.tools.benchmarks.gpu.steps import MOST, Step
 from fcnxs.tools.main import main
 from fcnxs.tools.shared.signals import Ended
 
-NARROW = ["--width", "0.0625", "--fc", "16", "--size", "64x48", "--steps", "1", "--images", "2"]
+NARROW = ["--width", "0.0625", "--fc", "16", "--image-size", "64x48", "--steps", "1", "--num-images", "2"]
 
 
 def args(**more):
     asked = {
-        "gpus": "0",
+        "device": "gpu:0",
         "width": 1 / 16,
         "fc": 16,
-        "size": "43x37",
+        "image_size": "43x37",
         "steps": 1,
-        "images": 2,
+        "num_images": 2,
         "overwrite": False,
         "no_trim": False,
     }
@@ -90,10 +90,10 @@ def test_the_worst_layer_is_that_of_the_largest_relative_error():
 
 
 def test_two_gpus_are_one_that_accumulates_unless_dropout_has_no_seed(gpus, monkeypatch, capsys):
-    assert parts.two(args(gpus="0,1")) == 0
+    assert parts.two(args(device="gpu:0,1")) == 0
     assert "gpu(0), gpu(1): two images in" in capsys.readouterr().out
     monkeypatch.setattr(mx.random, "seed", lambda *_: None)  # as cuDNN's takes none
-    assert parts.two(args(gpus="0,1")) == 1
+    assert parts.two(args(device="gpu:0,1")) == 1
 
 
 @pytest.mark.parametrize(
@@ -173,13 +173,13 @@ def names(found, result=lambda step: not step.skip, **more):
 def test_each_machine_has_the_steps_that_it_can_do():
     one = healthy(mxnet_gpus=1, capabilities=[(8, 0)], gpus=[A100])
     two = healthy(mxnet_gpus=2, capabilities=[(7, 0)] * 2, gpus=[V100] * 2)
-    everything = {step.name for step in check.steps(args(gpus=None), two, Path("/tmp"))} - {"nvidia-smi"}
-    assert names(healthy(), gpus=None) == {"doctor"} == names(healthy(), gpus="0")
-    assert names(one, gpus=None) - {"nvidia-smi"} == everything - {"two"}
-    assert names(two, gpus=None) - {"nvidia-smi"} == everything - {"tf32"}
-    assert names(two, gpus="1") - {"nvidia-smi"} == everything - {"tf32", "two"}
-    todo = {step.name: step for step in check.steps(args(gpus="1,0"), two, Path("/tmp"))}
-    assert "--gpus=1,0" in todo["two"].command and "--gpus=1" in todo["exact"].command
+    everything = {step.name for step in check.steps(args(device=None), two, Path("/tmp"))} - {"nvidia-smi"}
+    assert names(healthy(), device=None) == {"doctor"} == names(healthy(), device="gpu")
+    assert names(one, device=None) - {"nvidia-smi"} == everything - {"two"}
+    assert names(two, device=None) - {"nvidia-smi"} == everything - {"tf32"}
+    assert names(two, device="gpu:1") - {"nvidia-smi"} == everything - {"tf32", "two"}
+    todo = {step.name: step for step in check.steps(args(device="gpu:1,0"), two, Path("/tmp"))}
+    assert "--device=gpu:1,0" in todo["two"].command and "--device=gpu:1" in todo["exact"].command
     assert todo["tests"].variables == {"NVIDIA_TF32_OVERRIDE": "0", "FCNXS_TEST_CTX": "gpu(1)"}
     for wrong in ("2", "0,2", "a", "0,", "-1"):
         with pytest.raises(FCNXSError, match=f"--gpus {wrong}: MXNet sees 2 GPUs; give numbers from 0 to 1"):
@@ -212,7 +212,7 @@ def test_a_step_is_a_process_of_this_command(gpus, tmp_path):
     """The first of the GPUs' steps; with FCNXS_LONG all of them but the demo and the tests."""
     found = healthy(mxnet_gpus=2, capabilities=[None, None])
     left_out = ("doctor", "nvidia-smi", "demo", "tests")
-    todo = [step for step in check.steps(args(gpus="0,1"), found, tmp_path) if step.name not in left_out]
+    todo = [step for step in check.steps(args(device="gpu:0,1"), found, tmp_path) if step.name not in left_out]
     todo = todo if LONG else todo[:1]
     assert check.check(todo, args(environment=dict(os.environ)), tmp_path / "all.txt") == 0, [
         s.output for s in todo

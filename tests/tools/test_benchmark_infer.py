@@ -124,7 +124,7 @@ def test_an_engine_that_fails_is_told_with_its_reason_and_the_others_go_on(folde
         *(folder / name for name in ("image.npy", "classes.npy", "whole.json")),
     ):
         (tmp_path / file.relative_to(folder.parent)).symlink_to(file)
-    args = argparse.Namespace(steps=1, size=SIZE)
+    args = argparse.Namespace(steps=1, image_size=SIZE)
     failures = {}
     workers = (measure._worker(args, name, "fp32", tmp_path / SIZE) for name in ("opencv", "fcnxs"))
     answers = in_turns(workers, args.steps, failures=failures)
@@ -175,7 +175,7 @@ def test_the_command_leaves_out_what_is_not_here_and_writes_the_rest(tmp_path, m
     cpuinfo.write_text(CPUINFO.format("avx512f"))
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "openvino" else find(name))
     monkeypatch.setattr(measure, "processor", lambda: processor(cpuinfo))
-    command = ["benchmark", "infer", "--width", "0.0625", "--fc", "16", "--sizes", SIZE, "--steps", "1"]
+    command = ["benchmark", "infer", "--width", "0.0625", "--fc", "16", "--image-sizes", SIZE, "--steps", "1"]
     command += [
         "--engines",
         "fcnxs,openvino,opencv",
@@ -201,11 +201,15 @@ def test_the_command_leaves_out_what_is_not_here_and_writes_the_rest(tmp_path, m
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [
-        ("--sizes", "50x43,20x20", "--sizes 20x20: expected width x height, 26x26 or more"),
-        ("--sizes", "500", "--sizes 500: expected width x height"),
+        (
+            "--image-sizes",
+            "50x43,20x20",
+            "--image-sizes 20x20: expected width x height in pixels, each from 26",
+        ),
+        ("--image-sizes", "500", "--image-sizes 500: expected width x height"),
         ("--precision", "fp32,fp16", "--precision fp16: expected some of fp32,bf16,int8"),
         ("--engines", "fcnxs,tvm", "--engines tvm: expected some of fcnxs-trimmed,fcnxs,mxnet"),
-        ("--gpus", "0", "--gpus: infer measures on the CPU; leave it out"),
+        ("--device", "gpu", "--device gpu: infer measures on the CPU; leave it out"),
         ("--output", f"{__file__}/b", f"--output {__file__}: cannot write in {__file__}"),
     ],
 )

@@ -40,7 +40,7 @@ def saved(tmp_path):
 
 
 def test_fcn8s_is_explained(capsys):
-    code, out, err = run(capsys, "fcn8s", "--size", "500x375")
+    code, out, err = run(capsys, "fcn8s", "--image-size", "500x375")
     assert (code, err) == (0, "")
     assert "fcn8s: 49 layers, 134,489,759 parameters. Image 500x375: H = 375 rows." in out
     assert "Left out: 17 (Activation and Dropout), without parameters and as large as the layer above." in out
@@ -78,7 +78,7 @@ def test_fcn8s_is_explained(capsys):
 
 
 def test_numbers_follow_the_net_and_the_size(capsys):
-    code, out, _ = run(capsys, "--model", "fcn32s", "--size", "58x57")
+    code, out, _ = run(capsys, "--model", "fcn32s", "--image-size", "58x57")
     assert code == 0 and "the graph has 19: they agree" in out
     assert "At 58x57, 0 rows at the top and 12 at the bottom have none, and 0 columns on the left and 0" in out
     assert "at other sizes up to 12" in out
@@ -113,7 +113,7 @@ def test_mask_regression_and_the_classifier_have_sizes_of_their_own(capsys):
 def test_a_saved_symbol_is_explained_by_name_of_its_file(capsys, saved):
     file = saved(small(offset=(10, 10)))
     for arguments in ((file,), ("--model", file)):
-        code, out, err = run(capsys, *arguments, "--size", "64x48")
+        code, out, err = run(capsys, *arguments, "--image-size", "64x48")
         assert (code, err) == (0, "") and "4 x 66 x 82" in out and "the graph has 10: they agree" in out
         assert out.count(" narrow ") == 3 and "Left out: 1 (Activation), without" in out
     file = saved(symbols.get_fcn16s_symbol(), "fcn16s-symbol.json")
@@ -123,7 +123,7 @@ def test_a_saved_symbol_is_explained_by_name_of_its_file(capsys, saved):
 def test_a_checkpoint_is_explained_by_its_prefix(capsys, saved):
     file = saved(small(offset=(10, 10)), "run-symbol.json")
     prefix = file.parent / "run"
-    by_file, by_prefix = (run(capsys, name, "--size", "64x48") for name in (file, prefix))
+    by_file, by_prefix = (run(capsys, name, "--image-size", "64x48") for name in (file, prefix))
     assert by_prefix[0] == 0 and by_prefix[1].split(": ", 1)[1] == by_file[1].split(": ", 1)[1]
     code, _, err = run(capsys, file.parent / "nothing")
     assert code == 2 and "nothing: no such file; the nets are" in err
@@ -131,10 +131,10 @@ def test_a_checkpoint_is_explained_by_its_prefix(capsys, saved):
 
 def test_sizes_in_between_that_do_not_fit_are_said(capsys, saved):
     file = saved(gaps())
-    code, out, _ = run(capsys, file, "--size", "64x64")
+    code, out, _ = run(capsys, file, "--image-size", "64x64")
     assert code == 0 and "Not every larger one fits: of 3x3, 'cut' cuts 3 rows out of 2, from 0 on." in out
     assert "Yes, at every size that fits (3x3 does not): the upsampled scores reach the edges" in out
-    code, _, err = run(capsys, file, "--size", "65x64")
+    code, _, err = run(capsys, file, "--image-size", "65x64")
     assert (
         code == 2
         and "65 columns out of 64, from 0 on; the nearest size that fits has 64 rows and 66 col" in err
@@ -142,14 +142,14 @@ def test_sizes_in_between_that_do_not_fit_are_said(capsys, saved):
 
 
 def test_a_net_for_one_size_says_so(capsys, saved):
-    code, out, _ = run(capsys, saved(once()), "--size", "30x20")
+    code, out, _ = run(capsys, saved(once()), "--image-size", "30x20")
     assert code == 0 and "smallest input? 30x20, width x height. With 19 rows," in out
     assert "Not every larger one fits: of 31x21, 'sum' joins layers of 20 and 21 rows." in out
 
 
 def test_a_wrong_offset_is_said_and_is_exit_code_1(capsys, saved):
     file = saved(small(offset=(10, 9)))
-    code, out, err = run(capsys, file, "--size", "64x48")
+    code, out, err = run(capsys, file, "--image-size", "64x48")
     assert (code, err) == (1, "")
     assert "the graph has 10: they agree" in out and "the graph has 9, WHICH THEY DO NOT GIVE" in out
     assert out.endswith("These offsets differ from those that the layers give: offset 9 of cut, columns")
@@ -177,19 +177,28 @@ def test_operators_that_are_not_known_have_dashes(capsys, saved):
         (("fcn8s", "--model", "fcn8s"), "give one net"),
         (("fcn9s",), "fcn9s: neither the name of a net nor a file; the nets are fcn32s, .*, mask_regression"),
         (("none.json",), "none.json: no such file"),
-        (("fcn8s", "--size", "375"), "--size 375: expected width x height in pixels, such as 500x375"),
-        (("fcn8s", "--size", "500x0"), "--size 500x0: expected"),
         (
-            ("fcn8s", "--size", "500x100000"),
-            "--size 500x100000: expected at most 99999 pixels in width and in height",
+            ("fcn8s", "--image-size", "375"),
+            "--image-size 375: expected width x height in pixels, .*, such as 500x375",
+        ),
+        (("fcn8s", "--image-size", "500x0"), "--image-size 500x0: expected"),
+        (
+            ("fcn8s", "--image-size", "500x100000"),
+            "--image-size 500x100000: expected width x height in pixels, each from 1 to 99999",
         ),
         (
             ("fcn8s", "--png", "net.jpg"),
             "net.jpg: the picture is written as PNG; give a file name that ends in .png",
         ),
         (("fcn8s", "--png", "net"), "net: the picture is written as PNG"),
-        (("fcn8s", "--size", "25x375"), "25 columns does not fit: .*; the smallest .* 26 rows and 26 columns"),
-        (("vgg16", "--size", "500x200"), "200 rows and 500 columns does not fit: .* has 224 rows and 224"),
+        (
+            ("fcn8s", "--image-size", "25x375"),
+            "25 columns does not fit: .*; the smallest .* 26 rows and 26 columns",
+        ),
+        (
+            ("vgg16", "--image-size", "500x200"),
+            "200 rows and 500 columns does not fit: .* has 224 rows and 224",
+        ),
     ],
 )
 def test_mistakes_are_one_line_and_exit_code_2(capsys, arguments, message):
@@ -245,7 +254,7 @@ def test_a_dot_that_fails_leaves_the_old_picture(capsys, tmp_path, monkeypatch):
 @pytest.mark.skipif(shutil.which("dot") is None, reason="graphviz's dot is not installed")
 def test_a_net_is_drawn(capsys, saved, tmp_path):
     file = tmp_path / "new" / "net.png"
-    code, out, _ = run(capsys, saved(small(offset=(10, 10))), "--size", "64x48", "--png", file)
+    code, out, _ = run(capsys, saved(small(offset=(10, 10))), "--image-size", "64x48", "--png", file)
     assert (
         code == 0
         and out.endswith(f"wrote {file}")

@@ -42,7 +42,7 @@ def test_a_long_chain_is_explained_in_little_time(kind, tmp_path, capsys):
     file = tmp_path / "chain-symbol.json"
     file.write_text(json.dumps({"nodes": nodes, "heads": [[len(nodes) - 1, 0, 0]], "arg_nodes": [0]}))
     begin = time.process_time()
-    assert main(["explain", str(file), "--size", "50x40"]) in (0, 1)
+    assert main(["explain", str(file), "--image-size", "50x40"]) in (0, 1)
     assert f"{len(nodes) - 1} layers, 0 parameters" in capsys.readouterr().out
     assert time.process_time() - begin < SECONDS
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 < 2 * BYTES

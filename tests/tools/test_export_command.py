@@ -46,10 +46,13 @@ def test_options_that_do_not_go_together(command, voc, tmp_path, capsys):
     image = pictures(voc, "val_0000")[0]
     int8 = ["--precision", "int8", "--calibrate"]
     for options, message in (
-        (["--size", "500"], "--size 500: expected HEIGHTxWIDTH, such as 375x500, or dynamic"),
-        (["--size", "0x40"], "--size 0x40: expected HEIGHTxWIDTH"),
-        (["--size", "12x14"], "--size 12x14: 14x12 pixels is too small; the smallest for this net is 26x26"),
-        (["--trim"], "--trim: a trimmed net takes images of one size; give it with --size HxW"),
+        (["--image-size", "500"], "--image-size 500: expected width x height in pixels, .*, or dynamic"),
+        (["--image-size", "0x40"], "--image-size 0x40: expected width x height"),
+        (
+            ["--image-size", "14x12"],
+            "--image-size 14x12: 14x12 pixels is too small; the smallest for this net is 26x26",
+        ),
+        (["--trim"], "--trim: a trimmed net takes images of one size; give it with --image-size WxH"),
         (["--bgr"], "--bgr: works only with --raw-input; without it the input is RGB minus the mean"),
         (["--bgr", "--raw-input", "--format", "mar"], "--bgr with --format mar: the server decodes images"),
         (
@@ -65,14 +68,14 @@ def test_options_that_do_not_go_together(command, voc, tmp_path, capsys):
             ["--calibration-mode", "entropy"],
             "--calibration-mode entropy: has no effect without --precision int8",
         ),
-        (["--keep", "fc6"], "--keep: has no effect with --precision fp32; give bf16 or int8"),
+        (["--keep-layers", "fc6"], "--keep-layers: has no effect with --precision fp32; give bf16 or int8"),
         (["--min-agreement", "0.9"], "--min-agreement 0.9: has no effect without --precision bf16 or int8"),
         (
             ["--precision", "bf16", "--layer-loss", "2"],
             "--layer-loss 2: expected a fraction of the pixels, from 0 to 1",
         ),
         (
-            ["--precision", "bf16", "--keep", "conv9"],
+            ["--precision", "bf16", "--keep-layers", "conv9"],
             "no convolution of the net matches 'conv9'; there are conv1_1",
         ),
         ([*int8, str(tmp_path / "nix")], "nix: no such file or folder"),
@@ -122,7 +125,7 @@ def test_int8_is_calibrated_compared_and_scored(command, voc, tmp_path, capsys):
 
 
 def test_layers_that_lose_too_much_stay_in_float32(command, voc, tmp_path, capsys):
-    options = ["--precision", "int8", "--calibrate", *pictures(voc, "train_0000"), "--keep", "none"]
+    options = ["--precision", "int8", "--calibrate", *pictures(voc, "train_0000"), "--keep-layers", "none"]
     options += ["--calibration-mode", "entropy", "--min-agreement", "0.5"]
     assert main([*command, *options, "--layer-loss", "0.01"]) == 0
     table = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line}
@@ -152,7 +155,7 @@ def test_too_little_agreement_is_exit_code_1(command, voc, tmp_path, capsys):
 
 def test_labels_are_fitted_to_a_fixed_size_too(command, voc, tmp_path, capsys):
     """Checkpoint and export see the same: their scores are equal."""
-    assert main([*command, "--size", "64x80", "--trim", "--data", str(voc)]) == 0
+    assert main([*command, "--image-size", "80x64", "--trim", "--data", str(voc)]) == 0
     out = capsys.readouterr().out
     assert out.count("+0.0000") == 4 and out.count("64x80") == 2
     assert json.loads((tmp_path / "out" / "net-meta.json").read_text())["export"]["trimmed"] is True

@@ -63,13 +63,18 @@ def assert_same(ours, theirs):
 @pytest.mark.parametrize(
     ("gpu", "cpu"),
     [
-        pytest.param(["--gpus=1", "--accumulate=2"], ["--accumulate=2"], id="one"),
-        pytest.param(["--gpus=0,1"], ["--cpus=2"], id="two"),
-        pytest.param(["--gpus=0"], [], id="plain", marks=long),
-        pytest.param(["--gpus=0", "--recompute"], ["--recompute"], id="recompute", marks=long),
-        pytest.param(["--gpus=0", "--no-trim"], ["--no-trim"], id="whole", marks=long),
-        pytest.param(["--gpus=1,0", "--recipe=caffe"], ["--cpus=2", "--recipe=caffe"], id="caffe", marks=long),
-        pytest.param(["--gpus=1,0", "--kv-store=device"], ["--cpus=2"], id="kvstore", marks=long),
+        pytest.param(["--device=gpu:1", "--accumulate=2"], ["--accumulate=2"], id="one"),
+        pytest.param(["--device=gpu:0,1"], ["--device=cpu:0,1"], id="two"),
+        pytest.param(["--device=gpu:0"], [], id="plain", marks=long),
+        pytest.param(["--device=gpu:0", "--recompute"], ["--recompute"], id="recompute", marks=long),
+        pytest.param(["--device=gpu:0", "--no-trim"], ["--no-trim"], id="whole", marks=long),
+        pytest.param(
+            ["--device=gpu:1,0", "--recipe=caffe"],
+            ["--device=cpu:0,1", "--recipe=caffe"],
+            id="caffe",
+            marks=long,
+        ),
+        pytest.param(["--device=gpu:1,0", "--kv-store=device"], ["--device=cpu:0,1"], id="kvstore", marks=long),
     ],
 )
 def test_training_gives_what_the_cpu_gives(gpu, cpu, voc, run_folder, tmp_path):
@@ -82,11 +87,13 @@ def test_training_gives_what_the_cpu_gives(gpu, cpu, voc, run_folder, tmp_path):
 def test_a_run_goes_on_with_fewer_gpus_and_without_any(voc, run_folder, tmp_path, monkeypatch):
     """As one of as many CPUs does: a state is of no device."""
     how = {"stop_after": 7, "monkeypatch": monkeypatch}
-    begun = train(voc, run_folder, tmp_path / "gpus", "--gpus=0,1", "--checkpoint-every=1", **how)
-    assert_same(begun, train(voc, run_folder, tmp_path / "cpus", "--cpus=2", "--checkpoint-every=1", **how))
+    begun = train(voc, run_folder, tmp_path / "gpus", "--device=gpu:0,1", "--checkpoint-every=1", **how)
+    assert_same(
+        begun, train(voc, run_folder, tmp_path / "cpus", "--device=cpu:0,1", "--checkpoint-every=1", **how)
+    )
     shutil.copytree(tmp_path / "gpus", tmp_path / "one")
     ends = []
-    for folder, devices in (("cpus", "--cpus=1"), ("gpus", "--cpus=1"), ("one", "--gpus=1")):
+    for folder, devices in (("cpus", "--device=cpu"), ("gpus", "--device=cpu"), ("one", "--device=gpu:1")):
         assert main(["finetune", f"--resume={tmp_path / folder}", devices, "--quiet"]) == 0
         ends.append(files_of(tmp_path / folder))
     assert_same(ends[1], ends[0])
@@ -102,7 +109,7 @@ def test_results_are_those_of_the_cpu(voc, run_folder, tmp_path):
     big = tmp_path / "big.png"
     Image.open(image).resize((600, 500)).save(big)
     found = []
-    for name, device in (("cpu", []), ("gpu", ["--gpus=1"])):
+    for name, device in (("cpu", []), ("gpu", ["--device=gpu:1"])):
         scored = [f"--json={tmp_path / name}.json", "--scales=0.5,1", "--flip"]
         assert main(["evaluate", *net, f"--data={voc}", "--split=val", *scored, *device]) == 0
         for limit in ("1GB", "20MB"):
@@ -119,12 +126,12 @@ def test_results_are_those_of_the_cpu(voc, run_folder, tmp_path):
 
 def test_a_report_is_made_on_a_gpu(run_folder, tmp_path):
     shutil.copytree(run_folder / "run", tmp_path / "run")
-    assert main(["report", str(tmp_path / "run"), "--gpus=1"]) == 0
+    assert main(["report", str(tmp_path / "run"), "--device=gpu:1"]) == 0
     assert "By mean IU of fcn8s" in (tmp_path / "run" / "report.html").read_text()
 
 
 FORMS = [
-    ["--format=json", "--trim", "--size=60x70"],
+    ["--format=json", "--trim", "--image-size=70x60"],
     pytest.param(["--format=mar"], marks=long),
     pytest.param(["--format=onnx"], marks=long),
     pytest.param(["--format=json", "--raw-input", "--bgr", "--head=argmax"], marks=long),
@@ -167,12 +174,12 @@ def test_a_conversion_is_verified_on_a_machine_with_gpus(caffemodel, voc, tmp_pa
 @long
 def test_the_demo_goes_on_with_other_devices(tmp_path, capsys, monkeypatch):
     few = {"train": 6, "val": 4, "epochs": (2, 1, 1)}
-    for number, gpus in enumerate(("0,1", "1")):
+    for number, device in enumerate(("gpu:0,1", "gpu:1")):
         asked = []
         with monkeypatch.context() as patch:
             patch.setattr(Stopping, "asked", lambda stopping, asked=asked: asked.append(1) or len(asked) > 12)
             with pytest.raises(Ended):
-                demo(tmp_path / "demo", **few, gpus=gpus)
+                demo(tmp_path / "demo", **few, device=device)
         assert len([*Path(tmp_path / "demo" / "run").glob("fcn32s-last.*.state")]) == 2, number
     assert demo(tmp_path / "demo", **few) == 0
     assert (tmp_path / "demo" / "deploy" / "fcn8s-symbol.json").is_file()

@@ -192,7 +192,17 @@ def test_convert_replaces_what_it_converted_alone(caffemodel, here, prefix, caps
 
 @pytest.mark.usefixtures("in_process")
 def test_export_replaces_what_it_exported_alone(prefix, here, capsys):  # noqa: F811
-    command = ["export", "--prefix", str(prefix), "--epoch", "0", "--size", "40x56", "--output", "deploy/net"]
+    command = [
+        "export",
+        "--prefix",
+        str(prefix),
+        "--epoch",
+        "0",
+        "--image-size",
+        "56x40",
+        "--output",
+        "deploy/net",
+    ]
     for _ in range(2):
         assert main(command) == 0
     for end in ("-symbol.json", "-0000.params", "-meta.json"):  # weights that are no export's

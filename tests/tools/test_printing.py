@@ -76,7 +76,7 @@ def test_layers_of_a_graph_are_escaped(tmp_path, capsys):
     net = mx.sym.Convolution(mx.sym.Variable("data"), kernel=(1, 1), num_filter=2, name="CONV")
     text = net.tojson().replace("CONV", json.dumps(f"conv{RED}{TURNED}")[1:-1])
     (tmp_path / "net-symbol.json").write_text(text)
-    main(["explain", str(tmp_path / "net-symbol.json"), "--size", "64x48"])
+    main(["explain", str(tmp_path / "net-symbol.json"), "--image-size", "64x48"])
     assert r"conv\x1b[31mcatdog\u202egpj" in printed(capsys)
 
 

@@ -35,7 +35,7 @@ def test_data_and_weights_are_rounded_and_biases_are_not(layer):
 
 
 def test_the_command_measures(capsys):
-    assert main(["benchmark", "tf32", "--size", "64x48", "--width", str(WIDTH), "--fc", str(FC)]) == 0
+    assert main(["benchmark", "tf32", "--image-size", "64x48", "--width", str(WIDTH), "--fc", str(FC)]) == 0
     told = re.fullmatch(
         rf"FCN-8s, 64x48, width {WIDTH:g}, TF32 against float32: scores differ by at most (\S+) of the "
         r"largest; (\S+)% of the pixels have another class\n",

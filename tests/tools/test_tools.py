@@ -17,7 +17,7 @@ from fcnxs.stages import RECIPES
 from fcnxs.symbols import get_fcn32s_symbol
 from fcnxs.tools import finetune as finetune_command
 from fcnxs.tools.main import COMMANDS, main, parse
-from fcnxs.tools.shared.options import device
+from fcnxs.tools.shared.devices import device
 from fcnxs.vis import voc_palette
 
 CLASSES = ["background", "disc", "square", "triangle", "star"]
@@ -216,12 +216,12 @@ def test_a_checkpoint_of_the_original_works_and_the_mean_is_said(voc, tmp_path, 
         assert said in capsys.readouterr().out
 
 
-def test_gpus_0_is_a_gpu(monkeypatch):
+def test_gpu_is_gpu_0(monkeypatch):
     monkeypatch.setattr(mx.context, "num_gpus", lambda: 2)
-    assert device("0") == mx.gpu(0) and device("1") == mx.gpu(1)
-    assert device(None) == mx.cpu()
-    with pytest.raises(FCNXSError, match="--gpus 2: MXNet sees 2 GPUs"):
-        device("2")
+    assert device("gpu") == device("gpu:0") == mx.gpu(0) and device("gpu:1") == mx.gpu(1)
+    assert device(None) == device("cpu") == mx.cpu()
+    with pytest.raises(FCNXSError, match="--device gpu:2: MXNet sees 2 GPUs"):
+        device("gpu:2")
 
 
 def options(*arguments):

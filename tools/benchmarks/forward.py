@@ -26,7 +26,7 @@ from ...solver.executors import Executors
 from ...solver.solver import Solver
 from ...system.children import ending_with_us
 from ...vis import voc_palette
-from ..shared import options
+from ..shared import devices
 from ..shared.text import table
 from .material import CLASSES, image_shape, photo, random_checkpoint, write_images
 from .worker import compare, forget_peak, memory, serve
@@ -40,15 +40,15 @@ SIDES = (1024, 2048, 4096, 8192)
 
 def evaluate(args: argparse.Namespace) -> int:
     """Compare evaluation, as `finetune` and as `evaluate` do it, with bare forward passes over the images."""
-    images = args.images or EVALUATED
-    args.images = min(TURN, images)
-    turns = -(-images // args.images)
-    return compare(args, ("bare", "finetune", "evaluate"), turns, untimed=1, images=args.images)
+    images = args.num_images or EVALUATED
+    args.num_images = min(TURN, images)
+    turns = -(-images // args.num_images)
+    return compare(args, ("bare", "finetune", "evaluate"), turns, untimed=1, images=args.num_images)
 
 
 def pooling(args: argparse.Namespace) -> int:
     """Compare bare forward passes with pooling that rounds down (`valid`) and up (`full`)."""
-    args.images = 1
+    args.num_images = 1
     return compare(args, ("valid", "full"))
 
 
@@ -57,10 +57,10 @@ def part(args: argparse.Namespace) -> int:
     checkpoint = random_checkpoint(args, pooling_convention="full" if args.part == "full" else "valid")
     make = {"finetune": _finetune, "evaluate": _evaluate}.get(args.part, _bare)
     with tempfile.TemporaryDirectory() as folder:
-        write_images(Path(folder), image_shape(args)[2:], args.images)
+        write_images(Path(folder), image_shape(args)[2:], args.num_images)
         data = FileIter(folder, "list.lst", num_classes=CLASSES)
         how = {} if make is _bare else {"trim": not args.no_trim}
-        return serve(make(checkpoint, data, options.device(args.gpus), **how))
+        return serve(make(checkpoint, data, devices.device(args.device), **how))
 
 
 def _bare(checkpoint: Checkpoint, data: FileIter, ctx: mx.Context) -> Callable[[], None]:
@@ -89,7 +89,7 @@ def _evaluate(checkpoint: Checkpoint, data: FileIter, ctx: mx.Context, trim: boo
 
 def tiling(args: argparse.Namespace) -> int:
     """Print time and memory of squares of several sides, a row each; 1 if one takes more than the limit."""
-    segmenter = Segmenter(random_checkpoint(args), ctx=options.device(args.gpus), memory_limit=LIMIT)
+    segmenter = Segmenter(random_checkpoint(args), ctx=devices.device(args.device), memory_limit=LIMIT)
     rng = np.random.default_rng(0)
     segmenter(photo(rng, 64, 64))  # MXNet brings the weights into its own order
     rows, most = [], 0.0
@@ -114,7 +114,7 @@ def tiling(args: argparse.Namespace) -> int:
 
 def segment(args: argparse.Namespace) -> int:
     """Print both rates, by chunks in turns, their ratio, and the start-up; 1 if `segment` is too slow."""
-    count, seconds = args.images or SEGMENTED, []
+    count, seconds = args.num_images or SEGMENTED, []
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         masks, net = root / "masks", random_checkpoint(args)
@@ -122,7 +122,7 @@ def segment(args: argparse.Namespace) -> int:
         del net
         write_images(root, image_shape(args)[2:], count)
         files = [(root / f"{i}.jpg", (masks / f"{i}.png", masks / f"{i}_overlay.png")) for i in range(count)]
-        segmenter = Segmenter(load(root / "net", 0, mapped=True), ctx=options.device(args.gpus))
+        segmenter = Segmenter(load(root / "net", 0, mapped=True), ctx=devices.device(args.device))
         inputs = [preprocess(read_image(file), segmenter.mean) for file, _ in files[:CHUNK]]
         for first in range(0, count, CHUNK):
             chunk = files[first : first + CHUNK]
@@ -140,7 +140,7 @@ def segment(args: argparse.Namespace) -> int:
             f"which is {bare / command:.1%} of the first"
         )
         _start_up(root, args)
-    print(f"FCN-8s, {args.size}, width {args.width:g}, {timed} images; expected: {LEAST:.0%} or more")
+    print(f"FCN-8s, {args.image_size}, width {args.width:g}, {timed} images; expected: {LEAST:.0%} or more")
     return int(bare / command < LEAST)
 
 
@@ -149,7 +149,7 @@ def _start_up(root: Path, args: argparse.Namespace) -> None:
     Image.fromarray(photo(np.random.default_rng(0), 64, 64)).save(root / "small.png")
     command = [sys.executable, "-m", "fcnxs", "segment", f"--prefix={root / 'net'}", "--epoch=0"]
     command += [str(root / "small.png"), f"--output={root / 'small'}"]
-    command += [f"--gpus={args.gpus}"] if args.gpus else []
+    command += [f"--device={args.device}"] if args.device else []
     seconds = []
     for _ in range(args.steps):
         began = time.perf_counter()

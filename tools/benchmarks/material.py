@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import re
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Dict, NamedTuple, Tuple
 
 import numpy as np
 
-from ...errors import FCNXSError
+from ..shared.sizes import height_and_width
 
 if TYPE_CHECKING:
     from ...checkpoint import Checkpoint
     from ...compat import mxnet as mx
 
 CLASSES = 21
+SHORTEST = 26  # pixels; the shortest side of an image that FCN-8s takes
 SETTINGS = {"learning_rate": 1e-6, "momentum": 0.99, "wd": 5e-4}
 
 
@@ -27,21 +27,9 @@ class Inputs(NamedTuple):
     label_name: str = "softmax_label"
 
 
-def sides(option: str, text: str, least: int = 26) -> Tuple[int, int]:
-    """Height and width of a size, which is written as width x height.
-
-    Raises:
-        FCNXSError: `text` is no size, or a side is shorter than `least`.
-    """
-    if not re.fullmatch(r"[0-9]+x[0-9]+", text) or min(map(int, text.split("x"))) < least:
-        raise FCNXSError(f"{option} {text}: expected width x height, {least}x{least} or more, e.g. 500x375")
-    width, height = map(int, text.split("x"))
-    return height, width
-
-
 def image_shape(args: argparse.Namespace) -> Tuple[int, ...]:
-    """Shape (1, 3, H, W) of an image of --size."""
-    return (1, 3, *sides("--size", args.size))
+    """Shape (1, 3, H, W) of an image of --image-size."""
+    return (1, 3, *height_and_width(args.image_size, SHORTEST))
 
 
 def net_and_weights(args: argparse.Namespace, **how: str) -> Tuple[mx.sym.Symbol, Dict[str, np.ndarray]]:

@@ -22,6 +22,7 @@ from ...errors import FCNXSError
 from ...net import is_input
 from ...symbols import NETS
 from ...system import children
+from ..shared.sizes import height_and_width
 from ..shared.text import table
 from .material import random_weights
 
@@ -35,7 +36,7 @@ SIZES = (
 
 def parity(args: argparse.Namespace) -> int:
     """Print a row for each net, runtime and size; 1 if one is not equal."""
-    sizes = SIZES if args.size == "all" else (tuple(int(side) for side in args.size.split("x")[::-1]),)
+    sizes = SIZES if args.image_size == "all" else (height_and_width(args.image_size),)
     rows, equal = [], True
     for net in (*FCNS, "vgg16"):
         for size, result in comparisons(net, sizes, args.width, args.fc, 1000 if net == "vgg16" else 21):

@@ -27,7 +27,7 @@ def tf32(args: argparse.Namespace) -> int:
     scores = [scores_of(Net(net, params, {}), data) for net in (exact, rounded(exact))]
     found = agreement_of(*scores)
     print(
-        f"FCN-8s, {args.size}, width {args.width:g}, TF32 against float32: scores differ by at most "
+        f"FCN-8s, {args.image_size}, width {args.width:g}, TF32 against float32: scores differ by at most "
         f"{found.difference / found.largest:.1e} of the largest; {1 - found.agreement:.2%} of the pixels have "
         "another class"
     )

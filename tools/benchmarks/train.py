@@ -20,7 +20,7 @@ import numpy as np
 
 from ...data.augment import Augmentation
 from ...errors import FCNXSError
-from ..shared import options
+from ..shared import devices
 from ..shared.text import table
 from . import material
 from .worker import Worker, compare, serve
@@ -38,12 +38,13 @@ KINDS = {"whole": None, "augmented": Augmentation(None, (0.8, 1.2), True, 0.4)}
 def train(args: argparse.Namespace) -> int:
     """Compare the solver's step, and PyTorch's where it is installed, with MXNet's bare one."""
     parts = ["bare", "solver"]
-    if importlib.util.find_spec("torch") and not args.gpus:
+    on_gpu = devices.kind_and_numbers(args.device)[0] == "gpu"
+    if importlib.util.find_spec("torch") and not on_gpu:
         with Worker(args, "check") as check:
             check.ask()
         parts.append("torch")
     else:
-        print("without PyTorch, which is not installed" if not args.gpus else "without PyTorch on a GPU")
+        print("without PyTorch, which is not installed" if not on_gpu else "without PyTorch on a GPU")
     return compare(args, parts)
 
 
@@ -55,16 +56,16 @@ trim = partial(compare, parts=("whole", "trimmed"))
 
 def sizes(args: argparse.Namespace) -> int:
     """Print memory after each epoch and its ratios; 1 if they are above the limit, or grow."""
-    args.images = args.images or SIZES
+    args.num_images = args.num_images or SIZES
     with Worker(args, "largest") as worker:
         alone = worker.ask()
-    print(f"{args.size} alone: resident {alone.resident:.3f} GB, peak {alone.peak:.3f} GB", flush=True)
+    print(f"{args.image_size} alone: resident {alone.resident:.3f} GB, peak {alone.peak:.3f} GB", flush=True)
     answers = []
     with Worker(args, "epochs") as worker:
         for epoch in range(1, args.epochs + 1):
             answers.append(answer := worker.ask())
             print(
-                f"epoch {epoch:>2} of {args.images} sizes: {answer.seconds:.0f} s; resident "
+                f"epoch {epoch:>2} of {args.num_images} sizes: {answer.seconds:.0f} s; resident "
                 f"{answer.resident:.3f} GB, {answer.resident / alone.resident:.3f} times the largest; peak "
                 f"{answer.peak:.3f} GB, {answer.peak / alone.peak:.3f} times",
                 flush=True,
@@ -138,7 +139,7 @@ def stepper(
     from ...metric import SegmentationMetric
     from ...solver.solver import Solver
 
-    ctx, metric = options.device(args.gpus), SegmentationMetric(material.CLASSES)
+    ctx, metric = devices.device(args.device), SegmentationMetric(material.CLASSES)
     symbol, params = material.net_and_params(args, ctx)
     how = {"trim": not args.no_trim, **how}
     solver = Solver(change(symbol), ctx, arg_params=params, **how, **settings)
@@ -160,7 +161,7 @@ def _solver(args: argparse.Namespace, **how: bool) -> Callable[[], float]:
 def _epoch(args: argparse.Namespace) -> Callable[[], None]:
     """An epoch of different sizes, or some steps of the largest size."""
     step, order, largest = stepper(args), random.Random(0), material.image_shape(args)[2:]
-    sizes = [largest] * REPEATED if args.part == "largest" else different_sizes(largest, args.images)
+    sizes = [largest] * REPEATED if args.part == "largest" else different_sizes(largest, args.num_images)
 
     def steps() -> None:
         order.shuffle(sizes)
@@ -203,7 +204,7 @@ def _bare(args: argparse.Namespace) -> Callable[[], None]:
     """MXNet's own forward, backward and update of each parameter alone."""
     from ...compat import mxnet as mx
 
-    ctx = options.device(args.gpus)
+    ctx = devices.device(args.device)
     symbol, params = material.net_and_params(args, ctx)
     grads = {name: mx.nd.zeros(array.shape, ctx) for name, array in params.items() if name != "bigscore_weight"}
     batch = material.random_image(material.image_shape(args))
@@ -227,7 +228,7 @@ def _torch(args: argparse.Namespace) -> Callable[[], float]:
     """PyTorch's step, in a process without MXNet, so that memory is PyTorch's alone."""
     from .torch_fcn8s import make_step
 
-    net = argparse.Namespace(size=args.size, width=args.width, fc=args.fc)
+    net = argparse.Namespace(image_size=args.image_size, width=args.width, fc=args.fc)
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
         shapes = pool.submit(_shapes, net).result()
     return make_step(
@@ -248,7 +249,7 @@ def _check(args: argparse.Namespace) -> Callable[[], None]:
     """
     from .torch_fcn8s import make_step
 
-    small = argparse.Namespace(size="50x43", width=1 / 16, fc=16, gpus=None, no_trim=args.no_trim)
+    small = argparse.Namespace(image_size="50x43", width=1 / 16, fc=16, device=None, no_trim=args.no_trim)
     settings = {**material.SETTINGS, "learning_rate": 1e-2}
     _, before = material.net_and_weights(small)
     weights = {name: array.copy() for name, array in before.items()}

@@ -85,8 +85,8 @@ class Worker:
 
 
 def _command(args: argparse.Namespace, part: str) -> List[str]:
-    given = {name: getattr(args, name) for name in ("size", "width", "fc", "images", "gpus")}
-    settings = [f"--{name}={value}" for name, value in given.items() if value is not None]
+    given = {name: getattr(args, name) for name in ("image_size", "width", "fc", "num_images", "device")}
+    settings = [f"--{name.replace('_', '-')}={value}" for name, value in given.items() if value is not None]
     settings += ["--no-trim"] * args.no_trim
     return [sys.executable, "-m", "fcnxs", "benchmark", args.what, "--part", part, *settings]
 
@@ -159,7 +159,7 @@ def compare(
             f"{name:<9}{' '.join(f'{value:.2f}' for value in seconds)} s: median {median:.3f} s, "
             f"ratio {median / first[0]:.3f}; peak {peak:.2f} GB, ratio {peak / first[1]:.3f}"
         )
-    print(f"FCN-8s, {args.size}, width {args.width:g}, seconds of an image; ratios to {parts[0]!r}")
+    print(f"FCN-8s, {args.image_size}, width {args.width:g}, seconds of an image; ratios to {parts[0]!r}")
     return 0
 
 

@@ -14,6 +14,7 @@ from ...errors import FCNXSError
 from ...stages import RECIPES, Stage
 from ...system.json_files import Null, Number, checked, told_of
 from ..shared import data_options
+from ..shared.devices import MOST, of_cpus, of_gpus
 
 STAGES = "fcn32s,fcn16s,fcn8s"
 AUTO = "auto"  # of --class-weights
@@ -26,11 +27,16 @@ NAMES = {"class_weights": (AUTO,)}  # values of PATHS that are no paths; of the 
 REQUIRED = ("data", "prefix", "epoch", "output")
 OF_COMMAND = ("skipped", "options", "meta", "data", "stages")  # keys of run.json that this command writes
 # Options that earlier versions wrote to run.json by other names.
-RENAMED = {"mirror": "recompute", "random_mirror": "random_flip"}
+RENAMED = {
+    **{"mirror": "recompute", "random_mirror": "random_flip", "keep": "keep_epochs"},
+    **{"gpus": "device", "cpus": "device"},
+}
+# Those of them whose values have changed, too: the form that these had, and what they are now.
+CHANGED = {"gpus": (str, of_gpus), "cpus": (Number(int, 1, MOST), of_cpus)}
 # Options that may differ when a run resumes: where and how it runs, but not its result.
 FREE = (
-    *("gpus", "cpus", "kv_store", "workers", "recompute", "quiet", "tensorboard", "resume"),
-    *("checkpoint_every", "keep", "max_pixels"),
+    *("device", "kv_store", "workers", "recompute", "quiet", "tensorboard", "resume"),
+    *("checkpoint_every", "keep_epochs", "max_pixels"),
 )
 
 
@@ -172,10 +178,7 @@ def restored(args: argparse.Namespace) -> Tuple[argparse.Namespace, Dict[str, An
         # A job of several processes may go on as one process, and the other way round.
         store, job = options.get("kv_store"), os.environ.get("DMLC_ROLE") == "worker"
         store = store if ("dist" in (store or "")) == job else "dist_sync" if job else None
-        began_with = dict(options, kv_store=store)
-        if "gpus" in given or "cpus" in given:
-            began_with.update(gpus=None, cpus=None)
-        given = {**began_with, **free}
+        given = {**options, "kv_store": store, **free}
     missing = [_option(name) for name in REQUIRED if given.get(name) is None]
     if missing:
         what = f"no run to go on with in {args.resume}, and " if args.resume is not None else ""
@@ -200,13 +203,27 @@ def _options_of(before: Dict[str, Any], file: Path, parser: argparse.ArgumentPar
         kinds = {None: str, int: Number(int), float: Number(float)}  # of a type of its own: a list
         form = bool if action.nargs == 0 else kinds.get(action.type, [str])
         form = [form] if isinstance(action, argparse._AppendAction) else form
-        forms[action.dest] = Null({*action.choices} if action.choices else form)
-    options = {RENAMED.get(name, name): value for name, value in before["options"].items()}
+        if action.help != argparse.SUPPRESS:  # a former name
+            forms[action.dest] = Null({*action.choices} if action.choices else form)
     with told_of(file, "the record of a run of this version", "begin another run with --output"):
+        options = _renamed(before["options"])
         unknown = [name for name in options if name not in forms]
         if unknown:
             raise ValueError(f"options: there is no option {unknown[0]!r:.80}")
         return {name: checked(value, forms[name], f"options.{name}") for name, value in options.items()}
+
+
+def _renamed(options: Dict[str, Any]) -> Dict[str, Any]:
+    """Options of a run.json, by their names and with their values of today.
+
+    Raises:
+        ValueError: a value is none that the option could have.
+    """
+    given = {name: value for name, value in options.items() if value is not None}
+    for name in {*CHANGED} & {*given}:
+        form, today = CHANGED[name]
+        given[name] = today(checked(given[name], form, f"options.{name}"))
+    return {RENAMED.get(name, name): value for name, value in given.items()}
 
 
 def _given(args: argparse.Namespace) -> Dict[str, Any]:

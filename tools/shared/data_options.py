@@ -19,7 +19,7 @@ from ...data.samples import Samples, open_samples, splits_of
 from ...errors import FCNXSError
 from ...system.json_files import Number, Or, checked, told_of
 from .data_checks import warn
-from .options import refuse_below
+from .options import add_renamed, refuse_below
 from .printing import say
 
 CLASSES = "classes.txt"  # in the folder of a data set: the names of its classes, one a line
@@ -70,8 +70,8 @@ def add_augmentation(parser: argparse.ArgumentParser) -> None:
         metavar="LO,HI",
         help="resize each image by a random factor from LO to HI, before the crop (default: 1,1)",
     )
-    add("--random-flip", action="store_true", help="swap left and right of half of the images")
-    add("--random-mirror", dest="random_flip", action="store_true", help=argparse.SUPPRESS)  # its former name
+    flip = "swap left and right of half of the images"
+    add_renamed(parser, ["--random-flip"], "--random-mirror", action="store_true", help=flip)
     add(
         "--color-jitter",
         type=float,

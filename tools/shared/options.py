@@ -5,20 +5,17 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Dict, Iterable, List, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Sequence, Tuple
 
 from ...conventions import MOST_CLASSES, VOC_CLASSES, PathLike
 from ...data.class_names import read_classes as class_names_of
-from ...doctor import gpus as gpus_rules
 from ...epoch_choice import choose
 from ...errors import FCNXSError
-from ...launch.dmlc import own_share
 from ...system.files import real
 from .printing import say
 
 if TYPE_CHECKING:
     from ...checkpoint.checkpoint import Checkpoint
-    from ...compat import mxnet as mx
 
 
 def add_checkpoint(parser: argparse.ArgumentParser) -> None:
@@ -68,15 +65,18 @@ def choose_epoch(args: argparse.Namespace) -> None:
         say(note)
 
 
-def add_gpus(parser: argparse.ArgumentParser) -> None:
-    """Add --gpus, the device to compute on."""
-    parser.add_argument("--gpus", metavar="N", help="number of the GPU to use, from 0 (default: the CPU)")
+def add_renamed(parser: argparse.ArgumentParser, names: Sequence[str], former: str, **how: Any) -> None:  # noqa: ANN401
+    """Add an option, and its name in earlier versions, which --help does not show; only one can be given.
 
-
-def add_all_gpus(parser: argparse.ArgumentParser) -> None:
-    """Add --gpus, the devices to train on."""
-    text = "numbers of the GPUs to use, from 0 (default: the CPU); the workers of a local job divide them"
-    parser.add_argument("--gpus", metavar="N[,N...]", help=text)
+    Args:
+        parser: parser of a command.
+        names: names of the option.
+        former: its former name.
+        how: settings of `add_argument`.
+    """
+    group = parser.add_mutually_exclusive_group(required=how.pop("required", False))
+    dest = group.add_argument(*names, **how).dest
+    group.add_argument(former, **{**how, "dest": dest, "default": None, "help": argparse.SUPPRESS})
 
 
 def add_classes(parser: argparse.ArgumentParser, default: str) -> None:
@@ -102,55 +102,6 @@ def add_overwrite(parser: argparse.ArgumentParser) -> None:
     """Add --overwrite, without which only results of this command are replaced (`system/own.py`)."""
     text = "replace files too that this command did not write"
     parser.add_argument("--overwrite", action="store_true", help=text)
-
-
-def device(gpus: str | None) -> mx.Context:
-    """Device that --gpus names; None stands for the CPU.
-
-    Raises:
-        FCNXSError: `gpus` is not the number of a GPU that MXNet sees and has code for.
-    """
-    from ...compat import mxnet as mx
-
-    if gpus is None:
-        return mx.cpu()
-    if not (gpus.isascii() and gpus.isdigit()):
-        raise FCNXSError(f"--gpus {gpus}: give the number of one GPU, counted from 0")
-    try:
-        count = mx.context.num_gpus()
-    except mx.MXNetError:
-        count = 0
-    if int(gpus) >= count:
-        why = f": {gpus_rules.why_none()}" if not count else ""
-        raise FCNXSError(f"--gpus {gpus}: MXNet sees {count} GPUs here{why}; leave it out to use the CPU")
-    capability = gpus_rules.capability_of(int(gpus))
-    if not gpus_rules.runs_on(capability):
-        has = gpus_rules.shown(capability)
-        raise FCNXSError(
-            f"--gpus {gpus}: MXNet has no code for this GPU, of compute capability {has}, but for 5.0 to 8.9; "
-            f"leave it out to use the CPU; {gpus_rules.ONNX}"
-        )
-    return mx.gpu(int(gpus))
-
-
-def devices(gpus: str | None, cpus: int | None) -> List[mx.Context]:
-    """Devices that --gpus 0,1,... or --cpus N names; workers of one machine divide the GPUs.
-
-    Raises:
-        FCNXSError: both are given, one is no GPU of this machine, or given twice, or they cannot be divided.
-    """
-    from ...compat import mxnet as mx
-
-    if gpus is not None and cpus is not None:
-        raise FCNXSError("--gpus and --cpus: give only one of them")
-    if cpus is not None and cpus < 1:
-        raise FCNXSError(f"--cpus {cpus}: expected 1 or more")
-    if gpus is None:
-        return [mx.cpu(i) for i in range(cpus or 1)]
-    numbers = gpus.split(",")
-    if len(set(numbers)) < len(numbers):
-        raise FCNXSError(f"--gpus {gpus}: name each GPU only once")
-    return [device(number) for number in own_share(numbers)]
 
 
 def class_names(args: argparse.Namespace) -> List[str] | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 import shutil
 import signal
 import sys
@@ -19,7 +18,7 @@ from ....doctor.gpus import TF32_FROM, shown
 from ....errors import FCNXSError
 from ....system.files import written_whole
 from ....system.own import refuse_strangers
-from ...shared import options
+from ...shared import devices, options
 from ...shared.printing import say
 from ...shared.signals import Ended
 from .steps import Step
@@ -55,18 +54,23 @@ def steps(args: argparse.Namespace, found: facts.Facts, root: Path) -> List[Step
     """All steps, those that this machine cannot do with the reason; they may write to the folder `root`.
 
     Raises:
-        FCNXSError: --gpus names no GPU that MXNet sees.
+        FCNXSError: --device names no GPU that MXNet sees.
     """
-    gpus = _gpus(args.gpus, found.mxnet_gpus)
+    gpus = _gpus(args.device, found.mxnet_gpus)
     none = "" if gpus else "MXNet sees no GPU; the output of doctor says why"
     first, fcnxs = gpus[:1], [sys.executable, "-X", "faulthandler", "-m", "fcnxs"]
     capability = found.capabilities[int(first[0])] if first and found.capabilities else None
     old = f"no TF32 below {shown(TF32_FROM)}" if capability and capability < TF32_FROM else ""
 
     def one(name: str, title: str, on: Sequence[str] = first, skip: str = "", **how: object) -> Step:
-        net = [f"--width={args.width}", f"--fc={args.fc}", f"--size={args.size}", f"--steps={args.steps}"]
-        net += [f"--images={args.images}"] if args.images else []
-        words = [*fcnxs, "benchmark", "gpu", f"--part={name}", f"--gpus={','.join(on)}", *net]
+        net = [
+            f"--width={args.width}",
+            f"--fc={args.fc}",
+            f"--image-size={args.image_size}",
+            f"--steps={args.steps}",
+        ]
+        net += [f"--num-images={args.num_images}"] if args.num_images else []
+        words = [*fcnxs, "benchmark", "gpu", f"--part={name}", f"--device=gpu:{','.join(on)}", *net]
         return Step(name, title, words, skip=none or skip, **how)
 
     smi, tests = shutil.which("nvidia-smi"), _tests()
@@ -95,7 +99,7 @@ def steps(args: argparse.Namespace, found: facts.Facts, root: Path) -> List[Step
         Step(
             "demo",
             "fcnxs demo on the GPU",
-            [*fcnxs, "demo", f"--gpus={','.join(first)}", f"--output={root / 'demo'}"],
+            [*fcnxs, "demo", f"--device=gpu:{','.join(first)}", f"--output={root / 'demo'}"],
             HOUR,
             skip=none,
         ),
@@ -111,14 +115,13 @@ def steps(args: argparse.Namespace, found: facts.Facts, root: Path) -> List[Step
 
 
 def _gpus(given: str | None, there: int) -> List[str]:
-    """Numbers of the GPUs to check: those that --gpus names, or all that MXNet sees."""
+    """Numbers of the GPUs to check: those that --device names, or all that MXNet sees."""
     if given is None or not there:
         return [str(number) for number in range(there)]
-    if not re.fullmatch(r"[0-9]+(,[0-9]+)*", given) or max(map(int, given.split(","))) >= there:
-        raise FCNXSError(
-            f"--gpus {given}: MXNet sees {there} GPUs; give numbers from 0 to {there - 1}, with commas"
-        )
-    return given.split(",")
+    kind, numbers = devices.kind_and_numbers(given)
+    if kind == "cpu" or max(numbers) >= there:
+        raise FCNXSError(f"--device {given}: MXNet sees {there} GPUs, with numbers from 0 to {there - 1}")
+    return [str(number) for number in numbers]
 
 
 def _tests() -> Path | None:
@@ -164,7 +167,7 @@ def _write(file: Path, todo: Sequence[Step], args: argparse.Namespace, began: da
     summary = ", ".join(f"{count} {result}" for result, count in counts.items())
     head = [
         f"{TITLE}, fcnxs {__version__}, begun {began:%Y-%m-%d %H:%M:%S} UTC: {summary}",
-        f"width {args.width:g}, fc {args.fc}, images of {args.size}",
+        f"width {args.width:g}, fc {args.fc}, images of {args.image_size}",
         NOTE,
         "",
         "result   seconds  step",

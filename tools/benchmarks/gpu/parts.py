@@ -17,7 +17,7 @@ from ....finetune.run_log import VARIABLES, installed
 from ....metric import SegmentationMetric
 from ....predict.segmenter import Segmenter
 from ....solver.solver import Solver
-from ...shared import options
+from ...shared import devices
 from .. import material
 from ..train import different_sizes, stepper, without_dropout
 from ..worker import memory
@@ -44,9 +44,9 @@ class Seeded(dict):
     seed = 0
 
 
-def devices(args: argparse.Namespace) -> int:
+def facts(args: argparse.Namespace) -> int:
     """Print the devices, the versions of what computes, and the variables."""
-    print(described(map(int, args.gpus.split(","))))
+    print(described(devices.kind_and_numbers(args.device)[1]))
     for name, version in installed().items():
         print(f"{name} {version}")
     for name in sorted(os.environ):
@@ -64,9 +64,9 @@ def exact(args: argparse.Namespace, tf32: bool = False) -> int:
     Args:
         tf32: whether the GPU may round operands to TF32, as it does by default from compute capability 8.0 on.
     """
-    small = argparse.Namespace(**{**vars(args), "size": EXACT_SIZE})
+    small = argparse.Namespace(**{**vars(args), "image_size": EXACT_SIZE})
     symbol, weights = material.net_and_weights(small)
-    symbol, gpu = without_dropout(symbol), options.device(args.gpus)
+    symbol, gpu = without_dropout(symbol), devices.device(args.device)
     runs: Dict[str, Callable[[Arrays], Arrays]] = {
         "the CPU": lambda batch: gradients(symbol, weights, [mx.cpu()], [batch], trim=False),
         "the GPU, whole": lambda batch: gradients(symbol, weights, [gpu], [batch], trim=False),
@@ -137,7 +137,7 @@ def worst(given: Arrays, expected: Arrays) -> Tuple[float, str]:
 def two(args: argparse.Namespace) -> int:
     """Compare a step of two GPUs with one that accumulates two images, with dropout, and time both."""
     symbol, weights = material.net_and_weights(args)
-    gpus, batches = options.devices(args.gpus, None)[:2], list(_batches(args))
+    gpus, batches = devices.devices(args.device)[:2], list(_batches(args))
     one, several = (gradients(symbol, weights, where, batches, trim=True) for where in (gpus[:1], gpus))
     error, layer = worst(several, one)
     print(f"largest difference of a gradient {error:.2e}, of {layer}; at most {SAME:g} is expected")
@@ -178,7 +178,7 @@ def train(args: argparse.Namespace, trim: bool) -> int:
     free = _free(args)
     step = stepper(args, trim=trim)
     batch = material.random_image(material.image_shape(args))
-    print(f"a training step on one image of {args.size}: {timed(lambda: step(batch), args.steps)}")
+    print(f"a training step on one image of {args.image_size}: {timed(lambda: step(batch), args.steps)}")
     return _print_memory(args, free)
 
 
@@ -186,9 +186,9 @@ def infer(args: argparse.Namespace, trim: bool) -> int:
     """Time the Segmenter, print the memory that it takes, and how its probabilities differ from the CPU's."""
     free = _free(args)
     net = material.random_checkpoint(args)
-    segmenter = Segmenter(net, ctx=options.device(args.gpus), trim=trim)
+    segmenter = Segmenter(net, ctx=devices.device(args.device), trim=trim)
     image = material.photo(np.random.default_rng(0), *material.image_shape(args)[2:])
-    print(f"the class map of one image of {args.size}: {timed(lambda: segmenter(image), args.steps)}")
+    print(f"the class map of one image of {args.image_size}: {timed(lambda: segmenter(image), args.steps)}")
     _print_memory(args, free)
     ours, cpus = segmenter.probabilities(image), Segmenter(net, trim=trim).probabilities(image)
     same = (ours.argmax(0) == cpus.argmax(0)).mean()
@@ -200,7 +200,7 @@ def infer(args: argparse.Namespace, trim: bool) -> int:
 def sizes(args: argparse.Namespace) -> int:
     """Time training steps on images of different sizes, first and second time, and print the memory."""
     free, step = _free(args), stepper(args)
-    largest, count = material.image_shape(args)[2:], args.images or SIZES
+    largest, count = material.image_shape(args)[2:], args.num_images or SIZES
     different = different_sizes(largest, count)
     for what, chosen in (("first", different), ("second", different), ("largest alone", [largest] * count)):
         began = time.perf_counter()
@@ -213,7 +213,7 @@ def sizes(args: argparse.Namespace) -> int:
 
 def _free(args: argparse.Namespace) -> int:
     """Bytes of the GPU's memory that no process has; this one then has CUDA's own part."""
-    return mx.context.gpu_memory_info(options.device(args.gpus).device_id)[0]
+    return mx.context.gpu_memory_info(devices.device(args.device).device_id)[0]
 
 
 def _print_memory(args: argparse.Namespace, free: int) -> int:
@@ -224,7 +224,7 @@ def _print_memory(args: argparse.Namespace, free: int) -> int:
 
 
 PARTS: Dict[str, Callable[[argparse.Namespace], int]] = {
-    **{"devices": devices, "exact": exact, "tf32": partial(exact, tf32=True), "two": two, "sizes": sizes},
+    **{"devices": facts, "exact": exact, "tf32": partial(exact, tf32=True), "two": two, "sizes": sizes},
     **{f"train-{name}": partial(train, trim=name == "trimmed") for name in ("whole", "trimmed")},
     **{f"infer-{name}": partial(infer, trim=name == "trimmed") for name in ("whole", "trimmed")},
 }

@@ -49,7 +49,7 @@ def resume(args: argparse.Namespace) -> int:
         write_voc(root / "pictures", PICTURES)
         _fcnxs("convert", str(files("fcnxs") / "vgg16_shapes.caffemodel"), root / "vgg16fc", quiet=True)
         train = [f"--data={root / 'pictures'}", f"--prefix={root / 'vgg16fc'}", "--epoch=0", "--recipe=adam"]
-        train += ["--stages=fcn32s", f"--epochs={EPOCHS}", "--checkpoint-every=1", f"--gpus={args.gpus}"]
+        train += ["--stages=fcn32s", f"--epochs={EPOCHS}", "--checkpoint-every=1", f"--device={args.device}"]
         expect("a run on the GPU", _fcnxs("finetune", *train, f"--output={root / 'whole'}"))
         expect(
             "the same, interrupted",
@@ -58,7 +58,7 @@ def resume(args: argparse.Namespace) -> int:
         shutil.copytree(root / "cut", root / "cpu")
         expect("resumed on the GPU", _fcnxs("finetune", f"--resume={root / 'cut'}"))
         expect("parameters equal to the bit to the whole run's", _same(root / "whole", root / "cut"))
-        expect("resumed on the CPU", _fcnxs("finetune", f"--resume={root / 'cpu'}", "--cpus=1"))
+        expect("resumed on the CPU", _fcnxs("finetune", f"--resume={root / 'cpu'}", "--device=cpu"))
         forms = ["json", *(["onnx"] if find_spec("onnx") and find_spec("onnxruntime") else [])]
         for run in ("whole", "cpu"):
             for form in forms:

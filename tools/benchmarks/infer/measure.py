@@ -15,7 +15,9 @@ from typing import Dict, Iterator, List, Sequence, Tuple
 
 from ....errors import FCNXSError
 from ...shared import options
-from ..material import sides
+from ...shared.devices import kind_and_numbers
+from ...shared.sizes import height_and_width
+from ..material import SHORTEST
 from ..worker import Worker, in_turns
 from .engines import ENGINES, INSTRUCTIONS, environment, missing, processor, threads
 from .results import Measurements, group_table, make_row, refuse_to_replace, write
@@ -33,7 +35,7 @@ def infer(args: argparse.Namespace) -> int:
     planned = list(_planned(engines, precisions, measured))
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        job = {"width": args.width, "fc": args.fc, "images": args.images or IMAGES, "size": sizes[0]}
+        job = {"width": args.width, "fc": args.fc, "images": args.num_images or IMAGES, "image_size": sizes[0]}
         (root / "job.json").write_text(json.dumps(job))
         for size in sizes:
             (root / size).mkdir()
@@ -51,11 +53,11 @@ def _chosen(args: argparse.Namespace) -> List[List[str]]:
     Raises:
         FCNXSError: an option has a value that it does not take.
     """
-    if args.gpus:
-        raise FCNXSError("--gpus: infer measures on the CPU; leave it out")
-    sizes, precisions = args.sizes.split(","), args.precision.split(",")
+    if kind_and_numbers(args.device)[0] == "gpu":
+        raise FCNXSError(f"--device {args.device}: infer measures on the CPU; leave it out")
+    sizes, precisions = args.image_sizes.split(","), args.precision.split(",")
     for size in sizes:
-        sides("--sizes", size)
+        height_and_width(size, SHORTEST, "--image-sizes")
     engines = args.engines.split(",") if args.engines else [*ENGINES]
     for option, values, known in (("--precision", precisions, INSTRUCTIONS), ("--engines", engines, ENGINES)):
         wrong = [value for value in values if value not in known]

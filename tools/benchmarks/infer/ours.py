@@ -47,7 +47,7 @@ def images(folder: Path) -> None:
         symbol.save(str(root / "original.json"))  # with label and softmax
         scores_symbol(symbol).save(str(root / "symbol.json"))
         save_file(weights, root / "weights.safetensors")
-    shape, rng = image_shape(argparse.Namespace(size=folder.name)), np.random.default_rng(0)
+    shape, rng = image_shape(argparse.Namespace(image_size=folder.name)), np.random.default_rng(0)
     made = [preprocess(picture(rng, *shape[2:], shapes=5)[0], VGG_MEAN) for _ in range(job["images"] + 1)]
     np.save(folder / "image.npy", made[0])
     np.save(folder / "calibration.npy", np.concatenate(made[1:]))
