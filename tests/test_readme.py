@@ -16,7 +16,7 @@ from fcnxs.deploy.form import Form
 from fcnxs.tools.main import COMMANDS
 
 ROOT = Path(__file__).parent.parent
-READMES = ("README.md", "fcnxs/README.md", "tools/README.md", "symbols/README.md")
+READMES = ("README.md", "fcnxs/README.md", "tools/README.md", "symbols/README.md", "symbols/ARTICLE.md")
 
 
 @pytest.fixture

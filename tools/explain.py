@@ -26,6 +26,7 @@ from .shared.sizes import height_and_width
 
 if TYPE_CHECKING:
     from ..compat import mxnet as mx
+    from ..symbols import Row
     from ..symbols.graph.nodes import Graph
 
 CLASSIFIER_SIZE = {"vgg16": "224x224", "mask_regression": "224x224"}  # others take photographs as they are
@@ -42,6 +43,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         "original has it, or up as Caffe (default: what the file says, full if it is of 2016 "
                         "and does not; of a net by name valid)")  # fmt: skip
     options.add_operators(parser)
+    parser.add_argument("--layers", choices=("sized", "all"), default="sized", help="rows of the table of "
+                        "layers: those with parameters or a new size (default), or all of them")  # fmt: skip
+    parser.add_argument("--exact", action="store_true", help="write sizes without rounding and adj: (H + 6)/32 "
+                        "for floor((H + 6)/32)")  # fmt: skip
     parser.add_argument("--png", type=Path, metavar="FILE", help="draw the net as a PNG (needs graphviz's dot)")
     options.add_overwrite(parser)
 
@@ -66,10 +71,15 @@ def run(args: argparse.Namespace) -> int:
         from .explanations.draw import draw_net
 
         draw_net(symbol, size, args.png, args.overwrite)
-    show(layers_text(name, size, rows))
+    images = [graph.nodes[graph.image]["name"]] if args.layers == "all" else None
+    show(layers_text(name, size, _exact(graph, rows) if args.exact else rows, images, args.exact))
     for note in notes:
         show(f"\n{note}")
-    show("\n" + "\n".join(textwrap.fill(line, 100) for line in legend(rows)) + "\n")
+    show(
+        "\n"
+        + "\n".join(textwrap.fill(line, 100) for line in legend(rows, args.exact, images is not None))
+        + "\n"
+    )
     show(maps_text(rows))
     square = [row[5:] for row in rows] == [column[5:] for column in columns]
     if not square:
@@ -83,6 +93,16 @@ def run(args: argparse.Namespace) -> int:
     if wrong:
         show(f"\nThese offsets differ from those that the layers give: {'; '.join(wrong)}")
     return 1 if wrong else 0
+
+
+def _exact(graph: Graph, rows: List[Row]) -> List[Row]:
+    """Rows with formulas that are not rounded; a layer without one keeps its formula."""
+    from ..symbols.graph.crops import exact_sizes
+    from .explanations.tables import exact_text
+
+    sizes = exact_sizes(graph, 0)
+    pairs = zip(rows, (sizes[i] for i in graph.layers))
+    return [row._replace(formula=exact_text(size, "H")) if size else row for row, size in pairs]
 
 
 def _known() -> str:

@@ -120,7 +120,7 @@ def crop_derivations(symbol: mx.sym.Symbol | Graph, axis: int = 0) -> List[CropD
         axis: 0 for rows, 1 for columns.
     """
     graph = Graph.of(symbol)
-    nodes, maps, sizes = graph.nodes, walk(graph, axis, strict=False).maps, _affine_sizes(graph, axis)
+    nodes, maps, sizes = graph.nodes, walk(graph, axis, strict=False).maps, exact_sizes(graph, axis)
     ways = _paths(graph, axis)
     found = []
     for node in nodes:
@@ -132,8 +132,11 @@ def crop_derivations(symbol: mx.sym.Symbol | Graph, axis: int = 0) -> List[CropD
     return found
 
 
-def _affine_sizes(graph: Graph, axis: int) -> List[Affine | None]:
-    """Size of every node without rounding and without `adj`, None where it has none."""
+def exact_sizes(graph: Graph, axis: int) -> List[Affine | None]:
+    """Size of every node without rounding and without `adj`, as (scale, shift) of scale H + shift.
+
+    None where a layer on the way has no such size.
+    """
     sizes: List[Affine | None] = [None] * len(graph.nodes)
     sizes[graph.image] = (Fraction(1), Fraction(0))
     for i, node in enumerate(graph.nodes):

@@ -3,30 +3,46 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from math import lcm
 from typing import List, Sequence, Tuple
 
 from ...symbols import CropDerivation, Row
-from ...symbols.graph.crops import MOST_TERMS, Path
+from ...symbols.graph.crops import MOST_TERMS, Affine, Path
 from ..shared.text import table
 
+CAFFE = {"Activation": "ReLU", "FullyConnected": "InnerProduct", "elemwise_add": "Eltwise"}  # names of types
 
-def layers_text(name: str, size: Tuple[int, int], rows: Sequence[Row]) -> str:
-    """The table of layers; layers without parameters that keep the size of the layer above are left out."""
+
+def layers_text(
+    name: str,
+    size: Tuple[int, int],
+    rows: Sequence[Row],
+    images: Sequence[str] | None = None,
+    exact: bool = False,
+) -> str:
+    """The table of layers; layers without parameters that keep the size of the layer above are left out.
+
+    Args:
+        images: names of the net's inputs, for a table of all layers that begins with them.
+        exact: whether the formulas of the rows are without rounding.
+    """
     total = sum(row.parameters for row in rows)
     head = f"{name}: {len(rows)} layers, {total:,} parameters. Image {size[1]}x{size[0]}: H = {size[0]} rows."
     shown = [row for before, row in zip([None, *rows], rows) if not _says_nothing_new(row, before)]
+    shown = shown if images is None else [*rows]
     if len(shown) < len(rows):
         kept = {id(row) for row in shown}
         kinds = " and ".join(sorted({row.op for row in rows if id(row) not in kept}))
         left_out = f"{len(rows) - len(shown)} ({kinds})"
         head += f"\nLeft out: {left_out}, without parameters and as large as the layer above."
-    cells = []
+    cells = [(image, "Variable", "", "H", size[0], f"3 x {size[0]} x {size[1]}") for image in images or ()]
     for row in shown:
         number = None if row.formula is None or row.shape is None else row.shape[-2]
         count = f"{row.parameters:,}" if row.parameters else ""
         shape = None if row.shape is None else " x ".join(map(str, row.shape[1:]))
         cells.append((row.name, row.op, count, row.formula, number, shape))
-    header = ("layer", "type", "parameters", "rows", "number", "channels x rows x columns")
+    what = "rows, not rounded" if exact else "rows"
+    header = ("layer", "type", "parameters", what, "number", "channels x rows x columns")
     return f"{head}\n\n{table(header, cells, right=(2, 5))}"
 
 
@@ -53,8 +69,8 @@ def maps_text(rows: Sequence[Row]) -> str:
     return table(header, cells, right=(4 + len(more), 5 + len(more)))
 
 
-def legend(rows: Sequence[Row]) -> List[str]:
-    """Explanation of the columns of the table of maps, for the kinds of layers that the net has."""
+def legend(rows: Sequence[Row], exact: bool = False, all_layers: bool = False) -> List[str]:
+    """Explanation of the columns, for the kinds of layers that the net has; the arguments as `layers_text`."""
     operators = {row.op for row in rows}
     sizes = {
         "Convolution": "a convolution makes floor((n + 2 P - K)/S) + 1",
@@ -65,7 +81,11 @@ def legend(rows: Sequence[Row]) -> List[str]:
     made = ", ".join(text for op, text in sizes.items() if op in operators)
     lines = [
         "K is the kernel (a dilated one as it spans), S the stride, P the pad."
-        + (f" Out of n rows {made}." if made else ""),
+        + (f" Out of n rows {made}." if made else "")
+        + (
+            " The formulas of the table above are these without rounding and adj; its numbers are rounded."
+            * exact
+        ),
         "Cell x of a layer begins, with its upper or left edge, at S * x + P' in cells of the layer's input, "
         f"where P' = (K - S)/2 - P{inverse}, and at stride * x + offset in pixels of the image, whose first "
         "pixel begins at 0. The cell sees so many rows of the image and its padding.",
@@ -75,7 +95,8 @@ def legend(rows: Sequence[Row]) -> List[str]:
             "Caffe's coord_map.py goes the other way, from pixels to cells, and measures from centre to "
             "centre: its numbers in between differ, the offsets of the crops are the same."
         )
-    return lines
+    of_caffe = ", ".join(f"{caffe} for {op}" for op, caffe in CAFFE.items() if op in operators)
+    return [*lines, f"Caffe's names of these types: {of_caffe}."] if all_layers and of_caffe else lines
 
 
 def crop_text(crop: CropDerivation, variable: str, what: str) -> str:
@@ -89,7 +110,7 @@ def _lines(crop: CropDerivation, variable: str) -> List[str]:
     sizes = total = maps = "no offset follows"
     terms: List[str] = []
     if crop.from_sizes is not None:
-        x, like = (_affine(size, variable) for size in crop.sizes)
+        x, like = (exact_text(size, variable) for size in crop.sizes)
         sizes = f"{crop.x} {x}, {crop.like} {like}; half of the difference is {crop.from_sizes}"
     if crop.from_sum is not None:
         terms = [*_terms(crop.x, crop.paths[0]), *_terms(crop.like, crop.paths[1])]
@@ -108,11 +129,18 @@ def _lines(crop: CropDerivation, variable: str) -> List[str]:
     ]
 
 
-def _affine(size: Tuple[Fraction, Fraction], variable: str) -> str:
+def exact_text(size: Affine, variable: str) -> str:
+    """An exact size: `(H + 6)/32 + 12`, with a remainder below the divisor beside H, or `H + 38`."""
     scale, shift = size
-    whole, parts = scale.numerator, scale.denominator
-    base = (variable if whole == 1 else f"{whole} {variable}") + (f"/{parts}" if parts != 1 else "")
-    return f"{base} {'-' if shift < 0 else '+'} {abs(shift)}" if shift else base
+    divisor = lcm(scale.denominator, shift.denominator) if scale.denominator > 1 else 1
+    whole, rest = divmod(shift * divisor, divisor) if shift > 0 and divisor > 1 else (0, shift * divisor)
+    inner = _plus(variable if scale * divisor == 1 else f"{scale * divisor} {variable}", rest)
+    inner = f"({inner})" if rest and divisor > 1 else inner
+    return _plus(inner if divisor == 1 else f"{inner}/{divisor}", whole)
+
+
+def _plus(text: str, number: Fraction | int) -> str:
+    return f"{text} {'-' if number < 0 else '+'} {abs(number)}" if number else text
 
 
 def _terms(name: str, path: Path) -> List[str]:
