@@ -1,6 +1,9 @@
 """From each format to a report: import-data, check-data, finetune, evaluate, report, without more options."""
 
 import json
+import re
+import shlex
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -112,3 +115,20 @@ def test_a_source_comes_to_a_report(make, caffemodel, tmp_path, capsys):
         assert [name, str(2 * pixels)] in [row[:2] for row in rows]
     assert main(["report", str(run)]) == 0
     assert (run / "report.html").is_file()
+
+
+def test_the_lines_of_the_readme_lead_from_photographs_to_a_net(caffemodel, tmp_path, monkeypatch):
+    """With one epoch each."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "labelled").mkdir()
+    labelme(tmp_path / "labelled")
+    assert main(["convert", str(caffemodel), "fcnxs-demo/vgg16fc"]) == 0
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    section = re.search(r"^## Your own images\n(.*?)^## ", readme, re.S | re.M)[1]
+    lines = re.findall(r"^fcnxs (.*)$", section, re.M)
+    assert [line.split()[0] for line in lines] == ["import-data", "finetune", "report", "segment", "export"]
+    for line in lines:
+        once = ["--epochs", "1"] if line.startswith("finetune") else []
+        assert main(shlex.split(line, comments=True) + once) == 0, line
+    assert Path("mine/report.html").is_file() and Path("deploy/mine-0000.params").is_file()
+    assert [file.suffix for file in Path("masks").glob("*_overlay.png")] == [".png"]  # a fifth of five images
