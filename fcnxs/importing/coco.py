@@ -8,6 +8,7 @@ background.
 
 from __future__ import annotations
 
+import os
 import re
 from collections import defaultdict
 from functools import partial
@@ -24,7 +25,7 @@ from ..system.json_files import Number, Or, read_json
 from . import labelme
 from .account import Account
 from .drawing import Shape, draw
-from .files import SPLITS, below, head_of, unlisted
+from .files import SPLITS, below, by_name, head_of, unlisted
 from .found import BACKGROUND, Class, Found, LeftOut, Options, Sample, Size, checked_classes, with_background
 from .run_lengths import compressed, in_columns
 
@@ -148,9 +149,9 @@ def _images(
     objects: Dict[int, List[Dict[str, Any]]] = defaultdict(list)
     for each in content["annotations"]:
         objects[each["image_id"]].append(each)
-    split = _split(path)
+    split = _split(f"{path.stem} {path.parent.name}")
     places = _places(path, source, split, options)
-    seen = set()
+    seen, elsewhere = set(), None
     for image in content["images"]:
         name, number = image["file_name"], image["id"]
         if number in seen:
@@ -158,6 +159,10 @@ def _images(
         seen.add(number)
         candidates = (below(folder, name, path) for folder in places)
         place = next((each for each in candidates if each.is_file()), None)
+        if place is None and "/" not in name:  # the only image of this name, in whatever folder
+            elsewhere = by_name(places[0]) if elsewhere is None else elsewhere
+            same = [each for each in elsewhere[name] if _split(os.path.dirname(each)) in (None, split)]
+            place = below(places[0], same[0], path) if len(same) == 1 else None
         if place is None:
             account.add("no image", name)
         elif number not in objects:
@@ -170,22 +175,22 @@ def _images(
         account.add("no image", f"image {number} of {path.name}", len(objects[number]))
 
 
-def _split(file: Path) -> str | None:
-    """Split that the name of a file, or of its folder, says."""
-    words = re.findall("[a-z]+", f"{file.stem} {file.parent.name}".lower())
+def _split(text: str) -> str | None:
+    """Split that one of the words of a name says."""
+    words = re.findall("[a-z]+", text.lower())
     return next((SPLITS[word] for word in words if word in SPLITS), None)
 
 
 def _places(file: Path, source: Path, split: str | None, options: Options) -> List[Path]:
-    """Folders that the images of a file may be in."""
+    """Folders that the images of a file may be in; the first one is around the others."""
     part = file.stem.rpartition("_")[2]  # train2017
     if options.images is not None:
         folders = [options.images, options.images / part, options.images / (split or "")]
     else:
         root = source if source.is_dir() else file.parent
         root = root.parent if root.name == "annotations" else root
-        parts = ["", "images", part, f"images/{part}", *([split, f"images/{split}"] if split else [])]
-        folders = [file.parent, file.parent / "images", *(root / each for each in parts)]
+        parts = ["images", part, f"images/{part}", *([split, f"images/{split}"] if split else [])]
+        folders = [root, file.parent, file.parent / "images", *(root / each for each in parts)]
     return [folder for folder in dict.fromkeys(folders) if folder.is_dir()]
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from contextlib import closing
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any, Callable, Collection, Iterable, Iterator, List
+from typing import Any, Callable, Collection, Dict, Iterable, Iterator, List
 
 from ..data.images import IMAGE_SUFFIXES
 from ..errors import FCNXSError, cut
@@ -85,3 +86,12 @@ def unlisted(listed: Collection[Path], source: Path, account: Account) -> None:
         for file in sorted(folder.iterdir()):
             if file.suffix.lower() in IMAGE_SUFFIXES and file not in listed and not file.name.startswith("."):
                 account.add("no annotation", os.path.relpath(file, source))
+
+
+def by_name(folder: Path) -> Dict[str, List[str]]:
+    """Paths of the images in a folder and those below it, relative to it, by their file names."""
+    result: Dict[str, List[str]] = defaultdict(list)
+    for file in all_files(folder):
+        if file.suffix.lower() in IMAGE_SUFFIXES:
+            result[file.name].append(file.relative_to(folder).as_posix())
+    return result

@@ -149,6 +149,7 @@ def test_what_is_left_out_is_counted(tmp_path):
         ("annotations/instances_{}.json", "images/{}/{}"),  # CVAT's
         ("{}/_annotations.coco.json", "{}/{}"),  # Roboflow's
         ("{}.json", "images/{1}"),
+        ("{}.json", "whatever/{}/{}"),
     ],
 )
 def test_splits(layout, tmp_path):
@@ -172,6 +173,15 @@ def test_a_file_and_its_images_may_be_given(tmp_path):
     assert [*labels] == ["a"]
     image = tmp_path / "in" / "target" / "images" / "a.jpg"
     assert image.samefile(tmp_path / "photos" / "a.jpg")
+
+
+@pytest.mark.parametrize(
+    ("file", "images"), [("x.json", ("p/a.jpg", "q/a.jpg")), ("x_val.json", ("x/train/a.jpg",))]
+)
+def test_images_elsewhere_are_not_guessed(file, images, tmp_path, capsys):
+    source = put(tmp_path / "in", {file: content({"segmentation": [SQUARE]})})
+    put(source, dict.fromkeys(images, (5, 6)))
+    assert "1 annotations without image, left out: a.jpg" in refusal(source, capsys)
 
 
 def test_instances_are_read_where_coco_has_other_annotations(tmp_path, capsys):
