@@ -26,6 +26,7 @@ from . import (
     labelme,
     labelme_voc,
     masks,
+    oxford_pet,
     roboflow,
 )
 from .account import Account
@@ -42,6 +43,7 @@ FORMATS = {
     "ade20k": ade20k,
     "coco-stuff": coco_stuff,
     "cub-200": cub,
+    "oxford-pet": oxford_pet,
     "masks": masks,
 }
 GENERAL = "masks"  # what is taken if no other format is recognised

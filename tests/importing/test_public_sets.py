@@ -110,3 +110,30 @@ def test_options_and_lists_of_cub(tmp_path, capsys):
     put(source, CUB)
     labels, _, _ = imported(source, "--threshold", "51")
     np.testing.assert_array_equal(labels["train/A_1"], [[0, 1, 1, 1, 1, 1]])
+
+
+def test_oxford_pet(tmp_path):
+    source = put(
+        tmp_path / "in",
+        {
+            "annotations/README": "trimaps",
+            "annotations/trainval.txt": "Abyssinian_100 1 1 1\n",
+            "annotations/test.txt": "beagle_1 2 2 1\n",
+            **{f"images/{name}.jpg": (1, 3) for name in ("Abyssinian_100", "beagle_1", "beagle_2", "beagle_3")},
+            **{
+                f"annotations/trimaps/{name}.png": [[1, 2, 3]]  # pet, background, border
+                for name in ("Abyssinian_100", "beagle_1", "beagle_3", "beagle_4")
+            },
+        },
+    )
+    (source / "annotations" / "trimaps" / "._beagle_1.png").write_bytes(b"of macOS")
+    labels, names, counts = imported(source)
+    assert sorted(labels) == ["test/beagle_1", "train/Abyssinian_100"] and names == ["background", "pet"]
+    np.testing.assert_array_equal(labels["train/Abyssinian_100"], [[1, 0, 255]])
+    assert counts == {"no annotation": 1, "no image": 1, "no split": 1}
+
+
+def test_a_pet_of_both_lists_is_refused(tmp_path, capsys):
+    lists = {f"annotations/{name}.txt": "Abyssinian_100 1 1 1\n" for name in ("trainval", "test")}
+    source = put(tmp_path / "in", {**lists, "annotations/trimaps/Abyssinian_100.png": [[1]]})
+    assert "test.txt: names 'Abyssinian_100', as another list does" in refusal(source, capsys)
