@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
 from itertools import islice
 from pathlib import Path
-from typing import Callable, Collection, Dict, Generator, Iterable, List, Sequence, Tuple
+from typing import Callable, Collection, Generator, Iterable, List, Sequence, Tuple
 
 import numpy as np
 
@@ -17,28 +18,12 @@ from ..errors import FCNXSError, finite_mean
 from ..symbols.layers import check_numclass
 from ..system.threads import default_workers, in_order, result_of
 from .augment import Augmentation
+from .batch import Batch
 from .lists import read_list
 from .reader import Reader
 from .samples import Samples
 
 _DROPOUT = 2  # separates the random numbers of dropout from those of augmentation, 1
-
-
-class Batch(Dict[str, np.ndarray]):
-    """Arrays by name: images, float32 (N, 3, H, W), and labels, float32 (N, H, W).
-
-    Attributes:
-        numbers: numbers of the images in the data set.
-        files: the images' files; of data that has no files, their names.
-        seed: 31 bits for the dropout of this step, from the loader's seed, the epoch and the first image's
-            number.
-    """
-
-    def __init__(
-        self, arrays: Dict[str, np.ndarray], numbers: Sequence[int], files: Sequence[PathLike], seed: int
-    ) -> None:
-        super().__init__(arrays)
-        self.numbers, self.files, self.seed = tuple(numbers), tuple(map(Path, files)), seed
 
 
 class Loader(mx.io.DataIter):
@@ -150,11 +135,10 @@ class Loader(mx.io.DataIter):
         self._images = in_order(self._read, items, self._workers, 2 * self._workers + size)
 
     def iter_next(self) -> bool:
-        """Go to the next batch; False after the last."""
+        """Go to the next batch, which `getdata` and the like then give; False after the last."""
         if not self._rest:
             return False
-        self._numbers = self._rest.pop()
-        self._parts = list(islice(self._images, len(self._numbers)))
+        self._due = self._take()
         return True
 
     def next(self) -> Batch:
@@ -164,14 +148,9 @@ class Loader(mx.io.DataIter):
             StopIteration: there is none in this epoch.
             FCNXSError: one of its files is wrong; the next call gives the batch after it.
         """
-        if not self.iter_next():
+        if not self._rest:
             raise StopIteration
-        self._files = self._names(self._numbers)
-        pairs = []
-        while self._parts:  # popped, so that nothing keeps what a future holds
-            pairs.append(result_of(self._parts.pop(0), self.should_stop))
-        self._batch = self._make(self._numbers, pairs)
-        return self._batch
+        return self._receive(*self._take())
 
     @property
     def current(self) -> Path:
@@ -189,14 +168,30 @@ class Loader(mx.io.DataIter):
         return self._last()[self.label_name]
 
     @property
-    def provide_data(self) -> List[Tuple[str, Tuple[int, ...]]]:
+    def provide_data(self) -> List[mx.io.DataDesc]:
         """Name and shape of `data`."""
-        return [(self.data_name, self.data.shape)]
+        return self._last().provide_data
 
     @property
-    def provide_label(self) -> List[Tuple[str, Tuple[int, ...]]]:
+    def provide_label(self) -> List[mx.io.DataDesc]:
         """Name and shape of `label`."""
-        return [(self.label_name, self.label.shape)]
+        return self._last().provide_label
+
+    def getdata(self) -> List[mx.nd.NDArray]:
+        """Images of the batch that `iter_next` went to, a list of one array, (N, 3, H, W)."""
+        return self._last().data
+
+    def getlabel(self) -> List[mx.nd.NDArray]:
+        """Labels of the batch that `iter_next` went to, a list of one array, (N, H, W)."""
+        return self._last().label
+
+    def getindex(self) -> np.ndarray:
+        """Numbers of this batch's images in the data set, int64 (N,)."""
+        return self._last().index
+
+    def getpad(self) -> int:
+        """0: a last batch with fewer images is not filled up."""
+        return Batch.pad
 
     def get_batch_size(self) -> int:
         """Images of a batch."""
@@ -205,13 +200,30 @@ class Loader(mx.io.DataIter):
     def close(self) -> None:
         """End the threads. There are no more batches until `reset` or `seek`."""
         self._rest: List[Tuple[int, ...]] = []
+        self._due: Tuple[Tuple[int, ...], List[Future]] | None = None
         if self._images is not None:
             self._images.close()
 
     def _names(self, numbers: Sequence[int]) -> Tuple[Path, ...]:
         return tuple(Path(self.samples.name(number)) for number in numbers)
 
+    def _take(self) -> Tuple[Tuple[int, ...], List[Future]]:
+        """Numbers of the next batch's images, and the futures of the images."""
+        numbers = self._rest.pop()
+        return numbers, list(islice(self._images, len(numbers)))
+
+    def _receive(self, numbers: Sequence[int], parts: List[Future]) -> Batch:
+        self._files = self._names(numbers)
+        pairs = []
+        while parts:  # popped, so that nothing keeps what a future holds
+            pairs.append(result_of(parts.pop(0), self.should_stop))
+        self._batch = self._make(numbers, pairs)
+        return self._batch
+
     def _last(self) -> Batch:
+        if self._due is not None:
+            due, self._due = self._due, None
+            return self._receive(*due)
         if self._batch is None:
             numbers = self._rest[-1] if self._rest else (0,)
             self._files = self._names(numbers)

@@ -65,15 +65,23 @@ class Replica:
         kind = Segments if self.recompute else Executors
         self.executors = kind(Net(symbol, params, self.aux_params), self.ctx, grads, self.trim)
 
-    def forward(self, batch: Batch, data: mx.io.DataIter, is_train: bool) -> mx.executor.Executor | Pass:
-        """Start the forward pass of a batch of `data`, and return the executor, whose outputs come later."""
-        data_name, label_name, where = data.data_name, data.label_name, files_of(batch, data)
+    def forward(
+        self, batch: Batch, data: mx.io.DataIter, is_train: bool, monitor: mx.mon.Monitor | None = None
+    ) -> mx.executor.Executor | Pass:
+        """Start the forward pass of a batch of `data`, and return the executor, whose outputs come later.
+
+        Args:
+            monitor: told of the layers' outputs, if `is_train`.
+        """
+        (data_name, label_name), where = names_of(data), files_of(batch, data)
         image, label = batch[data_name], batch[label_name]
         executor = self.executors.get(data_name, image.shape, where)
         check_label(np.asarray(label), executor.outputs[0].shape[1], f"{where}: {label_name}")
         executor.arg_dict[data_name][:] = image
         label_array = executor.arg_dict[label_name]
         label_array[:] = np.reshape(label, label_array.shape)
+        if is_train and monitor is not None and executor not in monitor.exes:
+            monitor.install(executor)
         if is_train and getattr(batch, "seed", None) is not None:
             mx.random.seed(batch.seed, self.ctx)  # dropout depends on the image alone
         executor.forward(is_train=is_train)
@@ -169,9 +177,34 @@ def _leaves(state: mx.nd.NDArray | tuple | list | None) -> List[mx.nd.NDArray]:
     return [] if state is None else [state]
 
 
-def groups(data: Iterable[Batch], size: int) -> Iterator[List[Batch]]:
+def names_of(data: mx.io.DataIter) -> Tuple[str, str]:
+    """Names of an iterator's images and labels; those of MXNet's own iterators have them in `provide_data`.
+
+    Raises:
+        FCNXSError: it gives several arrays, or no labels.
+    """
+    if hasattr(data, "data_name"):
+        return data.data_name, data.label_name
+    for name in ("provide_data", "provide_label"):
+        if len(getattr(data, name)) != 1:
+            has = ", ".join(each[0] for each in getattr(data, name)) or "nothing"
+            raise FCNXSError(f"{type(data).__name__}: its {name} has {has}; expected one array")
+    return data.provide_data[0][0], data.provide_label[0][0]
+
+
+def arrays_of(batch: Batch | mx.io.DataBatch, data: mx.io.DataIter) -> Batch:
+    """A batch of `data` by name; of MXNet's batches the images that only fill up the last one are left out."""
+    if isinstance(batch, dict):
+        return batch
+    # With roll_over, `pad` counts images that the epoch before has left over.
+    filled = 0 if getattr(data, "last_batch_handle", "pad") == "roll_over" else batch.pad or 0
+    kept = len(batch.data[0]) - filled
+    return dict(zip(names_of(data), (array[:kept].asnumpy() for array in (*batch.data, *batch.label))))
+
+
+def groups(data: mx.io.DataIter, size: int) -> Iterator[List[Batch]]:
     """Lists of `size` batches; the last may have fewer."""
-    batches = iter(data)
+    batches = (arrays_of(batch, data) for batch in data)
     while group := list(islice(batches, size)):
         yield group
 

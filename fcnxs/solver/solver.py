@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import math
-from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Sequence
+from typing import Any, Callable, Dict, Iterable, List, Sequence
 
 import numpy as np
 
@@ -14,17 +14,10 @@ from ..compat import mxnet as mx
 from ..errors import FCNXSError
 from ..metric import count_batch
 from ..net import ANY_SIZE, Params, check_params, check_size, devices_of, is_input
+from .callbacks import BatchEndParam, Callbacks, call
 from .collective import Exchange, exchange_for
 from .executors import Pass
-from .replica import Batch, Replica, files_of, groups
-
-
-class BatchEndParam(NamedTuple):
-    """Argument of a batch_end_callback: epoch, batches so far in it, and the metric."""
-
-    epoch: int
-    nbatch: int
-    eval_metric: mx.metric.EvalMetric
+from .replica import Batch, Replica, arrays_of, files_of, groups, names_of
 
 
 class Solver:
@@ -51,17 +44,19 @@ class Solver:
             backward pass: less memory, the same result. `mirror` is the former name.
         trim: compute only the part of the padded canvas that the image can influence (`symbols/trimming`): less
             time, the same result to rounding. A net that cannot be trimmed is computed whole.
-        **kwargs: arguments of the optimizer (learning_rate, momentum, wd, ...).
+        monitor: an `mx.mon.Monitor`; each step tells it the layers' outputs, and it logs them with the
+            parameters. Of a trimmed net it sees only the part that is computed.
+        **kwargs: arguments of the optimizer (learning_rate, momentum, wd, lr_scheduler, ...).
 
     Attributes:
         arg_params, aux_params: parameters and auxiliary states, on the first device.
 
     Source: apache/mxnet 1.4.1 example/fcn-xs/solver.py has the same arguments, here and of `fit`, except for
-    `fixed` to `trim`.
+    `fixed` to `monitor`.
 
     Raises:
-        FCNXSError: a device is given twice; or, when training begins, a parameter is missing or has a shape
-            that the net does not take, or `class_weights` do not fit its classes.
+        FCNXSError: a device is given twice, or `monitor` with `recompute`; or, when training begins, a
+            parameter is missing or has a shape that the net does not take, or `class_weights` do not fit.
     """
 
     def __init__(
@@ -82,12 +77,17 @@ class Solver:
         kvstore: str | mx.kv.KVStore | Exchange | None = None,
         recompute: bool = False,
         trim: bool = True,
+        monitor: mx.mon.Monitor | None = None,
         **kwargs: Any,  # noqa: ANN401  (an optimizer's arguments are of any type)
     ) -> None:
         self.symbol, self.devices = symbol, devices_of(ctx)
         self.begin_epoch, self.num_epoch = begin_epoch, num_epoch
         recompute = kwargs.pop("mirror", recompute)
-        self.optimizer, self.kwargs, self.kvstore = optimizer, kwargs, kvstore
+        if monitor is not None and recompute:
+            raise FCNXSError(
+                "monitor: with recompute, layers run several times in a step; leave one of them out"
+            )
+        self.optimizer, self.kwargs, self.kvstore, self.monitor = optimizer, kwargs, kvstore, monitor
         self.fixed, self.unnormalised, self.class_weights = frozenset(fixed), unnormalised, class_weights
         self.lr_mult, self.wd_mult = lr_mult or {}, wd_mult or {}
         arguments = symbol.list_arguments()
@@ -105,16 +105,19 @@ class Solver:
         eval_data: mx.io.DataIter | None = None,
         eval_metric: str | mx.metric.EvalMetric = "acc",
         grad_req: str = "write",
-        epoch_end_callback: Callable | List[Callable] | None = None,
-        batch_end_callback: Callable | List[Callable] | None = None,
+        epoch_end_callback: Callbacks = None,
+        batch_end_callback: Callbacks = None,
         kvstore: str | mx.kv.KVStore | None = None,
         logger: logging.Logger | None = None,
+        eval_end_callback: Callbacks = None,
+        eval_batch_end_callback: Callbacks = None,
     ) -> None:
         """Train from `begin_epoch` to `num_epoch`, and evaluate after each epoch.
 
         Args:
             train_data, eval_data: iterators over dicts of arrays by `data_name` and `label_name`, as
-                `FileIter`. A step takes one dict for each device.
+                `FileIter`, or over batches of MXNet's, as `mx.io.NDArrayIter`: images (N, 3, H, W) and labels
+                (N, H, W). A step takes one batch for each device.
             eval_metric: a `SegmentationMetric`, or any metric of MXNet's, which gets labels (M,) and
                 probabilities (M, C) of the pixels that are not ignored.
             grad_req: "write", or "null" to train nothing.
@@ -122,6 +125,8 @@ class Solver:
             batch_end_callback: called with a `BatchEndParam`; nbatch counts from 1.
             kvstore: replaces the one given at construction.
             logger: None: this module's.
+            eval_end_callback, eval_batch_end_callback: called after an evaluation, and after each of its
+                batches, with a `BatchEndParam`; nbatch counts from 1.
 
         Raises:
             FCNXSError: `num_epoch` was not given, `grad_req` is neither, or as the class and `train_data`.
@@ -139,18 +144,16 @@ class Solver:
             metric.reset()
             for nbatch, batches in enumerate(groups(train_data, len(self.devices)), 1):
                 self.step(batches, train_data, metric, update=grad_req == "write")
-                for callback in _callbacks(batch_end_callback):
-                    callback(BatchEndParam(epoch, nbatch, metric))
+                call(batch_end_callback, BatchEndParam(epoch, nbatch, metric))
             logger.info("Epoch[%d] Train: %s", epoch, _text(metric))
-            for callback in _callbacks(epoch_end_callback):
-                callback(epoch, self.symbol, self.arg_params, self.aux_params)
+            call(epoch_end_callback, epoch, self.symbol, self.arg_params, self.aux_params)
             if eval_data is not None:
-                self.evaluate(eval_data, metric)
+                self._validate(eval_data, metric, epoch, eval_end_callback, eval_batch_end_callback)
                 logger.info("Epoch[%d] Validation: %s", epoch, _text(metric))
 
     def step(
         self,
-        batches: Batch | Sequence[Batch],
+        batches: Batch | mx.io.DataBatch | Sequence[Batch | mx.io.DataBatch],
         train_data: mx.io.DataIter,
         metric: mx.metric.EvalMetric | None = None,
         update: bool = True,
@@ -167,9 +170,12 @@ class Solver:
             mean over the batches of the values of `metric.update`, which for a `SegmentationMetric` are losses
             per pixel before the update. NaN if no pixel counted, or the metric returns nothing.
         """
-        batches = [batches] if isinstance(batches, dict) else list(batches)
+        batches = [batches] if isinstance(batches, (dict, mx.io.DataBatch)) else batches
+        batches = [arrays_of(batch, train_data) for batch in batches]
         self._begin(train_data, batches)
-        names, count = (train_data.data_name, train_data.label_name), len(self.replicas)
+        names, count = names_of(train_data), len(self.replicas)
+        if self.monitor is not None:
+            self.monitor.tic()
         if images is None:
             machines = self._exchange.workers if self._exchange else 1
             images = machines * sum(len(batch[names[0]]) for batch in batches)
@@ -179,13 +185,16 @@ class Solver:
         for first in range(0, max(len(batches), 1), count):
             running = []
             for replica, batch, weight in zip(self.replicas, batches[first:], weights[first:]):
-                executor = replica.forward(batch, train_data, is_train=True)
+                executor = replica.forward(batch, train_data, is_train=True, monitor=self.monitor)
                 if update:
                     replica.backward(executor, 1 if alone else weight, first == 0, len(batches) <= count)
                 running.append((batch, executor))
             if update and first + count >= len(batches):
                 self._update(len(batches), (weights[0] if alone else 1) / images)
             values += [_count(metric, batch, names[1], executor) for batch, executor in running]
+        if self.monitor is not None:
+            self.monitor.toc_print()
+            self.monitor.exes.clear()  # it would keep executors that are dropped
         losses = [value for value in values if value is not None and not np.isnan(value)]
         return sum(losses) / len(losses) if losses else float("nan")
 
@@ -209,9 +218,28 @@ class Solver:
                 for replica, batch in zip(self.replicas, batches)
             ]
             for batch, executor in zip(batches, executors):
-                _count(metric, batch, eval_data.label_name, executor)
+                _count(metric, batch, names_of(eval_data)[1], executor)
                 if on_batch is not None:
                     on_batch(batch, executor.outputs[0])
+
+    def _validate(
+        self,
+        eval_data: mx.io.DataIter,
+        metric: mx.metric.EvalMetric,
+        epoch: int,
+        at_end: Callbacks,
+        after_batch: Callbacks,
+    ) -> None:
+        """Evaluate with the callbacks of `fit`."""
+        nbatch = 0
+
+        def on_batch(*_: object) -> None:
+            nonlocal nbatch
+            nbatch += 1
+            call(after_batch, BatchEndParam(epoch, nbatch, metric))
+
+        self.evaluate(eval_data, metric, on_batch)
+        call(at_end, BatchEndParam(epoch, nbatch, metric))
 
     def _optimizer_of_one(self) -> mx.optimizer.Optimizer:
         """Optimizer of one device: one of a name, or the one given, or for several devices a copy of it."""
@@ -230,15 +258,15 @@ class Solver:
         """Before the first pass: check the parameters, allocate gradients, connect to the other devices."""
         if self.replicas[0].executors is not None:
             return
-        arguments, inputs = self.symbol.list_arguments(), (data.data_name, data.label_name)
+        arguments, inputs = self.symbol.list_arguments(), names_of(data)
         for name in inputs:
             if name not in arguments:
                 raise FCNXSError(f"the net has no input {name!r}; its arguments are {', '.join(arguments)}")
-        shape = batches[0][data.data_name].shape if batches else ANY_SIZE
-        check_size(self.symbol, data.data_name, shape, files_of(batches[0], data) if batches else "an image")
+        shape = batches[0][inputs[0]].shape if batches else ANY_SIZE
+        check_size(self.symbol, inputs[0], shape, files_of(batches[0], data) if batches else "an image")
         check_params(self.symbol, self.arg_params, self.aux_params, "Solver", inputs, shape)
         if self.class_weights is not None:
-            _, outputs, _ = self.symbol.infer_shape(**{data.data_name: shape})
+            _, outputs, _ = self.symbol.infer_shape(**{inputs[0]: shape})
             check_weights(self.class_weights, outputs[0][1])
         self._exchange = exchange_for(self.kvstore, self.devices)
         for replica in self.replicas:
@@ -259,10 +287,6 @@ def _count(
 ) -> float | None:
     """Count a batch whose labels and probabilities are in `executor`, until its next pass."""
     return count_batch(metric, np.asarray(batch[label]), executor.arg_dict[label], executor.outputs[0])
-
-
-def _callbacks(callback: Callable | List[Callable] | None) -> List[Callable]:
-    return callback if isinstance(callback, list) else [callback] if callback else []
 
 
 def _text(metric: mx.metric.EvalMetric) -> str:
