@@ -69,7 +69,7 @@ def test_sizes_and_evaluate_give_their_ratios(capsys):
 
 def test_a_process_that_fails_is_named_with_its_reason():
     args = argparse.Namespace(
-        what="train", image_size="9x9", width=1.0, fc=16, steps=1, num_images=None, device=None
+        what="train", image_size="9x9", width=1.0, fc=16, steps=1, num_images=None, device=None, no_trim=False
     )
     with (
         Worker(args, "bare") as worker,
@@ -103,5 +103,5 @@ def test_the_whole_canvas_is_trained_on_if_asked(monkeypatch):
             "fcnxs.solver.solver.Solver",
             lambda *_, **how: made.append(how) or argparse.Namespace(arg_params={}),
         )
-        train._stepper(args), train._stepper(args, trim=True)
+        train.stepper(args), train.stepper(args, trim=True)
         assert [how["trim"] for how in made] == [not no_trim, True]

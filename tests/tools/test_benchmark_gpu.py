@@ -181,9 +181,16 @@ def test_each_machine_has_the_steps_that_it_can_do():
     todo = {step.name: step for step in check.steps(args(device="gpu:1,0"), two, Path("/tmp"))}
     assert "--device=gpu:1,0" in todo["two"].command and "--device=gpu:1" in todo["exact"].command
     assert todo["tests"].variables == {"NVIDIA_TF32_OVERRIDE": "0", "FCNXS_TEST_CTX": "gpu(1)"}
-    for wrong in ("2", "0,2", "a", "0,", "-1"):
-        with pytest.raises(FCNXSError, match=f"--gpus {wrong}: MXNet sees 2 GPUs; give numbers from 0 to 1"):
-            check.steps(args(gpus=wrong), two, Path("/tmp"))
+    sees = "MXNet sees 2 GPUs, with numbers from 0 to 1"
+    for wrong, why in (
+        ("gpu:2", sees),
+        ("gpu:0,2", sees),
+        ("cpu", sees),
+        ("gpu:-1", "expected cpu, gpu"),
+        ("1", "exp"),
+    ):
+        with pytest.raises(FCNXSError, match=f"--device {wrong}: {why}"):
+            check.steps(args(device=wrong), two, Path("/tmp"))
 
 
 def test_tests_that_are_not_there_are_skipped_with_a_line(monkeypatch):
