@@ -67,25 +67,36 @@ FORMER = {"mirror": "recompute"}  # names of earlier versions
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `fcnxs benchmark`."""
     add = parser.add_argument
-    add("what", type=lambda name: FORMER.get(name, name), choices=MODULES, help="the measurement")
+    add(
+        "what", type=lambda name: FORMER.get(name, name), choices=MODULES, help="measurement to make; see above"
+    )
     size = (
         "width x height of the image (default: %(default)s); parity also takes `all`, which is 36 small sizes"
     )
     options.add_renamed(parser, ["--image-size"], "--size", default="500x375", metavar="WxH", help=size)
     add("--width", type=float, default=1.0, help="width of the net, relative to VGG-16 (default: 1)")
-    add("--fc", type=int, default=4096, help="channels of fc6 and fc7 (default: 4096)")
-    add("--steps", type=int, default=5, help="timed turns of each process (default: 5)")
+    add("--fc", type=int, default=4096, help="number of channels of fc6 and fc7 (default: 4096)")
+    add("--steps", type=int, default=5, help="number of timed turns of each process (default: 5)")
     images = "number of images for sizes (default: 50), evaluate (100), segment (60), int8's calibration (8)"
     options.add_renamed(parser, ["--num-images"], "--images", type=int, metavar="N", help=images)
     trim = (
         "train, recompute, sizes, loader, evaluate: compute the whole canvas (default: what the image changes)"
     )
     add("--no-trim", action="store_true", help=trim)
-    add("--epochs", type=int, default=10, metavar="N", help="sizes: epochs (default: 10)")
-    add("--sides", type=_sides, metavar="N,...", help="tiling: sides (default: 1024,2048,4096,8192)")
-    sizes = {"default": "256x256,500x375", "metavar": "WxH,...", "help": "infer: sizes (default: %(default)s)"}
+    add("--epochs", type=int, default=10, metavar="N", help="sizes: number of epochs (default: 10)")
+    add(
+        "--sides",
+        type=_sides,
+        metavar="N,...",
+        help="tiling: sides of the square images, in pixels (default: 1024,2048,4096,8192)",
+    )
+    sizes = {
+        "default": "256x256,500x375",
+        "metavar": "WxH,...",
+        "help": "infer: sizes of the image, width x height (default: %(default)s)",
+    }
     options.add_renamed(parser, ["--image-sizes"], "--sizes", **sizes)
-    precisions = "infer: precisions (default: %(default)s)"
+    precisions = "infer: precisions to measure (default: %(default)s)"
     add("--precision", default="fp32,bf16,int8", metavar="P,...", help=precisions)
     names = "fcnxs-trimmed, fcnxs, mxnet, mxnet-default, openvino, onnxruntime, opencv, torch"
     add(
@@ -93,7 +104,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME,...",
         help=f"infer: some of {names}, torch-channels-last, torch-compiled (default: all)",
     )
-    output = "infer, gpu: beginning of the names of their files (default: benchmark-infer, benchmark-gpu)"
+    output = "infer, gpu: write files whose names begin so (default: benchmark-infer, benchmark-gpu)"
     add("--output", type=Path, metavar="PREFIX", help=output)
     options.add_overwrite(parser)
     add("--part", help=argparse.SUPPRESS)

@@ -55,11 +55,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     data_checks.add_ignore_label(parser, "none")
     data_checks.add_allow(parser)
     data_checks.add_max_pixels(parser)
-    add("--batch-size", type=int, default=1, metavar="N", help="images of a step in training (default: 1)")
-    add("--crop-size", type=int, metavar="N", help="of training: NxN pixels of each image (default: all)")
-    add("--bad", type=Path, metavar="FILE", help="write all bad pairs there, a line each")
+    add(
+        "--batch-size",
+        type=int,
+        default=1,
+        metavar="N",
+        help="number of images in a step of the training (default: 1)",
+    )
+    add(
+        "--crop-size",
+        type=int,
+        metavar="N",
+        help="the training will take crops of NxN pixels (default: whole images)",
+    )
+    add("--bad", type=Path, metavar="FILE", help="write the pairs that cannot be used to this file, one a line")
     options.add_overwrite(parser)
-    add("--workers", type=int, metavar="N", help="threads that read images (default: one a processor, up to 8)")
+    add(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="number of threads that read images (default: one a processor, up to 8)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:

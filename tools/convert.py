@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `fcnxs convert`."""
-    parser.add_argument("source", metavar="SOURCE", help="file of weights")
-    parser.add_argument("prefix", metavar="PREFIX", help="prefix of the files to write")
+    parser.add_argument("source", metavar="SOURCE", help="file with the weights")
+    parser.add_argument("prefix", metavar="PREFIX", help="prefix of the files to write, such as vgg16fc")
     parser.add_argument(
         "--verify",
         metavar="IMAGE",
@@ -61,19 +61,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_numbers,
         help="mean to subtract from images of 0 to 255 (default: the data layer's, or VOC's)",
     )
-    mean.add_argument("--mean-file", metavar="FILE", help="the same from a file of Caffe's, .binaryproto")
+    mean.add_argument("--mean-file", metavar="FILE", help="mean in a file of Caffe's, .binaryproto")
     parser.add_argument(
         "--trunk",
         action="store_true",
-        help="of an FCN take VGG-16 alone, to finetune for other classes; SOURCE may then be a checkpoint of "
-        "MXNet, PREFIX-NNNN.params",
+        help="take only VGG-16's layers of an FCN, to finetune for other classes; SOURCE may then be a "
+        "checkpoint of MXNet, PREFIX-NNNN.params",
     )
-    parser.add_argument("--classes", metavar="FILE", help="names of an FCN's classes, a line each (21: VOC's)")
+    parser.add_argument(
+        "--classes",
+        metavar="FILE",
+        help="file with the names of an FCN's classes, one a line (default: VOC's, if it has 21)",
+    )
     parser.add_argument(
         "--pooling-convention",
         choices=("valid", "full"),
-        help="rounding of the pooled sizes, down or up (default: full, Caffe's, for FCNs; valid, the original "
-        "example's, for VGG-16)",
+        help="round the sizes of pooled layers down or up (default: full, as Caffe, for FCNs; valid, as the "
+        "original example, for VGG-16)",
     )
 
 

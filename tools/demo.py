@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         default=Path("fcnxs-demo"),
         metavar="DIR",
-        help="new folder, or one of a demo before (default: %(default)s)",
+        help="folder for the demo: a new one, or that of a demo to go on with (default: %(default)s)",
     )
     devices.add_devices(parser)
 

@@ -57,8 +57,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--classes",
         metavar="FILE",
-        help="names of the classes, a line each (default: those of --data NAME, classes.txt in the folder of "
-        "the data, or the checkpoint's)",
+        help="file with the names of the classes, one a line (default: those of --data NAME, classes.txt in "
+        "the folder of the data, or the checkpoint's)",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the scores to FILE, as JSON")
     parser.add_argument(
@@ -82,7 +82,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-trim",
         action="store_true",
-        help="compute the whole padded canvas; same result, slower",
+        help="compute the whole padded canvas, which is slower and gives the same result",
     )
     devices.add_device(parser)
 

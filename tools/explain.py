@@ -36,12 +36,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `fcnxs explain`."""
     parser.add_argument("net", nargs="?", metavar="NET", help="name of a net, e.g. fcn8s, a symbol JSON, or "
                         "a checkpoint's prefix")  # fmt: skip
-    parser.add_argument("--model", metavar="NET", help="the same, as an option")
+    parser.add_argument("--model", metavar="NET", help="the net, as an option in the place of NET")
     size = "width x height of the image (default: 500x375; for vgg16 and mask_regression 224x224)"
     options.add_renamed(parser, ["--image-size"], "--size", metavar="WxH", help=size)
-    parser.add_argument("--pooling-convention", choices=("valid", "full"), help="sizes are rounded down as the "
-                        "original has it, or up as Caffe (default: what the file says, full if it is of 2016 "
-                        "and does not; of a net by name valid)")  # fmt: skip
+    parser.add_argument("--pooling-convention", choices=("valid", "full"), help="round the sizes of pooled "
+                        "layers down, as the original, or up, as Caffe (default: as the file says; full "
+                        "if it is of 2016 and does not; valid for a net by name)")  # fmt: skip
     options.add_operators(parser)
     parser.add_argument("--layers", choices=("sized", "all"), default="sized", help="rows of the table of "
                         "layers: those with parameters or a new size (default), or all of them")  # fmt: skip

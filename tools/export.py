@@ -51,11 +51,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="prefix of the files to write, such as deploy/fcn8s",
     )
     options.add_overwrite(parser)
-    add("--format", choices=("json", "onnx", "mar"), default="json", help="default: json")
+    add("--format", choices=("json", "onnx", "mar"), default="json", help="format of the files (default: json)")
     add(
         "--head",
         choices=("softmax", "logits", "argmax"),
-        help="output: probabilities, scores, or the class map (default: softmax; for mar argmax)",
+        help="output of the net: probabilities, scores, or the class map (default: softmax; for mar argmax)",
     )
     group = parser.add_mutually_exclusive_group()
     size = "width x height of the images that the net will take (default: dynamic, any size)"
@@ -66,9 +66,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         const="uint8",
         choices=("uint8", "float32"),
-        help="take RGB of 0 to 255 in this type (default: uint8); the exported net subtracts the mean",
+        help="let the net take RGB of 0 to 255 in this type (default: uint8) and subtract the mean itself",
     )
-    add("--bgr", action="store_true", help="with --raw-input: channels are blue, green, red")
+    add("--bgr", action="store_true", help="with --raw-input: the channels of the input are blue, green, red")
     add(
         "--trim",
         action="store_true",
@@ -88,7 +88,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_precision(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--precision", choices=("fp32", "bf16", "int8"), default="fp32", help="default: fp32")
+    add(
+        "--precision",
+        choices=("fp32", "bf16", "int8"),
+        default="fp32",
+        help="precision of the convolutions (default: fp32)",
+    )
     add(
         "--calibrate",
         nargs="+",
@@ -99,7 +104,7 @@ def _add_precision(parser: argparse.ArgumentParser) -> None:
     add(
         "--calibration-mode",
         choices=("minmax", "entropy"),
-        help="how int8's ranges are found (default: minmax)",
+        help="take int8's ranges from the extremes, or by the least loss of information (default: minmax)",
     )
     options.add_renamed(
         parser,
@@ -107,7 +112,7 @@ def _add_precision(parser: argparse.ArgumentParser) -> None:
         "--keep",
         metavar="LAYERS",
         help="convolutions that stay in float32: names or patterns, with commas; `first` means "
-        "the first one, `none` no one (default: first,score*)",
+        "the first one, `none` means none (default: first,score*)",
     )
     add(
         "--layer-loss",

@@ -50,26 +50,48 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SPLIT",
         help="split of --val, or of --data, to evaluate on (default: val, if --data has it beside train)",
     )
-    add("--no-val", action="store_true", help="no evaluation, although --data has a split val")
+    add("--no-val", action="store_true", help="do not evaluate, although --data has a split val")
     options.add_classes(parser, "the data set's, classes.txt in its folder, the parent's, or VOC's")
-    add("--prefix", help="of the checkpoint to start from: VGG-16 or an FCN")
+    add("--prefix", help="prefix of the checkpoint to start from: VGG-16 or an FCN")
     options.add_operators(parser)
-    add("--epoch", type=int, help="of that checkpoint; 0 after `fcnxs convert`")
-    add("--output", metavar="RUN", help="folder for what is made")
+    add("--epoch", type=int, help="epoch of this checkpoint; 0 after `fcnxs convert`")
+    add("--output", metavar="RUN", help="folder for the checkpoints, the logs and the state of the run")
     add("--resume", metavar="RUN", help="go on with the run in this folder; if there is none, begin it there")
     add_stages(parser)
     data_options.add_augmentation(parser)
-    add("--cut-off-size", type=int, metavar="N", help="train on random cuts of images larger than this")
+    add(
+        "--cut-off-size",
+        type=int,
+        metavar="N",
+        help="cut images with a side above N to squares of at most NxN, at random",
+    )
     data_checks.add_exif(parser, "as the parent's meta file says, or apply")
     data_checks.add_ignore_label(parser, "none")
     data_checks.add_allow(parser)
     data_checks.add_max_pixels(parser)
     add("--skip-bad", action="store_true", help="leave out pairs of image and label that cannot be used")
-    add("--seed", type=int, default=0, metavar="N", help="of order, augmentation and dropout (default: 0)")
-    add("--checkpoint-every", type=int, metavar="N", help="save the state every N steps, not at epochs alone")
+    add(
+        "--seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="seed of the images' order, of augmentation and dropout (default: 0)",
+    )
+    add(
+        "--checkpoint-every",
+        type=int,
+        metavar="N",
+        help="save the state every N steps, and not only after each epoch",
+    )
     keep = "keep only a stage's last K epochs, and its best one (default: keep all)"
     options.add_renamed(parser, ["--keep-epochs"], "--keep", type=int, metavar="K", help=keep)
-    add("--accumulate", type=int, default=1, metavar="N", help="batches of each device in a step (default: 1)")
+    add(
+        "--accumulate",
+        type=int,
+        default=1,
+        metavar="N",
+        help="number of batches on each device in a step (default: 1)",
+    )
     devices.add_devices(parser)
     add(
         "--kv-store",
@@ -81,12 +103,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     def switch(option: str, default: bool, text: str) -> None:
         add(option, action=argparse.BooleanOptionalAction, default=default, help=text)
 
-    recompute = "compute the widest layers twice: less memory, more time, same result"
+    recompute = "compute the widest layers twice, which takes less memory and more time, for the same result"
     how = {"action": argparse.BooleanOptionalAction, "default": False, "help": recompute}
     options.add_renamed(parser, ["--recompute"], "--mirror", **how)
-    switch("--trim", True, "compute only what depends on the image: less time, same result to rounding")
+    switch(
+        "--trim",
+        True,
+        "compute only what depends on the image, in less time; the result is the same but for rounding",
+    )
     switch("--tensorboard", False, "write curves and pictures to RUN/tensorboard")
-    switch("--quiet", False, "no progress and no line of each epoch")
+    switch("--quiet", False, "show no progress and print no line after each epoch")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -44,17 +44,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "take the class of the nearest colour up to this distance in RGB, and ignore pixels that are farther"
     )
     add("--nearest", type=float, metavar="DISTANCE", help=f"{nearest} (default: every colour must be known)")
-    add("--binary", action="store_true", help="masks are of a figure (1, or 255) on a ground (0)")
-    add("--threshold", type=int, metavar="N", help="masks are grey; values from N on are the figure")
+    add("--binary", action="store_true", help="masks have two values: 0 is the background, 1 or 255 the figure")
+    add(
+        "--threshold",
+        type=int,
+        metavar="N",
+        help="masks are grey: values of N or more are the figure, others the background",
+    )
     add(
         "--names",
         type=Path,
         metavar="FILE",
-        help="names of class numbers, one a line (default: classes.txt in SOURCE)",
+        help="file with the names of the class numbers, one a line (default: classes.txt in SOURCE)",
     )
-    ignore = (
-        "class, by its name or by its number in SOURCE, whose pixels are ignored (may be given several times)"
-    )
+    ignore = "ignore the pixels of this class, by its name or its number in SOURCE (may be given several times)"
     add("--ignore", action="append", default=[], metavar="VALUE|NAME", help=ignore)
     merge = "make one class of several, or give one another name (may be given several times)"
     add("--merge", action="append", default=[], metavar="NAME,...=NEW", help=merge)
@@ -63,19 +66,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ["--keep-classes"],
         "--classes",
         metavar="NAME,...",
-        help="classes to keep, in this order, behind the background (default: all)",
+        help="keep these classes, in this order, behind the background (default: all)",
     )
     rest = "with --keep-classes: the other classes become background, or are ignored"
     add("--rest", choices=(BACKGROUND, "ignore"), default=BACKGROUND, help=f"{rest} (default: {BACKGROUND})")
     add("--val-fraction", type=float, metavar="F", help="share of the images to set aside as the split val")
-    add("--seed", type=int, default=0, metavar="N", help="of --val-fraction: choose other images (default: 0)")
-    group = "of --val-fraction: images in whose paths this expression matches the same text stay on one side"
+    add("--seed", type=int, default=0, metavar="N", help="seed of the choice of --val-fraction (default: 0)")
+    group = "with --val-fraction: images in whose paths this expression matches the same text stay together"
     add("--group", metavar="REGEX", help=group)
     add(
         "--resize-longest", type=int, metavar="N", help="shrink images whose longer side has more than N pixels"
     )
     add("--tiles", type=int, metavar="N", help="cut larger images into tiles of NxN pixels")
-    add("--overlap", type=int, default=0, metavar="N", help="pixels that neighbouring tiles share (default: 0)")
+    add(
+        "--overlap",
+        type=int,
+        default=0,
+        metavar="N",
+        help="number of pixels that neighbouring tiles share (default: 0)",
+    )
     data_checks.add_exif(parser, "apply")
     data_checks.add_max_pixels(parser)
 

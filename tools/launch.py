@@ -29,30 +29,41 @@ from .shared.printing import say
 
 # Options that are passed on to dmlc_tracker: name -> settings of argparse.
 TRACKER: Dict[str, dict] = {
-    "host-file": {"metavar": "FILE", "help": "ssh, mpi: machines, a line each"},
-    "host-ip": {"metavar": "IP", "help": "address of this machine for the others (default: found)"},
-    "sync-dst-dir": {"metavar": "DIR", "help": "ssh: copy the current folder there first"},
-    "jobname": {"metavar": "NAME", "help": "sge, yarn, kubernetes"},
-    "queue": {"metavar": "NAME", "help": "sge, yarn"},
-    "worker-cores": {"type": int, "metavar": "N", "help": "yarn, mesos, kubernetes"},
-    "worker-memory": {"metavar": "SIZE", "help": "the same; e.g. 4g"},
-    "server-cores": {"type": int, "metavar": "N", "help": "the same"},
-    "server-memory": {"metavar": "SIZE", "help": "the same"},
-    "slurm-worker-nodes": {"type": int, "metavar": "N", "help": "slurm: machines for the workers"},
-    "slurm-server-nodes": {"type": int, "metavar": "N", "help": "slurm: machines for the servers"},
-    "sge-log-dir": {"metavar": "DIR", "help": "sge"},
-    "hdfs-tempdir": {"metavar": "DIR", "help": "yarn"},
-    "yarn-app-classpath": {"metavar": "PATH", "help": "yarn"},
-    "yarn-app-dir": {"metavar": "DIR", "help": "yarn"},
-    "files": {"action": "append", "metavar": "FILE", "help": "yarn: file to take along; any number of times"},
-    "archives": {"action": "append", "metavar": "FILE", "help": "yarn: the same, unpacked there"},
-    "ship-libcxx": {"metavar": "DIR", "help": "yarn"},
-    "mesos-master": {"metavar": "ADDRESS", "help": "mesos"},
-    "kube-namespace": {"metavar": "NAME", "help": "kubernetes"},
-    "kube-worker-image": {"metavar": "IMAGE", "help": "kubernetes"},
-    "kube-server-image": {"metavar": "IMAGE", "help": "kubernetes"},
-    "kube-worker-template": {"metavar": "FILE", "help": "kubernetes"},
-    "kube-server-template": {"metavar": "FILE", "help": "kubernetes"},
+    "host-file": {"metavar": "FILE", "help": "ssh, mpi: file with the machines, one a line"},
+    "host-ip": {"metavar": "IP", "help": "address at which the others find this machine (default: found)"},
+    "sync-dst-dir": {
+        "metavar": "DIR",
+        "help": "ssh: copy the current folder to this one on each machine first",
+    },
+    "jobname": {"metavar": "NAME", "help": "sge, yarn, kubernetes: name of the job"},
+    "queue": {"metavar": "NAME", "help": "sge, yarn: queue of the job"},
+    "worker-cores": {"type": int, "metavar": "N", "help": "yarn, mesos, kubernetes: cores of a worker"},
+    "worker-memory": {"metavar": "SIZE", "help": "yarn, mesos, kubernetes: memory of a worker, such as 4g"},
+    "server-cores": {"type": int, "metavar": "N", "help": "yarn, mesos, kubernetes: cores of a server"},
+    "server-memory": {"metavar": "SIZE", "help": "yarn, mesos, kubernetes: memory of a server"},
+    "slurm-worker-nodes": {"type": int, "metavar": "N", "help": "slurm: number of machines for the workers"},
+    "slurm-server-nodes": {"type": int, "metavar": "N", "help": "slurm: number of machines for the servers"},
+    "sge-log-dir": {"metavar": "DIR", "help": "sge: folder for the logs"},
+    "hdfs-tempdir": {"metavar": "DIR", "help": "yarn: temporary folder in HDFS"},
+    "yarn-app-classpath": {"metavar": "PATH", "help": "yarn: class path of the application master"},
+    "yarn-app-dir": {"metavar": "DIR", "help": "yarn: folder of the application master"},
+    "files": {
+        "action": "append",
+        "metavar": "FILE",
+        "help": "yarn: copy this file to each machine (may be given several times)",
+    },
+    "archives": {
+        "action": "append",
+        "metavar": "FILE",
+        "help": "yarn: copy this archive, and unpack it there (may be given several times)",
+    },
+    "ship-libcxx": {"metavar": "DIR", "help": "yarn: folder with a libstdc++ for the workers"},
+    "mesos-master": {"metavar": "ADDRESS", "help": "mesos: address of the master"},
+    "kube-namespace": {"metavar": "NAME", "help": "kubernetes: namespace of the job"},
+    "kube-worker-image": {"metavar": "IMAGE", "help": "kubernetes: container image of the workers"},
+    "kube-server-image": {"metavar": "IMAGE", "help": "kubernetes: container image of the servers"},
+    "kube-worker-template": {"metavar": "FILE", "help": "kubernetes: template of the workers' manifest"},
+    "kube-server-template": {"metavar": "FILE", "help": "kubernetes: template of the servers' manifest"},
 }
 
 
@@ -63,22 +74,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "type": int,
         "required": True,
         "metavar": "N",
-        "help": "number of training processes (workers)",
+        "help": "number of training processes, the workers",
     }
     options.add_renamed(parser, ["-n", "--num-processes"], "--num-workers", **processes)
-    add("-s", "--num-servers", type=int, default=1, metavar="SERVERS", help="that sum gradients (default: 1)")
+    add(
+        "-s",
+        "--num-servers",
+        type=int,
+        default=1,
+        metavar="N",
+        help="number of processes that sum gradients (default: 1)",
+    )
     add("--cluster", choices=dmlc.CLUSTERS, default="local", help="how processes are started (default: local)")
     add(
         "--env",
         action="append",
         default=[],
         metavar="NAME[=VALUE]",
-        help="variable for the processes; without VALUE its value here (a local job gets all variables)",
+        help="set this variable in the processes, without VALUE to its value here (a local job has them all)",
     )
     group = parser.add_argument_group("options of dmlc_tracker")
     for name, settings in TRACKER.items():
         group.add_argument(f"--{name}", **settings)
-    add("command", nargs="+", metavar="-- COMMAND", help="command of each process")
+    add("command", nargs="+", metavar="-- COMMAND", help="command that each process runs")
 
 
 def run(args: argparse.Namespace) -> int:

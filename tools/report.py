@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data",
         metavar="DIR|LST|NAME",
-        help=f"other data to score on than what the run was evaluated on: {data_options.DATA_HELP}",
+        help=f"score on this data, and not on what the run was evaluated on: {data_options.DATA_HELP}",
     )
     data_options.add_root_and_split(parser, "val")
     data_checks.add_ignore_label(parser, "as the run")

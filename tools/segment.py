@@ -57,7 +57,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `fcnxs segment`."""
     options.add_checkpoint(parser)
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="image, video, folder, or pattern in quotes")
-    parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="folder for the results")
+    parser.add_argument(
+        "--output", required=True, type=Path, metavar="DIR", help="folder for the class maps and overlays"
+    )
     parser.add_argument(
         "--memory-limit",
         metavar="SIZE",
@@ -66,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-trim",
         action="store_true",
-        help="compute the whole padded canvas; same result, slower",
+        help="compute the whole padded canvas, which is slower and gives the same result",
     )
     parser.add_argument(
         "--background",

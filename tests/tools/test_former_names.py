@@ -3,6 +3,7 @@
 import argparse
 import importlib
 import json
+import re
 from dataclasses import asdict
 
 import pytest
@@ -106,6 +107,12 @@ def test_an_option_s_name_has_one_meaning_in_all_commands():
     several = {name: form for name, form in forms.items() if len(form) > 1}
     # Places to write, and numbers or lists of the same thing.
     assert {*several} <= {"--output", "--epoch", "--epochs", "--precision", "--image-size"}, several
+
+
+def test_help_of_an_option_stands_alone():
+    for command in COMMANDS:
+        for action in actions_of(command)[1]:
+            assert action.help and not re.match("of |the same|default|that |instead ", action.help), action
 
 
 def test_the_order_of_the_former_size_of_an_export_is_told(capsys):

@@ -44,13 +44,22 @@ def add_stages(parser: argparse.ArgumentParser) -> None:
     """Add --stages, --recipe, --epochs and the options that override a recipe."""
     add = parser.add_argument
     add("--stages", default=STAGES, help="nets to train, in this order (default: %(default)s)")
-    add("--recipe", default="mxnet", choices=RECIPES, help="settings of the stages (default: %(default)s)")
-    add("--epochs", metavar="N[,N,N]", help="passes over the images: of every stage, or of each")
+    add(
+        "--recipe",
+        default="mxnet",
+        choices=RECIPES,
+        help="table of optimizers, learning rates and epochs of the stages (default: %(default)s)",
+    )
+    add(
+        "--epochs",
+        metavar="N[,N,N]",
+        help="number of epochs of all stages, or of each one (default: the recipe's)",
+    )
     add("--optimizer", metavar="NAME", help="MXNet's name of an optimizer, instead of the recipe's")
     add(
         "--lr",
         metavar="A[,B,C]",
-        help="learning rates; A alone is the first stage's, the others keep the recipe's ratio to it",
+        help="learning rate of each stage; A alone is the first's, the others keep the recipe's ratio to it",
     )
     add(
         "--patience",
@@ -59,13 +68,13 @@ def add_stages(parser: argparse.ArgumentParser) -> None:
         help="end a stage when its mean IU has not risen for N epochs, and start the next from its best epoch "
         "(default: train all epochs, and start from the last)",
     )
-    add("--momentum", type=float, metavar="M", help="instead of the recipe's")
+    add("--momentum", type=float, metavar="M", help="momentum, instead of the recipe's")
     add("--wd", type=float, metavar="W", help="weight decay, instead of the recipe's")
     add(
         "--pooling-convention",
         choices=("valid", "full"),
-        help="rounding of the pooled sizes: down as the original, or up as Caffe, by which no border is "
-        "without scores (default: the parent's)",
+        help="round the sizes of pooled layers down (valid), as the original example does, or up (full), as "
+        "Caffe does, which leaves no border without scores (default: the parent's)",
     )
     add(
         "--class-weights",

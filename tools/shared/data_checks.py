@@ -68,8 +68,8 @@ def add_exif(parser: argparse.ArgumentParser, default: str) -> None:
     parser.add_argument(
         "--exif",
         choices=EXIF,
-        help="turn images as their EXIF orientation says, as a viewer does, or take the pixels as they are "
-        f"stored (default: {default})",
+        help="turn images as their EXIF orientation says, as viewers do (apply), or take the pixels as they "
+        f"are stored (ignore) (default: {default})",
     )
 
 
@@ -80,8 +80,8 @@ def add_max_pixels(parser: argparse.ArgumentParser) -> None:
         type=_pixels,
         default=MAX_PIXELS,
         metavar="N",
-        help="refuse images, labels and videos of more pixels, by their header, before they are decoded "
-        f"(default: {MAX_PIXELS:,})",
+        help="refuse images, labels and videos with more pixels; the header says how many, before they are "
+        f"decoded (default: {MAX_PIXELS:,})",
     )
 
 

@@ -62,7 +62,7 @@ def add_augmentation(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=1,
         metavar="N",
-        help="images of a step, all of one size (default: 1)",
+        help="number of images in a training step, which have all one size (default: 1)",
     )
     add("--crop-size", type=int, metavar="N", help="train on random crops of NxN pixels (default: none)")
     add(
@@ -70,7 +70,7 @@ def add_augmentation(parser: argparse.ArgumentParser) -> None:
         metavar="LO,HI",
         help="resize each image by a random factor from LO to HI, before the crop (default: 1,1)",
     )
-    flip = "swap left and right of half of the images"
+    flip = "flip half of the images left to right, chosen at random"
     add_renamed(parser, ["--random-flip"], "--random-mirror", action="store_true", help=flip)
     add(
         "--color-jitter",
@@ -79,7 +79,12 @@ def add_augmentation(parser: argparse.ArgumentParser) -> None:
         metavar="X",
         help="change brightness, contrast and saturation by factors from 1-X to 1+X (default: 0)",
     )
-    add("--workers", type=int, metavar="N", help="threads that read images (default: one a processor, up to 8)")
+    add(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="number of threads that read images (default: one a processor, up to 8)",
+    )
 
 
 def samples_of(

@@ -33,8 +33,7 @@ def add_devices(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--device",
         metavar="DEVICE",
-        help="device to train on: cpu, gpu, gpu:1, or several, which share each step: gpu:0,1; the training "
-        "processes of a local job divide them (default: cpu)",
+        help="device to train on: cpu, gpu, gpu:1, or several that share each step, gpu:0,1 (default: cpu)",
     )
     group.add_argument("--gpus", dest="device", type=of_gpus, help=argparse.SUPPRESS)
     group.add_argument("--cpus", dest="device", type=of_cpus, help=argparse.SUPPRESS)

@@ -30,8 +30,8 @@ def add_checkpoint(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--pooling-convention",
         choices=("valid", "full"),
-        help="rounding of the pooled sizes, down or up, of a checkpoint of 2016 that does not say it (default: "
-        "full, and a line says so)",
+        help="round the sizes of pooled layers down or up in a checkpoint of 2016 that does not say it "
+        "(default: full, and a line says so)",
     )
     add_operators(parser)
 
@@ -44,8 +44,8 @@ def add_operators(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="NAME",
         dest="operators",
-        help="MXNet's name of an operator that the net may have besides the usual ones; some run code that the "
-        "file gives, so only if you trust the file (may be given several times)",
+        help="let the net have this operator, by MXNet's name, which is not among the usual ones; some "
+        "operators run code that the file gives, so only if you trust the file (may be given several times)",
     )
 
 
@@ -81,8 +81,10 @@ def add_renamed(parser: argparse.ArgumentParser, names: Sequence[str], former: s
 
 def add_classes(parser: argparse.ArgumentParser, default: str) -> None:
     """--classes and --num-classes; `default` says whose classes are taken without them."""
-    parser.add_argument("--classes", metavar="FILE", help=f"names of classes, a line each (default: {default})")
-    number = "number of classes, where they have no names"
+    parser.add_argument(
+        "--classes", metavar="FILE", help=f"file with the names of the classes, one a line (default: {default})"
+    )
+    number = "number of classes, if they have no names"
     parser.add_argument("--num-classes", type=int, metavar="N", help=number)
 
 
@@ -100,7 +102,7 @@ def refuse_below(least: int, args: argparse.Namespace, *names: str) -> None:
 
 def add_overwrite(parser: argparse.ArgumentParser) -> None:
     """Add --overwrite, without which only results of this command are replaced (`system/own.py`)."""
-    text = "replace files too that this command did not write"
+    text = "replace existing files, even if this command did not write them"
     parser.add_argument("--overwrite", action="store_true", help=text)
 
 
