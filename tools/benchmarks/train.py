@@ -80,7 +80,7 @@ def sizes(args: argparse.Namespace) -> int:
 
 
 def loader(args: argparse.Namespace) -> int:
-    """Train on images of --size, and print the time that steps wait for them; 1 if it is above the limit."""
+    """Train on images of --image-size, and print how long steps wait for them; 1 if it is above the limit."""
     from ...data.loader import Loader
     from ...data.samples import open_samples
 
