@@ -29,6 +29,11 @@ SOURCES = {
     "labelme": {"a.json": LABELME, "a.jpg": (6, 7)},
     "embedded": {"a.json": {**LABELME, "imagePath": "b.jpg"}},
     "coco": {"a.json": COCO, "a.jpg": (5, 6)},
+    "panoptic": {
+        "panoptic_a.json": test_coco_json.panoptic((7, 1), (263, 200)),
+        "a.jpg": (2, 3),
+        "panoptic_a/a.png": test_coco_json.SEGMENTS,
+    },
     "roboflow": {"_classes.csv": "Pixel Value, Class\n0, a\n1, b\n", "a.jpg": (2, 2), "a_mask.png": np.eye(2)},
 }
 
