@@ -50,7 +50,7 @@ def test_gluon_gives_what_the_segmenter_gives(folder):
     exec(code_of("fcnxs/README.md", "Gluon"), names)
     expected = fcnxs.Segmenter("run/fcn8s", 19)("photo.jpg")
     assert (names["class_map"][0].asnumpy() == expected).mean() > 0.999
-    assert Path("deploy/fcn8s-0000.params").is_file()
+    assert Path("deploy/fcn8s-0019.params").is_file()
 
 
 def test_exports_give_what_the_segmenter_gives(folder):

@@ -4,6 +4,7 @@ This script runs in a process of its own and imports nothing of this package. Fo
 it writes the output to out-full-*.npy, for each map-*.npy the class map to out-map-*.npy.
 """
 
+import glob
 import runpy
 import sys
 from pathlib import Path
@@ -19,7 +20,8 @@ else:
     runpy.run_path(*compat)
     import mxnet as mx
 
-    symbol, args, auxs = mx.model.load_checkpoint(net, 0)
+    (params,) = Path(net).parent.glob(f"{glob.escape(Path(net).name)}-*.params")
+    symbol, args, auxs = mx.model.load_checkpoint(net, int(params.stem.rpartition("-")[2]))
 shape = None
 for file in sorted(Path(folder).glob("*-*.npy")):
     data = np.load(file)

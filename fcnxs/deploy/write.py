@@ -117,6 +117,7 @@ def export(
     samples: Samples | None = None,
     least: float | None = None,
     most_loss: float = MOST_LOSS,
+    epoch: int = 0,
 ) -> Exported:
     """Export a checkpoint to a form; write all of its files, or none.
 
@@ -132,6 +133,7 @@ def export(
         samples: labelled images to score the checkpoint and the export on.
         least: least agreement of the class maps in bf16 or int8.
         most_loss: layers that alone change more than this part of the pixels stay in float32.
+        epoch: number in the name of the parameters, of the format json.
 
     Raises:
         FCNXSError: `source` is not an FCN, has more than 255 classes, lacks a parameter, or is an export; an
@@ -165,7 +167,7 @@ def export(
 
     pending = (with_ends(lowered, form, mean), Path(prefix), meta, check)
     if form.format == "json":
-        files = _write_json(*pending)
+        files = _write_json(*pending, epoch)
     elif form.format == "onnx":
         files = _write_onnx(*pending, form, described)
     else:
@@ -220,12 +222,13 @@ def _lowered(
     return lower(keep), found, kept_layers(net.symbol, keep)
 
 
-def _write_json(net: Net, prefix: Path, meta: Meta, check: Check) -> List[Path]:
+def _write_json(net: Net, prefix: Path, meta: Meta, check: Check, epoch: int) -> List[Path]:
     compat_file = Path(f"{prefix}-mxnet_compat.py")
     with written_whole(compat_file, prefix=prefix) as (part,):
         part.write_bytes(Path(mxnet_compat.__file__).read_bytes())
-        checkpoint.save(prefix, 0, net.symbol, net.arg_params, net.aux_params, meta, check)
-    return [*(Path(f"{prefix}{end}") for end in ("-symbol.json", "-0000.params", "-meta.json")), compat_file]
+        checkpoint.save(prefix, epoch, net.symbol, net.arg_params, net.aux_params, meta, check)
+    ends = ("-symbol.json", f"-{epoch:04d}.params", "-meta.json")
+    return [*(Path(f"{prefix}{end}") for end in ends), compat_file]
 
 
 def _write_onnx(

@@ -207,26 +207,30 @@ class FCNxs(mx.gluon.SymbolBlock):
         return checkpoint.save(prefix, epoch, own.symbol, own.arg_params, own.aux_params, own.meta)
 
     def export(self, path: str | Path, epoch: int = 0, form: Form | None = None) -> write.Exported:
-        """Export as `fcnxs export` does: the export is compared with the net, and by default ends in a softmax.
+        """Export the net as `HybridBlock.export` does, and compare the export with the net, as `fcnxs export`.
 
-        Unlike `HybridBlock.export`, this needs no forward pass before.
+        The default form gives the block's scores: `SymbolBlock.imports` makes the same block of it. With
+        `form=Form()` it ends in a softmax, as that of `fcnxs export`. No forward pass is needed before.
 
         Args:
-            path: prefix of the files; the default form writes PATH-symbol.json, PATH-0000.params and
-                PATH-meta.json.
-            epoch: 0, the epoch of every export.
-            form: None: json, probabilities (N, C, H, W), images of any size; see `fcnxs.deploy.form.Form`.
+            path: prefix of the files; the default form writes PATH-symbol.json, PATH-NNNN.params with the
+                number of the epoch, and PATH-meta.json.
+            epoch: 0 or more; the formats onnx and mar have 0 alone.
+            form: None: json, scores (N, C, H, W), images of any size; see `fcnxs.deploy.form.Form`.
 
         Raises:
             FCNXSError, ExportMismatch: as `fcnxs.deploy.write.export`.
         """
-        if epoch != 0:
-            raise FCNXSError(f"export: epoch={epoch}: exports have epoch 0; save_checkpoint takes any")
+        form = form or Form(head="logits")
+        if epoch < 0 or (epoch and form.format != "json"):
+            raise FCNXSError(
+                f"export: epoch={epoch}: expected {'0 or more' if epoch < 0 else f'0 for {form.format}'}"
+            )
         with tempfile.TemporaryDirectory() as folder:
             prefix = Path(folder) / (Path(path).name or "net")
             self.save_checkpoint(prefix, 0)
             own = checkpoint.load(prefix, 0, operators=Graph.of(self.symbol).ops)
-            return write.export(own, path, form)
+            return write.export(own, path, form, epoch=epoch)
 
     @staticmethod
     def imports(

@@ -60,7 +60,7 @@ def gluoncv_label(label: mx.nd.NDArray) -> mx.nd.NDArray:
     return mx.nd.where(label == IGNORE_LABEL, -mx.nd.ones_like(label), label)
 
 
-class PixelLoss(mx.gluon.HybridBlock):
+class PixelLoss(mx.gluon.loss.Loss):
     """Softmax cross-entropy of each image: its sum over the pixels, divided by H*W.
 
     It takes scores (N, C, H, W) and labels (N, H, W), of any type, and returns (N,), float32. Pixels labelled
@@ -76,7 +76,7 @@ class PixelLoss(mx.gluon.HybridBlock):
     """
 
     def __init__(self, class_weights: Sequence[float] | None = None, **options: str | None) -> None:
-        super().__init__(**options)
+        super().__init__(None, 0, **options)
         if class_weights is not None:
             with self.name_scope():
                 self.class_weights = self.params.get_constant(ARGUMENT, np.float32(class_weights))

@@ -22,6 +22,7 @@ from .nodes import Entry, Graph, Node, flag, setting
 # The version whose names of operators and settings are written, so that MXNet upgrades nothing.
 VERSION = 10901
 HEADS = ("SoftmaxOutput", "softmax")
+LOGITS = ("_copy", "scores")  # operator and name of the last node of a net that was exported with its scores
 
 # From a node's number, the node and its inputs as written, to the entry in its place; None copies the node.
 Change = Callable[[int, Node, List[Entry]], Optional[Entry]]
@@ -102,20 +103,22 @@ class Writer:
 def scores_symbol(symbol: mx.sym.Symbol) -> mx.sym.Symbol:
     """Class scores (N, C, H, W) of a net: the input of its softmax, with all dropouts left out.
 
+    Of a net that was exported with its scores as output, these.
+
     >>> from fcnxs.symbols import get_fcn8s_symbol
     >>> scores_symbol(get_fcn8s_symbol()).list_outputs()
     ['upscore_output']
 
     Raises:
-        FCNXSError: the net does not end in one softmax.
+        FCNXSError: the net ends neither in one softmax nor in such scores.
     """
     graph, writer = Graph.of(symbol, casts=True), Writer()
     ends = [graph.nodes[head[0]] for head in graph.heads]
-    if len(ends) != 1 or ends[0]["op"] not in HEADS:
+    if len(ends) != 1 or (ends[0]["op"] not in HEADS and (ends[0]["op"], ends[0]["name"]) != LOGITS):
         found = ", ".join(f"{node['op']} {node['name']!r}" for node in ends)
         raise FCNXSError(
             f"the net ends in {found}, not in one softmax over classes; VGG-16 has to be finetuned first, "
-            "and of exports only those with --head softmax are checkpoints too"
+            "and of exports only those with --head softmax or logits are checkpoints too"
         )
 
     def without_dropout(_: int, node: Node, inputs: List[Entry]) -> Entry | None:

@@ -146,11 +146,13 @@ def test_exports_that_end_in_a_softmax_are_checkpoints_too(form, said, tmp_path)
 
 
 @in_process
-def test_exports_with_another_head_are_no_checkpoints(tmp_path):
+def test_exports_of_class_maps_are_no_checkpoints(tmp_path):
     source = make(tmp_path)
-    export(source, tmp_path / "logits", Form(head="logits"))
-    with pytest.raises(FCNXSError, match="ends in _copy 'scores', .* only those with --head softmax"):
-        Segmenter(checkpoint.load(tmp_path / "logits", 0))
+    export(source, tmp_path / "maps", Form(head="argmax"))
+    with pytest.raises(
+        FCNXSError, match="ends in argmax 'class_map', .* only those with --head softmax or log"
+    ):
+        Segmenter(checkpoint.load(tmp_path / "maps", 0))
 
 
 def test_bf16_is_refused_where_the_processor_cannot_run_it(tmp_path, monkeypatch):

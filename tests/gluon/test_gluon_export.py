@@ -27,7 +27,8 @@ def graph(prefix):
 @pytest.mark.parametrize(
     "options, form",
     [
-        ([], None),
+        (["--head", "logits"], None),
+        ([], Form()),
         (
             ["--head", "argmax", "--raw-input", "--image-size", "96x64", "--trim"],
             Form(head="argmax", raw="uint8", size=(64, 96), trimmed=True),
@@ -52,18 +53,47 @@ def test_an_export_is_that_of_fcnxs_export(run_folder, net, tmp_path, in_process
     assert metas[0] == metas[1]  # the source's hash, too: the parameters are the checkpoint's to the bit
 
 
-def test_an_export_of_what_was_trained_runs_in_plain_mxnet(tmp_path, in_process):
+def test_an_export_of_what_was_trained_gives_its_scores_in_plain_mxnet(tmp_path, in_process):
     net = gluon.get_fcn32s(3, **NARROW)
     for name, array in random_params(net.symbol, 2).items():
         net.params[name].set_data(array)
     net.hybridize()
-    net.export(str(tmp_path / "net"))
+    for epoch in (3, 12):  # as a training loop exports
+        net.export(str(tmp_path / "net"), epoch=epoch)
     x = mx.nd.array(np.random.default_rng(0).normal(0, 40, (1, 3, 45, 60)))
-    block = mx.gluon.SymbolBlock.imports(f"{tmp_path}/net-symbol.json", ["data"], f"{tmp_path}/net-0000.params")
-    np.testing.assert_array_equal(block(x).asnumpy(), mx.nd.softmax(net(x), axis=1).asnumpy())
+    block = mx.gluon.SymbolBlock.imports(f"{tmp_path}/net-symbol.json", ["data"], f"{tmp_path}/net-0003.params")
+    np.testing.assert_array_equal(block(x).asnumpy(), net(x).asnumpy())
+    assert sorted(tmp_path.glob("*.params")) == [tmp_path / "net-0003.params", tmp_path / "net-0012.params"]
     assert "Dropout" not in {node["op"] for node in graph(tmp_path / "net")["nodes"]}
-    with pytest.raises(FCNXSError, match="epoch=5: exports have epoch 0; save_checkpoint takes any"):
-        net.export(tmp_path / "net", 5)
+    net.export(tmp_path / "probabilities", form=Form())
+    block = mx.gluon.SymbolBlock.imports(
+        f"{tmp_path}/probabilities-symbol.json", ["data"], f"{tmp_path}/probabilities-0000.params"
+    )
+    np.testing.assert_array_equal(block(x).asnumpy(), mx.nd.softmax(net(x), axis=1).asnumpy())
+    refused(lambda: net.export(tmp_path / "net", -1), "epoch=-1: expected 0 or more")
+    refused(lambda: net.export(tmp_path / "net", 5, Form(format="mar")), "epoch=5: expected 0 for mar")
+
+
+def test_an_export_of_scores_is_a_checkpoint_too(net, voc, run_folder, tmp_path, in_process, capsys):
+    """With the answers of the checkpoint that it was made from."""
+    net.export(tmp_path / "scores", epoch=3)
+    image = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
+    ours, theirs = Segmenter(tmp_path / "scores"), Segmenter(run_folder / "run/fcn8s", 1)
+    np.testing.assert_array_equal(ours.probabilities(image), theirs.probabilities(image))
+    assert ours.classes == theirs.classes and ours.palette == theirs.palette
+    scores = []
+    for prefix, epoch in ((tmp_path / "scores", 3), (run_folder / "run/fcn8s", 1)):
+        evaluate = ["evaluate", "--prefix", str(prefix), "--epoch", str(epoch), "--data", str(voc)]
+        assert main([*evaluate, "--json", str(tmp_path / "scores.json")]) == 0
+        scores.append(json.loads((tmp_path / "scores.json").read_text())["mean_iu"])
+    assert scores[0] == scores[1]
+    maps = []
+    picture = next((voc / "JPEGImages").glob("*.jpg"))
+    for prefix, epoch in ((tmp_path / "scores", 3), (run_folder / "run/fcn8s", 1)):
+        segment = ["segment", "--prefix", str(prefix), "--epoch", str(epoch), "--overwrite", str(picture)]
+        assert main([*segment, "--output", str(tmp_path / "masks")]) == 0
+        maps.append((tmp_path / "masks" / f"{picture.stem}.png").read_bytes())
+    assert maps[0] == maps[1]
 
 
 def test_a_segmenter_takes_the_net(net, run_folder):
