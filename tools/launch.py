@@ -1,8 +1,9 @@
 """Run a command as a job of several processes, with MXNet's parameter server: on this machine, or on many.
 
-Starts the workers, the servers and the scheduler, all with the same command, through the dmlc_tracker of
-MXNet's wheel. If one of them dies, or gives no sign of life for 60 s, the job ends everywhere. A signal is
-passed on to the workers, which write a checkpoint and end. Exit code: that of the first process that failed.
+Starts the workers, which train, the servers, which sum gradients, and the scheduler, all with the same command,
+through the dmlc_tracker of MXNet's wheel. If one of them dies, or gives no sign of life for 60 s, the job ends
+everywhere. A signal is passed on to the workers, which write a checkpoint and end. Exit code: that of the first
+process that failed.
 
 The workers of a local job divide the GPUs that `finetune --device` names, in order: of two workers and --device
 gpu:0,1,2,3 the first has 0 and 1. On a cluster each worker uses all of them, so start one on each machine.

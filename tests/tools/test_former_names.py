@@ -140,8 +140,25 @@ def test_run_json_of_an_earlier_version_gives_the_options_of_today(tmp_path):
     assert resumed(tmp_path, {"gpus": "0"}, "--device=cpu").device == "cpu"
     assert resumed(tmp_path, {"cpus": 3}, "--gpus=1").device == "gpu:1"
     assert resumed(tmp_path, {"device": "gpu:3", "keep_epochs": 4}, "--keep=5").keep_epochs == 5
-    with pytest.raises(FCNXSError, match="--seed 3: .* began with 2"):
-        resumed(tmp_path, {"seed": 2, "keep": 2}, "--seed=3")
+
+
+@pytest.mark.parametrize(
+    ("began", "now", "told"),
+    [
+        ({"seed": 2, "keep": 2}, "--seed=3", "--seed 3: the run in .* began with 2;"),
+        ({}, "--no-trim", "--no-trim: the run in .* began without it;"),
+        ({}, "--random-mirror", "--random-flip: the run in .* began without it;"),
+        (
+            {"operators": ["Custom"]},
+            "--allow-operator=Pad",
+            "--allow-operator Pad: the run in .* with .*Custom",
+        ),
+        ({}, "--ignore-label=11", "--ignore-label 11: the run in .* began without it;"),
+    ],
+)
+def test_an_option_that_a_run_did_not_begin_with_is_told_as_it_is_written(began, now, told, tmp_path):
+    with pytest.raises(FCNXSError, match=told):
+        resumed(tmp_path, began, now)
 
 
 @pytest.mark.parametrize(

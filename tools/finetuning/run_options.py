@@ -177,11 +177,10 @@ def restored(args: argparse.Namespace) -> Tuple[argparse.Namespace, Dict[str, An
         began = {**defaults, **options}
         for name, value in storable(argparse.Namespace(given=given)).items():
             if name not in (*FREE, "output") and value != began.get(name):
-                has = f"with {began[name]}" if began.get(name) else "without"
-                said = _option(name) if value is True else f"{_option(name)} {value}"
+                has = f"with {began[name]}" if began.get(name) and not isinstance(value, bool) else "without it"
                 raise FCNXSError(
-                    f"{said}: the run in {args.resume} began {has}; leave the option out to "
-                    "go on with it, or begin another run with --output"
+                    f"{_written(args.parser, name, value)}: the run in {args.resume} began {has}; leave the "
+                    "option out to go on with it, or begin another run with --output"
                 )
         free = {name: value for name, value in given.items() if name in (*FREE, "output")}
         # A job of several processes may go on as one process, and the other way round.
@@ -257,6 +256,15 @@ def storable(args: argparse.Namespace) -> Dict[str, Any]:
 
 def _path(value: str) -> str:
     return str(Path(value).absolute())
+
+
+def _written(parser: argparse.ArgumentParser, name: str, value: Any) -> str:  # noqa: ANN401
+    """The option as it is written on a command line: `--seed 3`, `--no-trim`."""
+    actions = (action for action in parser._actions if action.help != argparse.SUPPRESS)
+    names = next(action.option_strings for action in actions if action.dest == name)
+    if isinstance(value, bool):
+        return names[0 if value else -1]
+    return f"{names[0]} {','.join(map(str, value)) if isinstance(value, list) else value}"
 
 
 def _option(name: str) -> str:
