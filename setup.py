@@ -42,7 +42,11 @@ setup(
         *(f"{package}.{room}" for package, folder in FOLDERS.items() for room in find_packages(folder)),
     ],
     package_dir=FOLDERS,
-    package_data={"fcnxs": ["vgg16_shapes.caffemodel", "py.typed"], "fcnxs.report": ["report.html"]},
+    package_data={
+        "fcnxs": ["vgg16_shapes.caffemodel", "py.typed"],
+        "fcnxs.report": ["report.html"],
+        "fcnxs.tools.explanations": ["page.html", "page.js", "net.js"],
+    },
     entry_points={"console_scripts": ["fcnxs = fcnxs.tools.main:main"]},
     install_requires=[
         "numpy",  # which one, the extras below say

@@ -62,7 +62,8 @@ def quoted():
 
 
 @pytest.mark.parametrize(("command", "lines"), quoted(), ids=lambda each: each if isinstance(each, str) else "")
-def test_a_command_prints_what_the_page_quotes(command, lines, capsys):
+def test_a_command_prints_what_the_page_quotes(command, lines, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     program, *arguments = shlex.split(command)
     assert program == "fcnxs" and main(arguments) == 0
     printed = iter(lines_of(capsys.readouterr().out))

@@ -8,6 +8,7 @@ lie on each other.
 Example:
     fcnxs explain fcn8s --image-size 500x375
     fcnxs explain run/fcn8s --png fcn8s.png
+    fcnxs explain fcn8s --html fcn8s.html
 """
 
 from __future__ import annotations
@@ -48,6 +49,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--exact", action="store_true", help="write sizes without rounding and adj: (H + 6)/32 "
                         "for floor((H + 6)/32)")  # fmt: skip
     parser.add_argument("--png", type=Path, metavar="FILE", help="draw the net as a PNG (needs graphviz's dot)")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write a page that draws the net, on which "
+                        "the image's size and any kernel, stride and pad can be changed")  # fmt: skip
     options.add_overwrite(parser)
 
 
@@ -71,6 +74,10 @@ def run(args: argparse.Namespace) -> int:
         from .explanations.draw import draw_net
 
         draw_net(symbol, size, args.png, args.overwrite)
+    if args.html is not None:
+        from .explanations.page import write_page
+
+        write_page(graph, name, size, rows, args.html, args.overwrite)
     images = [graph.nodes[graph.image]["name"]] if args.layers == "all" else None
     show(layers_text(name, size, _exact(graph, rows) if args.exact else rows, images, args.exact))
     for note in notes:
@@ -88,8 +95,8 @@ def run(args: argparse.Namespace) -> int:
     wrong = _print_crops(graph, square)
     for question, answer in answers(symbol, size, rows, columns):
         show(f"\n{question}\n{textwrap.fill(answer, 100, initial_indent='  ', subsequent_indent='  ')}")
-    if args.png is not None:
-        show(f"\nwrote {args.png}")
+    for file in filter(None, (args.png, args.html)):
+        show(f"\nwrote {file}")
     if wrong:
         show(f"\nThese offsets differ from those that the layers give: {'; '.join(wrong)}")
     return 1 if wrong else 0

@@ -190,7 +190,7 @@ def _faults(graph: Graph, axis: int, height: Any) -> Iterator[Tuple[Any, ...]]: 
             offset = 0 if flag(node, "center_crop") else setting(node, "offset", axis, 0)
             cut = (name, own, what, first, offset)
             yield offset + own > first, "{!r} cuts {} {} out of {}, from {} on", *cut
-        if _joins_equals(node):
+        if joins_equals(node):
             joined = {id(sizes[j]): j for j in sources if sizes[j] is not None}
             first, *others = map(number, joined.values()) if joined else [None]
             for other in others:
@@ -274,7 +274,7 @@ def _size(node: Node, inputs: List[Size | None], axis: int) -> Size | None:
     if x is None or (op == "argmax" and attrs.get("axis") != "1"):
         return None
     if op in JOIN:
-        return x if _joins_equals(node) or (op != "Concat" and all(y == x for y in inputs)) else None
+        return x if joins_equals(node) or (op != "Concat" and all(y == x for y in inputs)) else None
     if op in SAME:
         return x
     kernel, stride, pad = window(node, axis)
@@ -293,7 +293,7 @@ def _size(node: Node, inputs: List[Size | None], axis: int) -> Size | None:
     return x * int(attrs["scale"]) if op == "UpSampling" else None
 
 
-def _joins_equals(node: Node) -> bool:
+def joins_equals(node: Node) -> bool:
     """Whether the layers that a node joins must have the same rows and columns."""
     broadcasts, dim = node["op"].startswith("broadcast"), node["attrs"].get("dim", "1")
     return node["op"] in JOIN and not broadcasts and dim in ("0", "1")
