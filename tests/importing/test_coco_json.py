@@ -118,7 +118,7 @@ def test_what_is_left_out_is_counted(tmp_path):
         {"segmentation": [[float(each) for each in SQUARE[:7]]]},
         {"segmentation": [[0, 0, 1e9, 0, 1e9, 1e9]]},  # pycocotools would allocate by it
         {"segmentation": [[1, 1, 4, 1e308, 4, -1e308]]},
-        {"segmentation": {"size": [5, 6], "counts": [31]}},
+        *({"segmentation": {"size": [5, 6], "counts": counts}} for counts in ([31], [9, 20], [20, 20])),
         {"segmentation": {"size": [6, 5], "counts": [30]}},
         {"segmentation": {"size": [5, 6], "counts": "o"}},  # ends within a number
         {"segmentation": [[7, 1, 9, 1, 9, 3, 7, 3]]},  # beside the image
@@ -133,7 +133,7 @@ def test_what_is_left_out_is_counted(tmp_path):
     labels, _, counts = imported(source)
     np.testing.assert_array_equal(labels["a"], rows("000000 011100 011100 011100 000000"))
     assert counts == {
-        "broken": 7,
+        "broken": 9,
         "outside": 1,
         "no outline": 2,
         "no image": 2,  # c.jpg, and the object of image 77

@@ -21,6 +21,8 @@ def test_cityscapes(kind, values, tmp_path):
         put(source, {image: (2, 3), mask: values})
     put(source, {CITY[0].format("test", 3): (2, 3), CITY[1].format("test", 3, kind): np.full((2, 3), 255)})
     put(source, {CITY[0].format("train", 4): (2, 3), CITY[1].format("train", 5, kind): values})
+    if kind == "labelIds":  # are read also where there are labelTrainIds
+        put(source, {CITY[1].format("train", 1, "labelTrainIds"): np.zeros((2, 3))})
     labels, names, counts = imported(source)
     expected = [[0, 1, 13], [18, 255, 255]]  # road, sidewalk, car, bicycle; unlabeled and parking have no class
     assert {*labels} == {"train/aachen_1_leftImg8bit", "val/aachen_2_leftImg8bit"}
@@ -53,8 +55,8 @@ def test_ade20k(tmp_path):
             "annotations/validation/ADE_val_00000001.png": values,
         },
     )
-    labels, names, _ = imported(source)
-    assert {*labels} == {"train/ADE_train_00000001", "val/ADE_val_00000001"}
+    labels, names, counts = imported(source)
+    assert not counts and {*labels} == {"train/ADE_train_00000001", "val/ADE_val_00000001"}
     np.testing.assert_array_equal(labels["train/ADE_train_00000001"], [[255, 0, 1, 149]])
     assert (len(names), names[0], names[1], names[149]) == (150, "wall", "building", "flag")
 
