@@ -18,7 +18,7 @@ from fcnxs.tools.benchmarks.infer.results import LeftOut, Measurements, Row, gro
 from fcnxs.tools.benchmarks.worker import Answer, in_turns
 from fcnxs.tools.main import main
 
-SIZE, NARROW = "50x43", {"width": 1 / 16, "fc": 16, "images": 2, "size": "50x43"}
+SIZE, NARROW = "50x43", {"width": 1 / 16, "fc": 16, "images": 2, "image_size": "50x43"}
 CPUINFO = "processor\t: 0\nmodel name\t: Some CPU @ 2 GHz\nflags\t\t: fpu sse2 {}\nbugs\t: none\n"
 
 
