@@ -14,7 +14,7 @@ from .account import Account
 from .found import Class, Found, Options
 from .values import Key, by_values, joined
 
-LOOKS_FOR = "ADE20K's images/training/ and annotations/training/ with ADE_train_*"
+LOOKS_FOR = "images/training/, annotations/training/ADE_*"
 TAKES = ()
 
 

@@ -14,7 +14,7 @@ from .account import Account
 from .found import Class, Found, Options
 from .values import Key, by_values, joined
 
-LOOKS_FOR = "Cityscapes' leftImg8bit/ and gtFine/"
+LOOKS_FOR = "leftImg8bit/, gtFine/"
 TAKES = ()
 IMAGES, MASKS, END = "leftImg8bit", "gtFine", "_leftImg8bit.png"
 ID = {  # class: its labelId and its colour, in the order of the trainIds

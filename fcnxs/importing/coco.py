@@ -25,7 +25,7 @@ from .drawing import Shape, draw
 from .found import BACKGROUND, Class, Found, LeftOut, Options, Size, checked_classes, with_background
 from .run_lengths import compressed, in_columns
 
-LOOKS_FOR = "COCO's JSON with images, annotations and categories (*.json, annotations/*.json, train/*.json)"
+LOOKS_FOR = "*.json, annotations/*.json or train/*.json with images, annotations, categories"
 TAKES = ()
 WHAT = "COCO's annotations of objects"
 FORM = {**PARTS, "annotations": [{"image_id": Number(int), "category_id": Number(int)}]}

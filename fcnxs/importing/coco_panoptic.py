@@ -21,7 +21,7 @@ from .files import below
 from .found import Class, Found, LeftOut, Options, Size, checked_classes
 from .masks import rgb_of
 
-LOOKS_FOR = "COCO's panoptic_*.json, with the folders of their PNGs"
+LOOKS_FOR = "panoptic_*.json and folders of its PNGs"
 TAKES = ()
 SEGMENT = {"id": Number(int, 0, 2**24 - 1), "category_id": Number(int), "iscrowd": Or(Number(int), 0)}
 FORM = {

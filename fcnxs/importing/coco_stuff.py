@@ -15,7 +15,7 @@ from .account import Account
 from .found import Class, Found, Options
 from .values import Key, by_values, joined
 
-LOOKS_FOR = "COCO-Stuff's maps, such as annotations/train2017/*.png, with images/train2017/"
+LOOKS_FOR = "images/train2017/, annotations/train2017/*.png"
 TAKES = ()
 NAMES = """
 person, bicycle, car, motorcycle, airplane, bus, train, truck, boat, traffic light, fire hydrant, street

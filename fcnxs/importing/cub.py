@@ -22,7 +22,7 @@ from .found import Class, Found, Options, Sample, Size
 from .pairing import Pair
 from .values import joined
 
-LOOKS_FOR = "CUB-200-2011's images.txt, train_test_split.txt, images/ and segmentations/"
+LOOKS_FOR = "images.txt, train_test_split.txt, segmentations/"
 TAKES = ("threshold",)
 LISTS = ("images.txt", "train_test_split.txt")
 THRESHOLD = 128

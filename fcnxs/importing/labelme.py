@@ -32,7 +32,7 @@ from .drawing import Shape, draw
 from .files import SPLITS, all_files, below, head_of, in_threads, unlisted
 from .found import BACKGROUND, Class, Found, LeftOut, Options, Sample, Size, checked_classes, with_background
 
-LOOKS_FOR = "labelme's JSON files, one for each image"
+LOOKS_FOR = "*.json with shapes and imagePath"
 TAKES = ("names",)
 KEYS = re.compile(rb'"(?:shapes|imageData|imagePath)"\s*:')
 IGNORED, GROUND, LABELS = "__ignore__", "_background_", "labels.txt"

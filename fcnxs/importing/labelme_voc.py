@@ -15,7 +15,7 @@ from .found import BACKGROUND, Class, Found, Options
 from .pairing import pairs
 from .values import by_values
 
-LOOKS_FOR = "class_names.txt with SegmentationClass/ or SegmentationClassPNG/, as labelme2voc writes them"
+LOOKS_FOR = "class_names.txt, SegmentationClassPNG/"
 TAKES = ()
 NAMES, GROUND = "class_names.txt", "_background_"
 FOLDERS = ("SegmentationClassPNG", "SegmentationClass")

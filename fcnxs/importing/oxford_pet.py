@@ -16,7 +16,7 @@ from .account import Account
 from .found import Class, Found, Options
 from .values import by_values, joined
 
-LOOKS_FOR = "Oxford-IIIT Pet's images/ and annotations/ with trimaps/, trainval.txt and test.txt"
+LOOKS_FOR = "annotations/trimaps/, trainval.txt, test.txt"
 TAKES = ()
 LISTS = {"trainval.txt": "train", "test.txt": "test"}
 BORDER = 3

@@ -18,7 +18,7 @@ from .found import Class, Found, Options
 from .pairing import pairs
 from .values import by_values
 
-LOOKS_FOR = "Roboflow's _classes.csv with the heading 'Pixel Value, Class'"
+LOOKS_FOR = "_classes.csv with 'Pixel Value, Class'"
 TAKES = ()
 MAP, HEADING = "_classes.csv", ["pixel value", "class"]  # that of images with one class each names the classes
 LARGEST = 1 << 20  # bytes of a map
