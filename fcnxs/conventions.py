@@ -14,6 +14,31 @@ VOC_CLASSES = (  # PASCAL VOC's, in the order of its labels
     *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train"),
     "tvmonitor",
 )
+# Of the authors' nets for other data sets, in the order of their scores. SIFT Flow has two labellings, a head
+# of the net for each. Source: shelhamer/fcn.berkeleyvision.org data/*/classes*.txt.
+CONTEXT_CLASSES = (
+    *VOC_CLASSES,
+    *("bag", "bed", "bench", "book", "building", "cabinet", "ceiling", "clothes", "computer", "cup", "door"),
+    *("fence", "floor", "flower", "food", "grass", "ground", "keyboard", "light", "mountain", "mouse"),
+    *("curtain", "platform", "sign", "plate", "road", "rock", "shelves", "sidewalk", "sky", "snow"),
+    *("bedcloth", "track", "tree", "truck", "wall", "water", "window", "wood"),
+)
+NYUD_CLASSES = (
+    *("wall", "floor", "cabinet", "bed", "chair", "sofa", "table", "door", "window", "bookshelf", "picture"),
+    *("counter", "blinds", "desk", "shelves", "curtain", "dresser", "pillow", "mirror", "floor mat"),
+    *("clothes", "ceiling", "books", "refridgerator", "television", "paper", "towel", "shower curtain"),
+    *("box", "whiteboard", "person", "night stand", "toilet", "sink", "lamp", "bathtub", "bag"),
+    *("otherstructure", "otherfurniture", "otherprop"),
+)
+SIFTFLOW_CLASSES = {
+    "sem": (
+        *("awning", "balcony", "bird", "boat", "bridge", "building", "bus", "car", "cow", "crosswalk"),
+        *("desert", "door", "fence", "field", "grass", "moon", "mountain", "person", "plant", "pole"),
+        *("river", "road", "rock", "sand", "sea", "sidewalk", "sign", "sky", "staircase", "streetlight"),
+        *("sun", "tree", "window"),
+    ),
+    "geo": ("sky", "horizontal", "vertical"),
+}
 
 PathLike = Union[str, "os.PathLike[str]"]
 Palette = Sequence[Sequence[int]]  # colour (R, G, B), 0 to 255, of each class

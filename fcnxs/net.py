@@ -197,20 +197,28 @@ def layer_shapes(symbol: mx.sym.Symbol, **inputs: Shape) -> Dict[str, Shape]:
     return dict(zip(internals.list_outputs(), internals.infer_shape(**inputs)[1]))
 
 
-def bind(net: Net, shape: Tuple[int, ...]) -> mx.executor.Executor:
-    """Executor of a net whose one input is `data`, of `shape`, for inference on the CPU.
+def bind(net: Net, shape: Shape | Dict[str, Shape]) -> mx.executor.Executor:
+    """Executor of a net for inference on the CPU; `shape` is that of `data`, or of each of its inputs by name.
 
     Raises:
         FCNXSError: a layer cannot run on an input of this shape.
     """
-    check_layers(net.symbol, Graph.of(net.symbol), {"data": shape}, "an image")
-    args = {**net.arg_params, "data": mx.nd.zeros(shape)}
+    shapes = shape if isinstance(shape, dict) else {"data": shape}
+    check_layers(net.symbol, Graph.of(net.symbol), shapes, "an image")
+    args = {**net.arg_params, **{name: mx.nd.zeros(shape) for name, shape in shapes.items()}}
     return net.symbol.bind(mx.cpu(), args, grad_req="null", aux_states=net.aux_params)
 
 
 def scores_of(net: Net, data: np.ndarray) -> np.ndarray:
     """Output of a net for `data`, float32 (N, 3, H, W)."""
-    return bind(net, data.shape).forward(is_train=False, data=mx.nd.array(data))[0].asnumpy()
+    return outputs_of(net, {"data": data})[0]
+
+
+def outputs_of(net: Net, images: Dict[str, np.ndarray]) -> List[np.ndarray]:
+    """Outputs of a net for its images, float32 (N, C, H, W), by the names of its inputs."""
+    executor = bind(net, {name: data.shape for name, data in images.items()})
+    outputs = executor.forward(is_train=False, **{name: mx.nd.array(data) for name, data in images.items()})
+    return [output.asnumpy() for output in outputs]
 
 
 def devices_of(ctx: mx.Context | Sequence[mx.Context] | None) -> List[mx.Context]:

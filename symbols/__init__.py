@@ -10,6 +10,7 @@ This room may import `compat`, `errors` and `conventions` alone.
 from functools import partial
 from typing import Callable, Dict
 
+from ..conventions import SIFTFLOW_CLASSES
 from .coord_map import compose_fp, compose_fp_list, filter_map, inv_fp
 from .graph.crops import CropDerivation, crop_derivations
 from .graph.describe import Row, describe
@@ -26,6 +27,7 @@ from .symbol_fcnxs import (
     get_fcn16s_symbol,
     get_fcn32s_symbol,
     get_fcnxs_symbol,
+    get_late_fusion_symbol,
     offset,
 )
 from .symbol_vgg16 import (
@@ -57,6 +59,7 @@ __all__ = [
     "get_fcn8s_symbol",
     "get_fcn_alexnet_symbol",
     "get_fcnxs_symbol",
+    "get_late_fusion_symbol",
     "get_mask_regression_symbol",
     "get_vgg16_symbol",
     "get_vgg16fc_symbol",
@@ -70,6 +73,8 @@ __all__ = [
     "vgg16_score",
 ]
 
+SIFTFLOW = {head: len(classes) for head, classes in SIFTFLOW_CLASSES.items()}  # sem 33, geo 3
+
 # Every net by its name; a builder's further arguments have defaults.
 NETS: Dict[str, Callable[..., Symbol]] = {
     **FCNXS,
@@ -77,6 +82,9 @@ NETS: Dict[str, Callable[..., Symbol]] = {
     "fcn2s": partial(get_fcnxs_symbol, 2),
     "fcn8s_atonce": get_fcn8s_atonce_symbol,
     "fcn_alexnet": get_fcn_alexnet_symbol,
+    **{f"siftflow_fcn{stride}s": partial(get_fcnxs_symbol, stride, heads=SIFTFLOW) for stride in (32, 16, 8)},
+    "nyud_fcn32s_color_hha": get_late_fusion_symbol,
+    "nyud_fcn32s_color_d": partial(get_fcnxs_symbol, 32, numclass=40, channels=4),
     "vgg16": get_vgg16_symbol,
     "vgg16fc": get_vgg16fc_symbol,
     "mask_regression": get_mask_regression_symbol,

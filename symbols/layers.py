@@ -6,7 +6,8 @@ the original's node for node.
 
 from __future__ import annotations
 
-from typing import Any
+from contextlib import contextmanager
+from typing import Any, Iterator
 
 from ..compat import mxnet as mx
 from ..conventions import MOST_CLASSES
@@ -14,6 +15,23 @@ from ..errors import FCNXSError
 from .graph import maps
 
 Symbol = Any  # an mx.sym.Symbol, which type checkers do not find: MXNet has no type hints
+
+
+@contextmanager
+def suffixed(suffix: str) -> Iterator[None]:
+    """Within this context, MXNet adds `suffix` to the names of new layers, and so of their weights and labels.
+
+    >>> with suffixed("_geo"):
+    ...     conv(mx.sym.Variable("data"), "score", 3).list_arguments()
+    ['data', 'score_geo_weight', 'score_geo_bias']
+    """
+
+    class Suffixed(mx.name.NameManager):
+        def get(self, name: str | None, hint: str) -> str:
+            return super().get(name, hint) + suffix
+
+    with Suffixed():
+        yield
 
 
 def conv(
@@ -37,6 +55,11 @@ def conv(
     unset = {"pad": (0, 0), "stride": (1, 1), "num_group": 1}  # MXNet's defaults
     settings = {key: value for key, value in settings.items() if value != unset.get(key)}
     return mx.sym.Convolution(x, num_filter=channels, workspace=workspace, name=name, **settings)
+
+
+def image(name: str, channels: int = 3) -> Symbol:
+    """An input (N, channels, H, W). That of three channels says no shape, as the original's."""
+    return mx.sym.Variable(name, **({} if channels == 3 else {"shape": (0, channels, 0, 0)}))
 
 
 def relu(x: Symbol, name: str) -> Symbol:

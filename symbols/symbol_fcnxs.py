@@ -6,7 +6,8 @@ By default FCN-32s, 16s and 8s equal what apache/mxnet 1.4.1 example/fcn-xs/symb
 from __future__ import annotations
 
 from ast import literal_eval
-from typing import Dict, Tuple
+from functools import partial, reduce
+from typing import Dict, Sequence, Tuple
 
 from ..compat import mxnet as mx
 from ..errors import FCNXSError
@@ -14,7 +15,7 @@ from . import layers
 from .graph import maps
 from .graph.nodes import Graph
 from .layers import Symbol
-from .symbol_vgg16 import vgg16_pool3, vgg16_pool4, vgg16_score
+from .symbol_vgg16 import vgg16_pool3, vgg16_pool4, vgg16_relu7, vgg16_score
 
 # By the stride of the first net with the skip: the pooling it starts from, the upsampled scores, their sum.
 SKIPS = {
@@ -33,6 +34,8 @@ def get_fcnxs_symbol(
     fc: int = 4096,
     pooling_convention: str = "valid",
     skip_scales: Dict[str, float] | None = None,
+    heads: Dict[str, int] | None = None,
+    channels: int = 3,
 ) -> Symbol:
     """FCN whose finest scores have `stride`: no skip at 32, one from pool4 at 16, ..., down to pool1 at 2.
 
@@ -48,31 +51,46 @@ def get_fcnxs_symbol(
         pooling_convention: 'valid' rounds sizes down as the original: H and W at least 26, and the last
             rows and columns, up to 12, of FCN-32s get no score. 'full' rounds up as Caffe: any H and W.
         skip_scales: constants by which the poolings are multiplied before they are scored, by name.
+        heads: numbers of classes of several labellings of an image, by name, in place of `numclass`. Each head
+            has its own scores, skips, upsampling and loss: with {"sem": 33, "geo": 3} the labels are
+            `softmax_sem_label` and `softmax_geo_label`, the outputs `softmax_sem_output` and
+            `softmax_geo_output`. Source: shelhamer/fcn.berkeleyvision.org siftflow-fcn*/net.py.
+        channels: of the input: 4 for RGB and depth.
 
     Raises:
         FCNXSError: there is no such net, or it would have more than 255 classes.
     """
-    layers.check_numclass(numclass, "numclass")
+    for name, classes in (heads or {"numclass": numclass}).items():
+        layers.check_numclass(classes, name)
     if stride not in (32, *SKIPS):
         raise FCNXSError(f"stride={stride!r}: expected 32, 16, 8, 4 or 2")
-    data = mx.sym.Variable("data")
+    data = layers.image("data", channels)
     pool3 = vgg16_pool3(data, workspace_default, width, pooling_convention=pooling_convention)
     pool4 = vgg16_pool4(pool3, workspace_default, width, pooling_convention)
-    x = vgg16_score(
-        pool4, numclass, workspace_default, width=width, fc=fc, pooling_convention=pooling_convention
-    )
+    relu7 = vgg16_relu7(pool4, workspace_default, width, fc, pooling_convention)
+    top = layers.dropout(relu7, "drop7")
+    trunk = top.get_internals()
 
-    trunk = x.get_internals()
-    for skip_stride, (pool, up, total) in SKIPS.items():
-        if skip_stride >= stride:
-            x = layers.deconv(x, up, numclass, 4, 2, workspace_default, pooling_convention)
-            skip = trunk[f"{pool}_output"]
-            if pool in (skip_scales or {}):
-                skip = layers.scale(skip, f"scale_{pool}", skip_scales[pool])
-            skip = layers.conv(skip, f"score_{pool}", numclass, kernel=1, workspace=workspace_default)
-            x = layers.add(x, layers.crop(skip, x, f"score_{pool}c"), total)
-    kernel, strides = (2 * stride, 2 * stride), (stride, stride)
-    return fcnxs_score(x, data, None, kernel, strides, numclass, workspace_default, pooling_convention)
+    def head(classes: int) -> Symbol:
+        x = layers.conv(top, "score", classes, kernel=1, workspace=workspace_default)
+        for skip_stride, (pool, up, total) in SKIPS.items():
+            if skip_stride >= stride:
+                x = layers.deconv(x, up, classes, 4, 2, workspace_default, pooling_convention)
+                skip = trunk[f"{pool}_output"]
+                if pool in (skip_scales or {}):
+                    skip = layers.scale(skip, f"scale_{pool}", skip_scales[pool])
+                skip = layers.conv(skip, f"score_{pool}", classes, kernel=1, workspace=workspace_default)
+                x = layers.add(x, layers.crop(skip, x, f"score_{pool}c"), total)
+        kernel, strides = (2 * stride, 2 * stride), (stride, stride)
+        return fcnxs_score(x, data, None, kernel, strides, classes, workspace_default, pooling_convention)
+
+    if not heads:
+        return head(numclass)
+    ends = []
+    for name, classes in heads.items():
+        with layers.suffixed(f"_{name}"):
+            ends.append(head(classes))
+    return mx.sym.Group(ends)
 
 
 def get_fcn32s_symbol(numclass: int = 21, workspace_default: int = 1024, **options: float | str) -> Symbol:
@@ -99,6 +117,40 @@ def get_fcn8s_atonce_symbol(
     """
     scales = {"pool4": 0.01, "pool3": 0.0001}
     return get_fcnxs_symbol(8, numclass, workspace_default, skip_scales=scales, **options)
+
+
+def get_late_fusion_symbol(
+    numclass: int = 40,
+    workspace_default: int = 1024,
+    width: float = 1,
+    fc: int = 4096,
+    pooling_convention: str = "valid",
+    modalities: Sequence[str] = ("color", "hha"),
+) -> Symbol:
+    """Late fusion: the mean of the scores of one FCN-32s for each image of a scene, upsampled.
+
+    Inputs `color_data` and `hha_data` (N, 3, H, W), minus their means; label and output as `get_fcnxs_symbol`.
+
+    Args:
+        modalities: names of the images, which end the names of their trunk's layers: conv1_1color, fc6hha.
+            The other arguments are those of `get_fcnxs_symbol`.
+
+    Source: FCN paper, section 5.2; shelhamer/fcn.berkeleyvision.org nyud-fcn32s-color-hha/net.py.
+    """
+    layers.check_numclass(numclass, "numclass")
+    scores = []
+    images = [layers.image(f"{modality}_data") for modality in modalities]
+    for modality, data in zip(modalities, images):
+        with layers.suffixed(modality):
+            pool3 = vgg16_pool3(data, workspace_default, width, pooling_convention=pooling_convention)
+            pool4 = vgg16_pool4(pool3, workspace_default, width, pooling_convention)
+            options = {"width": width, "fc": fc, "pooling_convention": pooling_convention}
+            scores.append(vgg16_score(pool4, numclass, workspace_default, **options))
+    total = reduce(partial(layers.add, name="score_sum"), scores)
+    mean = layers.scale(total, "score_fused", 1 / len(scores))
+    return fcnxs_score(
+        mean, images[0], None, (64, 64), (32, 32), numclass, workspace_default, pooling_convention
+    )
 
 
 def fcnxs_score(

@@ -35,6 +35,7 @@ from fcnxs.convert.caffemodel import write_caffemodel  # noqa: E402
 from fcnxs.data.generated import write_voc  # noqa: E402
 from fcnxs.deploy.precision import runs_bf16  # noqa: E402
 from fcnxs.net import is_input  # noqa: E402
+from fcnxs.symbols.graph.nodes import Graph  # noqa: E402
 from fcnxs.tools.benchmarks.parity import random_blobs  # noqa: E402
 from fcnxs.tools.main import main  # noqa: E402
 
@@ -110,7 +111,7 @@ def gpus(monkeypatch):
 def random_params(symbol: mx.sym.Symbol, seed: int = 0, ctx: mx.Context | None = None, size: int = 64) -> dict:
     """Random weights that keep the size of activations, random biases."""
     rng = np.random.default_rng(seed)
-    shapes, _, _ = symbol.infer_shape(data=(1, 3, size, size))
+    shapes, _, _ = symbol.infer_shape(**Graph.of(symbol).image_shapes((size, size)))
     params = {}
     for name, shape in zip(symbol.list_arguments(), shapes):
         if not is_input(name):

@@ -22,8 +22,9 @@ import argparse
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, List
+from typing import TYPE_CHECKING, List, Sequence
 
+from ..conventions import CONTEXT_CLASSES, NYUD_CLASSES, SIFTFLOW_CLASSES, VOC_CLASSES
 from ..errors import FCNXSError
 from ..system.files import real
 from ..system.locks import held
@@ -100,7 +101,7 @@ def _convert(args: argparse.Namespace) -> int:
     from .. import checkpoint
     from ..checkpoint.own import files_of
     from ..convert.conversion import read
-    from ..convert.verify import verify
+    from ..convert.verify import verify_heads
     from ..data.images import read_image
     from ..vis import default_palette
 
@@ -115,26 +116,32 @@ def _convert(args: argparse.Namespace) -> int:
         say(f"fcnxs: warning: {text}", sys.stderr)
     if args.verify and converted.framework == "mxnet":
         raise FCNXSError(f"--verify: {args.source} is a checkpoint of MXNet, which no other runtime reads")
-    if args.verify and converted.numclass and args.pooling_convention == "valid":
+    if args.verify and (converted.numclass or converted.heads) and args.pooling_convention == "valid":
         raise FCNXSError("--verify compares with Caffe, which rounds up: leave out --pooling-convention valid")
-    meta = checkpoint.Meta(mean=converted.mean, source=checkpoint.source_of(args.source))
+    meta = checkpoint.Meta(mean=converted.mean, source=checkpoint.source_of(args.source), means=converted.means)
     if classes and len(classes) != converted.numclass:
         has = f"has {converted.numclass}" if converted.numclass else "is VGG-16, which has none of its own"
+        has = f"has two heads, {' and '.join(converted.heads)}" if converted.heads else has
         raise FCNXSError(f"--classes {args.classes}: {len(classes)} classes, but {args.source} {has}")
     if converted.numclass:
-        names = classes or options.default_classes(converted.numclass)
+        names = classes or _names(converted.numclass, VOC_CLASSES, CONTEXT_CLASSES, NYUD_CLASSES)
         meta = replace(meta, classes=names, palette=default_palette(names))
+    if converted.heads:
+        named = {head: _names(count, SIFTFLOW_CLASSES[head]) for head, count in converted.heads.items()}
+        meta = replace(meta, heads=named)
 
     def check(prefix: Path) -> None:
         if image is not None:
-            comparison = verify(args.source, converted, checkpoint.load(prefix, 0), image)
-            say(_text(comparison, trunk=converted.numclass is None))
+            found = verify_heads(args.source, converted, checkpoint.load(prefix, 0), image)
+            for head, comparison in found.items():
+                named = f"head {head}: " if head else ""
+                say(named + _text(comparison, trunk=converted.net == "vgg16fc"))
             if converted.source and not comparison.described_by:
                 say(
                     f"the description of the layers that OpenCV ran is ours, of the published net, since "
                     f"{args.source} has none; --prototxt gives its own"
                 )
-            if not comparison.equal:
+            if not all(each.equal for each in found.values()):
                 raise NegativeResult(
                     f"{args.source}: the converted net differs in its scores; nothing was written"
                 )
@@ -145,6 +152,12 @@ def _convert(args: argparse.Namespace) -> int:
     return 0
 
 
+def _names(count: int, *published: Sequence[str]) -> List[str]:
+    """The names of the published net that has as many classes, or numbers."""
+    found = (list(names) for names in published if len(names) == count)
+    return next(found, [f"class {number}" for number in range(count)])
+
+
 def _print(converted: Converted) -> None:
     """Print the fate of every array, and the net."""
     from ..convert.conversion import TITLES
@@ -153,12 +166,14 @@ def _print(converted: Converted) -> None:
     rows = [(fate.blob, fate.parameter or "-", fate.what) for fate in converted.fates]
     show(table(("array of the file", "parameter of the net", "how it was converted"), rows))
     dropped = sum(fate.parameter is None for fate in converted.fates)
-    count = f", {converted.numclass} classes" if converted.numclass else ""
+    counts = [f"{head} {classes}" for head, classes in (converted.heads or {}).items()]
+    count = f", {converted.numclass or ' and '.join(counts)} classes" if converted.numclass or counts else ""
     say(f"{TITLES[converted.net]} of width {converted.width:g} and fc {converted.fc}{count}")
     say(f"{len(converted.arg_params)} parameters from {len(rows)} arrays of the file; {dropped} were dropped")
-    start = converted.source and converted.source.prepared.start
-    order = "RGB" if start is None or start.bgr else "HHA"
-    say(f"mean {order} {converted.mean}{f', of {start.said_by}' if start and start.said_by else ''}")
+    starts = [each.start for each in converted.source.prepared.values()] if converted.source else [None]
+    for start, mean in zip(starts, (converted.means or {"data": converted.mean}).values()):
+        order = "RGB" if start is None or start.bgr else "HHA"
+        say(f"mean {order} {mean}{f', of {start.said_by}' if start and start.said_by else ''}")
 
 
 def _text(comparison: Comparison, trunk: bool) -> str:

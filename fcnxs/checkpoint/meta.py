@@ -29,14 +29,17 @@ def versions() -> Dict[str, str]:
     }
 
 
+MEAN = (Number(float, -LARGEST_MEAN, LARGEST_MEAN),) * 3
 FORM = {
     "classes": Null([str]),
     "palette": Null([(BYTE, BYTE, BYTE)]),
-    "mean": (Number(float, -LARGEST_MEAN, LARGEST_MEAN),) * 3,
+    "mean": MEAN,
     "channel_order": {"RGB"},
     "ignore_label": Number(int, IGNORE_LABEL, IGNORE_LABEL),
     "exif": Or({"apply", "ignore"}, "apply"),  # older files have none
     "source": Null({str: str}),
+    "heads": Or({str: [str]}),  # nor these two
+    "means": Or({str: MEAN}),
     "versions": {str: str},
     "checksums": Or({str: [str]}, {}),  # nor checksums
 }
@@ -54,6 +57,8 @@ class Meta:
         exif: "apply" if images are turned as their EXIF orientation says, "ignore" if they are not.
         ignore_label: label of pixels that count neither in the loss nor in the scores, always 255.
         source: {"file", "sha256"} of the weights that these were made from.
+        heads: names of the classes of each head, of a net with several; `classes` is None then.
+        means: as `mean`, of each image by the name of the net's input, of a net with several.
         versions: versions of the packages that wrote the checkpoint.
         checksums: SHA-256 of the other files by name; of the last version and, if any, the one before.
 
@@ -68,11 +73,15 @@ class Meta:
     ignore_label: int = IGNORE_LABEL
     exif: str = "apply"
     source: Dict[str, str] | None = None
+    heads: Dict[str, List[str]] | None = None
+    means: Dict[str, Tuple[float, float, float]] | None = None
     versions: Dict[str, str] = field(default_factory=versions)
     checksums: Dict[str, List[str]] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "mean", finite_mean(self.mean, "mean"))
+        for name, classes in (self.heads or {}).items():
+            check_numclass(len(classes), f"head {name}")
         check_numclass(len(self.classes) if isinstance(self.classes, (list, tuple)) else 0, "classes")
 
 

@@ -19,6 +19,7 @@ from ..errors import FCNXSError, last_line, printable, reason
 from ..system.files import refuse_irregular
 from ..system.json_files import told_of
 from .caffe_layers import as_layer
+from .caffe_names import name_here
 from .caffe_schema import Message
 from .caffemodel import iterate_messages
 
@@ -30,16 +31,11 @@ VGG16_CONVOLUTIONS = (
     *("conv4_1", "conv4_2", "conv4_3", "conv5_1", "conv5_2", "conv5_3"),
 )
 VGG16_LAYERS = (*VGG16_CONVOLUTIONS, "fc6", "fc7", "fc8")
-# Layers of Caffe's FCNs that this package names otherwise.
-CAFFE_NAMES = {
-    **{"score_fr": "score", "upscore2": "score2", "upscore_pool4": "score4"},
-    **dict.fromkeys(("upscore", "upscore16", "upscore8"), "bigscore"),
-}
 # Constants of FCN-8s at-once; its files hold them as layers.
 SCALES = {"scale_pool4": 0.01, "scale_pool3": 0.0001}
 
-# Channels of the first convolution and its name, at full width.
-FIRST = {"conv1_1": 64, "conv1": 96}
+# Channels of the first convolution of a trunk, at full width, by its name.
+FIRST = {"conv1_1": 64, "conv1_1color": 64, "conv1_1hha": 64, "conv1": 96}
 
 KINDS = ("weight", "bias")
 COUNTER = "num_batches_tracked"  # in the name of what is no weight
@@ -87,7 +83,7 @@ def _arrays_of_caffe(path: str | Path, layers: List[Message]) -> Iterator[NamedA
     for message, blobs in iterate_messages(path):
         layers.append(as_layer(message))
         layer = printable(message.name)
-        name = CAFFE_NAMES.get(layer, layer)
+        name = name_here(layer, blobs[0].shape[-1] if blobs and blobs[0].ndim else 0)
         for i, values in enumerate(blobs):
             done, parameter = "", f"{name}_{KINDS[i]}" if i < 2 else None
             if layer in SCALES:

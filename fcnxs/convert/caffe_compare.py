@@ -11,8 +11,9 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Sequence, Tuple
 import numpy as np
 
 from ..errors import FCNXSError
-from .arrays import CAFFE_NAMES, SCALES
-from .caffe_layers import IDENTITY, SCALING, Node, settings_of
+from .arrays import SCALES
+from .caffe_layers import IDENTITY, SCALING, Node, name_of, settings_of
+from .caffe_names import SECOND
 
 WEIGHTED = ("Convolution", "Deconvolution", "InnerProduct")
 BEHIND = ("Softmax", "SoftmaxWithLoss", "Accuracy", "ArgMax", "Silence", "Python")  # and losses
@@ -39,12 +40,12 @@ class Compared(NamedTuple):
     Args:
         differences: settings that differ, but for the offsets of crops.
         crops: the crops of our net, and those in their places.
-        scaling: layers that scale or shift the image, the one nearest to the image first.
+        scaling: layers that scale or shift an image, the one nearest to the image first, by our name of it.
     """
 
     differences: List[Difference]
     crops: List[Tuple[Node, Node]]
-    scaling: List[Node]
+    scaling: Dict[str, List[Node]]
 
 
 def shown(value: Any) -> str:  # noqa: ANN401
@@ -62,9 +63,10 @@ def last_of(nodes: Sequence[Node], anchor: str, relu: bool) -> Node:
     Raises:
         FCNXSError: there is no layer `anchor`.
     """
-    last = next((node for node in nodes if named(node) == anchor and node.kind in WEIGHTED), None)
+    last = next((node for node in nodes if name_of(node.layer) == anchor and node.kind in WEIGHTED), None)
     if last is None:
-        names = [theirs for theirs, ours in CAFFE_NAMES.items() if ours == anchor] or [anchor]
+        head = anchor.replace("bigscore", "")
+        names = [f"{name}{head}" for name, ours in SECOND.items() if f"{ours}{head}" == anchor] or [anchor]
         raise FCNXSError(f"it has no layer {' or '.join(names)}")
     behind = {id(last)}
     for node in nodes:
@@ -76,13 +78,8 @@ def last_of(nodes: Sequence[Node], anchor: str, relu: bool) -> Node:
     return last
 
 
-def named(node: Node) -> str:
-    """Our name of a layer with weights."""
-    return CAFFE_NAMES.get(node.name, node.name)
-
-
-def compare(ours: Node, theirs: Node, blobs: Blobs, title: str) -> Compared:
-    """Compare two nets by their last layers.
+def compare(ends: Sequence[Tuple[Node, Node]], blobs: Blobs, title: str) -> Compared:
+    """Compare two nets by the last layers of their heads: ours, and theirs.
 
     Args:
         blobs: arrays of the file's scale layers.
@@ -91,7 +88,7 @@ def compare(ours: Node, theirs: Node, blobs: Blobs, title: str) -> Compared:
     Raises:
         FCNXSError: a layer is of another kind, another one, or joins another number of layers.
     """
-    found, seen, left = Compared([], [], []), set(), [(ours, theirs, ours)]
+    found, seen, left = Compared([], [], {}), set(), [(*pair, pair[0]) for pair in reversed(ends)]
     while left:
         a, b, taker = left.pop()
         scaling = []
@@ -103,14 +100,14 @@ def compare(ours: Node, theirs: Node, blobs: Blobs, title: str) -> Compared:
         seen.add((id(a), id(b)))
         if a.kind == "Input" and b.kind == "Input":
             if taker.kind == "Convolution":
-                found.scaling[:] = reversed(scaling)
+                found.scaling[a.blob] = scaling[::-1]
             continue
         found.differences.extend(_differences(a, b, blobs, title))
         if a.kind == "Crop":
             found.crops.append((a, b))
         inputs = [node.inputs for node in (a, b)]
         if a.kind == "Eltwise":  # a sum, in any order
-            inputs = [sorted(each, key=lambda node: node.kind) for each in inputs]
+            inputs = [sorted(each, key=lambda node: (node.kind, name_of(node.layer))) for each in inputs]
         left += [(*pair, a) for pair in zip(*inputs)]
     return found
 
@@ -124,7 +121,7 @@ def _differences(a: Node, b: Node, blobs: Blobs, title: str) -> Iterator[Differe
             yield Difference(
                 a, b, "scale and shift", (SCALES[a.name], 0.0), (float(factor[0]), float(shift[0]))
             )
-    elif a.kind != b.kind or (a.kind in WEIGHTED and named(a) != named(b)):
+    elif a.kind != b.kind or (a.kind in WEIGHTED and name_of(a.layer) != name_of(b.layer)):
         raise FCNXSError(place)
     if len(a.inputs) != len(b.inputs):
         raise FCNXSError(f"layer {b.name} has {len(b.inputs)} inputs, where {title} has {len(a.inputs)}")

@@ -13,10 +13,13 @@ from typing import List, NamedTuple, Sequence, Tuple
 import numpy as np
 from google.protobuf.message import DecodeError
 
+from ..conventions import VGG_MEAN
 from ..errors import LARGEST_MEAN, FCNXSError, finite_mean, printable, reason
 from ..system.files import refuse_irregular
+from .arrays import FCN_MEAN
 from .caffe_compare import Blobs, decimal, scaling_of
 from .caffe_layers import Node, image_blob
+from .caffe_names import HEADS, MODALITIES
 from .caffe_schema import CLASSES, Message
 from .caffemodel import array_of
 
@@ -52,16 +55,32 @@ class Input(NamedTuple):
     told: str = ""
 
 
-def input_of(layers: Sequence[Message], where: str, mean_given: bool) -> Input:
+def assumed(net: str, image: str, fcn: bool) -> Tuple[Input, str]:
+    """What is assumed of a net whose file says no mean, and the data set of this mean, if it is not VOC.
+
+    Args:
+        net: its name in `fcnxs.symbols.NETS`.
+        image: what ends the names of the image's trunk; "" for the one image.
+        fcn: it is an FCN, or the trunk of one.
+    """
+    if net in HEADS:
+        return Input(MEANS["SIFTFlowSegDataLayer"][""]), "SIFT Flow"
+    if net in MODALITIES:
+        return Input(MEANS["NYUDSegDataLayer"][image], bgr=image != "hha"), f"NYUDv2 {image}"
+    return Input((FCN_MEAN if fcn else VGG_MEAN)[::-1]), ""
+
+
+def input_of(layers: Sequence[Message], where: str, mean_given: bool, end: str = "") -> Input:
     """What the data layers of a file, of any phase, say about images. There may be others for labels.
 
     Args:
         mean_given: the mean is known otherwise.
+        end: what the name of the first convolution of the image ends in.
 
     Raises:
         FCNXSError: two of them, or two scales of one, differ.
     """
-    found, blob = [], image_blob(layers)
+    found, blob = [], image_blob(layers, end)
     for layer in layers:
         if not layer.bottom and (blob is None or blob in layer.top):
             found.append(_of_python(layer, where, blob) if layer.type == "Python" else _of_caffe(layer, where))
@@ -160,23 +179,25 @@ class Prepared(NamedTuple):
 def prepared(
     sources: Sequence[Tuple[Sequence[Message], str]],
     given: Given | None,
-    otherwise: Numbers,
+    otherwise: Input,
     scaling: Sequence[Node],
     blobs: Blobs,
+    end: str = "",
 ) -> Prepared:
     """Settle the mean, the scale and the order of the channels of a net.
 
     Args:
         sources: layers of each file that describes the net, with its name; the first that says a mean counts.
-        otherwise: mean, of RGB, that is assumed where nothing says one.
+        otherwise: what is assumed where nothing says a mean.
         scaling: layers that scale or shift the image, the one nearest to the image first.
         blobs: arrays of these layers.
+        end: as for `input_of`.
 
     Raises:
         FCNXSError: the mean cannot be read, or the layers do not scale an image of three channels.
     """
-    said = [input_of(layers, where, given is not None) for layers, where in sources]
-    said = [each for each in said if each.said_by] or [Input()]
+    said = [input_of(layers, where, given is not None, end) for layers, where in sources]
+    said = [each for each in said if each.said_by] or [otherwise._replace(mean=None)]
     start, told = said[0], [said[0].told] if said[0].told and given is None else []
     for other in said[1:]:
         if other[:3] != start[:3]:
@@ -190,7 +211,7 @@ def prepared(
         if start.lacks:
             raise FCNXSError(f"{start.lacks}; give the mean with --mean R,G,B or --mean-file")
         shifting = [node for node in scaling if scaling_of(node, blobs)[1].any()]
-        mean = (0.0, 0.0, 0.0) if shifting else otherwise[::-1]
+        mean = (0.0, 0.0, 0.0) if shifting else otherwise.mean
         start = start._replace(mean=mean, said_by=f"layer {shifting[0].name}" if shifting else "")
     try:
         mean, factor = _through(start, scaling, blobs)

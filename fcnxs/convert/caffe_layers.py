@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Iterable, List
+from typing import Any, Dict, Iterable, List, Sequence, Tuple
 
 from google.protobuf import text_format
 
 from ..errors import FCNXSError, printable, reason
 from ..system.files import read_text
+from .caffe_names import name_here
 from .caffe_schema import CLASSES, ENUMS, WHOLE, Message
 
 MOST_TEXT = 1 << 20  # bytes of a prototxt: 8,000 layers, which the parser takes seconds for
@@ -64,15 +65,16 @@ class Node:
         """Name of the layer, printable."""
         return printable(self.layer.name or self.blob)
 
-    def above(self) -> List[Node]:
-        """The node and all that it depends on."""
-        found, left = {}, [self]
-        while left:
-            node = left.pop()
-            if id(node) not in found:
-                found[id(node)] = node
-                left += node.inputs
-        return [*found.values()]
+
+def above(ends: Iterable[Node]) -> List[Node]:
+    """The nodes and all that they depend on."""
+    found, left = {}, [*ends]
+    while left:
+        node = left.pop()
+        if id(node) not in found:
+            found[id(node)] = node
+            left += node.inputs
+    return [*found.values()]
 
 
 def layers_of_text(path: str | Path) -> List[Message]:
@@ -170,12 +172,23 @@ def graph_of(layers: Iterable[Message]) -> List[Node]:
     return nodes
 
 
-def image_blob(layers: Iterable[Message]) -> str | None:
-    """Name of the input that the first convolution takes; None if the layers do not say which."""
-    node = next((node for node in graph_of(layers) if node.kind == "Convolution"), None)
+def image_blob(layers: Iterable[Message], end: str = "") -> str | None:
+    """Name of the input that the first convolution takes; None if the layers do not say which.
+
+    Args:
+        end: what the convolution's name ends in, in a net with several images.
+    """
+    nodes = (node for node in graph_of(layers) if node.kind == "Convolution" and node.name.endswith(end))
+    node = next(nodes, None)
     while node is not None and node.inputs:
         node = node.inputs[0]
     return node and node.blob
+
+
+def name_of(layer: Message) -> str:
+    """Our name of a layer with weights."""
+    kernels = layer.convolution_param.kernel_size
+    return name_here(printable(layer.name), kernels[0] if kernels else 0)
 
 
 def settings_of(node: Node) -> Dict[str, Any]:
@@ -227,3 +240,29 @@ def _value(param: Message, key: str) -> Any:  # noqa: ANN401
     if field.enum_type is not None:
         return field.enum_type.values_by_number[value].name
     return tuple(value) if hasattr(value, "extend") else value
+
+
+def text_of(ends: Sequence[Node], height: int, width: int) -> Tuple[str, Dict[str, str]]:
+    """Prototxt of the layers up to `ends`, for images (1, 3, height, width), and its inputs.
+
+    An input's value is what ends the names of the trunk that takes it: "", of several images color or hha.
+    OpenCV runs it, which calls `round_mode: FLOOR` otherwise.
+    """
+    net, nodes = CLASSES["NetParameter"](), sorted(above(ends), key=lambda node: node.place)
+    inputs = {node.blob: "" for node in nodes if node.kind == "Input"}
+    for node in nodes:
+        if node.name in ("conv1_1color", "conv1_1hha"):
+            (image,) = (each.blob for each in above([node]) if each.kind == "Input")
+            inputs[image] = node.name[len("conv1_1") :]
+    for name in inputs:
+        net.input.append(name)
+        net.input_dim.extend((1, 3, height, width))
+    for node in nodes:
+        if node.kind != "Input":
+            layer = net.layer.add()
+            layer.CopyFrom(node.layer)
+            layer.type = node.kind
+            layer.ClearField("include")
+            layer.ClearField("exclude")
+    text = text_format.MessageToString(net)
+    return text.replace("round_mode: CEIL", "").replace("round_mode: FLOOR", "ceil_mode: false"), inputs

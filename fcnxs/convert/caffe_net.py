@@ -18,9 +18,9 @@ from ..symbols.graph.crops import crop_derivations
 from ..symbols.graph.layer_sizes import smallest_input
 from ..symbols.graph.nodes import Graph
 from ..symbols.graph.rewrite import with_settings
-from .arrays import CAFFE_NAMES
-from .caffe_compare import Blobs, Compared, Difference, compare, last_of, shown
-from .caffe_layers import OLD_CROP, SCALING, SETTINGS, Node, graph_of, settings_of
+from .caffe_compare import WEIGHTED, Blobs, Compared, Difference, compare, last_of, shown
+from .caffe_layers import OLD_CROP, SCALING, SETTINGS, Node, above, graph_of, name_of, settings_of
+from .caffe_names import FIRST, FUSED, suffixes
 from .caffe_prototxt import prototxt
 from .caffe_schema import CLASSES, Message
 
@@ -42,15 +42,15 @@ class Described:
 
     Args:
         by: what describes them: the name of a file, with a remark if it is incomplete, or "" if we alone do.
-        end: the layer that gives the scores, or of VGG-16 relu7 or fc8.
-        scaling: layers that scale or shift the image, the one nearest to the image first.
+        ends: the layer that gives the scores of each head, or of VGG-16 relu7 or fc8.
+        scaling: layers that scale or shift an image, the one nearest to the image first, by our name of it.
         settings: those in which the net of the file differs from the one that is built, for `with_settings`.
         told: sentences on what differs.
     """
 
     by: str
-    end: Node
-    scaling: List[Node] = field(default_factory=list)
+    ends: List[Node]
+    scaling: Dict[str, List[Node]] = field(default_factory=dict)
     settings: Settings = field(default_factory=dict)
     told: List[str] = field(default_factory=list)
 
@@ -61,18 +61,18 @@ class Ours:
 
     Args:
         net, title: its name in `fcnxs.symbols.NETS`, and for messages.
-        outputs, groups: as those of `prototxt`.
+        outputs, channelwise: as those of `prototxt`.
     """
 
     net: str
     title: str
     outputs: Dict[str, int]
-    groups: int
+    channelwise: bool
 
     def layers(self, inner_products: bool) -> List[Message]:
         """Its layers; VGG-16 with inner products, as the classifier, or with convolutions, as in the FCNs."""
         net = "vgg16" if self.net == "vgg16fc" and inner_products else self.net
-        text = prototxt(net, self.outputs, 224, 224, self.groups)
+        text = prototxt(net, self.outputs, 224, 224, self.channelwise)
         return [*text_format.Parse(text, CLASSES["NetParameter"](), allow_unknown_field=True).layer]
 
 
@@ -108,11 +108,11 @@ def describe(
     expected = ours.layers(all(layer.type != "Convolution" for layer in layers if layer.name == "fc6"))
     try:
         given = layers if whole else _completed(expected, layers, ours.title)
-        end, theirs = _ends([graph_of(expected), graph_of(given)], ours)
-        compared = compare(end, theirs, blobs, ours.title)
+        ends = _ends([graph_of(expected), graph_of(given)], ours)
+        compared = compare(ends, blobs, ours.title)
         known = by if whole else f"{by} (the rest is ours)" if _has_settings(layers) else ""
-        found = Described(known, theirs, compared.scaling)
-        for node in theirs.above():
+        found = Described(known, [theirs for _, theirs in ends], compared.scaling)
+        for node in above(found.ends):
             _check_pooling(node)
         if ours.net == "vgg16fc":
             _settle_trunk(found, compared, ours)
@@ -130,12 +130,13 @@ def _has_settings(layers: Sequence[Message]) -> bool:
 def _completed(expected: Sequence[Message], layers: Sequence[Message], title: str) -> List[Message]:
     """Our layers with the settings of the file's layers of the same names."""
     theirs, completed = {layer.name: layer for layer in layers}, []
+    renamed = {name_of(layer): layer for layer in layers if layer.name in (*FIRST, FUSED)}
     names = {layer.name for layer in expected}
     for layer in layers:
         if layer.type in (*SCALING, "BatchNorm", "PReLU") and layer.name not in names:
             raise FCNXSError(f"layer {printable(layer.name)} is {layer.type}, which {title} does not have")
     for layer in expected:
-        own = theirs.get(layer.name)
+        own = theirs.get(layer.name) or (renamed.get(name_of(layer)) if layer.type in WEIGHTED else None)
         if own is not None and own.type and own.type not in (layer.type, OLD_CROP):
             raise FCNXSError(
                 f"layer {printable(own.name)} is {printable(own.type)}, where {title} has {layer.type}"
@@ -150,13 +151,13 @@ def _completed(expected: Sequence[Message], layers: Sequence[Message], title: st
     return completed
 
 
-def _ends(graphs: Sequence[List[Node]], ours: Ours) -> List[Node]:
-    """The layers that give the output of our net, and of the net in a file."""
-    if ours.net != "vgg16fc":
-        return [last_of(nodes, "bigscore", relu=False) for nodes in graphs]
-    if all(any(node.name == "fc8" for node in nodes) for nodes in graphs):
-        return [last_of(nodes, "fc8", relu=False) for nodes in graphs]
-    return [last_of(nodes, "fc7", relu=True) for nodes in graphs]
+def _ends(graphs: Sequence[List[Node]], ours: Ours) -> List[Tuple[Node, Node]]:
+    """The layers that give each output of our net, and of the net in a file."""
+    anchors = [f"bigscore{suffix}" for suffix in suffixes(ours.net)]
+    if ours.net == "vgg16fc":
+        classifies = all(any(node.name == "fc8" for node in nodes) for nodes in graphs)
+        anchors = ["fc8" if classifies else "fc7"]
+    return [tuple(last_of(nodes, anchor, relu=anchor == "fc7") for nodes in graphs) for anchor in anchors]
 
 
 def _check_pooling(node: Node) -> None:
@@ -178,7 +179,7 @@ def _settle_trunk(found: Described, compared: Compared, ours: Ours) -> None:
             found.told.append(f"{each}; of FCNs that start from it --pooling-convention decides")
         elif each.theirs.name != "conv1_1":
             found.told.append(f"{each}, which is the pad of FCNs that start from it")
-    for node in found.end.above():
+    for node in above(found.ends):
         if node.kind == "Convolution" and node.name != "fc8":
             found.settings[node.name] = {"pad": settings_of(node)["pad"]}
         if node.kind == "Pooling":
@@ -195,14 +196,15 @@ def _settle(
     settings: Settings = {}
     for each in changed:
         value = CONVENTIONS.get(each.given, each.given)
-        settings.setdefault(_name_here(each.ours), {})[CHANGES[each.setting]] = value
+        settings.setdefault(_name_here(each.ours, ours.net), {})[CHANGES[each.setting]] = value
     found.told += [f"{each} as in {ours.title}" for each in reversed(changed)]  # from the image on
     offsets = [[settings_of(node)["offset"] for node in pair] for pair in compared.crops]
     if not settings and all(given in (None, expected) for expected, given in offsets):
         for (expected, _), (_, node) in zip(offsets, compared.crops):
             node.layer.crop_param.offset[:] = expected
         return symbol
-    symbol = _cropped(with_settings(symbol, settings), compared.crops, found)
+    crops = {_name_here(mine, ours.net): node for mine, node in compared.crops}
+    symbol = _cropped(with_settings(symbol, settings), crops, found)
     if None in smallest_input(symbol):
         found.told.append(
             "no image up to 4096 pixels fits this net: a layer has no cells left, or a crop too few"
@@ -224,18 +226,21 @@ def _refuse(differences: Sequence[Difference], title: str, changes: Iterable[str
         raise FCNXSError(f"it is not {title}: {which}; only {', '.join(changes)} of our layers can differ")
 
 
-def _name_here(ours: Node) -> str:
+def _name_here(ours: Node, net: str) -> str:
     """The symbol's name of a layer of our description."""
-    return "upscore" if ours.kind == "Crop" and ours.name == "score" else CAFFE_NAMES.get(ours.name, ours.name)
+    if ours.kind != "Crop":
+        return name_of(ours.layer)
+    end = next(end for end in suffixes(net) if not end or end in ours.name)
+    score = ours.name.replace(end, "")  # score_pool4_semc, and score_sem of the image's size
+    return f"{'upscore' if score == 'score' else score}{end}"
 
 
-def _cropped(symbol: mx.sym.Symbol, crops: Sequence[Tuple[Node, Node]], found: Described) -> mx.sym.Symbol:
+def _cropped(symbol: mx.sym.Symbol, theirs: Dict[str, Node], found: Described) -> mx.sym.Symbol:
     """The symbol with the file's offsets, and with derived ones where it has none; it is told what differs.
 
     Raises:
         FCNXSError: the file's offset is none of rows and columns; or it has none, and none can be derived.
     """
-    theirs = {_name_here(ours): node for ours, node in crops}
     aligned, offsets = symbol, {}
     for name in Graph.of(symbol).named("Crop"):
         axes = [{crop.name: crop.from_maps for crop in crop_derivations(aligned, axis)} for axis in (0, 1)]
@@ -274,24 +279,3 @@ def contradictions(layers: Sequence[Message], by: str, others: Sequence[Message]
                     if value != other
                 ]
     return told
-
-
-def text_of(end: Node, height: int, width: int) -> Tuple[str, List[str]]:
-    """Prototxt of the layers up to `end`, for an image (1, 3, height, width), and the names of its inputs.
-
-    OpenCV runs it, which calls `round_mode: FLOOR` otherwise.
-    """
-    net, nodes = CLASSES["NetParameter"](), sorted(end.above(), key=lambda node: node.place)
-    inputs = sorted({node.blob for node in nodes if node.kind == "Input"})
-    for name in inputs:
-        net.input.append(name)
-        net.input_dim.extend((1, 3, height, width))
-    for node in nodes:
-        if node.kind != "Input":
-            layer = net.layer.add()
-            layer.CopyFrom(node.layer)
-            layer.type = node.kind
-            layer.ClearField("include")
-            layer.ClearField("exclude")
-    text = text_format.MessageToString(net)
-    return text.replace("round_mode: CEIL", "").replace("round_mode: FLOOR", "ceil_mode: false"), inputs

@@ -6,7 +6,7 @@ They share no code with `fcnxs.symbols`, because `verify.py` checks the one agai
 
 from __future__ import annotations
 
-from typing import Dict
+from typing import Dict, Sequence
 
 VGG16_GROUPS = {"pool1": 2, "pool2": 2, "pool3": 3, "pool4": 3, "pool5": 3}  # convolutions before each
 
@@ -22,46 +22,67 @@ UPSAMPLING = {
 }
 # Layers that have an output for each class, and are not those of the weights' names here.
 OF_CLASSES = ("score_fr", "upscore2", "upscore_pool4", "upscore", "upscore16", "upscore8")
+FUSION = ("color", "hha")  # images of nyud_fcn32s_color_hha, which end the names of their layers
 
 
-def prototxt(net: str, outputs: Dict[str, int], height: int, width: int, groups: int = 1) -> str:
+def prototxt(net: str, outputs: Dict[str, int], height: int, width: int, channelwise: bool = False) -> str:
     """Prototxt of a net for one image (1, 3, height, width), BGR minus the mean; its output is the scores.
 
     Args:
         net: vgg16 (the classifier), vgg16fc, or the name of an FCN of `fcnxs.symbols.NETS`.
         outputs: output channels of every layer that has weights, by Caffe's names. A classifier without fc8
             ends in relu7.
-        groups: groups of the deconvolutions.
+        channelwise: each deconvolution has a group for each channel.
     """
-    text = _Text(outputs, height, width, groups)
+    images = FUSION if net == "nyud_fcn32s_color_hha" else ("data",)
+    text = _Text(outputs, height, width, channelwise, images)
     if net == "fcn_alexnet":
         _alexnet(text)
         text.upsample("upscore", text.last, 63, 32)
         text.crop("score", "upscore", "data", 18)
+    elif images == FUSION:
+        for image in FUSION:
+            text.last = image
+            _vgg16(text, net, image)
+            text.convolution(f"score_fr{image}", 1)
+        mean = "eltwise_param { operation: SUM coeff: 0.5 coeff: 0.5 }"
+        text.layer("score_fused", "Eltwise", mean, *(f"score_fr{image}" for image in FUSION))
+        text.upsample("upscore", text.last, 64, 32)
+        text.crop("score", "upscore", "color", 19)
     else:
         _vgg16(text, net)
-    if net in UPSAMPLING:
-        skips, (up, kernel, stride), offset = UPSAMPLING[net]
-        text.convolution("score_fr", 1)
-        for up2, pool, skip_offset, fused in skips:
-            text.upsample(up2, text.last, 4, 2)
-            if net == "fcn8s_atonce":
-                text.layer(f"scale_{pool}", "Scale", "", pool)
-            score = text.convolution(f"score_{pool}", 1, bottom=text.last if "atonce" in net else pool)
-            text.crop(f"{score}c", score, up2, skip_offset)
-            text.layer(fused, "Eltwise", "eltwise_param { operation: SUM }", up2, f"{score}c")
-        text.upsample(up, text.last, kernel, stride)
-        text.crop("score", up, "data", offset)
+    single, top = net.removeprefix("siftflow_"), text.last
+    for suffix in (("_sem", "_geo") if single != net else ("",)) if single in UPSAMPLING else ():
+        text.last = top
+        _upsampled(text, single, suffix)
     return text.text
+
+
+def _upsampled(text: _Text, net: str, suffix: str) -> None:
+    """Add the layers from an FCN's coarse scores on, for one head, whose names have a suffix."""
+    skips, (up, kernel, stride), offset = UPSAMPLING[net]
+    text.convolution(f"score_fr{suffix}", 1)
+    for up2, pool, skip_offset, fused in skips:
+        up2 = text.upsample(f"{up2}{suffix}", text.last, 4, 2)
+        if net == "fcn8s_atonce":
+            text.layer(f"scale_{pool}", "Scale", "", pool)
+        below = text.last if net == "fcn8s_atonce" else pool
+        score = text.convolution(f"score_{pool}{suffix}", 1, bottom=below)
+        text.crop(f"{score}c", score, up2, skip_offset)
+        text.layer(f"{fused}{suffix}", "Eltwise", "eltwise_param { operation: SUM }", up2, f"{score}c")
+    up = text.upsample(f"{up}{suffix}", text.last, kernel, stride)
+    text.crop(f"score{suffix}", up, "data", offset)
 
 
 class _Text:
     """A prototxt to which each method adds a layer; `last` is the name of the newest output."""
 
-    def __init__(self, outputs: Dict[str, int], height: int, width: int, groups: int) -> None:
+    def __init__(
+        self, outputs: Dict[str, int], height: int, width: int, channelwise: bool, images: Sequence[str]
+    ) -> None:
         sizes = "".join(f"input_dim: {size}\n" for size in (1, 3, height, width))
-        self.text, self.last = f'input: "data"\n{sizes}', "data"
-        self.outputs, self.groups = outputs, groups
+        self.text, self.last = "".join(f'input: "{image}"\n{sizes}' for image in images), images[0]
+        self.outputs, self.channelwise = outputs, channelwise
 
     def layer(self, name: str, kind: str, settings: str, *bottoms: str, in_place: bool = False) -> str:
         """Add a layer on `bottoms`, by default the last output; in place, it keeps its input's name."""
@@ -85,28 +106,28 @@ class _Text:
     def pool(self, name: str, kernel: int) -> None:
         self.layer(name, "Pooling", f"pooling_param {{ pool: MAX kernel_size: {kernel} stride: 2 }}")
 
-    def upsample(self, name: str, bottom: str, kernel: int, stride: int) -> None:
+    def upsample(self, name: str, bottom: str, kernel: int, stride: int) -> str:
         settings = f"num_output: {self.outputs[name]} kernel_size: {kernel} stride: {stride}"
-        settings += f" group: {self.groups} bias_term: false"
-        self.layer(name, "Deconvolution", f"convolution_param {{ {settings} }}", bottom)
+        settings += f" group: {self.outputs[name] if self.channelwise else 1} bias_term: false"
+        return self.layer(name, "Deconvolution", f"convolution_param {{ {settings} }}", bottom)
 
     def crop(self, name: str, bottom: str, like: str, offset: int) -> None:
         self.layer(name, "Crop", f"crop_param {{ axis: 2 offset: {offset} }}", bottom, like)
 
 
-def _vgg16(text: _Text, net: str) -> None:
-    """Add VGG-16 up to relu7; the classifier up to fc8, if there are weights for it."""
+def _vgg16(text: _Text, net: str, end: str = "") -> None:
+    """Add VGG-16 up to relu7; the classifier up to fc8, if there are weights for it. `end` ends all names."""
     for stage, (pool, count) in enumerate(VGG16_GROUPS.items(), 1):
         for i in range(1, count + 1):
             first = stage == i == 1 and net != "vgg16"
-            text.convolution_relu(f"conv{stage}_{i}", 3, 100 if first else 1)
-        text.pool(pool, 2)
+            text.convolution_relu(f"conv{stage}_{i}{end}", 3, 100 if first else 1)
+        text.pool(f"{pool}{end}", 2)
     for name, kernel in (("fc6", 7), ("fc7", 1)):
         if net == "vgg16":
             text.layer(name, "InnerProduct", f"inner_product_param {{ num_output: {text.outputs[name]} }}")
             text.layer(f"relu_{name}", "ReLU", "", in_place=True)
         else:
-            text.convolution_relu(name, kernel)
+            text.convolution_relu(f"{name}{end}", kernel)
     if net == "vgg16" and "fc8" in text.outputs:
         text.layer("fc8", "InnerProduct", f"inner_product_param {{ num_output: {text.outputs['fc8']} }}")
 

@@ -18,15 +18,16 @@ import numpy as np
 
 from .. import checkpoint
 from ..compat import mxnet as mx
-from ..conventions import VGG_MEAN
 from ..errors import FCNXSError
 from ..init import trunk_of
 from ..net import Params
 from ..symbols import NETS
+from ..symbols.graph.nodes import Graph
 from . import arrays
 from .arrays import FIRST, NamedArray, for_images, is_mxnet
-from .caffe_input import Given, Prepared, given_mean, prepared
+from .caffe_input import Given, Prepared, assumed, given_mean, prepared
 from .caffe_layers import layers_of_text
+from .caffe_names import HEADS, MODALITIES, suffixes
 from .caffe_net import Described, Ours, contradictions, describe, is_whole
 from .caffe_prototxt import OF_CLASSES
 from .source_file import (
@@ -49,7 +50,7 @@ class Source(NamedTuple):
     """A net of Caffe as its file has it: its layers, and how images are prepared for it."""
 
     described: Described
-    prepared: Prepared
+    prepared: Dict[str, Prepared]  # by what ends the names of the image's trunk; "" for the one image
 
 
 @dataclass
@@ -59,13 +60,15 @@ class Converted:
     Args:
         framework: the file's framework: caffe, gluon, torchvision (timm's too), or mxnet.
         net: name in `fcnxs.symbols.NETS`.
-        mean: RGB mean to subtract from images of 0 to 255.
+        mean: RGB mean to subtract from images of 0 to 255; of several images that of the first.
         fates: one for each array of the file.
         width, fc: channels relative to VGG-16's, and channels of fc6 and fc7.
-        numclass: number of classes of an FCN; None for VGG-16.
+        numclass: number of classes of an FCN; None for VGG-16, and for several heads.
         classifier: parameters of fc8, which `symbol` does not have; empty if the file has none.
         source: the net of a file of Caffe.
         told: sentences on what differs from the published net, and on what was assumed.
+        heads: number of classes of each head, where there are several.
+        means: mean of each image by the name of the net's input, where there are several.
     """
 
     framework: str
@@ -80,6 +83,8 @@ class Converted:
     classifier: Params
     source: Source | None = None
     told: List[str] = field(default_factory=list)
+    heads: Dict[str, int] | None = None
+    means: Dict[str, Tuple[float, float, float]] | None = None
 
 
 def read(
@@ -153,24 +158,27 @@ def _converted(file: File, net: str, pooling_convention: str | None, given: Give
     path, taken, fates = file.path, file.taken, file.fates
     add_zero_biases(file)
     check_complete(file, net)
-    first = "conv1" if net == "fcn_alexnet" else "conv1_1"
-    settings = {"width": taken[f"{first}_bias"].values.size / FIRST[first], "fc": taken["fc6_bias"].values.size}
-    numclass = None if net == "vgg16fc" else taken["score_bias"].values.size
-    if not (all(settings.values()) and numclass in (None, *range(1, 256))):
+    ends = MODALITIES.get(net, ("",))
+    firsts = [f"{'conv1' if net == 'fcn_alexnet' else 'conv1_1'}{end}" for end in ends]
+    first = firsts[0]
+    sizes = {name: array.values.size for name, array in taken.items() if name.endswith("_bias")}
+    settings = {"width": sizes[f"{first}_bias"] / FIRST[first], "fc": sizes[f"fc6{ends[0]}_bias"]}
+    heads = {head: sizes[f"score_{head}_bias"] for head in HEADS.get(net, ())} or None
+    numclass = None if net == "vgg16fc" or heads else sizes[f"score{ends[0]}_bias"]
+    if not (all(settings.values()) and {numclass, *(heads or {}).values()} <= {None, *range(1, 256)}):
         raise FCNXSError(f"{path}: {first} or fc6 has no channels, or the number of classes is not 1 to 255")
-    classes = {} if numclass is None else {"numclass": numclass}
+    classes = {"heads": heads} if heads else {} if numclass is None else {"numclass": numclass}
     convention = pooling_convention or ("full" if is_fcn_of_caffe(file) else "valid")
     try:
         symbol = NETS[net](**settings, **classes, pooling_convention=convention)
     except FCNXSError as error:
-        raise FCNXSError(
-            f"{path}: {first} has {taken[f'{first}_bias'].values.size} channels: {error}"
-        ) from None
+        raise FCNXSError(f"{path}: {first} has {sizes[f'{first}_bias']} channels: {error}") from None
     if file.framework == "caffe":
         symbol, source, told = _source(file, net, symbol, pooling_convention is None, given)
-        mean = source.prepared.mean
-        name = f"{first}_weight"
-        taken[name] = for_images(taken[name], source.prepared.factor, source.prepared.start.bgr)
+        mean = source.prepared[ends[0]].mean
+        for name, each in zip(firsts, source.prepared.values()):
+            array = taken[f"{name}_weight"]
+            taken[f"{name}_weight"] = for_images(array, each.factor, each.start.bgr)
     else:
         source, told, mean = None, [], tuple(round(255 * value, 4) for value in arrays.IMAGENET_MEAN)
         if given is not None:
@@ -186,7 +194,9 @@ def _converted(file: File, net: str, pooling_convention: str | None, given: Give
         what = "the classifier's scores" if array.layer == "fc8" else f"not a layer of {TITLES[net]}"
         fates.append(Fate(array.title, None, f"dropped: {what}"))
     of_file = (file.framework, net, symbol, params, mean, fates)
-    return Converted(*of_file, **settings, numclass=numclass, classifier=classifier, source=source, told=told)
+    several = {f"{end}_data": each.mean for end, each in source.prepared.items()} if ends[1:] else None
+    kept = {"classifier": classifier, "source": source, "told": told, "heads": heads, "means": several}
+    return Converted(*of_file, **settings, numclass=numclass, **kept)
 
 
 def _source(
@@ -195,25 +205,36 @@ def _source(
     """The symbol with the settings of a file of Caffe, the net as the file has it, and what is told of it."""
     taken, (layers, by) = file.taken, file.sources[0]
     outputs = {array.layer: array.values.size for name, array in taken.items() if name.endswith("_bias")}
-    classes, channelwise = outputs.get("score"), False
-    if net != "vgg16fc":
-        outputs.update(dict.fromkeys(OF_CLASSES, classes))
-        channelwise = classes > 1 and taken["bigscore_weight"].values.shape[1:2] == (1,)
-    ours = Ours(net, TITLES[net], outputs, classes if channelwise else 1)
+    images = MODALITIES.get(net, ("",))
+    classes, channelwise = outputs.get(f"score{images[0]}"), False
+    for suffix in suffixes(net) if net != "vgg16fc" else ():
+        count = outputs[f"score{suffix}"] if suffix else classes
+        outputs.update({f"{layer}{suffix}": count for layer in OF_CLASSES})
+        channelwise |= count > 1 and taken[f"bigscore{suffix}_weight"].values.shape[1:2] == (1,)
+    outputs.update({f"score_fr{image}": classes for image in images if image})
+    ours = Ours(net, TITLES[net], outputs, channelwise)
     whole = len(file.sources) > 1 or is_whole(layers)  # of a prototxt, or of the caffemodel
     symbol, described = describe(layers, by, whole, ours, file.others, symbol, rounding)
     told = described.told
     for others, where in file.sources[1:]:
         told = told + contradictions(layers, by, others, where)
-    otherwise = arrays.FCN_MEAN if is_fcn_of_caffe(file) else VGG_MEAN
-    found = prepared(file.sources, given, otherwise, described.scaling, file.others)
-    told = told + found.told
-    if not found.start.said_by and is_fcn_of_caffe(file) and classes not in VOC_MEAN_CLASSES:
-        told.append(
-            f"{by}: says no mean, and its net has {classes or 'other'} classes: VOC's, RGB {otherwise}, was "
-            "assumed; give the net's own with --mean R,G,B, --mean-file or --prototxt"
-        )
-    scaling = {node.name for node in described.scaling}
+    found = {}
+    for image in images:
+        scaling = described.scaling.get(image or "data", [])
+        otherwise, whose = assumed(net, image, is_fcn_of_caffe(file))
+        found[image] = prepared(file.sources, given, otherwise, scaling, file.others, image)
+        told = told + found[image].told
+        if (
+            not found[image].start.said_by
+            and is_fcn_of_caffe(file)
+            and (whose or classes not in VOC_MEAN_CLASSES)
+        ):
+            count = "" if whose else f", and its net has {classes or 'other'} classes"
+            told.append(
+                f"{by}: says no mean{count}: {whose or 'VOC'}'s, RGB {found[image].mean}, was "
+                "assumed; give the net's own with --mean R,G,B, --mean-file or --prototxt"
+            )
+    scaling = {node.name for nodes in described.scaling.values() for node in nodes}
     for i, fate in enumerate(file.fates):
         if fate.blob.partition("[")[0] in scaling:
             file.fates[i] = fate._replace(what="taken into the first convolution and the mean")
@@ -223,7 +244,8 @@ def _source(
 def _shapes_of(symbol: mx.sym.Symbol, path: str | Path) -> Dict[str, Tuple[int, ...]]:
     """Shapes of a net's parameters, which do not depend on the size of the image."""
     try:
-        shapes, _, _ = symbol.infer_shape_partial(data=(1, 3, 4096, 4096))  # which prints nothing when it fails
+        images = Graph.of(symbol).image_shapes((4096, 4096))
+        shapes, _, _ = symbol.infer_shape_partial(**images)  # which prints nothing when it fails
     except mx.MXNetError:
         raise FCNXSError(f"{path}: MXNet cannot infer the shapes of such a net") from None
     return dict(zip(symbol.list_arguments(), shapes))
@@ -251,7 +273,11 @@ def _fitted(
         values, done = values.reshape(shape), "reshaped"
     elif shape[2:] and given[-2:] == (shape[0], int(np.prod(shape[1:]))) and set(given[:-2]) <= {1}:
         values, done = values.reshape(shape), "reshaped"  # of an inner product
-    elif array.layer in ("bigscore", "score2", "score4") and given == (shape[0], 1, *shape[2:]):
+    elif array.layer.partition("_")[0] in ("bigscore", "score2", "score4") and given == (
+        shape[0],
+        1,
+        *shape[2:],
+    ):
         values, done = values * np.eye(shape[0], dtype=np.float32)[..., None, None], "made dense"
     else:
         raise FCNXSError(

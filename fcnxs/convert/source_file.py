@@ -13,12 +13,15 @@ from ..net import is_input
 from ..symbols import NETS
 from . import arrays
 from .arrays import NamedArray
-from .caffe_layers import SCALING, SETTINGS, graph_of
+from .caffe_layers import SCALING, SETTINGS, graph_of, name_of
+from .caffe_names import FIRST, SECOND, name_here
 from .caffe_schema import Message
 
 TITLES = {
     **{"vgg16fc": "VGG-16", "fcn32s": "FCN-32s", "fcn16s": "FCN-16s", "fcn8s": "FCN-8s"},
     **{"fcn8s_atonce": "FCN-8s at-once", "fcn_alexnet": "FCN-AlexNet"},
+    **{f"siftflow_fcn{stride}s": f"FCN-{stride}s with the heads sem and geo" for stride in (32, 16, 8)},
+    "nyud_fcn32s_color_hha": "FCN-32s of color and HHA",
 }
 LARGEST_SCALE = 1 << 16  # values of a scale layer; larger arrays of unknown layers are not kept
 
@@ -95,6 +98,10 @@ def net_of(file: File, trunk: bool) -> str:
     if "conv1_1" in layers:
         if trunk:
             return "vgg16fc"
+        if layers & {"score_sem", "score_geo"}:
+            pools = {name.rpartition("_")[0] for name in layers}
+            stride = 8 if "score_pool3" in pools else 16 if "score_pool4" in pools else 32
+            return f"siftflow_fcn{stride}s"
         if "score" not in layers:
             described = (layer for layers_of, _ in file.sources for layer in layers_of)
             fcn = [layer.name for layer in described if layer.type == "Deconvolution"]
@@ -108,6 +115,18 @@ def net_of(file: File, trunk: bool) -> str:
         if layers & arrays.SCALES.keys() or scales_skips(file):
             return "fcn8s_atonce"
         return "fcn8s" if "score_pool3" in layers else "fcn16s" if "score_pool4" in layers else "fcn32s"
+    if layers & {"conv1_1color", "conv1_1hha"}:
+        if trunk:
+            raise FCNXSError(
+                f"{file.path}: an FCN of two images with a VGG-16 for each; --trunk takes that of an FCN of "
+                "one image, such as nyud-fcn32s-color's"
+            )
+        return "nyud_fcn32s_color_hha"
+    if "conv1_1_bgrd" in layers:
+        raise FCNXSError(
+            f"{file.path}: an FCN of BGR and depth, which is not converted: no weights of it were published; "
+            "`fcnxs.symbols.NETS['nyud_fcn32s_color_d']` builds it"
+        )
     if "conv1" in layers and "score" in layers:
         if trunk:
             raise FCNXSError(f"{file.path}: an FCN-AlexNet, which contains no VGG-16; leave --trunk out")
@@ -124,7 +143,11 @@ def net_of(file: File, trunk: bool) -> str:
 def _names_of(file: File) -> Dict[str, str]:
     """The framework's names of our layers, where they differ."""
     if file.framework == "caffe":
-        return {ours: theirs for theirs, ours in arrays.CAFFE_NAMES.items() if ours != "bigscore"}
+        titles = [*(array.title for array in file.taken.values()), *(fate.blob for fate in file.fates)]
+        old = any(title.startswith("score-") for title in titles)
+        published = [theirs for theirs in (FIRST if old else SECOND) if theirs != "score59"]
+        published = [f"{theirs}{end}" for theirs in published for end in ("", "_sem", "_geo", "color", "hha")]
+        return {name_here(theirs): theirs for theirs in published if "bigscore" not in name_here(theirs)}
     scheme = arrays.GLUON if file.framework == "gluon" else arrays.TORCHVISION
     return {ours: f"{theirs} ({ours})" for theirs, ours in zip(scheme, arrays.VGG16_LAYERS)}
 
@@ -164,7 +187,7 @@ def add_zero_biases(file: File) -> None:
     """
     for layers, where in file.sources[:1]:
         for layer in layers:
-            name = arrays.CAFFE_NAMES.get(layer.name, layer.name)
+            name = name_of(layer)
             weight, bias = file.taken.get(f"{name}_weight"), f"{name}_bias"
             if weight is None or layer.type not in SETTINGS or bias not in _all_parameters():
                 continue

@@ -7,11 +7,12 @@ These runtimes read the file again and look up the arrays by their own names, so
 from __future__ import annotations
 
 import importlib.util
+import re
 import tempfile
 from collections import OrderedDict
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Dict, Iterator, Tuple
+from typing import Dict, Iterator, List, Tuple
 
 import numpy as np
 
@@ -20,13 +21,14 @@ from ..checkpoint.checkpoint import Checkpoint
 from ..compat import mxnet as mx
 from ..data.images import preprocess
 from ..errors import FCNXSError
-from ..net import Net, scores_of
+from ..net import Net, outputs_of
 from ..symbols.graph.layer_sizes import misfit
 from ..symbols.graph.nodes import Graph
 from ..symbols.graph.rewrite import scores_symbol, with_settings
 from .arrays import IMAGENET_MEAN, IMAGENET_STD, iterate_tensors, kind_of_file
-from .caffe_net import text_of
-from .caffe_prototxt import OF_CLASSES, VGG16_GROUPS, prototxt
+from .caffe_layers import text_of
+from .caffe_names import name_here
+from .caffe_prototxt import FUSION, OF_CLASSES, VGG16_GROUPS, prototxt
 from .conversion import Converted
 
 CLASSIFIER_SIZE = 224  # the one input size of VGG-16 with inner products
@@ -68,12 +70,22 @@ def compare(ours: np.ndarray, theirs: np.ndarray, runtime: str) -> Comparison:
 
 
 def verify(source: str | Path, converted: Converted, checkpoint: Checkpoint, image: np.ndarray) -> Comparison:
+    """The comparison of `verify_heads` of the head whose scores differ most; most nets have one."""
+    found = verify_heads(source, converted, checkpoint, image).values()
+    return max(found, key=lambda each: each.difference / (each.largest or 1))
+
+
+def verify_heads(
+    source: str | Path, converted: Converted, checkpoint: Checkpoint, image: np.ndarray
+) -> Dict[str, Comparison]:
     """Run the source of a conversion, and the checkpoint made of it, on an image, and compare their scores.
+
+    Returns the comparison of each head, by its name; that of a net with one head has the name "".
 
     A net of Caffe runs as the layers of its file, or of its prototxt, describe it, otherwise as ours do. An FCN
     runs on the image in its own size, up to the scores before the softmax. VGG-16 runs as a classifier again:
     the image is resized to 224x224, the pads are the source's, and its fc8 gives the scores. If the file has no
-    fc8, relu7 is compared.
+    fc8, relu7 is compared. A net of several images gets this one, and mirrored ones for the others.
 
     Args:
         image: RGB uint8 (H, W, 3).
@@ -90,63 +102,91 @@ def verify(source: str | Path, converted: Converted, checkpoint: Checkpoint, ima
         image = cv2.resize(image, (CLASSIFIER_SIZE, CLASSIFIER_SIZE), interpolation=cv2.INTER_AREA)
         pads = source_net.described.settings if source_net else {"conv1_1": {"pad": (1, 1)}}
         symbol = with_settings(checkpoint.symbol, pads)
-        if converted.classifier and not (source_net and source_net.described.end.name != "fc8"):
+        if converted.classifier and not (source_net and source_net.described.ends[0].name != "fc8"):
             channels = converted.classifier["fc8_bias"].size  # 224x224 to (N, classes, 1, 1)
             symbol = mx.sym.Convolution(symbol, kernel=(1, 1), num_filter=channels, name="fc8")
     else:
-        symbol = scores_symbol(checkpoint.symbol)
+        symbol = scores_symbol(checkpoint.symbol, several=converted.heads is not None)
     graph = Graph.of(symbol)
     for fault in filter(None, (misfit(graph, axis, image.shape[axis]) for axis in (0, 1))):
         size = f"{image.shape[1]}x{image.shape[0]}"
         raise FCNXSError(f"{source}: an image of {size} does not fit its net: {fault}")
-    ours = scores_of(Net(symbol, params, {}), preprocess(image, checkpoint.meta.mean))
+    names = list(converted.means or {"data": None})
+    images = [image, image[:, ::-1]][: len(names)]
+    means = [checkpoint.meta.mean] if not converted.means else converted.means.values()
+    inputs = {name: preprocess(each, mean) for name, each, mean in zip(names, images, means)}
+    ours = outputs_of(Net(symbol, params, {}), inputs)
     if source_net:
-        start = source_net.prepared.start
-        data = preprocess(image[..., ::-1] if start.bgr else image, start.mean) * np.float32(start.scale)
-        theirs = run_opencv(source, converted, data)
-        return replace(compare(ours, theirs, "OpenCV"), described_by=source_net.described.by)
+        given = {}
+        for (end, each), picture in zip(source_net.prepared.items(), images):
+            start = each.start
+            picture = preprocess(picture[..., ::-1] if start.bgr else picture, start.mean)
+            given[end] = picture * np.float32(start.scale)
+        theirs = run_opencv(source, converted, given)
+        pairs = zip(converted.heads or ("",), ours, theirs)
+        by = source_net.described.by
+        return {head: replace(compare(*pair, "OpenCV"), described_by=by) for head, *pair in pairs}
     data = (image / 255 - IMAGENET_MEAN) / IMAGENET_STD  # preprocessing of these frameworks
     data = data.transpose(2, 0, 1)[np.newaxis].astype(np.float32)
     if converted.framework == "torchvision" and importlib.util.find_spec("torch"):
-        return compare(ours, run_torch(source, converted, data), "PyTorch")
-    return compare(ours, run_gluon(source, converted, data), "Gluon")
+        return {"": compare(ours[0], run_torch(source, converted, data), "PyTorch")}
+    return {"": compare(ours[0], run_gluon(source, converted, data), "Gluon")}
 
 
-def run_opencv(source: str | Path, converted: Converted, data: np.ndarray) -> np.ndarray:
-    """Scores of a caffemodel for `data` (1, 3, H, W), which its data layer gives, in OpenCV's Caffe runtime.
+def run_opencv(source: str | Path, converted: Converted, images: Dict[str, np.ndarray]) -> List[np.ndarray]:
+    """Scores of each head of a caffemodel, in OpenCV's Caffe runtime.
+
+    Args:
+        images: what its data layer gives, (1, 3, H, W), by what ends the names of the image's trunk.
 
     Raises:
         FCNXSError: OpenCV does not run it.
     """
     import cv2
 
-    described = converted.source.described
-    if described.by:
-        text, inputs = text_of(described.end, *data.shape[2:])
-    else:
-        text, inputs = _our_text(converted, data.shape[2:]), ["data"]
+    described, size = converted.source.described, next(iter(images.values())).shape[2:]
+    text, inputs = text_of(described.ends, *size)
+    text = text if described.by else _our_text(converted, size)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "net.prototxt"
-        file.write_text(text)
+        file.write_text(_with_names_of(converted, text))
         try:
             caffe = cv2.dnn.readNetFromCaffe(str(file), str(source))
             caffe.enableWinograd(False)  # which is fast and rounds more
-            for name in inputs:
-                caffe.setInput(data, name)
-            scores = caffe.forward()
+            for name, end in inputs.items():
+                caffe.setInput(images[end], name)
+            named = [end.layer.name for end in described.ends]
+            found = [caffe.forward(name) for name in named] if named[1:] else [caffe.forward()]
         except cv2.error as error:
             raise FCNXSError(f"{source}: OpenCV cannot run this net: {error.err}") from None
-    return scores.reshape(*scores.shape, *(1, 1)[: 4 - scores.ndim])
+    return [scores.reshape(*scores.shape, *(1, 1)[: 4 - scores.ndim]) for scores in found]
+
+
+def _with_names_of(converted: Converted, text: str) -> str:
+    """A prototxt whose layers with weights have the file's names, which may be those of the first release."""
+    made = [
+        (fate.blob.partition("[")[0], fate.parameter.split()[0]) for fate in converted.fates if fate.parameter
+    ]
+    theirs = {name.removesuffix("_weight"): layer for layer, name in made if name.endswith("_weight")}
+
+    def renamed(match: re.Match) -> str:
+        layer = match[1] if match[1] in theirs.values() else theirs.get(name_here(match[1]), match[1])
+        return f'name: "{layer}"{match[2]}'
+
+    return re.sub(r'name: "([^"]*)"(\s+type: "(?:Con|Decon)volution")', renamed, text)
 
 
 def _our_text(converted: Converted, size: Tuple[int, int]) -> str:
     """Our description of a converted net, for an image of a size (height, width)."""
     params = {**converted.arg_params, **converted.classifier}
     outputs = {name.rpartition("_")[0]: array.shape[0] for name, array in params.items()}
-    outputs.update(dict.fromkeys(OF_CLASSES, converted.numclass))
+    heads = {f"_{head}": count for head, count in converted.heads.items()} if converted.heads else {}
+    for suffix, count in (heads or {"": converted.numclass}).items():
+        outputs.update({f"{layer}{suffix}": count for layer in OF_CLASSES})
+    outputs.update({f"score_fr{image}": converted.numclass for image in FUSION})
     channelwise = any("made dense" in fate.what for fate in converted.fates)
     net = "vgg16" if converted.net == "vgg16fc" else converted.net
-    return prototxt(net, outputs, *size, groups=converted.numclass if channelwise else 1)
+    return prototxt(net, outputs, *size, channelwise)
 
 
 def run_torch(source: str | Path, converted: Converted, data: np.ndarray) -> np.ndarray:

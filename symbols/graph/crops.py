@@ -138,7 +138,8 @@ def exact_sizes(graph: Graph, axis: int) -> List[Affine | None]:
     None where a layer on the way has no such size.
     """
     sizes: List[Affine | None] = [None] * len(graph.nodes)
-    sizes[graph.image] = (Fraction(1), Fraction(0))
+    for i in graph.images:
+        sizes[i] = (Fraction(1), Fraction(0))
     for i, node in enumerate(graph.nodes):
         inputs = [sizes[entry[0]] for entry in node["inputs"]]
         fixed = flag(node, "global_pool") or has(node, "target_shape")
@@ -162,7 +163,8 @@ def exact_sizes(graph: Graph, axis: int) -> List[Affine | None]:
 def _paths(graph: Graph, axis: int) -> List[Path | None]:
     """Path of every node, along first inputs; None where a layer on the way is not known."""
     paths: List[Path | None] = [None] * len(graph.nodes)
-    paths[graph.image] = Path(Fraction(1), Fraction(0))
+    for i in graph.images:
+        paths[i] = Path(Fraction(1), Fraction(0))
     for i in graph.layers:
         sources = image_inputs(graph.nodes[i])
         before = paths[sources[0]] if sources else None

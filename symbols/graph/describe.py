@@ -46,7 +46,7 @@ def describe(
     Args:
         symbol: any Symbol. Its image is the variable `data`, or else the first variable that is an operator's
             first input. Maps are None from an operator on whose map is not known, such as Flatten.
-        size: rows and columns of the image, which has three channels.
+        size: rows and columns of the image, which has three channels unless its variable says others.
         axis: 0 for formulas, kernels and maps of rows, 1 for those of columns.
         graph: graph of `symbol`, if it is known.
 
@@ -75,8 +75,7 @@ def _shapes(symbol: mx.sym.Symbol, graph: Graph, size: Tuple[int, int]) -> List[
     """Shape of every node's first output, as MXNet infers it for one image."""
     _check_fit(graph, size)
     try:
-        image = {graph.nodes[graph.image]["name"]: (1, 3, *size)}
-        return output_shapes(symbol, graph, **image)
+        return output_shapes(symbol, graph, **graph.image_shapes(size))
     except mx.MXNetError as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         raise FCNXSError(
@@ -102,7 +101,7 @@ def _check_fit(graph: Graph, size: Tuple[int, int]) -> None:
 def _parameters(symbol: mx.sym.Symbol, graph: Graph, shapes: List[Shape | None]) -> List[int]:
     """Weights that each node is the first to take: variables other than image, labels and statistics."""
     nodes = graph.nodes
-    others = {nodes[graph.image]["name"], *symbol.list_auxiliary_states()}
+    others = {*(nodes[i]["name"] for i in graph.images), *symbol.list_auxiliary_states()}
     counts, counted = [0] * len(nodes), set()
     for i, node in enumerate(nodes):
         for j in (entry[0] for entry in node["inputs"]):

@@ -132,7 +132,8 @@ def _divided(number: int, divisor: int, up: bool) -> int:
 def layer_sizes(graph: Graph, axis: int) -> List[Size | None]:
     """Every node's rows or columns as a formula in those of the image; None where there is no short one."""
     sizes: List[Size | None] = [None] * len(graph.nodes)
-    sizes[graph.image] = Size()
+    for i in graph.images:
+        sizes[i] = Size()
     for i in graph.layers:
         size = _size(graph.nodes[i], [sizes[entry[0]] for entry in graph.nodes[i]["inputs"]], axis)
         sizes[i] = size if size is None or size.is_short else None

@@ -99,7 +99,7 @@ def walk(graph: Graph, axis: int, strict: bool = True) -> Walk:
     for i in graph.layers:
         images = image_inputs(nodes[i])
         if not strict:  # a variable that is joined with layers is a parameter, unless it is the image
-            images = [j for j in images if nodes[j]["op"] != "null" or j == graph.image] or images[:1]
+            images = [j for j in images if nodes[j]["op"] != "null" or j in graph.images] or images[:1]
         for j in images:
             if nodes[j]["op"] == "null":  # a variable that enters as an image
                 found.maps[j] = IDENTITY

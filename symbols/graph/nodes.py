@@ -112,6 +112,21 @@ class Graph:
         return variables[0]
 
     @cached_property
+    def images(self) -> List[int]:
+        """Numbers of the variables that are images of one size: `image`, and others named ...data.
+
+        A net of late fusion has several; each is the first input of a convolution.
+        """
+        first = {self.nodes[i]["inputs"][0][0] for i in self.layers if self.nodes[i]["op"] == "Convolution"}
+        named = {i for i in first if self.nodes[i]["op"] == "null" and self.nodes[i]["name"].endswith("data")}
+        return [self.image, *sorted(named - {self.image})]
+
+    def image_shapes(self, size: Tuple[int, int]) -> Dict[str, Tuple[int, ...]]:
+        """Shape (1, channels, rows, columns) of each image by its name; 3 channels unless it says others."""
+        named = [self.nodes[i] for i in self.images]
+        return {node["name"]: (1, setting(node, "__shape__", 1, 0) or 3, *size) for node in named}
+
+    @cached_property
     def layers(self) -> List[int]:
         """Numbers of the nodes that are operators, not variables."""
         return [i for i, node in enumerate(self.nodes) if node["op"] != "null"]

@@ -35,7 +35,7 @@ def receptive_fields(graph: Graph, maps: List[Map | None], axis: int) -> List[in
     waiting = [len(takers) for takers in graph.consumers]
     for i, node in enumerate(graph.nodes):
         if node["op"] == "null":
-            seen[i] = IMAGE if i == graph.image else CONSTANT
+            seen[i] = IMAGE if i in graph.images else CONSTANT
         elif maps[i] is not None:
             seen[i] = _seen(node, maps[i][0], [seen[j] for j in image_inputs(node)], axis)
             fields[i] = seen[i] and seen[i].most
@@ -151,7 +151,7 @@ def _unscored(graph: Graph, axis: int, heights: List[int]) -> List[Extent | None
 def _reached_by_image(graph: Graph, axis: int, heights: np.ndarray) -> Tuple[Any, Any] | None:
     """First and last cell of the first output that scores reach, for several sizes; None if not known."""
     sizes, head = layer_sizes(graph, axis), graph.heads[0][0]
-    extents: Dict[int, Tuple[Any, Any]] = {graph.image: (0, heights - 1)}
+    extents: Dict[int, Tuple[Any, Any]] = dict.fromkeys(graph.images, (0, heights - 1))
     waiting = [len(takers) for takers in graph.consumers]
     waiting[head] += 1
     for k in graph.layers:

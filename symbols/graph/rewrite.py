@@ -100,7 +100,7 @@ class Writer:
         return [len(self.nodes) - 1, 0, 0]
 
 
-def scores_symbol(symbol: mx.sym.Symbol) -> mx.sym.Symbol:
+def scores_symbol(symbol: mx.sym.Symbol, several: bool = False) -> mx.sym.Symbol:
     """Class scores (N, C, H, W) of a net: the input of its softmax, with all dropouts left out.
 
     Of a net that was exported with its scores as output, these.
@@ -109,12 +109,16 @@ def scores_symbol(symbol: mx.sym.Symbol) -> mx.sym.Symbol:
     >>> scores_symbol(get_fcn8s_symbol()).list_outputs()
     ['upscore_output']
 
+    Args:
+        several: the net may have several heads, each with its softmax and its scores.
+
     Raises:
         FCNXSError: the net ends neither in one softmax nor in such scores.
     """
     graph, writer = Graph.of(symbol, casts=True), Writer()
     ends = [graph.nodes[head[0]] for head in graph.heads]
-    if len(ends) != 1 or (ends[0]["op"] not in HEADS and (ends[0]["op"], ends[0]["name"]) != LOGITS):
+    scored = all(end["op"] in HEADS or (end["op"], end["name"]) == LOGITS for end in ends)
+    if (len(ends) > 1 and not several) or not scored:
         found = ", ".join(f"{node['op']} {node['name']!r}" for node in ends)
         raise FCNXSError(
             f"the net ends in {found}, not in one softmax over classes; VGG-16 has to be finetuned first, "
@@ -124,7 +128,7 @@ def scores_symbol(symbol: mx.sym.Symbol) -> mx.sym.Symbol:
     def without_dropout(_: int, node: Node, inputs: List[Entry]) -> Entry | None:
         return inputs[0] if node["op"] == "Dropout" else None
 
-    return writer.symbol(writer.write(graph, without_dropout, ends[0]["inputs"][:1]))
+    return writer.symbol(writer.write(graph, without_dropout, [end["inputs"][0] for end in ends]))
 
 
 def without_crop(symbol: mx.sym.Symbol) -> mx.sym.Symbol:

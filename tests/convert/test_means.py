@@ -123,7 +123,7 @@ def test_the_scale_of_a_data_layer_stays_beside_a_mean_that_is_given(tmp_path):
     assert found.mean == (1, 2, 3)
     assert "mean (3.0, 2.0, 1.0) of --mean was taken, not (72.39, 82.91, 73.16) of layer data" in found.told[0]
     found, _ = found_in(tmp_path, nyud("hha"), mean=(1, 2, 3))  # in the order of HHA's channels
-    assert found.mean == (1, 2, 3) and not found.source.prepared.start.bgr
+    assert found.mean == (1, 2, 3) and not found.source.prepared[""].start.bgr
 
 
 def test_data_layers_that_differ_are_refused(tmp_path):

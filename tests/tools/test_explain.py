@@ -277,3 +277,20 @@ def test_a_net_is_drawn(capsys, saved, tmp_path):
     ]
     draw_net(symbols.get_mask_regression_symbol(), (224, 224), tmp_path / "masks.png")
     assert Image.open(tmp_path / "masks.png").format == "PNG"
+
+
+def test_nets_of_two_heads_and_of_two_images_are_explained(capsys):
+    """Offsets of every crop; what is asked of one head is answered of the first, of both trunks alike."""
+    code, out, _ = run(capsys, "siftflow_fcn8s")
+    assert code == 0 and out.count("they agree") == 6
+    assert (
+        "With a pad of 1, score_sem would have floor((H - 192)/32) rows, and the smallest input with a " in out
+    )
+    assert "the offset of upscore_sem and upscore_geo would be -68" in out
+    assert "score_sem has a cell every 32 pixels, which sees 404x404; score_pool4_sem has" in out
+    assert "score_pool3_geo has a cell" not in out and "The sum, score_final_sem" in out
+    code, out, _ = run(capsys, "nyud_fcn32s_color_hha")
+    assert code == 0 and out.count("they agree") == 1 and "upscore: bigscore cut like color_data" in out
+    assert "With a pad of 1, scorehha would have floor((H - 192)/32) rows" in out
+    code, out, _ = run(capsys, "nyud_fcn32s_color_d")
+    assert code == 0 and re.search(r"conv1_1 +Convolution +2,368 ", out)  # 64 (4 x 9 + 1)

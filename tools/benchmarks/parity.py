@@ -13,7 +13,8 @@ import numpy as np
 
 from ...checkpoint import Checkpoint, Meta
 from ...compat import mxnet as mx
-from ...convert.arrays import CAFFE_NAMES, GLUON, SCALES, TORCHVISION
+from ...convert.arrays import GLUON, SCALES, TORCHVISION
+from ...convert.caffe_names import HEADS, SECOND
 from ...convert.caffe_prototxt import UPSAMPLING
 from ...convert.caffemodel import write_caffemodel
 from ...convert.conversion import TITLES, read
@@ -21,6 +22,7 @@ from ...convert.verify import Comparison, verify
 from ...errors import FCNXSError
 from ...net import is_input
 from ...symbols import NETS
+from ...symbols.graph.nodes import Graph
 from ...system import children
 from ..shared.sizes import height_and_width
 from ..shared.text import table
@@ -76,10 +78,13 @@ def random_blobs(net: str, width: float, fc: int, numclass: int, seed: int = 0) 
 
     The scale of the weights keeps activations about equally large from layer to layer.
     """
-    symbol = NETS[net](numclass=numclass, width=width, fc=fc)
-    shapes, _, _ = symbol.infer_shape(data=(1, 3, 224, 224))
-    names = {name: caffe for caffe, name in CAFFE_NAMES.items()}
-    names["bigscore"] = UPSAMPLING[net][1][0] if net in UPSAMPLING else "upscore"
+    heads = {head: numclass + i for i, head in enumerate(HEADS.get(net, ()))}  # of different sizes
+    symbol = NETS[net](**({"heads": heads} if heads else {"numclass": numclass}), width=width, fc=fc)
+    shapes, _, _ = symbol.infer_shape(**Graph.of(symbol).image_shapes((224, 224)))
+    last = UPSAMPLING.get(net.removeprefix("siftflow_"), (None, ("upscore",)))[1][0]
+    ends = ("", "_sem", "_geo", "color", "hha")
+    names = {f"{ours}{end}": f"{caffe}{end}" for caffe, ours in SECOND.items() for end in ends}
+    names.update({f"bigscore{end}": f"{last}{end}" for end in ends})
     named = {name: shape for name, shape in zip(symbol.list_arguments(), shapes) if not is_input(name)}
     blobs: dict = {}
     for parameter, values in random_weights(named, seed).items():

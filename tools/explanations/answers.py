@@ -2,66 +2,20 @@
 
 from __future__ import annotations
 
-from functools import cache
 from itertools import islice
 from math import prod
 from typing import List, NamedTuple, Sequence, Tuple
 
-import numpy as np
-
 from ...compat import mxnet as mx
 from ...symbols import Row, crop_derivations, describe, get_fcn8s_symbol, smallest_input, unscored_border
-from ...symbols.graph.layer_sizes import LARGEST, fits, layer_formula, layer_sizes, misfit, smallest, telling
+from ...symbols.graph.layer_sizes import LARGEST, layer_formula, layer_sizes, misfit
 from ...symbols.graph.nodes import JOIN, Graph, window
 from ...symbols.graph.reach import most_unscored
 from ...symbols.graph.rewrite import with_pad
+from .net import Net
 
 Answer = Tuple[str, str]  # question, answer
 MOST = 8  # layers about which the same question is answered
-
-
-class Net:
-    """A net and the size of an image, with what the answers are read off.
-
-    Args:
-        symbol: the net.
-        size: rows and columns of the image.
-        rows: result of `describe(symbol, size)`.
-        columns: the same for axis 1.
-
-    Attributes:
-        pairs: the rows of each layer for both axes, by the number of its node.
-        least: rows and columns of the smallest image that fits; None where none fits.
-        gap: the first size that does not fit among those larger than `least`; None if all fit.
-    """
-
-    def __init__(
-        self, symbol: mx.sym.Symbol, size: Tuple[int, int], rows: Sequence[Row], columns: Sequence[Row]
-    ) -> None:
-        self.symbol, self.size, self.rows, self.columns = symbol, size, rows, columns
-        self.graph = Graph.of(symbol)
-        self.pairs = dict(zip(self.graph.layers, zip(rows, columns)))
-        self.least, self.gap = (smallest(self.graph, 0), smallest(self.graph, 1)), None
-        if None not in self.least:
-            found = [*self.least]
-            for axis, least in enumerate(self.least):
-                if telling(self.graph, axis)[1]:
-                    larger = np.arange(least, LARGEST + 1)
-                    found[axis] = int(larger[~fits(self.graph, axis, larger)][0])
-            self.gap = None if found == [*self.least] else found
-
-    def source(self, i: int, through: Sequence[str] = ()) -> int:
-        """Number of the node whose output is a node's first input, before any operators in `through`."""
-        return self._origins(through)[self.graph.nodes[i]["inputs"][0][0]]
-
-    @cache  # noqa: B019  (there is one net)
-    def _origins(self, through: Sequence[str]) -> List[int]:
-        """Of every node, the node before any operators in `through` that end in it."""
-        found = [*range(len(self.graph.nodes))]
-        for i in self.graph.layers:
-            node = self.graph.nodes[i]
-            found[i] = found[node["inputs"][0][0]] if node["op"] in through and node["inputs"] else i
-        return found
 
 
 class Skip(NamedTuple):
@@ -118,29 +72,36 @@ def _about_scores(net: Net) -> List[Answer | None]:
     largest = max(strides.values(), default=1)
     if largest <= 1:
         return []
-    coarse = max(i for i, stride in strides.items() if stride == largest)
+    end = next((i for i, row in enumerate(net.rows) if row.op == "Deconvolution"), len(net.rows))
+    coarsest = [i for i, stride in strides.items() if stride == largest]
+    coarse = max([i for i in coarsest if i < end] or coarsest)  # of several heads, the first one's
     return [_why_pad(net, coarse), _sees(net, coarse)]
 
 
 def _why_pad(net: Net, coarse: int) -> Answer | None:
     """Compare the net with one that pads 1 instead of much."""
-    number = next(i for i, row in enumerate(net.rows) if row.op == "Convolution")
+    numbers = [k for k, i in enumerate(net.graph.layers) if net.takes_image(i)]
+    numbers = numbers or [next(k for k, row in enumerate(net.rows) if row.op == "Convolution")]
+    number = numbers[0]
     first, score = net.rows[number], net.rows[coarse]
     if first.pad is None or first.pad <= first.kernel // 2 or score.formula is None:
         return None
-    other = with_pad(net.symbol, number, 1)
+    other = net.symbol
+    for each in numbers:
+        other = with_pad(other, each, 1)
     here, there = (by(smallest_input(each, coarse + 1)) for each in (net.symbol, other))
     text = (
         f"With a pad of 1, {score.name} would have {layer_formula(other, coarse)} rows, and the smallest input "
         f"with a score would be {there}. With {first.pad} it has {score.formula}, and {here} is enough."
     )
-    for crop in crop_derivations(other):
-        if (crop.from_maps or 0) < 0:
-            text += (
-                f" And the offset of {crop.name} would be {crop.from_maps}, a negative one: the upsampled "
-                "scores would end inside the image. As it is they reach past its edges, and the crop takes off "
-                "what the padding has added."
-            )
+    crops = [crop for crop in crop_derivations(other) if (crop.from_maps or 0) < 0]
+    for offset in dict.fromkeys(crop.from_maps for crop in crops):
+        names = " and ".join(crop.name for crop in crops if crop.from_maps == offset)
+        text += (
+            f" And the offset of {names} would be {offset}, a negative one: the upsampled "
+            "scores would end inside the image. As it is they reach past its edges, and the crop takes off "
+            "what the padding has added."
+        )
     return (f"Why does {first.name} pad {first.pad}?", text)
 
 
@@ -197,7 +158,10 @@ def _image(net: Net, number: int, kernel: Tuple[int, int]) -> str:
 
 
 def _skips(net: Net) -> List[Skip]:
-    """Sums of upsampled scores with a finer layer's, cropped like them; none unless all have maps."""
+    """Sums of upsampled scores with a finer layer's, cropped like them; none unless all have maps.
+
+    Of several heads, those of the first one: the others' are alike.
+    """
     nodes, found = net.graph.nodes, []
     for i in net.graph.layers:
         inputs = [entry[0] for entry in nodes[i]["inputs"]]
@@ -207,7 +171,8 @@ def _skips(net: Net) -> List[Skip]:
                 if (nodes[score]["op"], nodes[up]["op"]) == ("Convolution", "Deconvolution") and up in inputs:
                     found.append(Skip(score, net.source(up), i))
     known = all(i in net.pairs and net.pairs[i][0].receptive_field is not None for skip in found for i in skip)
-    return found if known else []
+    strides = [net.pairs[skip.score][0].map[0] for skip in found] if known else []
+    return found[: next((k for k in range(1, len(strides)) if strides[k] >= strides[k - 1]), len(strides))]
 
 
 def _what_skips_add(net: Net, skips: List[Skip]) -> Answer:

@@ -22,6 +22,9 @@ def test_three_derivations_give_every_offset(name, convention):
         assert crop.from_sizes == crop.from_sum == crop.from_maps == crop.offset and crop.agrees
     expected = {"fcn32s": [19], "fcn16s": [5, 27], "fcn8s": [5, 9, 31], "fcn8s_atonce": [5, 9, 31]}
     expected.update({"fcn4s": [5, 9, 17, 33], "fcn2s": [5, 9, 17, 33, 34], "fcn_alexnet": [18]})
+    for stride in (32, 16, 8):  # two heads, each with its own
+        expected[f"siftflow_fcn{stride}s"] = 2 * expected[f"fcn{stride}s"]
+    expected.update(dict.fromkeys(("nyud_fcn32s_color_hha", "nyud_fcn32s_color_d"), [19]))
     assert [crop.offset for crop in crops[0]] == expected.get(name, [])
 
 

@@ -118,8 +118,9 @@ def test_rows_are_what_mxnet_infers_at_every_size(name, convention):
     rows = symbols.describe(symbol, (230, 250))
     assert len(rows) == sum(output.endswith("_output") for output in internals.list_outputs())
     least = symbols.smallest_input(symbol)[0]
+    images = Graph.of(symbol).image_shapes
     for height in (230, *range(least, least + 33)):
-        _, shapes, _ = internals.infer_shape(data=(1, 3, height, 250))
+        _, shapes, _ = internals.infer_shape(**images((height, 250)))
         shapes = dict(zip(internals.list_outputs(), shapes))
         for row in rows:
             if row.formula is not None:
@@ -127,18 +128,24 @@ def test_rows_are_what_mxnet_infers_at_every_size(name, convention):
             if height == 230:
                 assert row.shape == shapes[f"{row.name}_output"], row.name
     sized = [row.name for row in rows if row.formula is not None]
-    assert {"pool3", "conv5_3"} < set(sized) or name == "fcn_alexnet"
-    assert "softmax" in sized or name in ("vgg16", "vgg16fc", "mask_regression")
+    trunk = {"pool3hha", "conv5_3color"} if "hha" in name else {"pool3", "conv5_3"}
+    assert trunk < set(sized) or name == "fcn_alexnet"
+    assert {end.removesuffix("_output") for end in symbol.list_outputs()} <= set(sized) or name in (
+        "vgg16",
+        "vgg16fc",
+        "mask_regression",
+    )
 
 
 @pytest.mark.parametrize("name", symbols.NETS)
 def test_parameters_are_those_of_the_arguments(name):
     symbol = symbols.NETS[name]()
-    shapes = dict(zip(symbol.list_arguments(), symbol.infer_shape(data=(1, 3, 224, 224))[0]))
+    images = Graph.of(symbol).image_shapes((224, 224))
+    shapes = dict(zip(symbol.list_arguments(), symbol.infer_shape(**images)[0]))
     for row in symbols.describe(symbol, (224, 224)):
         own = [shapes.pop(f"{row.name}_{kind}", None) for kind in ("weight", "bias")]
         assert row.parameters == sum(prod(shape) for shape in own if shape), row.name
-    assert set(shapes) <= {"data", "softmax_label"}
+    assert all(name in images or name.endswith("label") for name in shapes)
 
 
 def test_the_weights_of_the_regression_of_masks_are_counted_exactly():
@@ -163,7 +170,8 @@ def test_maps_are_those_of_coordinate_maps():
 def test_windows_adj_and_groups_give_sizes_and_weights(name, convention):
     """The formulas that `explain` prints, with the numbers of its table."""
     symbol = build(name, convention)
-    shapes = dict(zip(symbol.list_arguments(), symbol.infer_shape(data=(1, 3, 230, 250))[0]))
+    images = Graph.of(symbol).image_shapes((230, 250))
+    shapes = dict(zip(symbol.list_arguments(), symbol.infer_shape(**images)[0]))
     for axis in (0, 1):
         rows = {row.name: row for row in symbols.describe(symbol, (230, 250), axis)}
         nodes = {node["name"]: node for node in Graph.of(symbol).nodes}
@@ -179,7 +187,8 @@ def test_windows_adj_and_groups_give_sizes_and_weights(name, convention):
                 made = row.stride * (n - 1) + row.kernel - 2 * row.pad + row.adj
                 assert row.shape[2 + axis] == made and row.adj == (row.stride - 1) * (convention == "valid")
             if row.op == "Convolution":
-                channels = before.shape[1] if before else 3
+                image = names[nodes[row.name]["inputs"][0][0]]
+                channels = before.shape[1] if before else images[image][1]
                 assert shapes[f"{row.name}_weight"][1] * row.group == channels
             assert (row.group is None) == (row.op not in ("Convolution", "Deconvolution"))
 

@@ -18,11 +18,12 @@ def test_the_smallest_input_is_the_smallest_that_mxnet_takes(name, convention):
     symbol = symbols.NETS[name](pooling_convention=convention)
     rows, columns = symbols.smallest_input(symbol)
     assert rows == columns == {"vgg16": {"valid": 224, "full": 193}}.get(name, {}).get(convention, rows)
-    symbol.infer_shape_partial(data=(1, 3, rows, columns))
-    for shape in ((1, 3, rows - 1, 300), (1, 3, 300, columns - 1)):
-        if min(shape) > 0:  # 0 is MXNet's for a size that is not known
+    images = Graph.of(symbol).image_shapes
+    symbol.infer_shape_partial(**images((rows, columns)))
+    for size in ((rows - 1, 300), (300, columns - 1)):
+        if min(size) > 0:  # 0 is MXNet's for a size that is not known
             with pytest.raises(mx.MXNetError):
-                symbol.infer_shape_partial(data=shape)
+                symbol.infer_shape_partial(**images(size))
 
 
 def test_sizes_that_do_not_fit_are_those_that_mxnet_refuses(ctx):

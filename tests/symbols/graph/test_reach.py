@@ -6,6 +6,7 @@ from conftest import FC, WIDTH, random_params
 
 from fcnxs import symbols
 from fcnxs.compat import mxnet as mx
+from fcnxs.symbols.graph.nodes import Graph
 
 NETS = [(name, convention) for name in symbols.NETS for convention in ("valid", "full")]
 FCNS = [(name, convention) for name, convention in NETS if "fcn" in name]
@@ -58,11 +59,13 @@ def test_receptive_fields_are_where_gradients_come_from(layer, ctx):
 
 @pytest.mark.parametrize(("name", "convention"), FCNS)
 def test_rows_and_columns_without_a_score_are_those_that_are_zero(name, convention, ctx):
-    symbol = symbols.NETS[name](numclass=2, width=max(WIDTH, 1 / 32), fc=FC, pooling_convention=convention)
+    options = {"heads": {"a": 2, "b": 3}} if name.startswith("siftflow") else {"numclass": 2}
+    symbol = symbols.NETS[name](**options, width=max(WIDTH, 1 / 32), fc=FC, pooling_convention=convention)
     params = {key: mx.nd.abs(array) for key, array in random_params(symbol, ctx=ctx).items()}
-    upscore = symbol.get_internals()["upscore_output"]
+    upscore = symbol.get_internals()["upscore_a_output" if "heads" in options else "upscore_output"]
     for size in ((57, 58), (89, 33)):
-        args = {**params, "data": mx.nd.random.uniform(1, 2, (1, 3, *size), ctx=ctx)}
+        images = Graph.of(symbol).image_shapes(size).items()
+        args = {**params, **{key: mx.nd.random.uniform(1, 2, shape, ctx=ctx) for key, shape in images}}
         scores = upscore.bind(ctx, args, grad_req="null").forward()[0].asnumpy()[0].sum(0)
         zeros = [np.flatnonzero(scores.sum(axis) != 0) for axis in (1, 0)]
         found = tuple((int(rows[0]), length - 1 - int(rows[-1])) for rows, length in zip(zeros, size))
