@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import List, Tuple
+from functools import reduce
+from typing import Dict, List, Tuple
 
 from .compat import mxnet as mx
 from .errors import FCNXSError
+from .heads import heads_of, without_head
 from .net import (
     ANY_SIZE,
     DECONVOLUTIONS,
@@ -29,6 +31,9 @@ def init_from_vgg16(
 ) -> Tuple[Params, Params]:
     """Parameters of an FCN from those of VGG-16: scores zero, deconvolutions bilinear, the rest copied.
 
+    An FCN may have several heads. If its image has a fourth channel, depth, the weights of conv1_1 for it are
+    the mean of those for the three of colour (shelhamer/fcn.berkeleyvision.org nyud-fcn32s-color-d/solve.py).
+
     Returns:
         (arg_params, aux_params) on `ctx`: exactly those of `fcnxs_symbol`.
 
@@ -47,14 +52,41 @@ def init_from_fcnxs(
     `bigscore_weight` is always new: its size differs from net to net. From a net of the same stride, skips and
     their upsampling are copied too. Returns and raises as `init_from_vgg16`.
     """
-    if "score_weight" not in fcnxs_args_from:
+    heads = heads_of(fcnxs_symbol)
+    scores = [f"score_{head}_weight" for head in heads] or ["score_weight"]
+    if not {*scores} <= fcnxs_args_from.keys():
         refuse_upsampling(fcnxs_args_from, "parent")
-        raise FCNXSError("score_weight is missing, so these are not parameters of an FCN; use init_from_vgg16")
-    return _init(ctx, fcnxs_symbol, fcnxs_args_from, fcnxs_auxs_from, begun_anew(fcnxs_args_from))
+        raise FCNXSError(
+            f"{' or '.join(scores)} is missing, so these are not parameters of an FCN; use init_from_vgg16"
+        )
+    plain = {reduce(without_head, heads, name): array for name, array in fcnxs_args_from.items()}
+    return _init(ctx, fcnxs_symbol, fcnxs_args_from, fcnxs_auxs_from, begun_anew(plain))
+
+
+def init_from_images(
+    ctx: mx.Context, fusion_symbol: mx.sym.Symbol, parents: Dict[str, Params]
+) -> Tuple[Params, Params]:
+    """Parameters of a net of late fusion from those of an FCN-32s for each of its images.
+
+    Args:
+        parents: parameters of each FCN-32s, by the name of its image: {"color": args, "hha": args}.
+
+    Returns and raises as `init_from_vgg16`. Source: shelhamer/fcn.berkeleyvision.org
+    nyud-fcn32s-color-hha/solve.py.
+    """
+    args = {}
+    for image, params in parents.items():
+        for name, array in params.items():
+            layer, _, kind = name.rpartition("_")
+            args[f"{layer}{image}_{kind}"] = array
+    return _init(ctx, fusion_symbol, args, {}, ["bigscore_weight"])
 
 
 def begun_anew(arg_params: Params) -> List[str]:
-    """Parameters that an FCN does not take over from a parent with these: zero, or bilinear in upsampling."""
+    """Parameters that an FCN does not take over from a parent with these: zero, or bilinear in upsampling.
+
+    Parameters of heads have, here and there, the names of a net of one head (`heads.without_head`).
+    """
     if "score_weight" not in arg_params:  # VGG-16's
         scores = [f"{layer}_{kind}" for layer in SCORES for kind in ("weight", "bias")]
         return [*scores, *(f"{layer}_weight" for layer in DECONVOLUTIONS)]
@@ -113,14 +145,18 @@ def _window(node: Node) -> str:
 def _init(
     ctx: mx.Context, symbol: mx.sym.Symbol, args: Params, auxs: Params, new: list[str]
 ) -> Tuple[Params, Params]:
-    arg_shapes, _, aux_shapes = symbol.infer_shape(data=ANY_SIZE)
-    arg_params = {}
+    arg_shapes, _, aux_shapes = symbol.infer_shape(**Graph.of(symbol).image_shapes(ANY_SIZE[2:]))
+    arg_params, heads = {}, heads_of(symbol)
     for name, shape in zip(symbol.list_arguments(), arg_shapes):
         if is_input(name):
             continue
-        if name not in new:
-            arg_params[name] = check_param(name, shape, args, "parent").copyto(ctx)
-        elif name.rpartition("_")[0] in DECONVOLUTIONS:
+        plain = reduce(without_head, heads, name)
+        if plain not in new:
+            with_depth = name == "conv1_1_weight" and shape[1] == 4 and args.get(name, shape).shape[1:2] == (3,)
+            given = check_param(name, (shape[0], 3, *shape[2:]) if with_depth else shape, args, "parent")
+            depth = [given.mean(axis=1, keepdims=True)] if with_depth else []
+            arg_params[name] = mx.nd.concat(given, *depth, dim=1) if depth else given.copyto(ctx)
+        elif plain.rpartition("_")[0] in DECONVOLUTIONS:
             arg_params[name] = mx.nd.array(bilinear(shape), ctx)
         else:
             arg_params[name] = mx.nd.zeros(shape, ctx)

@@ -17,7 +17,7 @@ LEVELS = (
     {"symbols", "system"},
     {
         *("net", "init", "stages", "score", "metric", "vis", "agreement", "checkpoint"),
-        *("epoch_choice", "feasible", "device_memory", "class_weights"),
+        *("epoch_choice", "feasible", "device_memory", "class_weights", "heads"),
         *("launch", "doctor"),
     },
     {"data"},

@@ -70,7 +70,14 @@ def compare(ours: np.ndarray, theirs: np.ndarray, runtime: str) -> Comparison:
 
 
 def verify(source: str | Path, converted: Converted, checkpoint: Checkpoint, image: np.ndarray) -> Comparison:
-    """The comparison of `verify_heads` of the head whose scores differ most; most nets have one."""
+    """The comparison of `verify_heads` of the head whose scores differ most; most nets have one.
+
+    Args:
+        image: RGB uint8 (H, W, 3).
+
+    Raises:
+        FCNXSError: as `verify_heads`.
+    """
     found = verify_heads(source, converted, checkpoint, image).values()
     return max(found, key=lambda each: each.difference / (each.largest or 1))
 
