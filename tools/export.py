@@ -179,8 +179,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _former_size(text: str) -> str:
     """--image-size for --size of earlier versions, which was height x width; says which side is which."""
-    height, times, width = text.partition("x")
-    if not times:
+    height, _, width = text.partition("x")
+    if not (height.isdigit() and width.isdigit()):
         return text
     say(f"--size {text} is height x width; --image-size {width}x{height} means the same")
     return f"{width}x{height}"

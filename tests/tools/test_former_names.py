@@ -120,6 +120,8 @@ def test_the_order_of_the_former_size_of_an_export_is_told(capsys):
     assert capsys.readouterr().out == (
         "--size 375x500 is height x width; --image-size 500x375 means the same\n"
     )
+    assert options_of("export", ["--size", "375x"])["image_size"] == "375x"  # which the command refuses
+    assert not capsys.readouterr().out
 
 
 def resumed(tmp_path, began, *now):

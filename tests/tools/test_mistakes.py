@@ -65,7 +65,7 @@ def test_labels_of_255_alone_stop_the_run(run_folder, voc, tmp_path, capsys):
         (["--optimizer", "magic"], "--optimizer magic: expected one of adadelta"),
         (["--seed", "-1"], "--seed -1: expected"),
         (["--device", "gpu:99"], "--device gpu:99: MXNet sees"),
-        (["--device", "x"], "--device x: expected cpu, gpu, or with numbers from 0, gpu:1 or gpu:0,1"),
+        (["--device", "x"], "--device x: expected cpu, gpu, or numbers from 0, as gpu:1 or gpu:0,1"),
         (["--num-classes", "5"], "--classes and --num-classes: give only one"),
         (["--split", "nix"], "nix.txt: no such file"),
         (["--val", "nix.lst"], "nix.lst: cannot read this list"),

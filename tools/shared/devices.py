@@ -63,7 +63,7 @@ def kind_and_numbers(text: str | None) -> Tuple[str, List[int]]:
     """
     found = re.fullmatch("(cpu|gpu)(?::([0-9]{1,3}(?:,[0-9]{1,3})*))?", text or "cpu")
     if not found:
-        raise FCNXSError(f"--device {text}: expected cpu, gpu, or with numbers from 0, gpu:1 or gpu:0,1")
+        raise FCNXSError(f"--device {text}: expected cpu, gpu, or numbers from 0, as gpu:1 or gpu:0,1")
     numbers = [int(number) for number in (found[2] or "0").split(",")]
     if len(set(numbers)) < len(numbers):
         raise FCNXSError(f"--device {text}: name each device only once")
