@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Dict, Iterable, Tuple
 
 BIGSCORE = ("bigscore_weight",)
+SCHEDULES = ("constant", "poly", "step", "cosine")  # of the learning rate; see `lr_schedule.py`
 ALL_DECONVOLUTIONS = ("bigscore_weight", "score2_weight", "score4_weight")
 
 
@@ -22,6 +23,8 @@ class Stage:
         fixed: parameters that are not trained.
         caffe_biases: biases have twice the rate and no weight decay.
         unnormalised: the loss is summed over an image's pixels, not averaged.
+        schedule: how the learning rate changes, one of `SCHEDULES`.
+        warmup: steps in which it rises from 0 first.
     """
 
     name: str
@@ -34,6 +37,8 @@ class Stage:
     fixed: Tuple[str, ...] = BIGSCORE
     caffe_biases: bool = False
     unnormalised: bool = False
+    schedule: str = "constant"
+    warmup: int = 0
 
     def multipliers(self, names: Iterable[str]) -> Dict[str, Dict[str, float]]:
         """`lr_mult` and `wd_mult` of the solver for parameters of these names.

@@ -235,7 +235,7 @@ def _begin(
 
 def _check(args: argparse.Namespace) -> None:
     """Refuse values that make no sense."""
-    options.refuse_below(0, args, "seed")
+    options.refuse_below(0, args, "seed", "warmup")
     options.refuse_below(1, args, "cut_off_size", "checkpoint_every", "keep_epochs", "accumulate", "patience")
     store = args.kv_store or "local"
     if os.environ.get("DMLC_ROLE") == "worker" and "dist" not in store:

@@ -115,7 +115,7 @@ def _end_epoch(run: Run, began: float) -> None:
     if not run.metric.matrix.any():
         where = f"{stage.name}, epoch {epoch}"
         raise FCNXSError(f"{where}: every pixel of the training labels is {IGNORE_LABEL}")
-    record = {"stage": stage.name, "epoch": epoch, "learning_rate": stage.learning_rate}
+    record = {"stage": stage.name, "epoch": epoch, "learning_rate": run.solver.learning_rate}
     record.update(_losses("train", dict(run.metric.get_name_value())))
     values, result = _evaluate(run)
     seconds = time.time() - began

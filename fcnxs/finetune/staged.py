@@ -27,6 +27,7 @@ from ..compat import mxnet as mx
 from ..epoch_choice import best_prefix
 from ..errors import FCNXSError, last_line
 from ..init import begun_anew, init_from_fcnxs, init_from_vgg16, refuse_other_layers, trunk_of
+from ..lr_schedule import schedule_of
 from ..net import Params, Variant, check_params, devices_of, net_of
 from ..solver.collective import Exchange, exchange_for
 from ..solver.solver import Solver
@@ -99,6 +100,8 @@ def finetune(
         raise FCNXSError(f"patience {settings.patience}: {why}")
     exchange = exchange_for(settings.kvstore, devices_of(settings.devices))
     run = Run(stages, data, output, settings, exchange, listeners, should_stop)
+    for stage in stages:
+        schedule_of(stage, _steps_of(run, stage))  # refuses one that does not fit before hours of training
     plan = run_folder.read_plan(output.folder) if output.resume else None
     if plan and plan.get("finished"):
         return run_folder.read_rows(output.folder)
@@ -241,7 +244,7 @@ def _train(run: Run, stage: Stage, weights: Weights) -> Weights:
     """Train one stage from the run's state, and return its last weights; with `patience` its best ones."""
     state, settings = run.state, run.settings
     how = {name: getattr(settings, name) for name in ("recompute", "trim", "class_weights")}
-    how["kvstore"] = run.exchange
+    how.update(kvstore=run.exchange, steps=_steps_of(run, stage, state))
     params = weights.arg_params, weights.aux_params
     solver = make_solver(stage, legacy.load(state.symbol), *params, settings.devices, **how)
     try:
@@ -261,18 +264,34 @@ def _train(run: Run, stage: Stage, weights: Weights) -> Weights:
     return Weights(replace(weights.net, name=stage.name), solver.arg_params, solver.aux_params)
 
 
+def _steps_of(run: Run, stage: Stage, state: State | None = None) -> int:
+    """Steps of a stage: those that its state has made, and as many as the rest takes on today's devices."""
+    own = len(devices_of(run.settings.devices)) * run.settings.accumulate * run.workers
+    epoch, position, done = (state.epoch, state.position, state.steps) if state else (1, 0, 0)
+    batches = run.data.train.batches
+    return done + -(-(batches - position) // own) + (stage.epochs - epoch) * -(-batches // own)
+
+
 def make_solver(
     stage: Stage,
     symbol: mx.sym.Symbol,
     arg_params: Params,
     aux_params: Params,
     devices: mx.Context | Sequence[mx.Context] | None,
+    steps: int | None = None,
     **how: str | bool | mx.kv.KVStore | Exchange | Sequence[float] | None,
 ) -> Solver:
-    """Solver with the settings of a stage; `how` are further arguments of `Solver`."""
+    """Solver with the settings of a stage.
+
+    Args:
+        steps: number of all steps of the stage, which its schedule needs, if it has one.
+        **how: further arguments of `Solver`.
+    """
     names = ("optimizer", "learning_rate", "momentum", "wd", "fixed", "unnormalised")
     settings = {name: getattr(stage, name) for name in names if getattr(stage, name) is not None}
     settings.update(stage.multipliers(arg_params), arg_params=arg_params, aux_params=aux_params)
+    schedule = schedule_of(stage, steps)
+    settings.update({"lr_scheduler": schedule} if schedule else {})
     return Solver(symbol, devices, num_epoch=stage.epochs, **settings, **how)
 
 

@@ -18,6 +18,7 @@ from ..conventions import IGNORE_LABEL, VGG_MEAN, PathLike
 from ..data.loader import Loader
 from ..errors import FCNXSError, finite_mean
 from ..finetune.run_folder import refuse_to_overwrite
+from ..lr_schedule import schedule_of
 from ..net import devices_of
 from ..stages import Stage
 from .block import FCNxs
@@ -110,16 +111,18 @@ class PixelLoss(mx.gluon.loss.Loss):
         return F.mean(linear - F.BlockGrad(linear) + value, axis=0, exclude=True)
 
 
-def make_trainer(net: FCNxs, stage: Stage) -> mx.gluon.Trainer:
+def make_trainer(net: FCNxs, stage: Stage, steps: int | None = None) -> mx.gluon.Trainer:
     """Make the trainer of a stage, and apply the stage's settings to the net's parameters (`set_stage`).
 
     With `PixelLoss`, `trainer.step(N / pixels)` makes the same step as `Solver` on a batch of N images; pixels
-    is H*W in a stage that is `unnormalised`, and 1 in the others.
+    is H*W in a stage that is `unnormalised`, and 1 in the others. A schedule of the learning rate needs the
+    number of all `steps` of the stage.
     """
     net.set_stage(stage)
     parameters = net.collect_params()
     settings = {} if stage.momentum is None else {"momentum": stage.momentum}
-    optimizer = mx.optimizer.create(stage.optimizer, learning_rate=stage.learning_rate, wd=stage.wd, **settings)
+    settings.update(learning_rate=stage.learning_rate, wd=stage.wd, lr_scheduler=schedule_of(stage, steps))
+    optimizer = mx.optimizer.create(stage.optimizer, **settings)
     if all(ctx.device_type == "cpu" for ctx in parameters["bigscore_weight"].list_ctx()):
         optimizer.aggregate_num = 0  # on CPUs MXNet updates parameters faster one by one
     return mx.gluon.Trainer(parameters, optimizer)
@@ -192,7 +195,7 @@ def finetune(
         net = get_fcnxs(stage.name, len(meta.classes), before, epoch, devices, other_classes=True)
         before = None  # it has been copied
         net.meta = meta
-        trainer = make_trainer(net, stage)
+        trainer = make_trainer(net, stage, stage.epochs * train.batches)
         for epoch in range(1, stage.epochs + 1):
             total = weighted = 0.0
             train.seek(len(history) + 1)  # each epoch has its own order

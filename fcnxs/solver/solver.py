@@ -222,6 +222,11 @@ class Solver:
                 if on_batch is not None:
                     on_batch(batch, executor.outputs[0])
 
+    @property
+    def learning_rate(self) -> float:
+        """Learning rate of the last step."""
+        return self.replicas[0].optimizer.learning_rate
+
     def _validate(
         self,
         eval_data: mx.io.DataIter,

@@ -99,7 +99,9 @@ def same_stages(args: argparse.Namespace, stages: Sequence[Stage], before: Dict[
         FCNXSError: the settings differ from those that the run began with.
     """
     now = json.loads(json.dumps([asdict(stage) for stage in stages]))
-    if now != before["stages"]:
+    # Earlier versions had no schedules.
+    began = [{"schedule": "constant", "warmup": 0, **stage} for stage in before["stages"]]
+    if now != began:
         raise FCNXSError(
             f"{args.resume}: the recipe {args.recipe} of this version has other settings than the run began "
             "with: go on with that version (run.log has its number), or begin another run with --output"

@@ -11,7 +11,7 @@ from typing import Any, Dict, List, Tuple
 
 from ...data.datasets import NAMED
 from ...errors import FCNXSError
-from ...stages import RECIPES, Stage
+from ...stages import RECIPES, SCHEDULES, Stage
 from ...system.json_files import Null, Number, checked, told_of
 from ..shared import data_options
 from ..shared.devices import MOST, of_cpus, of_gpus
@@ -62,6 +62,21 @@ def add_stages(parser: argparse.ArgumentParser) -> None:
         help="learning rate of each stage; A alone is the first's, the others keep the recipe's ratio to it",
     )
     add(
+        "--lr-schedule",
+        choices=SCHEDULES,
+        default="constant",
+        help="how the rate falls over each stage: poly by a power of 0.9 and cosine by half a cosine, to "
+        "nearly 0; step to a tenth after half of the steps and to a hundredth after three quarters (default: "
+        "%(default)s)",
+    )
+    add(
+        "--warmup",
+        type=int,
+        default=0,
+        metavar="N",
+        help="raise the rate from 0 in the first N steps of each stage (default: %(default)s)",
+    )
+    add(
         "--patience",
         type=int,
         metavar="N",
@@ -110,6 +125,7 @@ def plan(args: argparse.Namespace) -> List[Stage]:
             raise FCNXSError(f"--{key} {value}: expected a number from 0 to below 1")
         if value is not None:
             changes[key] = [value] * len(stages)
+    stages = [replace(stage, schedule=args.lr_schedule, warmup=args.warmup) for stage in stages]
     changed = ({key: values[i] for key, values in changes.items()} for i in range(len(stages)))
     return [_with_momentum_if_any(replace(stage, **each), args) for stage, each in zip(stages, changed)]
 
@@ -118,8 +134,10 @@ def describe(stage: Stage) -> str:
     """One line on how a stage is trained."""
     momentum = "" if stage.momentum is None else f", momentum {stage.momentum:g}"
     epochs = "1 epoch" if stage.epochs == 1 else f"{stage.epochs} epochs"
+    schedule = "" if stage.schedule == "constant" else f", schedule {stage.schedule}"
+    schedule += f", warm-up over {stage.warmup} steps" if stage.warmup else ""
     return (
-        f"{stage.name}: {epochs}, {stage.optimizer} at {stage.learning_rate:g}{momentum}, "
+        f"{stage.name}: {epochs}, {stage.optimizer} at {stage.learning_rate:g}{schedule}{momentum}, "
         f"weight decay {stage.wd:g}, fixed: {', '.join(stage.fixed)}"
     )
 
