@@ -116,7 +116,7 @@ def _samples(args: argparse.Namespace, told: RunRecord) -> Tuple[Samples | None,
     samples = _without_skipped(samples, told) if same else samples
     gone = []
     for i in range(len(samples)):
-        gone += [] if samples.images[i].is_file() else [samples.name(i)]
+        gone += [] if samples.has_image(i) else [samples.name(i)]
         gone += [] if samples.has_label(i) else [samples.label_name(i)]
     if gone:
         what = f"{len(gone)} files of the validation data are gone, so nothing is scored here"

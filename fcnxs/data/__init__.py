@@ -2,7 +2,8 @@
 
 Begin with `images.py` and `labels.py`, which read one file, and `samples.py`, a numbered data set of pairs.
 `loader.py` makes batches of them (`FileIter` is the original's iterator), `augment.py` changes pairs.
-`datasets.py` knows public data sets, `check.py` inspects a data set (`findings.py`), `generated.py` draws one.
+`datasets.py` knows public data sets, `records.py` reads RecordIO files, `check.py` inspects a data set
+(`findings.py`), `generated.py` draws one.
 
 This room may import the single files of fcnxs/, `symbols` and `system`. Loader and FileIter are imported when
 they are asked for, since they need MXNet; images are read without it.

@@ -18,7 +18,7 @@ from typing import Dict, List, Sequence, Tuple
 
 from ..conventions import PathLike
 from ..errors import FCNXSError, cut
-from ..system.files import read_text, refuse_irregular
+from ..system.files import files_below, read_text, refuse_irregular
 from .images import IMAGE_SUFFIXES
 
 LOSSLESS = (".png", ".bmp", ".gif", ".tif", ".tiff", ".pgm", ".pbm")  # suffixes of labels
@@ -173,3 +173,20 @@ def _names_by_stem(folder: Path) -> Dict[str, List[str]]:
     for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
         names[os.path.splitext(name)[0]].append(name)
     return names
+
+
+def by_stem(folder: Path, suffixes: Sequence[str]) -> Dict[str, Path]:
+    """Sorted files below a folder with one of these suffixes, by their path without the suffix."""
+
+    def fail(error: OSError) -> None:
+        if folder.is_dir():
+            raise FCNXSError(f"{error.filename}: cannot read this folder: {error.strerror}") from None
+
+    result: Dict[str, Path] = {}
+    for file in files_below(folder, fail):
+        if file.suffix.lower() in suffixes:
+            stem = file.relative_to(folder).with_suffix("").as_posix()
+            if stem in result:
+                raise FCNXSError(f"{file}: differs from {result[stem].name} only by its suffix; remove one")
+            result[stem] = file
+    return result

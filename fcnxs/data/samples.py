@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import re
 from pathlib import Path
-from typing import Any, Callable, Collection, Dict, Iterable, List, Sequence, Tuple
+from typing import Any, BinaryIO, Callable, Collection, Iterable, List, Sequence, Tuple
 
 import numpy as np
 
 from ..conventions import MAX_PIXELS, Palette, PathLike
 from ..errors import FCNXSError
-from ..system.files import files_below
 from .images import IMAGE_SUFFIXES, load_image
 from .labels import Label, leave_out, load_label, read_label
-from .lists import LABEL_SUFFIXES, LOSSLESS, find_list, fitting, read_list
+from .lists import LABEL_SUFFIXES, LOSSLESS, by_stem, find_list, fitting, read_list
+from .records import SUFFIX, Records
 
 # Names of folders that look like splits, such as train, Val, train2017, my_test.
 SPLIT = re.compile(
@@ -73,6 +74,10 @@ class Samples:
         """File of a label, or another description of it, for messages."""
         return str(self.labels[number])
 
+    def has_image(self, number: int) -> bool:
+        """Whether there is an image of this number."""
+        return self.images[number].is_file()
+
     def has_label(self, number: int) -> bool:
         """Whether the image of this number has a label."""
         return Path(self.label_name(number)).is_file()
@@ -96,12 +101,17 @@ class Samples:
             FCNXSError: one of them cannot be read or is of another kind.
         """
         how = {"exif": self.exif, "max_pixels": self.max_pixels}
-        image, orientation = load_image(self.images[number], **how)
+        image_file, label_file = self.sources(number)
+        image, orientation = load_image(image_file, **how)
         if self.label_of is read_label:
-            label = load_label(self.labels[number], allow=self.allow, ignore=self.ignore, **how)
+            label = load_label(label_file, allow=self.allow, ignore=self.ignore, **how)
             return image, orientation, label
         values, left_out = leave_out(self.label_of(self.labels[number]), self.ignore)
         return image, orientation, Label(values, left_out=left_out)
+
+    def sources(self, number: int) -> Tuple[PathLike | BinaryIO, Any]:
+        """What an image and its label are read from: paths, open files, or what `label_of` takes."""
+        return self.images[number], self.labels[number]
 
     def misfit(self, number: int, image: Size, label: Size, orientation: int) -> str | None:
         """Error if an image and its label, of these sizes (H, W), do not fit; None if they do."""
@@ -148,10 +158,52 @@ class Samples:
         return result
 
 
+class RecordedSamples(Samples):
+    """The pairs of a RecordIO file that `fcnxs pack` wrote; their files' names follow the name of this one.
+
+    Raises:
+        FCNXSError: as `Records`.
+    """
+
+    def __init__(self, file: PathLike) -> None:
+        self.records = Records(file)
+        super().__init__(
+            [f"{file}/{name}" for name in self.records.names], range(len(self.records)), Path(file).parent
+        )
+
+    def label_name(self, number: int) -> str:
+        """Description of a label, for messages."""
+        return f"{self.images[number]}'s label"
+
+    def has_image(self, number: int) -> bool:
+        """Every record has an image."""
+        return True
+
+    def has_label(self, number: int) -> bool:
+        """Every record has a label."""
+        return True
+
+    def sources(self, number: int) -> Tuple[BinaryIO, BinaryIO]:
+        """Image and label in memory."""
+        names = self.name(number), self.label_name(number)
+        return tuple(map(_Content, self.records.read(self.labels[number]), names))
+
+
+class _Content(io.BytesIO):
+    """The bytes of a file, which messages call by its name."""
+
+    def __init__(self, content: bytes, name: str) -> None:
+        super().__init__(content)
+        self.name = name
+
+    def __str__(self) -> str:
+        return self.name
+
+
 def open_samples(
     data: PathLike, split: str | None = None, default: str = "train", need: int = 2, allow: Collection[str] = ()
 ) -> Samples:
-    """Data set that is a list, a folder in VOC layout, or a folder with images/ and labels/.
+    """Data set that is a list, a RecordIO file, a folder in VOC layout, or one with images/ and labels/.
 
     Links to folders are followed. The case of a split's name may differ from its folder's.
 
@@ -168,6 +220,8 @@ def open_samples(
         return _folder_pair(path, split, default, need, allow)
     if split is not None and not path.is_dir():
         raise FCNXSError(f"{data}: is a list, which has no splits; leave {split!r} out")
+    if path.suffix == SUFFIX:
+        return RecordedSamples(path)
     root, flist = find_list(path, split or default)
     return Samples(*zip(*read_list(root, flist, need)), root)
 
@@ -188,8 +242,8 @@ def _folder_pair(path: Path, split: str | None, default: str, need: int, allow: 
     """Pairs of images/ and labels/, or of images/SPLIT/ and labels/SPLIT/, that share a name without suffix."""
     part = _part(path, split, default, allow)
     folders = path / "images" / part, path / "labels" / (fitting(_folders(path / "labels"), part) or part)
-    images, labels = _by_stem(folders[0], IMAGE_SUFFIXES), _by_stem(folders[1], LOSSLESS)
-    lossy = _by_stem(folders[1], LABEL_SUFFIXES[len(LOSSLESS) :])
+    images, labels = by_stem(folders[0], IMAGE_SUFFIXES), by_stem(folders[1], LOSSLESS)
+    lossy = by_stem(folders[1], LABEL_SUFFIXES[len(LOSSLESS) :])
     labels = {**{stem: lossy[stem] for stem in images if stem in lossy}, **labels}
     if not images:
         raise FCNXSError(f"{folders[0]}: no image in this folder ({', '.join(IMAGE_SUFFIXES)})")
@@ -243,20 +297,3 @@ def _refuse_splits_inside(folder: Path, files: Iterable[Path]) -> None:
             f"{folder / found[0]}: the folders {names} have the names of splits, and none was chosen: move "
             f"them to images/SPLIT/ and labels/SPLIT/, or write a list (.lst) of each split{ALL}"
         )
-
-
-def _by_stem(folder: Path, suffixes: Sequence[str]) -> Dict[str, Path]:
-    """Sorted files below a folder with one of these suffixes, by their path without the suffix."""
-
-    def fail(error: OSError) -> None:
-        if folder.is_dir():
-            raise FCNXSError(f"{error.filename}: cannot read this folder: {error.strerror}") from None
-
-    result: Dict[str, Path] = {}
-    for file in files_below(folder, fail):
-        if file.suffix.lower() in suffixes:
-            stem = file.relative_to(folder).with_suffix("").as_posix()
-            if stem in result:
-                raise FCNXSError(f"{file}: differs from {result[stem].name} only by its suffix; remove one")
-            result[stem] = file
-    return result

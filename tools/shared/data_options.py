@@ -26,6 +26,7 @@ CLASSES = "classes.txt"  # in the folder of a data set: the names of its classes
 
 DATA_HELP = (
     "folder in VOC layout; folder with images/ and labels/, or images/SPLIT/ and labels/SPLIT/; list (.lst); "
+    "file of `fcnxs pack` (.rec); "
     f"or a data set by name: {', '.join(NAMED)} (unless there is a folder of this name here and no --root)"
 )
 

@@ -1,0 +1,124 @@
+"""Write a data set as one RecordIO file, as MXNet keeps large ones; --data of the other commands reads it.
+
+Each record has the bytes of an image's file and of its label's, which are not encoded again. Only labels that
+are no files of class numbers, such as COCO's polygons, are written as PNG. OUT.idx is the index of the records,
+and classes.txt beside them has the names of the classes, if the data set has names.
+
+Examples:
+    fcnxs pack VOCdevkit/VOC2012 voc-train.rec
+    fcnxs pack VOCdevkit/VOC2012 voc-val.rec --split val
+    fcnxs finetune --data voc-train.rec --val voc-val.rec --prefix vgg16fc --epoch 0 --output run
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import sys
+from pathlib import Path
+from typing import Iterator, List, Tuple
+
+from PIL import Image
+from tqdm import tqdm
+
+from ..data.class_names import read_classes
+from ..data.labels import read_label
+from ..data.records import SUFFIX, Records, write_records
+from ..data.samples import RecordedSamples, Samples
+from ..errors import FCNXSError, reason
+from ..system.files import real, refuse_irregular, written_whole
+from ..system.own import refuse_strangers
+from .shared import data_checks, data_options, options
+from .shared.printing import say
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `fcnxs pack`."""
+    add = parser.add_argument
+    add("data", metavar="DIR|LST|NAME", help=data_options.DATA_HELP)
+    add("out", metavar="OUT.rec", type=Path, help="file to write; OUT.idx is written beside it")
+    data_options.add_root_and_split(parser, "train")
+    data_checks.add_allow(parser)
+    options.add_overwrite(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the records, their index, and the names of the classes."""
+    file, index = args.out, args.out.with_suffix(".idx")
+    if file.suffix != SUFFIX:
+        raise FCNXSError(f"{file}: give a name that ends in {SUFFIX}, such as {file}{SUFFIX}")
+    data_options.folder_here(vars(args))
+    samples = data_options.samples_of(
+        args.data, args.split, args.root, "train", data_option="", allow=args.allow
+    )
+    if real(file) == real(args.data):
+        raise FCNXSError(f"{file}: is the file that is read; choose another name")
+    options.refuse_unwritable("the folder", file.parent)
+    refuse_strangers([file, index], args.overwrite, lambda _: _is_own(file))
+    data_options.tell_split(args.data, args.split, "train")
+    names = data_options.classes_of(None, samples)
+    listed = _names_beside(file, names or [])
+    with written_whole(index, *listed, file) as parts:
+        hidden = not sys.stderr.isatty()
+        with tqdm(total=len(samples), desc="packing", unit="image", leave=False, disable=hidden) as bar:
+            write_records(parts[-1], parts[0], _pairs(samples), bar.update)
+        for part in parts[1:-1]:
+            part.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+        size = parts[-1].stat().st_size
+    say(f"wrote {len(samples)} pairs to {file} ({size / 1e6:.1f} MB) and its index to {index}")
+    say(f"check them: fcnxs check-data {file}")
+    return 0
+
+
+def _is_own(file: Path) -> bool:
+    """Whether a file, with its index, is one that this command wrote."""
+    try:
+        return bool(Records(file))
+    except FCNXSError:
+        return False
+
+
+def _names_beside(file: Path, names: List[str]) -> List[Path]:
+    """The file classes.txt to write, if there are names and it does not have them already.
+
+    Raises:
+        FCNXSError: it has others.
+    """
+    listed = file.with_name(data_options.CLASSES)
+    if not names or (listed.exists() and read_classes(listed) == names):
+        return []
+    if listed.exists():
+        raise FCNXSError(
+            f"{listed}: names other classes than this data set; choose another folder for {file.name}"
+        )
+    return [listed]
+
+
+def _pairs(samples: Samples) -> Iterator[Tuple[str, bytes, bytes]]:
+    """Name of each image, and the bytes of its file and of its label's."""
+    for number in range(len(samples)):
+        if isinstance(samples, RecordedSamples):
+            name = samples.records.names[samples.labels[number]]
+            image, label = (source.getvalue() for source in samples.sources(number))
+        else:
+            path = real(samples.images[number])
+            inside = path.is_relative_to(real(samples.root))
+            name = path.relative_to(real(samples.root)).as_posix() if inside else path.name
+            image, label = _content(samples.images[number]), _label(samples, number)
+        yield name, image, label
+
+
+def _label(samples: Samples, number: int) -> bytes:
+    if samples.label_of is read_label:
+        return _content(samples.labels[number])
+    stream = io.BytesIO()
+    Image.fromarray(samples.label_of(samples.labels[number])).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def _content(file: Path) -> bytes:
+    refuse_irregular(file)
+    try:
+        return Path(file).read_bytes()
+    except OSError as error:
+        raise FCNXSError(f"{file}: cannot read: {reason(error)}") from None
