@@ -45,7 +45,7 @@ setup(
     package_data={
         "fcnxs": ["vgg16_shapes.caffemodel", "py.typed"],
         "fcnxs.report": ["report.html"],
-        "fcnxs.tools.explanations": ["page.html", "page.js", "net.js"],
+        "fcnxs.tools.explanations": ["page.html", "net.js", "draw.js", "page.js"],
     },
     entry_points={"console_scripts": ["fcnxs = fcnxs.tools.main:main"]},
     install_requires=[

@@ -179,6 +179,22 @@ def test_names_are_texts_and_a_wrong_offset_is_told(browser, tmp_path):
     assert state(browser) == "Offsets of the crops: cut 9, where the file has 8." and browser.messages == []
 
 
+def test_long_names_and_windows_that_are_not_square_fit(browser, tmp_path):
+    layers, long = [mx.sym.Variable("data")], "a_name_without_any_place_to_break_" * 5
+    for number in range(20):
+        settings = {"kernel": (3, 5), "pad": (1, 2), "num_filter": 3, "name": f"{long}{number}"}
+        layers.append(mx.sym.Convolution(layers[-1], **settings))
+    x = mx.sym.add_n(*layers, name="sum")  # with as many lanes
+    rows, graph = symbols.describe(x, (30, 40)), Graph.of(x)
+    write_page(graph, long, (30, 40), rows, tmp_path / "page.html")
+    for width in (400, 1400):
+        browser.open((tmp_path / "page.html").as_uri(), width)
+        assert not browser.evaluate("document.documentElement.scrollWidth > innerWidth")
+        assert "kernel, rows kernel, columns" in shown(browser)
+        type_in(browser, "document.querySelectorAll('#windows input')[1]", "7")
+        assert "3 × 30 × 38" in shown(browser) and "was 5" in shown(browser)
+
+
 def test_only_pages_of_the_command_are_replaced(page, tmp_path, capsys):
     small = tmp_path / "net.json"
     x = mx.sym.Pooling(mx.sym.Variable("data"), kernel=(2, 2), stride=(2, 2), pool_type="max", name="pool")

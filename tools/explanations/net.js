@@ -1,6 +1,6 @@
 "use strict";
-// The arithmetic of a net, as symbols/coord_map.py and symbols/graph/ have it: sizes, coordinate maps, crop offsets
-// and receptive fields. Axis 0 is rows, axis 1 columns. A map is {stride, offset}, of exact fractions {n, d}.
+// The arithmetic of a net, as symbols/coord_map.py and symbols/graph/ have it: sizes, coordinate maps, crop
+// offsets and receptive fields. Axis 0 is rows, axis 1 columns. A map is {stride, offset}, of fractions {n, d}.
 
 const LONGEST = 4096; // period of cells that see alike; longer ones are not followed
 
@@ -17,6 +17,7 @@ const times = (a, b) => fraction(a.n * b.n, a.d * b.d);
 const over = (a, b) => fraction(a.n * b.d, a.d * b.n);
 const negated = (a) => ({ n: -a.n, d: a.d });
 const same = (a, b) => a.n === b.n && a.d === b.d;
+const toNumber = (a) => Number(a.n) / Number(a.d);
 const text = (a) => (a.d === 1n ? `${a.n}` : `${a.n}/${a.d}`);
 
 const IDENTITY = { stride: whole(1), offset: whole(0) };
@@ -26,7 +27,8 @@ const composed = (first, second) => ({
   stride: times(first.stride, second.stride),
   offset: plus(times(first.stride, second.offset), first.offset),
 });
-const inverse = (map) => ({ stride: over(whole(1), map.stride), offset: negated(over(map.offset, map.stride)) });
+const inverse = ({ stride, offset }) =>
+  ({ stride: over(whole(1), stride), offset: negated(over(offset, stride)) });
 const isShort = (map) =>
   [map.stride, map.offset].every((a) => (a.n < 0n ? -a.n : a.n) >> 64n === 0n && a.d >> 64n === 0n);
 
@@ -44,7 +46,8 @@ function windowMap(node, axis) {
 function setWindow(node, key, axis, value) {
   const follows = node.adj && node.adj[axis] > 0 && node.adj[axis] === node.stride[axis] - 1;
   node[key][axis] = value;
-  if (node.adj) node.adj[axis] = follows ? node.stride[axis] - 1 : Math.min(node.adj[axis], node.stride[axis] - 1);
+  const most = node.stride[axis] - 1;
+  if (node.adj) node.adj[axis] = follows ? most : Math.min(node.adj[axis], most);
 }
 
 /** Everything about a net for an image of H rows and W columns. */
@@ -69,7 +72,8 @@ function mapsOf(nodes, axis) {
     const sources = images.length ? images : node.from.slice(0, 1);
     if (node.kind === "crop") {
       if (!maps[sources[0]] || !maps[node.like]) return;
-      const { offset, why } = cropOffset(nodes[sources[0]], maps[sources[0]], nodes[node.like], maps[node.like]);
+      const [x, like] = [sources[0], node.like];
+      const { offset, why } = cropOffset(nodes[x], maps[x], nodes[like], maps[like]);
       if (why) { refused.set(i, why); return; }
       offsets[i] = Number(offset.n);
       own[i] = { stride: whole(1), offset };
@@ -79,8 +83,9 @@ function mapsOf(nodes, axis) {
     if (!own[i] || sources.some((j) => !maps[j])) return;
     const first = maps[sources[0]] || IDENTITY, other = sources.find((j) => !sameMap(maps[j], first));
     if (other !== undefined) {
-      refused.set(i, `${node.op} '${node.name}' joins '${nodes[sources[0]].name}', map ${mapText(first)}, and ` +
-        `'${nodes[other].name}', map ${mapText(maps[other])}: their cells do not coincide; crop one like the other first`);
+      const pair = [sources[0], other].map((j) => `'${nodes[j].name}', map ${mapText(maps[j])}`);
+      refused.set(i, `${node.op} '${node.name}' joins ${pair.join(", and ")}: ` +
+        "their cells do not coincide; crop one like the other first");
       return;
     }
     const map = composed(first, own[i]);
@@ -96,7 +101,7 @@ function ownMap(node, axis) {
   return node.identity ? IDENTITY : null;
 }
 
-/** Cells to cut from the start of x so that the others lie on those of `like`; or why there is no such number. */
+/** Cells to cut from the start of x so that the others lie on those of `like`, or why there is no number. */
 function cropOffset(x, xMap, like, likeMap) {
   const map = composed(inverse(likeMap), xMap), offset = negated(map.offset);
   const pair = `cannot crop '${x.name}', map ${mapText(xMap)}, like '${like.name}', map ${mapText(likeMap)}`;
@@ -126,7 +131,8 @@ function sizesOf(nodes, axis, height, offsets) {
 function sizeOf(node, axis, height, x, inputs, sizes) {
   if (node.kind === "image") return height;
   if (node.kind === "fixed") return node.size[axis];
-  if (node.kind === "crop" || node.kind === "like") return sizes[node.kind === "crop" ? node.like : node.like[axis]];
+  if (node.kind === "crop") return sizes[node.like];
+  if (node.kind === "like") return sizes[node.like[axis]];
   if (x === null) return null;
   if (node.kind === "same") return x;
   if (node.kind === "join") return node.equal || inputs.every((each) => each === x) ? x : null;
@@ -143,16 +149,20 @@ function exactOf(nodes, axis) {
   const sizes = [];
   nodes.forEach((node, i) => {
     const x = node.from?.length ? sizes[node.from[0]] : null;
-    sizes[i] = node.kind === "image" ? { scale: whole(1), shift: whole(0) } : x && exactFrom(node, axis, x, sizes);
+    const image = { scale: whole(1), shift: whole(0) };
+    sizes[i] = node.kind === "image" ? image : x && exactFrom(node, axis, x, sizes);
     if (sizes[i] && !isShort({ stride: sizes[i].scale, offset: sizes[i].shift })) sizes[i] = null;
   });
   return sizes;
 }
 
 function exactFrom(node, axis, { scale, shift }, sizes) {
-  if (node.op === "Crop" && node.like !== undefined) return sizes[node.kind === "crop" ? node.like : node.like[axis]];
-  if (node.kind !== "like" && node.identity) return { scale, shift };
-  if (node.kind === "upsampling") return { scale: times(scale, whole(node.scale)), shift: times(shift, whole(node.scale)) };
+  if (node.kind === "crop") return sizes[node.like];
+  if (node.op === "slice_like") return null; // it cuts the end alone
+  if (node.kind === "like") return sizes[node.like[axis]];
+  if (node.identity) return { scale, shift };
+  if (node.kind === "upsampling")
+    return { scale: times(scale, whole(node.scale)), shift: times(shift, whole(node.scale)) };
   if (!node.kernel) return null;
   const stride = whole(node.stride[axis]), rest = whole(spanned(node, axis) - 2 * node.pad[axis]);
   if (node.kind === "deconvolution")
@@ -163,9 +173,11 @@ function exactFrom(node, axis, { scale, shift }, sizes) {
 /** `(H + 6)/32 + 12`: a remainder below the divisor beside H. */
 function exactText({ scale, shift }, variable) {
   const divisor = scale.d > 1n ? lcm(scale.d, shift.d) : 1n, all = times(shift, whole(divisor));
-  const quotient = shift.n > 0n && divisor > 1n ? all.n / divisor : 0n, rest = plus(all, whole(-quotient * divisor));
-  const times_h = (scale.n * divisor) / scale.d, base = times_h === 1n ? variable : `${times_h} ${variable}`;
-  const added = (start, a) => (a.n ? `${start} ${a.n < 0n ? "-" : "+"} ${text(a.n < 0n ? negated(a) : a)}` : start);
+  const quotient = shift.n > 0n && divisor > 1n ? all.n / divisor : 0n;
+  const rest = plus(all, whole(-quotient * divisor)), factor = (scale.n * divisor) / scale.d;
+  const base = factor === 1n ? variable : `${factor} ${variable}`;
+  const added = (start, a) =>
+    a.n ? `${start} ${a.n < 0n ? "-" : "+"} ${text(a.n < 0n ? negated(a) : a)}` : start;
   const inner = rest.n && divisor > 1n ? `(${added(base, rest)})` : added(base, rest);
   return added(divisor > 1n ? `${inner}/${divisor}` : inner, whole(quotient));
 }
@@ -189,8 +201,8 @@ function misfit(node, axis, x, inputs, own, offset, what) {
 
 /** Most pixels that a cell of each node sees; and which pixels a given cell sees, first and last. */
 function sightOf(nodes, maps, offsets, axis) {
-  // What the cells of a node see repeats: `ends` has the first and the last pixels of a period of them, null for a
-  // cell that sees none, and the next period sees the same `shift` pixels further on.
+  // What the cells of a node see repeats: `ends` has the first and the last pixels of a period of them, null
+  // for a cell that sees none, and the next period sees the same `shift` pixels further on.
   const sights = [], fields = [];
   const seen = (i, c, end) => {
     const { ends, shift } = sights[i], turns = Math.floor(c / ends[end].length);
@@ -200,8 +212,8 @@ function sightOf(nodes, maps, offsets, axis) {
   const farthest = (node, cells, end) => {
     let found = null;
     for (const j of node.from) {
-      let pixel = null;
-      for (let c = cells[end]; pixel === null && cells[0] <= c && c <= cells[1]; c += end ? -1 : 1) pixel = seen(j, c, end);
+      let pixel = null, c = cells[end];
+      for (; pixel === null && cells[0] <= c && c <= cells[1]; c += end ? -1 : 1) pixel = seen(j, c, end);
       if (pixel !== null) found = found === null ? pixel : Math[end ? "max" : "min"](found, pixel);
     }
     return found;
@@ -231,7 +243,8 @@ function cellsOf(node, axis, c, offset) {
   if (node.kind === "upsampling") { const at = Math.floor(c / node.scale); return [at, at]; }
   if (!node.kernel) return [c, c];
   const kernel = spanned(node, axis), stride = node.stride[axis], pad = node.pad[axis];
-  if (node.kind === "deconvolution") return [Math.ceil((c + pad - kernel + 1) / stride), Math.floor((c + pad) / stride)];
+  if (node.kind === "deconvolution")
+    return [Math.ceil((c + pad - kernel + 1) / stride), Math.floor((c + pad) / stride)];
   return [stride * c - pad, stride * c - pad + kernel - 1];
 }
 
@@ -241,7 +254,7 @@ function shapesOf(nodes, axes) {
   nodes.forEach((node, i) => {
     const sizes = axes.map((each) => each.sizes[i]), sources = (node.from || []).map((j) => shapes[j]);
     const given = node.shape && node.shape.slice(1), kept = (node.from || []).every((j) => nodes[j].kept);
-    if (sizes.every((each) => each !== null)) shapes[i] = given && given.length === 3 ? [given[0], ...sizes] : sizes;
+    if (!sizes.includes(null)) shapes[i] = given?.length === 3 ? [given[0], ...sizes] : sizes;
     else if (node.kind === "flatten") shapes[i] = sources[0] && [sources[0].reduce((a, b) => a * b)];
     else shapes[i] = node.kind === "dense" || kept ? given : null;
     node.kept = `${shapes[i]}` === `${given}`; // as MXNet gave it for the net as it was

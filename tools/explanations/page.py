@@ -1,6 +1,6 @@
 """A page that draws a net and recomputes it as the reader changes its image, kernels, strides and pads.
 
-The page has the net as data, and the arithmetic of `symbols/` again as a script, `net.js`; `page.js` draws.
+The page has the net as data, and the arithmetic of `symbols/` again as a script, `net.js`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from ...symbols.graph.nodes import JOIN, SAME, Graph, Node, flag, has, image_inp
 from ...system.files import written_whole
 from ...system.own import refuse_strangers
 
+SCRIPTS = ("net.js", "draw.js", "page.js")
 MARK = b'<meta name="generator" content="fcnxs explain">'
 
 
@@ -39,15 +40,13 @@ def write_page(
     if file.suffix.lower() not in (".html", ".htm"):
         raise FCNXSError(f"--html {file}: give the name of an HTML file, such as page.html")
     refuse_strangers([file], overwrite, _is_own)
-    parts = {
-        name: files(__package__).joinpath(name).read_text(encoding="utf-8") for name in ("net.js", "page.js")
-    }
+    folder = files(__package__)
+    html, *scripts = (folder.joinpath(each).read_text(encoding="utf-8") for each in ("page.html", *SCRIPTS))
     environment = Environment(autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True)
-    template = environment.from_string(files(__package__).joinpath("page.html").read_text(encoding="utf-8"))
     net = {"name": shown(name), "size": size, "nodes": nodes_of(graph, size, rows)}
-    html = template.render(name=shown(name), net=net, script="\n".join(parts.values()))
+    page = environment.from_string(html).render(name=shown(name), net=net, script="\n".join(scripts))
     with written_whole(file) as (part,):
-        part.write_text(html, encoding="utf-8")
+        part.write_text(page, encoding="utf-8")
 
 
 def _is_own(file: Path) -> bool:
