@@ -99,7 +99,7 @@ def test_pointing_shows_and_pressing_chooses(browser, page):
     assert shown(browser).startswith("conv1_1 kernel")
     mouse(browser, "mouseMoved", of("fc6"))
     assert shown(browser).startswith("fc6") and "102,764,544" in shown(browser)
-    assert "4096 × 11 × 15 Without rounding (H + 6)/32 × (W + 6)/32" in shown(browser)
+    assert "4096 × 11 × 15 Without rounding (H + 6)/32, (W + 6)/32" in shown(browser)
     assert "(1, 3) Map to the image (32, -3) Receptive field 404 × 404 pixels" in shown(browser)
     mouse(browser, "mouseMoved", "document.querySelector('h1')")
     assert shown(browser).startswith("conv1_1")

@@ -132,7 +132,7 @@ function factsOf(i) {
   if (node.from) fact("Parameters", result.parameters[i]?.toLocaleString("en") ?? "–");
   fact(result.shapes[i]?.length === 3 ? "Channels, rows, columns" : "Size", shapeText(i));
   if (node.from && areKnown("exact"))
-    fact("Without rounding", `${exactText(rows.exact[i], "H")}${TIMES}${exactText(columns.exact[i], "W")}`);
+    fact("Without rounding", `${exactText(rows.exact[i], "H")}, ${exactText(columns.exact[i], "W")}`);
   if (node.dilate?.some((each) => each > 1)) fact("Dilation", both(node.dilate));
   if (node.adj?.some(Boolean)) fact("adj", both(node.adj));
   if (node.kind === "crop") {

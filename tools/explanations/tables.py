@@ -4,26 +4,36 @@ from __future__ import annotations
 
 from fractions import Fraction
 from math import lcm
-from typing import List, Sequence, Tuple
+from typing import Dict, List, Mapping, Sequence, Tuple
 
 from ...symbols import CropDerivation, Row
 from ...symbols.graph.crops import MOST_TERMS, Affine, Path
+from ...symbols.graph.layer_sizes import layer_sizes
+from ...symbols.graph.nodes import Graph, setting
+from ...symbols.graph.shapes import Shape
 from ..shared.text import table
 
 CAFFE = {"Activation": "ReLU", "FullyConnected": "InnerProduct", "elemwise_add": "Eltwise"}  # names of types
+
+
+def image_shapes(graph: Graph, size: Tuple[int, int]) -> Dict[int, Shape]:
+    """Shape of each variable that is an image, by the number of its node; if it names none, three channels."""
+    variables = [i for i, node in enumerate(graph.nodes) if node["op"] == "null"]
+    images = [i for i in variables if layer_sizes(graph, 0)[i] is not None]
+    return {i: (1, setting(graph.nodes[i], "__shape__", 1, 0) or 3, *size) for i in images}
 
 
 def layers_text(
     name: str,
     size: Tuple[int, int],
     rows: Sequence[Row],
-    images: Sequence[str] | None = None,
+    images: Mapping[str, Shape] | None = None,
     exact: bool = False,
 ) -> str:
     """The table of layers; layers without parameters that keep the size of the layer above are left out.
 
     Args:
-        images: names of the net's inputs, for a table of all layers that begins with them.
+        images: shapes of the net's images by name, for a table of all layers that begins with them.
         exact: whether the formulas of the rows are without rounding.
     """
     total = sum(row.parameters for row in rows)
@@ -35,7 +45,10 @@ def layers_text(
         kinds = " and ".join(sorted({row.op for row in rows if id(row) not in kept}))
         left_out = f"{len(rows) - len(shown)} ({kinds})"
         head += f"\nLeft out: {left_out}, without parameters and as large as the layer above."
-    cells = [(image, "Variable", "", "H", size[0], f"3 x {size[0]} x {size[1]}") for image in images or ()]
+    cells = [
+        (image, "Variable", "", "H", size[0], " x ".join(map(str, shape[1:])))
+        for image, shape in (images or {}).items()
+    ]
     for row in shown:
         number = None if row.formula is None or row.shape is None else row.shape[-2]
         count = f"{row.parameters:,}" if row.parameters else ""
