@@ -1,14 +1,17 @@
-"""Nets of several heads on one trunk: their names, and the net of one head alone."""
+"""Nets of several heads on one trunk: their names, the net of one head alone; and refusals of other nets."""
 
 from __future__ import annotations
 
 import re
-from typing import List
+from typing import TYPE_CHECKING, List
 
 from .compat import mxnet as mx
 from .errors import FCNXSError
 from .symbols.graph.nodes import Entry, Graph, Node
 from .symbols.graph.rewrite import Writer
+
+if TYPE_CHECKING:
+    from .net import Params
 
 SOFTMAX = re.compile(r"softmax_(\w+)_output")
 
@@ -50,3 +53,38 @@ def net_of_head(symbol: mx.sym.Symbol, head: str) -> mx.sym.Symbol:
         return writer.copy(node, inputs, without_head(node["name"], head))
 
     return writer.symbol(writer.write(graph, renamed, [graph.heads[heads.index(head)]]))
+
+
+def check_one_head(symbol: mx.sym.Symbol, where: object, way_out: str) -> None:
+    """Raise an error that names `where`, the heads and the way out if a net has several."""
+    heads = heads_of(symbol)
+    if heads:
+        raise FCNXSError(f"{where}: a net with the heads {' and '.join(heads)}; {way_out}")
+
+
+def check_image(symbol: mx.sym.Symbol, where: object) -> None:
+    """Raise an error that names `where` unless a net's input is one image of three channels."""
+    images = Graph.of(symbol).image_shapes((1, 1))
+    if len(images) > 1 or {shape[1] for shape in images.values()} != {3}:
+        takes = " and ".join(f"{name} of {shape[1]} channels" for name, shape in images.items())
+        raise FCNXSError(
+            f"{where}: the net takes {takes}, and only nets of one image of 3 channels are run here"
+        )
+
+
+def refuse_upsampling(arg_params: Params, where: str, graph: Graph | None = None) -> None:
+    """Raise an error that names `where` if these are not parameters of a classifier but of an FCN.
+
+    An FCN whose scores have a name of their own would be trained from zero scores otherwise.
+
+    Args:
+        graph: the net's graph, if it is known; else kernels tell: those of upsampling are even, or large.
+    """
+    layers = graph.named("Deconvolution") if graph else []
+    kernels = {name: array.shape[3] for name, array in arg_params.items() if len(array.shape) == 4}
+    layers += [name.rpartition("_")[0] for name, side in kernels.items() if side % 2 == 0 or side > 11]
+    if layers:
+        raise FCNXSError(
+            f"{where}: upsamples in the layer {layers[0]}, so it is an FCN and no VGG-16; name its class "
+            "scores score and its last upsampling bigscore, or leave both out to take its VGG-16 alone"
+        )

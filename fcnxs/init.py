@@ -8,7 +8,7 @@ from typing import Dict, List, Tuple
 
 from .compat import mxnet as mx
 from .errors import FCNXSError
-from .heads import heads_of, without_head
+from .heads import heads_of, refuse_upsampling, without_head
 from .net import (
     ANY_SIZE,
     DECONVOLUTIONS,
@@ -19,7 +19,6 @@ from .net import (
     check_param,
     is_input,
     net_of,
-    refuse_upsampling,
 )
 from .symbols import NETS, get_vgg16fc_symbol
 from .symbols.graph.nodes import Graph, Node, window

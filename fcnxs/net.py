@@ -11,6 +11,7 @@ import numpy as np
 from .compat import mxnet as mx
 from .errors import FCNXSError
 from .feasible import check_layers
+from .heads import check_one_head, refuse_upsampling
 from .symbols import symbol_fcnxs
 from .symbols.graph.nodes import Graph
 from .symbols.layers import check_numclass
@@ -71,6 +72,10 @@ def net_of(arg_params: Params, where: str, symbol: mx.sym.Symbol | None = None) 
         if name not in arg_params:
             raise FCNXSError(f"{where}: no {name} among the parameters; neither VGG-16 nor an FCN")
     width, fc = arg_params["conv1_1_weight"].shape[0] / 64, arg_params["fc6_weight"].shape[0]
+    if symbol is not None:
+        check_one_head(
+            symbol, where, "`fcnxs convert --trunk` takes its VGG-16, to begin nets of one head from"
+        )
     graph = None if symbol is None else Graph.of(symbol)
     pooling = "full" if graph and graph.rounds_up else "valid"
     if "score_weight" not in arg_params:
@@ -81,24 +86,6 @@ def net_of(arg_params: Params, where: str, symbol: mx.sym.Symbol | None = None) 
     numclass = check_numclass(arg_params["score_weight"].shape[0], where)
     at_once = graph and "_mul_scalar" in graph.ops  # it scales layers by a constant
     return Variant("fcn8s_atonce" if at_once else name, width, fc, numclass, pooling)
-
-
-def refuse_upsampling(arg_params: Params, where: str, graph: Graph | None = None) -> None:
-    """Raise an error that names `where` if these are not parameters of a classifier but of an FCN.
-
-    An FCN whose scores have a name of their own would be trained from zero scores otherwise.
-
-    Args:
-        graph: the net's graph, if it is known; else kernels tell: those of upsampling are even, or large.
-    """
-    layers = graph.named("Deconvolution") if graph else []
-    kernels = {name: array.shape[3] for name, array in arg_params.items() if len(array.shape) == 4}
-    layers += [name.rpartition("_")[0] for name, side in kernels.items() if side % 2 == 0 or side > 11]
-    if layers:
-        raise FCNXSError(
-            f"{where}: upsamples in the layer {layers[0]}, so it is an FCN and no VGG-16; name its class "
-            "scores score and its last upsampling bigscore, or leave both out to take its VGG-16 alone"
-        )
 
 
 def check_params(

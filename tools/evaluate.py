@@ -110,11 +110,12 @@ def run(args: argparse.Namespace) -> int:
     options.choose_epoch(args)
 
     from .. import checkpoint
+    from ..checkpoint.source import one_head
     from ..predict.segmenter import Segmenter
 
     ctx = devices.device(args.device)
     how = {"mapped": True, "pooling_convention": args.pooling_convention, "operators": args.operators}
-    source = checkpoint.load(args.prefix, args.epoch, **how)
+    source = one_head(checkpoint.load(args.prefix, args.epoch, **how), args.task)
     how = {"trim": not args.no_trim, "scales": scales, "flip": args.flip}
     how.update({"exif": args.exif, "max_pixels": args.max_pixels})
     segmenter = Segmenter(source, ctx=ctx, **how)

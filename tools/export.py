@@ -143,6 +143,7 @@ def run(args: argparse.Namespace) -> int:
     import cv2  # noqa: F401  (says what it lacks before anything is written)
 
     from .. import checkpoint
+    from ..checkpoint.source import one_head
     from ..data.images import read_image
     from ..deploy.compare import ExportMismatch, Picture
     from ..deploy.form import Form
@@ -158,7 +159,7 @@ def run(args: argparse.Namespace) -> int:
     form = Form(args.format, head, size, args.precision, args.raw_input, args.bgr, args.trim, keep)
     refuse_to_replace(args.output, args.format, args.overwrite)
     how = {"pooling_convention": args.pooling_convention, "operators": args.operators}
-    source = checkpoint.load(args.prefix, args.epoch, **how)
+    source = one_head(checkpoint.load(args.prefix, args.epoch, **how), args.task)
     options.tell_mean(args.prefix, source)
     limits = {"mode": args.calibration_mode, "least": args.min_agreement, "most_loss": args.layer_loss}
     given = {name: value for name, value in limits.items() if value is not None}

@@ -8,6 +8,7 @@ An image NAME.jpg gives DIR/NAME.png, a palette PNG of class numbers, and DIR/NA
 A video NAME.mov gives DIR/NAME.zip, with a palette PNG for each frame (000001.png, ...), and
 DIR/NAME_overlay.mp4 without sound, of the same size (made even) and frame rate (its mean if it varies).
 Subfolders are repeated in DIR. If two results would have the same name, the command stops before it starts.
+A net with several heads gives the results of each in DIR/HEAD, unless --task names one.
 A file in DIR that is no result of this command is kept, and its image is reported, unless --overwrite is given.
 
 Images are turned by their EXIF orientation (--exif ignore does not; nor does a net that was trained so),
@@ -104,6 +105,7 @@ def run(args: argparse.Namespace) -> int:
         digest = pool.submit(sha256_of, f"{args.prefix}-{args.epoch:04d}.params")
 
         from .. import checkpoint
+        from ..heads import heads_of
         from ..predict.segmenter import Segmenter
 
         ctx = devices.device(args.device)
@@ -111,20 +113,33 @@ def run(args: argparse.Namespace) -> int:
         source = checkpoint.load(args.prefix, args.epoch, mapped=True, digest=digest, **how)
     how = {"trim": not args.no_trim, "memory_limit": limit}
     how.update({"exif": args.exif, "max_pixels": args.max_pixels, "background": args.background})
-    segmenter = Segmenter(source, ctx=ctx, **how)
     options.tell_mean(args.prefix, source)
-    del source
+    code, tasks = 0, [args.task] if args.task else heads_of(source.symbol) or [None]
+    for task in tasks:
+        output = args.output / task if tasks[1:] else args.output
+        code |= _segment(args, Segmenter(source, ctx=ctx, head=task, **how), output, inputs, unreadable)
+    return code
+
+
+def _segment(
+    args: argparse.Namespace,
+    segmenter: Segmenter,
+    output: Path,
+    inputs: List[Input],
+    unreadable: List[Tuple[Path, FCNXSError]],
+) -> int:
+    """Segment all inputs into a folder, report those that fail, and return the exit code."""
     with closing(SegmentProgress(len(inputs) + len(unreadable))) as progress:
         for folder, error in unreadable:
             progress.failed(folder, error)
-        free = list(_free(inputs, args, palette_bytes(segmenter.palette), progress))
-        for each, result in _results(segmenter, free, args.output, progress):
+        free = list(_free(inputs, output, args.overwrite, palette_bytes(segmenter.palette), progress))
+        for each, result in _results(segmenter, free, output, progress):
             if isinstance(result, FCNXSError):
                 progress.failed(each.file, result)
                 continue
             pixels, frames = result
             what = [f"{frames} frames"] * (frames is not None) + _shares(pixels, segmenter.classes)
-            progress.done(f"{each.targets(args.output)[0]}: {', '.join(what)}", frames)
+            progress.done(f"{each.targets(output)[0]}: {', '.join(what)}", frames)
         return 0 if progress.summary() else 1
 
 
@@ -143,13 +158,13 @@ def memory_limit(text: str | None) -> float | None:
 
 
 def _free(
-    inputs: List[Input], args: argparse.Namespace, palette: bytes, progress: SegmentProgress
+    inputs: List[Input], output: Path, overwrite: bool, palette: bytes, progress: SegmentProgress
 ) -> Iterator[Input]:
     """Inputs whose results replace no file that is not ours; report the others, before the work begins."""
     for each in inputs:
-        targets = each.targets(args.output)
+        targets = each.targets(output)
         try:
-            refuse_strangers(targets, args.overwrite, results(targets, palette))
+            refuse_strangers(targets, overwrite, results(targets, palette))
             yield each
         except FCNXSError as error:
             progress.failed(each.file, error)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 from copy import copy
+from dataclasses import replace
 from typing import Callable, Collection, Union
 
 from ..conventions import PathLike
 from ..epoch_choice import choose
 from ..errors import FCNXSError
+from ..heads import check_image, check_one_head, net_of_head, without_head
+from ..vis import default_palette
 from .checkpoint import Checkpoint, load
 
 Source = Union[PathLike, Checkpoint, Callable[[], Checkpoint]]
@@ -43,3 +46,29 @@ def checkpoint_of(
     if pooling_convention is not None:
         raise FCNXSError(f"pooling_convention {pooling_convention}: give it where the Checkpoint is loaded")
     return copy(source) if isinstance(source, Checkpoint) else source()
+
+
+def one_head(source: Checkpoint, head: str | None = None) -> Checkpoint:
+    """The checkpoint of one head of a net, with the names of a net of one; a net of one head as it is.
+
+    Args:
+        head: name of the head; None if the net has one.
+
+    Raises:
+        FCNXSError: the net has no such head, or several and `head` is None; or its input is not one RGB image.
+    """
+    file = source.params_file
+    check_image(source.symbol, file)
+    if head is None:
+        check_one_head(source.symbol, file, "choose one of them (--task)")
+        return source
+    try:
+        symbol = net_of_head(source.symbol, head)
+    except FCNXSError as error:
+        raise FCNXSError(f"{file}: {error}") from None
+    wanted = {*symbol.list_arguments()}
+    params = {without_head(name, head): array for name, array in source.arg_params.items()}
+    params = {name: array for name, array in params.items() if name in wanted}
+    names = (source.meta.heads or {}).get(head)
+    meta = replace(source.meta, classes=names, palette=names and default_palette(names), heads=None)
+    return replace(source, symbol=symbol, arg_params=params, meta=meta)

@@ -16,6 +16,7 @@ import numpy as np
 
 from .. import checkpoint, mxnet_compat
 from ..checkpoint import Checkpoint, Meta
+from ..checkpoint.source import one_head
 from ..data.images import preprocess
 from ..data.samples import Samples
 from ..errors import FCNXSError
@@ -140,7 +141,7 @@ def export(
             image is too small; the processor cannot run bf16; or the files cannot be written.
         ExportMismatch: the export gives other outputs than the checkpoint; nothing is written.
     """
-    form = form or Form()
+    form, source = form or Form(), one_head(source)
     net, mean = _net_of(source, prefix), source.meta.mean
     shape = (1, 3, *(form.size or (500, 500)))
     check_size(net.symbol, "data", shape, f"--image-size {shape[3]}x{shape[2]}")

@@ -16,6 +16,7 @@ from ..compat import mxnet as mx
 from ..deploy import write
 from ..deploy.form import Form
 from ..errors import FCNXSError
+from ..heads import check_image, check_one_head
 from ..net import ANY_SIZE, DECONVOLUTIONS, SCORES, check_size, fixed_size
 from ..stages import BIGSCORE, Stage
 from ..symbols.graph.nodes import Graph
@@ -61,6 +62,8 @@ class FCNxs(mx.gluon.SymbolBlock):
     def __init__(
         self, symbol: mx.sym.Symbol, meta: Meta | None = None, base_size: int = 520, crop_size: int = 480
     ) -> None:
+        check_one_head(symbol, type(self).__name__, "give `heads.net_of_head` of one")
+        check_image(symbol, type(self).__name__)
         scores_symbol(symbol)  # refuses a net without scores
         # the softmax's input; unlike scores_symbol's, with dropout
         scores = with_seeded_dropout(symbol.get_children()[0])

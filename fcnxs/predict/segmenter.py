@@ -6,7 +6,7 @@ from typing import Any, Callable, Collection, Iterable, Iterator, Sequence, Tupl
 
 import numpy as np
 
-from ..checkpoint.source import Source, checkpoint_of
+from ..checkpoint.source import Source, checkpoint_of, one_head
 from ..compat import mxnet as mx
 from ..conventions import MAX_PIXELS
 from ..data.images import preprocess
@@ -76,6 +76,7 @@ class Segmenter:
             (`checkpoint.load`).
         background: name of the class that overlays leave clear, "none" for no one. None: the one named
             background; class 0, if the classes have no names.
+        head: of a net with several heads the one whose classes are meant, such as "geo".
         trimmed: older name of `trim`.
 
     Attributes:
@@ -107,12 +108,14 @@ class Segmenter:
         max_pixels: int = MAX_PIXELS,
         operators: Collection[str] = (),
         background: str | None = None,
+        head: str | None = None,
         trimmed: bool | None = None,
     ) -> None:
         trim = trim if trimmed is None else trimmed
         self.scales, self.flip = check_scales(scales), bool(flip)
         self.averages = self.scales != (1,) or self.flip
         source = checkpoint_of(source, epoch, pooling_convention, mapped=True, operators=operators)
+        source = one_head(source, head)
         symbol, params_file = scores_symbol(source.symbol), source.params_file
         check_params(symbol, source.arg_params, source.aux_params, str(params_file))
         if "score_weight" not in source.arg_params:

@@ -33,6 +33,11 @@ def add_checkpoint(parser: argparse.ArgumentParser) -> None:
         help="round the sizes of pooled layers down or up in a checkpoint of 2016 that does not say it "
         "(default: full, and a line says so)",
     )
+    parser.add_argument(
+        "--task",
+        metavar="HEAD",
+        help="head of a net with several, such as sem or geo of SIFT Flow's nets (segment: default all)",
+    )
     add_operators(parser)
 
 

@@ -1,0 +1,133 @@
+"""Commands on nets of several heads: each head is a net of its own; what takes two images is refused."""
+
+import json
+
+import numpy as np
+import pytest
+from conftest import FC, WIDTH, photo, random_params
+from PIL import Image
+
+from fcnxs import FCNXSError, Segmenter, checkpoint, gluon
+from fcnxs.compat import mxnet as mx
+from fcnxs.data.images import preprocess
+from fcnxs.net import Net, outputs_of
+from fcnxs.symbols import NETS, get_fcnxs_symbol
+from fcnxs.symbols.graph.rewrite import scores_symbol
+from fcnxs.tools.main import main
+
+HEADS = {"sem": ["a", "b", "c", "d", "e"], "geo": ["background", "horizontal", "vertical"]}
+NARROW = {"width": WIDTH, "fc": FC, "pooling_convention": "full"}
+
+
+@pytest.fixture
+def two(tmp_path):
+    """Prefix of a net of two heads, and its scores of an image, computed from its whole graph."""
+    net = get_fcnxs_symbol(8, heads={head: len(names) for head, names in HEADS.items()}, **NARROW)
+    params = random_params(net)
+    prefix = str(tmp_path / "two")
+    checkpoint.save(prefix, 0, net, params, {}, checkpoint.Meta(heads=HEADS))
+    Image.fromarray(photo()).save(tmp_path / "photo.png")
+    data = {"data": preprocess(photo(), checkpoint.Meta().mean)}
+    return prefix, dict(zip(HEADS, outputs_of(Net(scores_symbol(net, several=True), params, {}), data)))
+
+
+def assert_map(file, scores):
+    np.testing.assert_array_equal(np.asarray(Image.open(file)), scores[0].argmax(0))
+
+
+def test_segment_writes_a_map_of_each_head(two, tmp_path, capsys):
+    """In a folder for each; trimmed, and in tiles."""
+    prefix, scores = two
+    image, out = str(tmp_path / "photo.png"), tmp_path / "masks"
+    for more in ([], ["--no-trim", "--overwrite"]):
+        assert main(["segment", "--prefix", prefix, image, "--output", str(out), *more]) == 0, (
+            capsys.readouterr().err
+        )
+        told = capsys.readouterr().out
+        for head, expected in scores.items():
+            np.testing.assert_array_equal(
+                np.asarray(Image.open(out / head / "photo.png")), expected[0].argmax(0)
+            )
+            assert f"{out / head / 'photo.png'}: " in told
+    assert any(name in told for name in HEADS["sem"])
+    assert main(["segment", "--prefix", prefix, image, "--output", str(tmp_path / "geo"), "--task", "geo"]) == 0
+    np.testing.assert_array_equal(
+        np.asarray(Image.open(tmp_path / "geo" / "photo.png")), scores["geo"][0].argmax(0)
+    )
+    assert main(["segment", "--prefix", prefix, image, "--output", str(out), "--task", "sky"]) == 2
+    assert "two-0000.params: head 'sky': the net has the heads sem and geo" in capsys.readouterr().err
+    tiled = Segmenter(prefix, head="sem", memory_limit=20e6)
+    np.testing.assert_array_equal(tiled(photo()), scores["sem"][0].argmax(0))
+    assert tiled.classes == HEADS["sem"] and Segmenter(prefix, head="geo").palette[0] == [0, 0, 0]
+    with pytest.raises(FCNXSError, match="a net with the heads sem and geo; choose one of them"):
+        Segmenter(prefix)
+
+
+def test_evaluate_and_export_take_one_head(two, tmp_path, capsys):
+    prefix, scores = two
+    folder = tmp_path / "set"
+    for name in ("images", "labels"):
+        (folder / name).mkdir(parents=True)
+    Image.fromarray(photo()).save(folder / "images" / "one.png")
+    label = np.random.default_rng(0).integers(0, 3, photo().shape[:2]).astype(np.uint8)
+    Image.fromarray(label).save(folder / "labels" / "one.png")
+    told = tmp_path / "scores.json"
+    at = ["--prefix", prefix, "--epoch", "0"]
+    assert main(["evaluate", *at, "--data", str(folder), "--task", "geo", "--json", str(told)]) == 0
+    accuracy = (scores["geo"][0].argmax(0) == label).mean()
+    assert json.loads(told.read_text())["pixel_accuracy"] == pytest.approx(accuracy)
+    assert [row["class"] for row in json.loads(told.read_text())["per_class"]] == HEADS["geo"]
+    capsys.readouterr()
+    for command in (
+        ["evaluate", *at, "--data", str(folder)],
+        ["export", *at, "--output", str(tmp_path / "out")],
+    ):
+        assert main(command) == 2
+        assert "a net with the heads sem and geo; choose one of them (--task)" in capsys.readouterr().err
+    assert main(["export", *at, "--output", str(tmp_path / "out"), "--task", "sem"]) == 0
+    np.testing.assert_array_equal(Segmenter(str(tmp_path / "out"), 0)(photo()), scores["sem"][0].argmax(0))
+
+
+@pytest.mark.parametrize(
+    ("name", "takes"),
+    [
+        ("nyud_fcn32s_color_hha", "color_data of 3 channels and hha_data of 3 channels"),
+        ("nyud_fcn32s_color_d", "data of 4 channels"),
+    ],
+)
+def test_nets_of_other_images_are_refused_in_one_line(name, takes, tmp_path, capsys, voc):
+    net = NETS[name](numclass=5, **NARROW)
+    prefix = str(tmp_path / "net")
+    checkpoint.save(prefix, 0, net, random_params(net), {}, checkpoint.Meta())
+    Image.fromarray(photo()).save(tmp_path / "photo.png")
+    at, out = ["--prefix", prefix, "--epoch", "0"], str(tmp_path / "out")
+    for command in (
+        ["segment", *at, str(tmp_path / "photo.png"), "--output", out],
+        ["evaluate", *at, "--data", str(voc)],
+        ["export", *at, "--output", out],
+    ):
+        assert main(command) == 2
+        assert f"net-0000.params: the net takes {takes}, and only nets of one image" in capsys.readouterr().err
+    with pytest.raises(FCNXSError, match="takes"):
+        gluon.FCNxs(net)
+
+
+def test_finetune_refuses_several_heads_in_one_line(two, voc, tmp_path, capsys):
+    prefix, _ = two
+    run = [
+        "--output",
+        str(tmp_path / "run"),
+        "--stages",
+        "fcn8s",
+        "--epochs",
+        "1",
+        "--num-classes",
+        "5",
+        "--no-val",
+    ]
+    assert main(["finetune", "--prefix", prefix, "--epoch", "0", "--data", str(voc), *run]) == 2
+    told = capsys.readouterr().err
+    assert len(told.strip().splitlines()) == 1 and "heads sem and geo" in told
+    with pytest.raises(FCNXSError, match="heads sem and geo"):
+        gluon.FCNxs(checkpoint.load(prefix, 0).symbol)
+    assert mx.sym.load(f"{prefix}-symbol.json").list_outputs() == ["softmax_sem_output", "softmax_geo_output"]
