@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, List
+from typing import Dict, List
 
 from .compat import mxnet as mx
 from .errors import FCNXSError
 from .symbols.graph.nodes import Entry, Graph, Node
 from .symbols.graph.rewrite import Writer
 
-if TYPE_CHECKING:
-    from .net import Params
+Params = Dict[str, mx.nd.NDArray]
 
 SOFTMAX = re.compile(r"softmax_(\w+)_output")
 

@@ -1,7 +1,8 @@
 """Convert weights of Caffe, Gluon, torchvision or timm to a checkpoint.
 
 The content of SOURCE decides the net:
-  Caffe       VGG-16 (V1 and new format); FCN-32s, 16s, 8s, 8s-atonce and AlexNet, of any number of classes
+  Caffe       VGG-16 (V1 and new format); FCN-32s, 16s, 8s, 8s-atonce and AlexNet, of any number of classes;
+              FCNs with the heads sem and geo (SIFT Flow), and of colour and HHA images (NYUDv2)
   Gluon       VGG-16 of Gluon's and GluonCV's model zoo (.params)
   PyTorch     VGG-16 of torchvision (.pth, which needs PyTorch; .safetensors) and timm (.safetensors)
 
@@ -72,7 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--classes",
         metavar="FILE",
-        help="file with the names of an FCN's classes, one a line (default: VOC's, if it has 21)",
+        help="file with the names of an FCN's classes, one a line (default: the published net's of as many)",
     )
     parser.add_argument(
         "--pooling-convention",
