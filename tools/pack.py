@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
         raise FCNXSError(f"{file}: give a name that ends in {SUFFIX}, such as {file}{SUFFIX}")
     data_options.folder_here(vars(args))
     samples = data_options.samples_of(
-        args.data, args.split, args.root, "train", data_option="", allow=args.allow
+        args.data, args.split, args.root, "train", data_option="pack", allow=args.allow
     )
     if real(file) == real(args.data):
         raise FCNXSError(f"{file}: is the file that is read; choose another name")

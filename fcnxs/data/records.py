@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import re
 import struct
+import weakref
 from pathlib import Path, PurePosixPath
 from typing import Callable, Dict, Iterator, List, NamedTuple, Tuple
 
@@ -56,7 +57,8 @@ class Records:
             raise FCNXSError(f"{self.file}: no such file")
         places = _places(self.index)
         try:
-            self._stream = open(self.file, "rb", buffering=0)  # noqa: SIM115  (closed with this object)
+            self._stream = open(self.file, "rb", buffering=0)  # noqa: SIM115
+            weakref.finalize(self, self._stream.close)
             self._size = os.fstat(self._stream.fileno()).st_size
             found = {place: self._record(place) for place in sorted(places)}
             self._refuse_gaps(found)

@@ -9,6 +9,7 @@ import struct
 import threading
 from pathlib import Path
 
+import fakes
 import numpy as np
 import pytest
 from conftest import LONG, finetune
@@ -16,6 +17,8 @@ from fakes import write_pairs
 
 from fcnxs import FCNXSError
 from fcnxs.compat import mxnet as mx
+from fcnxs.data.class_names import read_classes
+from fcnxs.data.datasets import named
 from fcnxs.data.loader import Loader
 from fcnxs.data.records import MAGIC, Records, write_records
 from fcnxs.data.samples import open_samples
@@ -97,6 +100,21 @@ def test_threads_share_a_file(packed):
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+@pytest.mark.parametrize("name", ["ade20k", "citys", "voc_aug"])
+def test_labels_that_are_no_class_numbers_are_packed_as_such(name, tmp_path):
+    """Those of ADE20K are one too large, those of Cityscapes other numbers, and those of SBD MATLAB's."""
+    getattr(fakes, name)(tmp_path / "data")
+    rec = tmp_path / "all.rec"
+    assert main(["pack", name, str(rec), "--root", str(tmp_path / "data")]) == 0
+    expected, samples = named(name, tmp_path / "data"), open_samples(rec)
+    assert len(samples) == len(expected) > 0
+    for i in range(len(samples)):
+        for own, theirs in zip(samples.read(i), expected.read(i)):
+            np.testing.assert_array_equal(own, theirs)
+        assert samples.records.read(i)[0] == expected.images[i].read_bytes()
+    assert read_classes(tmp_path / "classes.txt") == expected.classes
 
 
 def test_commands_take_it(packed, capsys):

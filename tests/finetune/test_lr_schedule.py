@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,8 +11,10 @@ from runs import params_of, start, wait_for
 
 from fcnxs import FCNXSError, gluon
 from fcnxs.compat import mxnet as mx
-from fcnxs.finetune import make_solver
+from fcnxs.finetune import Settings, make_solver
 from fcnxs.finetune.run_folder import write_plan
+from fcnxs.finetune.staged import _steps_of
+from fcnxs.finetune.state import State
 from fcnxs.lr_schedule import Schedule
 from fcnxs.solver.solver import Solver
 from fcnxs.stages import RECIPES
@@ -80,6 +83,23 @@ def test_solver_and_gluon_make_the_steps_of_the_rates(optimizer):
         expected = by_hand.arg_params[name].asnumpy()
         np.testing.assert_array_equal(ours.arg_params[name].asnumpy(), expected, err_msg=name)
         np.testing.assert_array_equal(net.params[name].data().asnumpy(), expected, err_msg=name)
+
+
+def test_the_steps_of_a_stage_are_those_made_and_those_to_come():
+    """A run may resume on another number of devices; the schedule then ends with the stage all the same."""
+    stage = replace(RECIPES["mxnet"]["fcn32s"], epochs=3)
+    data = SimpleNamespace(train=SimpleNamespace(batches=12))
+    for devices, accumulate, workers, fresh, resumed in (
+        (1, 1, 1, 36, 16 + 8 + 12),
+        (2, 1, 1, 18, 16 + 4 + 6),
+        (2, 2, 1, 9, 16 + 2 + 3),
+        (1, 1, 5, 9, 16 + 2 + 3),
+    ):
+        settings = Settings([mx.cpu(i) for i in range(devices)], accumulate=accumulate)
+        run = SimpleNamespace(settings=settings, workers=workers, data=data)
+        assert _steps_of(run, stage) == fresh
+        assert _steps_of(run, stage, State("", "fcn32s", epoch=2, position=4, steps=16)) == resumed
+        assert _steps_of(run, stage, State("", "fcn32s", epoch=4, position=0, steps=fresh)) == fresh
 
 
 def scheduled(voc, run_folder, *more):
