@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fcnxs import symbols
+from fcnxs.symbols.coord_map import format_map
 from fcnxs.symbols.graph.crops import exact_sizes
 from fcnxs.symbols.graph.nodes import Graph
 from fcnxs.tools.explanations.tables import exact_text
@@ -89,6 +90,20 @@ def test_every_row_of_the_article_s_tables_is_printed(net, capsys):
         number = re.escape(size)
         assert re.search(rf"^{name} [A-Z]?\w+ (?:[\d,]+ )?{number} \d+ \d+ x \d+ x \d+$", printed[name]), name
     assert {*printed} == {"layer", *(name for name in printed if "--" in name), "softmax", *expected}
+
+
+def test_what_the_equations_give_is_so():
+    given = re.findall(r"^\| \(\d.*\| (\w+): (.*) \|$", PAGE, re.MULTILINE)
+    net = symbols.get_fcn32s_symbol()
+    graph = Graph.of(net)
+    rows, exact = {row.name: row for row in symbols.describe(net, (375, 500))}, exact_sizes(graph, 0)
+    sizes = {graph.nodes[i]["name"]: exact_text(exact[i], "H") for i in graph.layers}
+    fc6, conv1_1, bigscore = rows["fc6"], rows["conv1_1"], rows["bigscore"]
+    assert given == [
+        *(("fc6", sizes["fc6"]), ("upscore", sizes["bigscore"]), ("conv1_1", format_map(conv1_1.own_map))),
+        *(("upscore", format_map(bigscore.own_map)), ("fc6", format_map(fc6.map))),
+        *(("T", str(symbols.crop_derivations(net)[0].from_sum)), ("upscore", format_map(bigscore.map))),
+    ]
 
 
 def test_the_names_of_the_table_are_layers():
