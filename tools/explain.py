@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
         from ..symbols.graph.describe import describe
         from ..symbols.graph.nodes import Graph
     from .explanations.answers import answers
-    from .explanations.tables import image_shapes, layers_text, legend, maps_text
+    from .explanations.tables import layers_text, legend, maps_text
 
     symbol, notes = _net(name, args.pooling_convention, args.operators)
     graph = Graph.of(symbol)
@@ -78,8 +78,7 @@ def run(args: argparse.Namespace) -> int:
         from .explanations.page import write_page
 
         write_page(graph, name, size, rows, args.html, args.overwrite)
-    images = {graph.nodes[i]["name"]: shape for i, shape in image_shapes(graph, size).items()}
-    images = images if args.layers == "all" else None
+    images = graph.image_shapes(size) if args.layers == "all" else None
     show(layers_text(name, size, _exact(graph, rows) if args.exact else rows, images, args.exact))
     for note in notes:
         show(f"\n{note}")

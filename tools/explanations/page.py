@@ -19,7 +19,6 @@ from ...symbols.graph.maps import own_map
 from ...symbols.graph.nodes import JOIN, SAME, Graph, Node, flag, has, image_inputs, setting, window
 from ...system.files import written_whole
 from ...system.own import refuse_strangers
-from .tables import image_shapes
 
 SCRIPTS = ("net.js", "draw.js", "page.js")
 MARK = b'<meta name="generator" content="fcnxs explain">'
@@ -57,16 +56,16 @@ def _is_own(file: Path) -> bool:
 
 def nodes_of(graph: Graph, size: Tuple[int, int], rows: Sequence[Row]) -> List[Dict[str, Any]]:
     """The images, variables and layers of a graph in order, as `net.js` takes them."""
-    described, images = dict(zip(graph.layers, rows)), image_shapes(graph, size)
+    described, images = dict(zip(graph.layers, rows)), graph.image_shapes(size)
     inputs = {i: image_inputs(graph.nodes[i]) for i in graph.layers}
-    used = {j for i in graph.layers for j in (*inputs[i], *_like(graph.nodes[i]))} | {*described, *images}
+    used = {j for i in graph.layers for j in (*inputs[i], *_like(graph.nodes[i]))} | {*described, *graph.images}
     place = {i: number for number, i in enumerate(sorted(used))}
     found = []
     for i in sorted(used):
         node, row = graph.nodes[i], described.get(i)
         given: Dict[str, Any] = {"name": shown(node["name"]), "op": node["op"], "shape": None, "base": 0}
         if row is None:
-            given.update(kind="image" if i in images else "variable", shape=images.get(i))
+            given.update(kind="image" if i in graph.images else "variable", shape=images.get(node["name"]))
         else:
             given.update(_layer(node, row), shape=row.shape)
             given["from"] = [place[j] for j in inputs[i]]

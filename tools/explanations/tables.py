@@ -4,23 +4,14 @@ from __future__ import annotations
 
 from fractions import Fraction
 from math import lcm
-from typing import Dict, List, Mapping, Sequence, Tuple
+from typing import List, Mapping, Sequence, Tuple
 
 from ...symbols import CropDerivation, Row
 from ...symbols.graph.crops import MOST_TERMS, Affine, Path
-from ...symbols.graph.layer_sizes import layer_sizes
-from ...symbols.graph.nodes import Graph, setting
 from ...symbols.graph.shapes import Shape
 from ..shared.text import table
 
 CAFFE = {"Activation": "ReLU", "FullyConnected": "InnerProduct", "elemwise_add": "Eltwise"}  # names of types
-
-
-def image_shapes(graph: Graph, size: Tuple[int, int]) -> Dict[int, Shape]:
-    """Shape of each variable that is an image, by the number of its node; if it names none, three channels."""
-    variables = [i for i, node in enumerate(graph.nodes) if node["op"] == "null"]
-    images = [i for i in variables if layer_sizes(graph, 0)[i] is not None]
-    return {i: (1, setting(graph.nodes[i], "__shape__", 1, 0) or 3, *size) for i in images}
 
 
 def layers_text(
