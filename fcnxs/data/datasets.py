@@ -16,7 +16,7 @@ import io
 from collections import defaultdict
 from functools import partial
 from pathlib import Path
-from typing import Any, Callable, Dict, List, NamedTuple, Sequence, Tuple
+from typing import Any, Dict, List, Sequence, Tuple
 
 import numpy as np
 
@@ -24,7 +24,9 @@ from ..conventions import VOC_CLASSES, Palette, PathLike
 from ..errors import FCNXSError, last_line, reason
 from ..system.files import read_text, refuse_irregular
 from ..vis import voc_palette
+from .authors_sets import SETS
 from .images import refuse_large
+from .kind import Kind
 from .labels import check_label, read_label
 from .lists import find_list, read_list
 from .samples import Samples
@@ -36,16 +38,6 @@ COCO_IDS = (0, 5, 2, 16, 9, 44, 6, 3, 17, 62, 21, 67, 18, 19, 4, 1, 64, 20, 63, 
 COCO_LEAST = 1000  # pixels of VOC's classes that an image of COCO has at least, as in GluonCV
 MOST_TURNS = 100  # length of a polygon of COCO, relative to its image's height and width together
 MHP_TRAIN = 3000  # lines of train_list.txt that are for training, as in GluonCV
-
-
-class Kind(NamedTuple):
-    """A data set: its folder in GluonCV, splits, files that must exist, where to get them, its reader."""
-
-    home: str
-    splits: Tuple[str, ...]
-    wanted: str
-    source: str
-    open: Callable[[Path, str, int], Samples]
 
 
 def named(name: str, root: PathLike | None = None, split: str = "train", need: int = 2) -> Samples:
@@ -285,4 +277,5 @@ NAMED = {
         "https://lv-mhp.github.io, LV-MHP-v1",
         mhp,
     ),
+    **SETS,
 }
