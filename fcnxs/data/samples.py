@@ -220,7 +220,7 @@ def open_samples(
         return _folder_pair(path, split, default, need, allow)
     if split is not None and not path.is_dir():
         raise FCNXSError(f"{data}: is a list, which has no splits; leave {split!r} out")
-    if path.suffix == SUFFIX:
+    if path.suffix == SUFFIX and not path.is_dir():
         return RecordedSamples(path)
     root, flist = find_list(path, split or default)
     return Samples(*zip(*read_list(root, flist, need)), root)

@@ -244,6 +244,17 @@ def test_pack_replaces_only_what_it_wrote(packed, copy, capsys):
     assert "no such folder or list" in capsys.readouterr().err.splitlines()[-1]
 
 
+def test_a_folder_may_have_such_a_name(tmp_path):
+    write_pairs(tmp_path / "a.rec", "train", 2)
+    assert len(open_samples(tmp_path / "a.rec")) == 2
+    shutil.copytree(tmp_path / "a.rec" / "images", tmp_path / "b.rec" / "JPEGImages")
+    shutil.copytree(tmp_path / "a.rec" / "labels" / "train", tmp_path / "b.rec" / "SegmentationClass")
+    (tmp_path / "b.rec" / "ImageSets" / "Segmentation").mkdir(parents=True)
+    (tmp_path / "b.rec" / "ImageSets" / "Segmentation" / "train.txt").write_text("train/p0\n")
+    with pytest.raises(FCNXSError, match="SegmentationClass/train"):
+        open_samples(tmp_path / "b.rec")
+
+
 def test_a_bad_image_in_it_is_named(packed, tmp_path, capsys):
     shutil.copytree(packed / "data", tmp_path / "data")
     (tmp_path / "data/images/train/p2.png").write_bytes(b"nothing")
