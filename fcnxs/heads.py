@@ -81,6 +81,7 @@ def refuse_upsampling(arg_params: Params, where: str, graph: Graph | None = None
     """
     layers = graph.named("Deconvolution") if graph else []
     kernels = {name: array.shape[3] for name, array in arg_params.items() if len(array.shape) == 4}
+    kernels.pop("fc6_weight", None)  # AlexNet's is 6x6
     layers += [name.rpartition("_")[0] for name, side in kernels.items() if side % 2 == 0 or side > 11]
     if layers:
         raise FCNXSError(

@@ -1,4 +1,4 @@
-"""Initial parameters of a net: from VGG-16, or from the FCN of an earlier stage."""
+"""Initial parameters of a net: from VGG-16 or AlexNet, or from the FCN of an earlier stage."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from .net import (
     is_input,
     net_of,
 )
-from .symbols import NETS, get_vgg16fc_symbol
+from .stages import CLASSIFIERS, lineage
+from .symbols import NETS
 from .symbols.graph.nodes import Graph, Node, window
 from .symbols.interpolation import bilinear, upsample_filt  # noqa: F401  (the original has it here)
 
@@ -32,6 +33,7 @@ def init_from_vgg16(
 
     An FCN may have several heads. If its image has a fourth channel, depth, the weights of conv1_1 for it are
     the mean of those for the three of colour (shelhamer/fcn.berkeleyvision.org nyud-fcn32s-color-d/solve.py).
+    FCN-AlexNet's parameters come from those of AlexNet in the same way.
 
     Returns:
         (arg_params, aux_params) on `ctx`: exactly those of `fcnxs_symbol`.
@@ -89,22 +91,23 @@ def begun_anew(arg_params: Params) -> List[str]:
     if "score_weight" not in arg_params:  # VGG-16's
         scores = [f"{layer}_{kind}" for layer in SCORES for kind in ("weight", "bias")]
         return [*scores, *(f"{layer}_weight" for layer in DECONVOLUTIONS)]
-    nets = ["fcn32s", *SKIPS]
-    later = nets[nets.index(net_of(arg_params, "parent").name) + 1 :]
+    nets, name = ["fcn32s", *SKIPS], net_of(arg_params, "parent").name
+    later = nets[nets.index(name) + 1 :] if name in nets else []
     new = [f"{layer}_{kind}" for net in later for layer in SKIPS[net] for kind in ("weight", "bias")]
     return [*new, "bigscore_weight"]
 
 
 def trunk_of(symbol: mx.sym.Symbol, arg_params: Params, where: str) -> Tuple[Variant, Params]:
-    """VGG-16 of an FCN, and its parameters, which nets for other classes start from; errors name `where`.
+    """VGG-16 or AlexNet of an FCN, which nets for other classes start from; errors name `where`.
 
     Raises:
         FCNXSError: a parameter is missing, or a layer of the trunk is another than training builds.
     """
-    net = replace(net_of(arg_params, where, symbol), name="vgg16", numclass=None)
+    fcn = net_of(arg_params, where, symbol)
+    net = replace(fcn, name=lineage(fcn.name)[-1], numclass=None)
     options = {"width": net.width, "fc": net.fc, "pooling_convention": net.pooling_convention}
-    trunk = get_vgg16fc_symbol(**options)
-    _refuse_others(symbol, trunk, "VGG-16", where)
+    trunk = NETS[f"{net.name}fc"](**options)
+    _refuse_others(symbol, trunk, CLASSIFIERS[net.name].split()[0], where)
     named = zip(trunk.list_arguments(), trunk.infer_shape(data=ANY_SIZE)[0])
     return net, {
         name: check_param(name, shape, arg_params, where) for name, shape in named if not is_input(name)
@@ -116,7 +119,7 @@ def refuse_other_layers(symbol: mx.sym.Symbol, net: Variant, where: str) -> None
 
     Nets of Caffe may have other pads, strides and dilations, or poolings that round otherwise.
     """
-    if net.name == "vgg16":  # whose pads are the FCN's that starts from it
+    if net.name in CLASSIFIERS:  # whose pads are the FCN's that starts from it
         return
     options = {"width": net.width, "fc": net.fc, "pooling_convention": net.pooling_convention}
     _refuse_others(symbol, NETS[net.name](net.numclass, **options), net.name, where)

@@ -46,10 +46,10 @@ def is_input(name: str) -> bool:
 class Variant:
     """The net that a set of parameters belongs to."""
 
-    name: str  # vgg16, fcn32s, ..., fcn2s, or fcn8s_atonce
-    width: float  # channels, relative to VGG-16's
+    name: str  # vgg16, fcn32s, ..., fcn2s, fcn8s_atonce, alexnet or fcn_alexnet
+    width: float  # channels, relative to VGG-16's or AlexNet's
     fc: int  # channels of fc6 and fc7
-    numclass: int | None  # None for VGG-16
+    numclass: int | None  # None for VGG-16 and AlexNet
     pooling_convention: str = "valid"
 
 
@@ -64,28 +64,28 @@ def net_of(arg_params: Params, where: str, symbol: mx.sym.Symbol | None = None) 
         symbol: tells FCN-8s at-once from FCN-8s, and the rounding of pooled sizes; parameters do not.
 
     Raises:
-        FCNXSError: the net is neither VGG-16 nor an FCN on it, or has more than 255 classes.
+        FCNXSError: the net is neither VGG-16, AlexNet, nor an FCN on them, or has more than 255 classes.
     """
-    if "conv1_weight" in arg_params:
-        raise FCNXSError(f"{where}: these are parameters of an AlexNet; expected VGG-16 or an FCN built on it")
-    for name in ("conv1_1_weight", "fc6_weight"):
+    first, channels = ("conv1_weight", 96) if "conv1_weight" in arg_params else ("conv1_1_weight", 64)
+    for name in (first, "fc6_weight"):
         if name not in arg_params:
             raise FCNXSError(f"{where}: no {name} among the parameters; neither VGG-16 nor an FCN")
-    width, fc = arg_params["conv1_1_weight"].shape[0] / 64, arg_params["fc6_weight"].shape[0]
+    width, fc = arg_params[first].shape[0] / channels, arg_params["fc6_weight"].shape[0]
     if symbol is not None:
         check_one_head(
             symbol, where, "`fcnxs convert --trunk` takes its VGG-16, to begin nets of one head from"
         )
     graph = None if symbol is None else Graph.of(symbol)
     pooling = "full" if graph and graph.rounds_up else "valid"
+    alexnet = first == "conv1_weight"
     if "score_weight" not in arg_params:
         refuse_upsampling(arg_params, where, graph)
-        return Variant("vgg16", width, fc, None, pooling)
+        return Variant("alexnet" if alexnet else "vgg16", width, fc, None, pooling)
     has = {name.rpartition("_")[0] for name in arg_params}
     name = next((net for net, layers in [*SKIPS.items()][::-1] if has.intersection(layers)), "fcn32s")
     numclass = check_numclass(arg_params["score_weight"].shape[0], where)
-    at_once = graph and "_mul_scalar" in graph.ops  # it scales layers by a constant
-    return Variant("fcn8s_atonce" if at_once else name, width, fc, numclass, pooling)
+    name = "fcn8s_atonce" if graph and "_mul_scalar" in graph.ops else name  # it scales layers by a constant
+    return Variant("fcn_alexnet" if alexnet else name, width, fc, numclass, pooling)
 
 
 def check_params(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Dict, Iterable, Tuple
 
+CLASSIFIERS = {"vgg16": "VGG-16 (conv1_1 to fc7)", "alexnet": "AlexNet (conv1 to fc7)"}  # and their layers
 BIGSCORE = ("bigscore_weight",)
 SCHEDULES = ("constant", "poly", "step", "cosine")  # of the learning rate; see `lr_schedule.py`
 ALL_DECONVOLUTIONS = ("bigscore_weight", "score2_weight", "score4_weight")
@@ -15,8 +16,8 @@ class Stage:
     """How one net is trained.
 
     Args:
-        name: the net: fcn32s, fcn16s or fcn8s.
-        parent: net that its initial parameters come from.
+        name: the net, by its name in `fcnxs.symbols.NETS`.
+        parent: net that its initial parameters come from; vgg16 and alexnet are the classifiers.
         optimizer: MXNet's name of the optimizer.
         learning_rate, momentum, wd: settings of the optimizer; momentum is None if it has none.
         epochs: passes over the training images.
@@ -25,6 +26,9 @@ class Stage:
         unnormalised: the loss is summed over an image's pixels, not averaged.
         schedule: how the learning rate changes, one of `SCHEDULES`.
         warmup: steps in which it rises from 0 first.
+        biases: with `caffe_biases`, the end of these biases' names.
+        labelled: the loss is averaged over the pixels that are not ignored, not over all.
+        accumulate: batches of each device in a step, whose gradients are averaged.
     """
 
     name: str
@@ -39,6 +43,9 @@ class Stage:
     unnormalised: bool = False
     schedule: str = "constant"
     warmup: int = 0
+    biases: str = "_bias"
+    labelled: bool = False
+    accumulate: int = 1
 
     def multipliers(self, names: Iterable[str]) -> Dict[str, Dict[str, float]]:
         """`lr_mult` and `wd_mult` of the solver for parameters of these names.
@@ -46,17 +53,17 @@ class Stage:
         >>> RECIPES["caffe"]["fcn8s"].multipliers(["fc6_weight", "fc6_bias"])
         {'lr_mult': {'fc6_bias': 2.0}, 'wd_mult': {'fc6_bias': 0.0}}
         """
-        biases = [name for name in names if self.caffe_biases and name.endswith("_bias")]
+        biases = [name for name in names if self.caffe_biases and name.endswith(self.biases)]
         return {"lr_mult": dict.fromkeys(biases, 2.0), "wd_mult": dict.fromkeys(biases, 0.0)}
 
 
 def lineage(name: str) -> Tuple[str, ...]:
-    """Nets that a stage can start from: itself, its parent, the parent's parent, down to VGG-16.
+    """Nets that a stage can start from: itself, its parent, the parent's parent, down to the classifier.
 
     >>> lineage("fcn16s")
     ('fcn16s', 'fcn32s', 'vgg16')
     """
-    parents = {stage.name: stage.parent for stage in RECIPES["mxnet"].values()}
+    parents = {stage.name: stage.parent for recipe in ALL_STAGES.values() for stage in recipe.values()}
     return (name, *lineage(parents[name])) if name in parents else (name,)
 
 
@@ -64,6 +71,7 @@ def _recipe(*stages: Stage) -> Dict[str, Stage]:
     return {stage.name: stage for stage in stages}
 
 
+# The three nets of the original example, one after the other.
 RECIPES: Dict[str, Dict[str, Stage]] = {
     # Rates and epochs: README of apache/mxnet 1.4.1 example/fcn-xs. The rest: its fcn_xs.py.
     "mxnet": _recipe(
@@ -85,3 +93,37 @@ RECIPES: Dict[str, Dict[str, Stage]] = {
         Stage("fcn8s", "fcn16s", "adam", 3e-4, None, 0.0, 5),
     ),
 }
+
+# voc-fcn-alexnet/solver.prototxt and net.py of the same: 100,000 steps of 20 images, 235 epochs of SBD. Of the
+# biases, only the scores' have twice the rate and no decay. The loss is averaged, so any recipe can have it.
+_FCN_ALEXNET = Stage(
+    *("fcn_alexnet", "alexnet", "sgd", 1e-4, 0.9, 5e-4, 235, BIGSCORE, True),
+    biases="score_bias",
+    labelled=True,
+    accumulate=20,
+)
+
+# Other nets, each with the settings of a recipe.
+OTHER_STAGES: Dict[str, Dict[str, Stage]] = {
+    # Nobody has published these three with an averaged loss: FCN-4s and FCN-2s continue the rates above, FCN-8s
+    # at-once has FCN-32s's rate for three times its epochs, as in Caffe.
+    "mxnet": _recipe(
+        Stage("fcn4s", "fcn8s", "sgd", 1e-7, 0.99, 5e-4, 19),
+        Stage("fcn2s", "fcn4s", "sgd", 1e-8, 0.99, 5e-4, 19),
+        Stage("fcn8s_atonce", "vgg16", "sgd", 1e-4, 0.99, 5e-4, 93),
+        _FCN_ALEXNET,
+    ),
+    # voc-fcn8s-atonce/solver.prototxt: 300,000 steps of one image.
+    "caffe": _recipe(
+        Stage("fcn8s_atonce", "vgg16", "sgd", 1e-10, 0.99, 5e-4, 36, ALL_DECONVOLUTIONS, True, True),
+        _FCN_ALEXNET,
+    ),
+    "adam": _recipe(
+        Stage("fcn4s", "fcn8s", "adam", 3e-4, None, 0.0, 5),
+        Stage("fcn2s", "fcn4s", "adam", 3e-4, None, 0.0, 5),
+        Stage("fcn8s_atonce", "vgg16", "adam", 1e-3, None, 0.0, 10),
+        Stage("fcn_alexnet", "alexnet", "adam", 1e-3, None, 0.0, 10),
+    ),
+}
+
+ALL_STAGES = {recipe: {**RECIPES[recipe], **OTHER_STAGES[recipe]} for recipe in RECIPES}

@@ -18,7 +18,7 @@ from .graph.layer_sizes import smallest_input
 from .graph.maps import coordinate_maps, misaligned
 from .graph.reach import unscored_border
 from .layers import Symbol, add, crop
-from .symbol_alexnet import get_fcn_alexnet_symbol
+from .symbol_alexnet import get_alexnetfc_symbol, get_fcn_alexnet_symbol
 from .symbol_fcnxs import (
     FCNXS,
     fcnxs_score,
@@ -53,6 +53,7 @@ __all__ = [
     "describe",
     "fcnxs_score",
     "filter_map",
+    "get_alexnetfc_symbol",
     "get_fcn16s_symbol",
     "get_fcn32s_symbol",
     "get_fcn8s_atonce_symbol",
@@ -85,6 +86,7 @@ NETS: Dict[str, Callable[..., Symbol]] = {
     **{f"siftflow_fcn{stride}s": partial(get_fcnxs_symbol, stride, heads=SIFTFLOW) for stride in (32, 16, 8)},
     "nyud_fcn32s_color_hha": get_late_fusion_symbol,
     "nyud_fcn32s_color_d": partial(get_fcnxs_symbol, 32, numclass=40, channels=4),
+    "alexnetfc": get_alexnetfc_symbol,
     "vgg16": get_vgg16_symbol,
     "vgg16fc": get_vgg16fc_symbol,
     "mask_regression": get_mask_regression_symbol,

@@ -118,8 +118,10 @@ def test_net_is_told_by_its_parameters():
     symbol = NETS["fcn8s_atonce"](5, pooling_convention="full", **NARROW)
     net = net_of(random_params(symbol), "here", symbol)
     assert (net.name, net.pooling_convention) == ("fcn8s_atonce", "full")
-    with pytest.raises(FCNXSError, match="here: these are parameters of an AlexNet"):
-        net_of(random_params(NETS["fcn_alexnet"](5, **NARROW)), "here")
+    net = net_of(random_params(NETS["fcn_alexnet"](5, **NARROW)), "here")
+    assert (net.name, net.width, net.fc, net.numclass) == ("fcn_alexnet", WIDTH, FC, 5)
+    net = net_of(random_params(NETS["alexnetfc"](**NARROW)), "here")
+    assert (net.name, net.width, net.fc, net.numclass) == ("alexnet", WIDTH, FC, None)
     net = net_of(random_params(get_vgg16fc_symbol(**NARROW)), "here")
     assert (net.name, net.width, net.fc, net.numclass) == ("vgg16", WIDTH, FC, None)
     with pytest.raises(FCNXSError, match="here: no conv1_1_weight"):

@@ -1,15 +1,16 @@
 """Convert weights of Caffe, Gluon, torchvision or timm to a checkpoint.
 
 The content of SOURCE decides the net:
-  Caffe       VGG-16 (V1 and new format); FCN-32s, 16s, 8s, 8s-atonce and AlexNet, of any number of classes;
-              FCNs with the heads sem and geo (SIFT Flow), and of colour and HHA images (NYUDv2)
+  Caffe       VGG-16 and AlexNet (CaffeNet), V1 and new format; FCN-32s, 16s, 8s, 8s-atonce and AlexNet, of
+              any number of classes; FCNs with the heads sem and geo (SIFT Flow), and of colour and HHA images
+              (NYUDv2)
   Gluon       VGG-16 of Gluon's and GluonCV's model zoo (.params)
   PyTorch     VGG-16 of torchvision (.pth, which needs PyTorch; .safetensors) and timm (.safetensors)
 
 Writes PREFIX-symbol.json, PREFIX-0000.params and PREFIX-meta.json, for RGB images minus the meta file's
 mean. Pads, strides, dilations, crops and the mean are those of a caffemodel's own layers or of --prototxt,
-where these have them. VGG-16 becomes the trunk that finetuning starts from; an FCN is ready for evaluate,
-segment and export.
+where these have them. VGG-16 and AlexNet become the trunks that finetuning starts from; an FCN is ready for
+evaluate, segment and export.
 
 Examples:
     fcnxs convert VGG_ILSVRC_16_layers.caffemodel vgg16fc
@@ -67,8 +68,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--trunk",
         action="store_true",
-        help="take only VGG-16's layers of an FCN, to finetune for other classes; SOURCE may then be a "
-        "checkpoint of MXNet, PREFIX-NNNN.params",
+        help="take only the layers of VGG-16 or AlexNet of an FCN, to finetune for other classes; SOURCE may "
+        "then be a checkpoint of MXNet, PREFIX-NNNN.params",
     )
     parser.add_argument(
         "--classes",
@@ -78,8 +79,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--pooling-convention",
         choices=("valid", "full"),
-        help="round the sizes of pooled layers down or up (default: full, as Caffe, for FCNs; valid, as the "
-        "original example, for VGG-16)",
+        help="round the sizes of pooled layers down or up (default: full, as Caffe, for FCNs and AlexNet; "
+        "valid, as the original example, for VGG-16)",
     )
 
 
@@ -101,7 +102,7 @@ def _convert(args: argparse.Namespace) -> int:
         import cv2  # noqa: F401  (says what it lacks before anything is written)
     from .. import checkpoint
     from ..checkpoint.own import files_of
-    from ..convert.conversion import read
+    from ..convert.conversion import TITLES, read
     from ..convert.verify import verify_heads
     from ..data.images import read_image
     from ..vis import default_palette
@@ -121,7 +122,8 @@ def _convert(args: argparse.Namespace) -> int:
         raise FCNXSError("--verify compares with Caffe, which rounds up: leave out --pooling-convention valid")
     meta = checkpoint.Meta(mean=converted.mean, source=checkpoint.source_of(args.source), means=converted.means)
     if classes and len(classes) != converted.numclass:
-        has = f"has {converted.numclass}" if converted.numclass else "is VGG-16, which has none of its own"
+        title = TITLES[converted.net]
+        has = f"has {converted.numclass}" if converted.numclass else f"is {title}, which has none of its own"
         has = f"has two heads, {' and '.join(converted.heads)}" if converted.heads else has
         raise FCNXSError(f"--classes {args.classes}: {len(classes)} classes, but {args.source} {has}")
     if converted.numclass:
@@ -181,7 +183,7 @@ def _text(comparison: Comparison, trunk: bool) -> str:
     _, channels, height, width = comparison.shape
     if trunk:
         agreement = f"the largest score is {'the same' if comparison.agreement else 'another'}"
-        agreement += " (the image as 224x224, the trunk with a pad of 1: the classifier that it was)"
+        agreement += " (the image in the size that the classifier takes, with the classifier's pads)"
     else:
         agreement = f"class maps of {width}x{height} agree on {100 * comparison.agreement:.4f}% of the pixels"
     source = f"the source by {comparison.described_by}" if comparison.described_by else "the source"

@@ -1,5 +1,7 @@
 """Train FCN-32s, FCN-16s and FCN-8s in a row, each from the one before, the first from VGG-16 or an FCN.
 
+--stages names other nets: fcn4s and fcn2s after fcn8s, fcn8s_atonce from VGG-16, fcn_alexnet from AlexNet.
+
 Writes checkpoints of every epoch (RUN/fcn32s-symbol.json, RUN/fcn32s-0001.params, ...), the best by mean IU
 (RUN/fcn32s-best, epoch 0), the state to go on from (RUN/fcn32s-last.*), a line for each epoch to
 RUN/metrics.jsonl, the scores of each stage to RUN/summary.json, and RUN/run.log.
@@ -88,9 +90,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--accumulate",
         type=int,
-        default=1,
         metavar="N",
-        help="number of batches on each device in a step (default: 1)",
+        help="number of batches on each device in a step (default: as the recipe says)",
     )
     devices.add_devices(parser)
     add(
@@ -268,7 +269,7 @@ def _listeners(
         if weights:
             say(f"weights of the classes in the loss: {', '.join(f'{k} {v:.4g}' for k, v in weights.items())}")
         for stage in stages:
-            say(describe(stage))
+            say(describe(stage, args.accumulate))
     more = {"options": storable(args), "skipped": kept["skipped"], "processes": processes}
     more.update({"class weights": weights} if weights else {})
     command = ["fcnxs", *sys.argv[1:]]

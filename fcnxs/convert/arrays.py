@@ -36,6 +36,8 @@ SCALES = {"scale_pool4": 0.01, "scale_pool3": 0.0001}
 
 # Channels of the first convolution of a trunk, at full width, by its name.
 FIRST = {"conv1_1": 64, "conv1_1color": 64, "conv1_1hha": 64, "conv1": 96}
+# The nets that finetuning starts from, and the classifiers that they are the trunks of.
+TRUNKS = {"vgg16fc": "vgg16", "alexnetfc": "alexnet"}
 
 KINDS = ("weight", "bias")
 COUNTER = "num_batches_tracked"  # in the name of what is no weight

@@ -67,7 +67,7 @@ def assumed(net: str, image: str, fcn: bool) -> Tuple[Input, str]:
         return Input(MEANS["SIFTFlowSegDataLayer"][""]), "SIFT Flow"
     if net in MODALITIES:
         return Input(MEANS["NYUDSegDataLayer"][image], bgr=image != "hha"), f"NYUDv2 {image}"
-    return Input((FCN_MEAN if fcn else VGG_MEAN)[::-1]), ""
+    return Input((VGG_MEAN if net == "vgg16fc" and not fcn else FCN_MEAN)[::-1]), ""
 
 
 def input_of(layers: Sequence[Message], where: str, mean_given: bool, end: str = "") -> Input:

@@ -18,6 +18,7 @@ from ..symbols.graph.crops import crop_derivations
 from ..symbols.graph.layer_sizes import smallest_input
 from ..symbols.graph.nodes import Graph
 from ..symbols.graph.rewrite import with_settings
+from .arrays import TRUNKS
 from .caffe_compare import WEIGHTED, Blobs, Compared, Difference, compare, last_of, shown
 from .caffe_layers import OLD_CROP, SCALING, SETTINGS, Node, above, graph_of, name_of, settings_of
 from .caffe_names import FIRST, FUSED, suffixes
@@ -42,7 +43,7 @@ class Described:
 
     Args:
         by: what describes them: the name of a file, with a remark if it is incomplete, or "" if we alone do.
-        ends: the layer that gives the scores of each head, or of VGG-16 relu7 or fc8.
+        ends: the layer that gives the scores of each head, or of a classifier relu7 or fc8.
         scaling: layers that scale or shift an image, the one nearest to the image first, by our name of it.
         settings: those in which the net of the file differs from the one that is built, for `with_settings`.
         told: sentences on what differs.
@@ -70,8 +71,8 @@ class Ours:
     channelwise: bool
 
     def layers(self, inner_products: bool) -> List[Message]:
-        """Its layers; VGG-16 with inner products, as the classifier, or with convolutions, as in the FCNs."""
-        net = "vgg16" if self.net == "vgg16fc" and inner_products else self.net
+        """Its layers; a trunk with inner products, as the classifier, or with convolutions, as in the FCNs."""
+        net = TRUNKS.get(self.net, self.net) if inner_products else self.net
         text = prototxt(net, self.outputs, 224, 224, self.channelwise)
         return [*text_format.Parse(text, CLASSES["NetParameter"](), allow_unknown_field=True).layer]
 
@@ -114,7 +115,7 @@ def describe(
         found = Described(known, [theirs for _, theirs in ends], compared.scaling)
         for node in above(found.ends):
             _check_pooling(node)
-        if ours.net == "vgg16fc":
+        if ours.net in TRUNKS:
             _settle_trunk(found, compared, ours)
         else:
             symbol = _settle(symbol, found, compared, ours, rounding)
@@ -154,7 +155,7 @@ def _completed(expected: Sequence[Message], layers: Sequence[Message], title: st
 def _ends(graphs: Sequence[List[Node]], ours: Ours) -> List[Tuple[Node, Node]]:
     """The layers that give each output of our net, and of the net in a file."""
     anchors = [f"bigscore{suffix}" for suffix in suffixes(ours.net)]
-    if ours.net == "vgg16fc":
+    if ours.net in TRUNKS:
         classifies = all(any(node.name == "fc8" for node in nodes) for nodes in graphs)
         anchors = ["fc8" if classifies else "fc7"]
     return [tuple(last_of(nodes, anchor, relu=anchor == "fc7") for nodes in graphs) for anchor in anchors]
@@ -171,13 +172,13 @@ def _check_pooling(node: Node) -> None:
 
 
 def _settle_trunk(found: Described, compared: Compared, ours: Ours) -> None:
-    """Of VGG-16 only pads and rounding may differ: the FCNs on it have their own."""
+    """Of a classifier only pads and rounding may differ: the FCNs on it have their own."""
     changes = ("pad", "round_mode")
     _refuse([each for each in compared.differences if each.setting not in changes], ours.title, changes)
     for each in compared.differences:
         if each.setting == "round_mode":
             found.told.append(f"{each}; of FCNs that start from it --pooling-convention decides")
-        elif each.theirs.name != "conv1_1":
+        elif each.theirs.name not in ("conv1_1", "conv1"):
             found.told.append(f"{each}, which is the pad of FCNs that start from it")
     for node in above(found.ends):
         if node.kind == "Convolution" and node.name != "fc8":

@@ -29,15 +29,18 @@ def prototxt(net: str, outputs: Dict[str, int], height: int, width: int, channel
     """Prototxt of a net for one image (1, 3, height, width), BGR minus the mean; its output is the scores.
 
     Args:
-        net: vgg16 (the classifier), vgg16fc, or the name of an FCN of `fcnxs.symbols.NETS`.
+        net: vgg16 or alexnet (the classifiers), vgg16fc, alexnetfc, or the name of an FCN of
+            `fcnxs.symbols.NETS`.
         outputs: output channels of every layer that has weights, by Caffe's names. A classifier without fc8
             ends in relu7.
         channelwise: each deconvolution has a group for each channel.
     """
     images = FUSION if net == "nyud_fcn32s_color_hha" else ("data",)
     text = _Text(outputs, height, width, channelwise, images)
+    if "alexnet" in net:
+        _alexnet(text, net)
     if net == "fcn_alexnet":
-        _alexnet(text)
+        text.convolution("score_fr", 1)
         text.upsample("upscore", text.last, 63, 32)
         text.crop("score", "upscore", "data", 18)
     elif images == FUSION:
@@ -49,7 +52,7 @@ def prototxt(net: str, outputs: Dict[str, int], height: int, width: int, channel
         text.layer("score_fused", "Eltwise", mean, *(f"score_fr{image}" for image in FUSION))
         text.upsample("upscore", text.last, 64, 32)
         text.crop("score", "upscore", "color", 19)
-    else:
+    elif "alexnet" not in net:
         _vgg16(text, net)
     single, top = net.removeprefix("siftflow_"), text.last
     for suffix in (("_sem", "_geo") if single != net else ("",)) if single in UPSAMPLING else ():
@@ -122,20 +125,25 @@ def _vgg16(text: _Text, net: str, end: str = "") -> None:
             first = stage == i == 1 and net != "vgg16"
             text.convolution_relu(f"conv{stage}_{i}{end}", 3, 100 if first else 1)
         text.pool(f"{pool}{end}", 2)
-    for name, kernel in (("fc6", 7), ("fc7", 1)):
-        if net == "vgg16":
+    _fully_connected(text, 7, net == "vgg16", end)
+
+
+def _fully_connected(text: _Text, side: int, classifier: bool, end: str = "") -> None:
+    """Add fc6, on windows of `side`, and fc7; of the classifier as inner products, and fc8."""
+    for name, kernel in (("fc6", side), ("fc7", 1)):
+        if classifier:
             text.layer(name, "InnerProduct", f"inner_product_param {{ num_output: {text.outputs[name]} }}")
             text.layer(f"relu_{name}", "ReLU", "", in_place=True)
         else:
             text.convolution_relu(f"{name}{end}", kernel)
-    if net == "vgg16" and "fc8" in text.outputs:
+    if classifier and "fc8" in text.outputs:
         text.layer("fc8", "InnerProduct", f"inner_product_param {{ num_output: {text.outputs['fc8']} }}")
 
 
-def _alexnet(text: _Text) -> None:
-    """Add FCN-AlexNet up to its coarse scores."""
+def _alexnet(text: _Text, net: str) -> None:
+    """Add CaffeNet, an AlexNet that pools before it normalises, up to relu7; the classifier up to fc8."""
     norm = "lrn_param { local_size: 5 alpha: 0.0001 beta: 0.75 }"
-    text.convolution_relu("conv1", 11, 100, 4)
+    text.convolution_relu("conv1", 11, 0 if net == "alexnet" else 100, 4)
     text.pool("pool1", 3)
     text.layer("norm1", "LRN", norm)
     text.convolution_relu("conv2", 5, 2, 1, 2)
@@ -145,6 +153,4 @@ def _alexnet(text: _Text) -> None:
     text.convolution_relu("conv4", 3, 1, 1, 2)
     text.convolution_relu("conv5", 3, 1, 1, 2)
     text.pool("pool5", 3)
-    text.convolution_relu("fc6", 6)
-    text.convolution_relu("fc7", 1)
-    text.convolution("score_fr", 1)
+    _fully_connected(text, 6, net == "alexnet")

@@ -2,7 +2,7 @@
 
     read("fcn8s-heavy-pascal.caffemodel").net  # 'fcn8s'
 
-The file's content decides the net. A file of Caffe holds VGG-16 or an FCN of
+The file's content decides the net. A file of Caffe holds VGG-16, AlexNet or an FCN of
 shelhamer/fcn.berkeleyvision.org, of any width and number of classes; a file of Gluon, GluonCV, torchvision or
 timm holds VGG-16. Every array gets a `Fate`: it becomes a parameter, or is dropped for a stated reason.
 Settings of layers, and the mean, are those of the caffemodel or of a prototxt, if these have them.
@@ -24,7 +24,7 @@ from ..net import Params
 from ..symbols import NETS
 from ..symbols.graph.nodes import Graph
 from . import arrays
-from .arrays import FIRST, NamedArray, for_images, is_mxnet
+from .arrays import FIRST, TRUNKS, NamedArray, for_images, is_mxnet
 from .caffe_input import Given, Prepared, assumed, given_mean, prepared
 from .caffe_layers import layers_of_text
 from .caffe_names import HEADS, MODALITIES, suffixes
@@ -42,7 +42,6 @@ from .source_file import (
     parameters_of,
 )
 
-DROPPED = "dropped: not a layer of VGG-16"
 VOC_MEAN_CLASSES = (21, 60)  # of the FCNs for VOC and PASCAL-Context, whose means are equal
 
 
@@ -98,10 +97,10 @@ def read(
     """Read a net from a file of weights.
 
     Args:
-        trunk: take only VGG-16 out of an FCN, to start nets for other classes from; `path` may then be a
-            checkpoint of MXNet, PREFIX-NNNN.params, with its symbol and meta file beside it.
+        trunk: take only VGG-16 or AlexNet out of an FCN, to start nets for other classes from; `path` may then
+            be a checkpoint of MXNet, PREFIX-NNNN.params, with its symbol and meta file beside it.
         pooling_convention: 'valid' or 'full'. None: as the file's layers say, or 'full', as in Caffe, for
-            Caffe's FCNs and their trunks; 'valid', as in the original example, for VGG-16.
+            Caffe's FCNs and their trunks; and for AlexNet; 'valid', as in the original example, for VGG-16.
         prototxt: description of a caffemodel's layers, by which they count instead of its own.
         mean: (R, G, B) to subtract from images of 0 to 255; None: as the file's data layer says, or
             VOC's of the authors for FCNs, and VGG-16's for VGG-16.
@@ -128,7 +127,7 @@ def read(
 
 
 def _trunk_of_mxnet(path: Path, pooling_convention: str | None, given: Given | None) -> Converted:
-    """VGG-16 of an FCN's checkpoint, whose mean is that of the meta file."""
+    """The trunk of an FCN's checkpoint, whose mean is that of the meta file."""
     prefix, _, epoch = path.name.removesuffix(".params").rpartition("-")
     if not (prefix and epoch.isdigit()):
         raise FCNXSError(
@@ -139,17 +138,19 @@ def _trunk_of_mxnet(path: Path, pooling_convention: str | None, given: Given | N
     )
     found, params = trunk_of(loaded.symbol, loaded.arg_params, str(path))
     convention = pooling_convention or found.pooling_convention
-    symbol = NETS["vgg16fc"](width=found.width, fc=found.fc, pooling_convention=convention)
+    net = f"{found.name}fc"
+    symbol = NETS[net](width=found.width, fc=found.fc, pooling_convention=convention)
+    dropped = (None, f"dropped: not a layer of {TITLES[net]}")
     fates = [
         Fate(
             f"{name} {array.shape}",
-            *((f"{name} {array.shape}", "copied") if name in params else (None, DROPPED)),
+            *((f"{name} {array.shape}", "copied") if name in params else dropped),
         )
         for name, array in loaded.arg_params.items()
     ]
     mean = loaded.meta.mean if given is None else given.mean[:: 1 if given.of_image else -1]
     told = [] if given is None else given.told
-    of_file = ("mxnet", "vgg16fc", symbol, params, mean, fates)
+    of_file = ("mxnet", net, symbol, params, mean, fates)
     return Converted(*of_file, width=found.width, fc=found.fc, numclass=None, classifier={}, told=told)
 
 
@@ -159,16 +160,16 @@ def _converted(file: File, net: str, pooling_convention: str | None, given: Give
     add_zero_biases(file)
     check_complete(file, net)
     ends = MODALITIES.get(net, ("",))
-    firsts = [f"{'conv1' if net == 'fcn_alexnet' else 'conv1_1'}{end}" for end in ends]
+    firsts = [f"{'conv1' if 'alexnet' in net else 'conv1_1'}{end}" for end in ends]
     first = firsts[0]
     sizes = {name: array.values.size for name, array in taken.items() if name.endswith("_bias")}
     settings = {"width": sizes[f"{first}_bias"] / FIRST[first], "fc": sizes[f"fc6{ends[0]}_bias"]}
     heads = {head: sizes[f"score_{head}_bias"] for head in HEADS.get(net, ())} or None
-    numclass = None if net == "vgg16fc" or heads else sizes[f"score{ends[0]}_bias"]
+    numclass = None if net in TRUNKS or heads else sizes[f"score{ends[0]}_bias"]
     if not (all(settings.values()) and {numclass, *(heads or {}).values()} <= {None, *range(1, 256)}):
         raise FCNXSError(f"{path}: {first} or fc6 has no channels, or the number of classes is not 1 to 255")
     classes = {"heads": heads} if heads else {} if numclass is None else {"numclass": numclass}
-    convention = pooling_convention or ("full" if is_fcn_of_caffe(file) else "valid")
+    convention = pooling_convention or ("full" if is_fcn_of_caffe(file) or net == "alexnetfc" else "valid")
     try:
         symbol = NETS[net](**settings, **classes, pooling_convention=convention)
     except FCNXSError as error:
@@ -189,7 +190,7 @@ def _converted(file: File, net: str, pooling_convention: str | None, given: Give
         array = taken.pop(name)  # and is freed
         params[name], done = _fitted(path, array, shapes[name], TITLES[net])
         fates.append(Fate(array.title, f"{name} {shapes[name]}", done))
-    classifier = _classifier(path, taken, settings["fc"]) if net == "vgg16fc" else {}
+    classifier = _classifier(path, taken, settings["fc"], TITLES[net]) if net in TRUNKS else {}
     for array in taken.values():
         what = "the classifier's scores" if array.layer == "fc8" else f"not a layer of {TITLES[net]}"
         fates.append(Fate(array.title, None, f"dropped: {what}"))
@@ -207,7 +208,7 @@ def _source(
     outputs = {array.layer: array.values.size for name, array in taken.items() if name.endswith("_bias")}
     images = MODALITIES.get(net, ("",))
     classes, channelwise = outputs.get(f"score{images[0]}"), False
-    for suffix in suffixes(net) if net != "vgg16fc" else ():
+    for suffix in suffixes(net) if net not in TRUNKS else ():
         count = outputs[f"score{suffix}"] if suffix else classes
         outputs.update({f"{layer}{suffix}": count for layer in OF_CLASSES})
         channelwise |= count > 1 and taken[f"bigscore{suffix}_weight"].values.shape[1:2] == (1,)
@@ -251,7 +252,7 @@ def _shapes_of(symbol: mx.sym.Symbol, path: str | Path) -> Dict[str, Tuple[int, 
     return dict(zip(symbol.list_arguments(), shapes))
 
 
-def _classifier(path: str | Path, taken: Dict[str, NamedArray], fc: int) -> Params:
+def _classifier(path: str | Path, taken: Dict[str, NamedArray], fc: int, title: str) -> Params:
     """Parameters of fc8, if the file has both."""
     if not {"fc8_weight", "fc8_bias"} <= taken.keys():
         return {}
@@ -259,7 +260,7 @@ def _classifier(path: str | Path, taken: Dict[str, NamedArray], fc: int) -> Para
     if not classes:
         raise FCNXSError(f"{path}: fc8 has no channels")
     shapes = {"fc8_weight": (classes, fc, 1, 1), "fc8_bias": (classes,)}
-    return {name: _fitted(path, taken[name], shape, "VGG-16")[0] for name, shape in shapes.items()}
+    return {name: _fitted(path, taken[name], shape, title)[0] for name, shape in shapes.items()}
 
 
 def _fitted(

@@ -18,7 +18,8 @@ from .caffe_names import FIRST, SECOND, name_here
 from .caffe_schema import Message
 
 TITLES = {
-    **{"vgg16fc": "VGG-16", "fcn32s": "FCN-32s", "fcn16s": "FCN-16s", "fcn8s": "FCN-8s"},
+    **{"vgg16fc": "VGG-16", "alexnetfc": "AlexNet"},
+    **{"fcn32s": "FCN-32s", "fcn16s": "FCN-16s", "fcn8s": "FCN-8s"},
     **{"fcn8s_atonce": "FCN-8s at-once", "fcn_alexnet": "FCN-AlexNet"},
     **{f"siftflow_fcn{stride}s": f"FCN-{stride}s with the heads sem and geo" for stride in (32, 16, 8)},
     "nyud_fcn32s_color_hha": "FCN-32s of color and HHA",
@@ -127,10 +128,8 @@ def net_of(file: File, trunk: bool) -> str:
             f"{file.path}: an FCN of BGR and depth, which is not converted: no weights of it were published; "
             "`fcnxs.symbols.NETS['nyud_fcn32s_color_d']` builds it"
         )
-    if "conv1" in layers and "score" in layers:
-        if trunk:
-            raise FCNXSError(f"{file.path}: an FCN-AlexNet, which contains no VGG-16; leave --trunk out")
-        return "fcn_alexnet"
+    if "conv1" in layers and layers & {"score", "fc8"}:
+        return "alexnetfc" if trunk or "score" not in layers else "fcn_alexnet"
     if "arg:conv1_1_weight" in layers:
         raise FCNXSError(
             f"{file.path}: already a checkpoint of MXNet; use it with --prefix and --epoch (of an FCN, --trunk "

@@ -25,13 +25,14 @@ from ..net import Net, outputs_of
 from ..symbols.graph.layer_sizes import misfit
 from ..symbols.graph.nodes import Graph
 from ..symbols.graph.rewrite import scores_symbol, with_settings
-from .arrays import IMAGENET_MEAN, IMAGENET_STD, iterate_tensors, kind_of_file
+from .arrays import IMAGENET_MEAN, IMAGENET_STD, TRUNKS, iterate_tensors, kind_of_file
 from .caffe_layers import text_of
 from .caffe_names import name_here
 from .caffe_prototxt import FUSION, OF_CLASSES, VGG16_GROUPS, prototxt
 from .conversion import Converted
 
-CLASSIFIER_SIZE = 224  # the one input size of VGG-16 with inner products
+# The one input size of a classifier with inner products, and the pad of its first convolution.
+CLASSIFIERS = {"vgg16fc": (224, {"conv1_1": {"pad": (1, 1)}}), "alexnetfc": (227, {"conv1": {"pad": (0, 0)}})}
 
 # Layers of timm, as torchvision names them; layers of torchvision, as Gluon does.
 TIMM_NAMES = {"pre_logits.fc1": "classifier.0", "pre_logits.fc2": "classifier.3", "head.fc": "classifier.6"}
@@ -90,9 +91,10 @@ def verify_heads(
     Returns the comparison of each head, by its name; that of a net with one head has the name "".
 
     A net of Caffe runs as the layers of its file, or of its prototxt, describe it, otherwise as ours do. An FCN
-    runs on the image in its own size, up to the scores before the softmax. VGG-16 runs as a classifier again:
-    the image is resized to 224x224, the pads are the source's, and its fc8 gives the scores. If the file has no
-    fc8, relu7 is compared. A net of several images gets this one, and mirrored ones for the others.
+    runs on the image in its own size, up to the scores before the softmax. VGG-16 and AlexNet run as
+    classifiers again: the image is resized to 224x224 or 227x227, the pads are the source's, and its fc8 gives
+    the scores. If the file has no fc8, relu7 is compared. A net of several images gets this one, and mirrored
+    ones for the others.
 
     Args:
         image: RGB uint8 (H, W, 3).
@@ -105,12 +107,13 @@ def verify_heads(
 
     params = {**checkpoint.arg_params, **converted.classifier}
     source_net = converted.source
-    if converted.net == "vgg16fc":
-        image = cv2.resize(image, (CLASSIFIER_SIZE, CLASSIFIER_SIZE), interpolation=cv2.INTER_AREA)
-        pads = source_net.described.settings if source_net else {"conv1_1": {"pad": (1, 1)}}
+    if converted.net in CLASSIFIERS:
+        side, pads = CLASSIFIERS[converted.net]
+        image = cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)
+        pads = source_net.described.settings if source_net else pads
         symbol = with_settings(checkpoint.symbol, pads)
         if converted.classifier and not (source_net and source_net.described.ends[0].name != "fc8"):
-            channels = converted.classifier["fc8_bias"].size  # 224x224 to (N, classes, 1, 1)
+            channels = converted.classifier["fc8_bias"].size  # the whole image to (N, classes, 1, 1)
             symbol = mx.sym.Convolution(symbol, kernel=(1, 1), num_filter=channels, name="fc8")
     else:
         symbol = scores_symbol(checkpoint.symbol, several=converted.heads is not None)
@@ -192,8 +195,7 @@ def _our_text(converted: Converted, size: Tuple[int, int]) -> str:
         outputs.update({f"{layer}{suffix}": count for layer in OF_CLASSES})
     outputs.update({f"score_fr{image}": converted.numclass for image in FUSION})
     channelwise = any("made dense" in fate.what for fate in converted.fates)
-    net = "vgg16" if converted.net == "vgg16fc" else converted.net
-    return prototxt(net, outputs, *size, channelwise)
+    return prototxt(TRUNKS.get(converted.net, converted.net), outputs, *size, channelwise)
 
 
 def run_torch(source: str | Path, converted: Converted, data: np.ndarray) -> np.ndarray:

@@ -50,7 +50,7 @@ def train_stage(run: Run) -> None:
 def _train_epoch(run: Run, began: float) -> None:
     """Train on the rest of an epoch; in each step, every process takes `own` batches while there are any."""
     train, state = run.data.train, run.state
-    own = len(run.solver.replicas) * run.settings.accumulate
+    own = len(run.solver.replicas) * (run.settings.accumulate or run.stage.accumulate)
     # Each epoch of the run has another order and other augmentations.
     number = sum(stage.epochs for stage in run.stages[: run.stages.index(run.stage)]) + state.epoch
     train.seek(number, own_positions(state.position, train.batches, own, run.workers, run.rank))

@@ -76,7 +76,7 @@ class Settings:
         devices: device, or devices, each of which takes its own images; None is the CPU.
         kvstore, recompute, trim: see `Solver`.
         pooling_convention: rounding of the nets' pooled sizes, 'valid' or 'full'; None takes the parent's.
-        accumulate: batches of each device in a step.
+        accumulate: batches of each device in a step; None: the stage's.
         class_weights: weight of each class in the loss, as `Solver` takes it; run.json keeps it.
         patience: a stage ends when its mean IU has not risen for so many epochs, and the next starts from its
             best epoch; None: it trains all epochs, and the next starts from the last. run.json keeps it.
@@ -87,7 +87,7 @@ class Settings:
     pooling_convention: str | None = None
     recompute: bool = False
     trim: bool = True
-    accumulate: int = 1
+    accumulate: int | None = None
     class_weights: Sequence[float] | None = None
     patience: int | None = None
 

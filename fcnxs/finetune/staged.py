@@ -31,9 +31,8 @@ from ..lr_schedule import schedule_of
 from ..net import Params, Variant, check_params, devices_of, net_of
 from ..solver.collective import Exchange, exchange_for
 from ..solver.solver import Solver
-from ..stages import Stage, lineage
-from ..symbols import legacy
-from ..symbols.symbol_fcnxs import FCNXS
+from ..stages import CLASSIFIERS, Stage, lineage
+from ..symbols import NETS, legacy
 from . import run_folder
 from .epochs import train_stage
 from .run import Data, Listener, Output, Run, Settings
@@ -156,8 +155,9 @@ def _from_parent(run: Run, parent: Checkpoint) -> Weights:
     for before, name in zip([net.name, *names], names):
         if before not in lineage(name):
             raise FCNXSError(
-                f"{name} cannot start from {before}, whose layers differ; change --stages or --prefix (every "
-                "stage starts from VGG-16, which `fcnxs convert --trunk` takes out of an FCN)"
+                f"{name} cannot start from {before}, whose layers differ; change --stages or --prefix ({name} "
+                f"starts from {', '.join(lineage(name)[:0:-1])}; `fcnxs convert --trunk` takes the first out "
+                "of an FCN)"
             )
     run.last_good = where
     weights = Weights(net, args, parent.aux_params, left_out)
@@ -230,8 +230,8 @@ def _first_weights(run: Run, stage: Stage, weights: Weights) -> Weights:
     net, state = weights.net, run.state
     pooling = run.settings.pooling_convention or net.pooling_convention
     numclass, device = len(run.output.meta.classes), devices_of(run.settings.devices)[0]
-    symbol = FCNXS[stage.name](numclass, width=net.width, fc=net.fc, pooling_convention=pooling)
-    init = init_from_vgg16 if net.name == "vgg16" else init_from_fcnxs
+    symbol = NETS[stage.name](numclass, width=net.width, fc=net.fc, pooling_convention=pooling)
+    init = init_from_vgg16 if net.name in CLASSIFIERS else init_from_fcnxs
     run.state = State(state.run, stage.name, symbol=symbol.tojson(), records=state.records, rows=state.rows)
     new = [name for name in begun_anew(weights.arg_params) if name in symbol.list_arguments()]
     copied = len(symbol.list_arguments()) - len(new) - 2  # without image and label
@@ -266,7 +266,7 @@ def _train(run: Run, stage: Stage, weights: Weights) -> Weights:
 
 def _steps_of(run: Run, stage: Stage, state: State | None = None) -> int:
     """Steps of a stage: those that its state has made, and as many as the rest takes on today's devices."""
-    own = len(devices_of(run.settings.devices)) * run.settings.accumulate * run.workers
+    own = len(devices_of(run.settings.devices)) * (run.settings.accumulate or stage.accumulate) * run.workers
     epoch, position, done = (state.epoch, state.position, state.steps) if state else (1, 0, 0)
     batches = run.data.train.batches
     return done + -(-(batches - position) // own) + (stage.epochs - epoch) * -(-batches // own)
@@ -287,7 +287,7 @@ def make_solver(
         steps: number of all steps of the stage, which its schedule needs, if it has one.
         **how: further arguments of `Solver`.
     """
-    names = ("optimizer", "learning_rate", "momentum", "wd", "fixed", "unnormalised")
+    names = ("optimizer", "learning_rate", "momentum", "wd", "fixed", "unnormalised", "labelled")
     settings = {name: getattr(stage, name) for name in names if getattr(stage, name) is not None}
     settings.update(stage.multipliers(arg_params), arg_params=arg_params, aux_params=aux_params)
     schedule = schedule_of(stage, steps)

@@ -180,6 +180,9 @@ def finetune(
             fewer images than there are devices, or the loss is no longer finite.
     """
     refuse_to_overwrite(Path(output), stages)
+    for stage in stages:
+        if stage.labelled or stage.accumulate > 1:
+            raise FCNXSError(f"{stage.name}: its recipe accumulates batches; train it with `fcnxs finetune`")
     devices = devices_of(devices)
     if min(train.batch_size, len(train) % train.batch_size or train.batch_size) < len(devices):
         raise FCNXSError(

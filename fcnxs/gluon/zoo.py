@@ -19,18 +19,13 @@ from ..deploy.form import refuse_exported
 from ..errors import FCNXSError, FCNXSWarning
 from ..init import init_from_fcnxs, init_from_vgg16, refuse_other_layers, trunk_of
 from ..net import Params, Variant, check_params, net_of
-from ..stages import lineage
+from ..stages import CLASSIFIERS, lineage
 from ..symbols import NETS
-from ..symbols.graph.nodes import Graph
 from ..symbols.symbol_fcnxs import FCNXS
 from .block import FCNxs
 
 # Nets whose checkpoints each net can start from, itself first.
-PARENTS = {
-    **{name: lineage(name) for name in FCNXS},
-    "fcn8s_atonce": ("fcn8s_atonce", "vgg16"),
-    "fcn_alexnet": ("fcn_alexnet",),
-}
+PARENTS = {name: lineage(name) for name in (*FCNXS, "fcn8s_atonce", "fcn_alexnet")}
 BLOCK = ("base_size", "crop_size")  # options of the block; the others are the builder's
 
 
@@ -58,7 +53,7 @@ def get_fcnxs(
         ctx: device or devices that get the parameters; None: the CPU.
         operators: operators that the checkpoint's symbol may have besides those that are always allowed
             (`checkpoint.load`).
-        other_classes: of an FCN for another number of classes than `numclass` take VGG-16 alone, with an
+        other_classes: of an FCN for another number of classes than `numclass` take the trunk alone, with an
             `FCNXSWarning`; scores and upsampling begin anew.
         **options: of the net's builder (width, fc, pooling_convention, ...), and base_size and crop_size.
 
@@ -77,7 +72,7 @@ def get_fcnxs(
     how = {"pooling_convention": pooling, "strict": False, "operators": operators}
     loaded = prefix if isinstance(prefix, Checkpoint) else checkpoint.load(prefix, epoch, **how)
     found, args, auxs = _variant(loaded), loaded.arg_params, loaded.aux_params
-    if other_classes and found.name != "fcn_alexnet" and found.numclass not in (None, numclass):
+    if other_classes and found.numclass not in (None, numclass):
         found, args = _trunk(loaded, found, numclass)
     numclass = _numclass(name, numclass, found, loaded)
     variant = {"width": found.width, "fc": found.fc, "pooling_convention": found.pooling_convention}
@@ -88,7 +83,7 @@ def get_fcnxs(
     if found.name == name:
         check_params(symbol, args, auxs, str(loaded.params_file))
     else:
-        init = init_from_vgg16 if found.name == "vgg16" else init_from_fcnxs
+        init = init_from_vgg16 if found.name in CLASSIFIERS else init_from_fcnxs
         args, auxs = init(mx.cpu(), symbol, args, auxs)
     net = FCNxs(symbol, loaded.meta, **for_block)
     for key, parameter in net.collect_params().items():
@@ -100,20 +95,15 @@ def get_fcnxs(
 def _variant(loaded: Checkpoint) -> Variant:
     """Net, width and classes of a checkpoint."""
     refuse_exported(loaded.symbol, loaded.params_file)
-    args = loaded.arg_params
-    if not {"conv1_weight", "fc6_weight", "score_weight"} <= {*args}:
-        return net_of(args, str(loaded.params_file), loaded.symbol)
-    width, fc, numclass = (args[f"{layer}_weight"].shape[0] for layer in ("conv1", "fc6", "score"))
-    pooling = "full" if Graph.of(loaded.symbol).rounds_up else "valid"
-    return Variant("fcn_alexnet", width / 96, fc, numclass, pooling)
+    return net_of(loaded.arg_params, str(loaded.params_file), loaded.symbol)
 
 
 def _trunk(loaded: Checkpoint, found: Variant, numclass: int | None) -> Tuple[Variant, Params]:
-    """VGG-16 of an FCN for other classes, and its parameters; a warning says what is left out."""
+    """Trunk of an FCN for other classes, and its parameters; a warning says what is left out."""
     net, args = trunk_of(loaded.symbol, loaded.arg_params, str(loaded.params_file))
     warnings.warn(
-        f"{loaded.params_file}: for {found.numclass} classes, and these are {numclass}: its VGG-16 (conv1_1 to "
-        "fc7) is kept; scores and upsampling begin anew",
+        f"{loaded.params_file}: for {found.numclass} classes, and these are {numclass}: its "
+        f"{CLASSIFIERS[net.name]} is kept; scores and upsampling begin anew",
         FCNXSWarning,
     )
     return net, args
@@ -149,4 +139,4 @@ get_fcn32s = _getter("fcn32s", "FCN-32s", "FCN-32s or VGG-16")
 get_fcn16s = _getter("fcn16s", "FCN-16s", "FCN-16s, FCN-32s or VGG-16")
 get_fcn8s = _getter("fcn8s", "FCN-8s", "FCN-8s, FCN-16s, FCN-32s or VGG-16")
 get_fcn8s_atonce = _getter("fcn8s_atonce", "FCN-8s at-once", "FCN-8s at-once or VGG-16")
-get_fcn_alexnet = _getter("fcn_alexnet", "FCN-AlexNet", "FCN-AlexNet")
+get_fcn_alexnet = _getter("fcn_alexnet", "FCN-AlexNet", "FCN-AlexNet or AlexNet")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import islice
 from typing import Any, Dict, Iterable, Iterator, List, Sequence, Tuple
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from ..class_weights import ARGUMENT, weighted
 from ..compat import mxnet as mx
+from ..conventions import IGNORE_LABEL
 from ..data.labels import check_label
 from ..errors import FCNXSError
 from ..net import Net, Params
@@ -200,6 +202,14 @@ def arrays_of(batch: Batch | mx.io.DataBatch, data: mx.io.DataIter) -> Batch:
     filled = 0 if getattr(data, "last_batch_handle", "pad") == "roll_over" else batch.pad or 0
     kept = len(batch.data[0]) - filled
     return dict(zip(names_of(data), (array[:kept].asnumpy() for array in (*batch.data, *batch.label))))
+
+
+def weight_of(batch: Batch, names: Tuple[str, str], unnormalised: bool, labelled: bool) -> float:
+    """Factor of a batch's gradient, which SoftmaxOutput divides by an image's pixels (see `Solver`)."""
+    image, label = (np.asarray(batch[name]) for name in names)
+    if labelled:
+        return label.size / max(1, np.count_nonzero(label != IGNORE_LABEL))
+    return math.prod(image.shape[2:]) if unnormalised else 1
 
 
 def groups(data: mx.io.DataIter, size: int) -> Iterator[List[Batch]]:

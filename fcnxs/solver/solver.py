@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import logging
-import math
 from typing import Any, Callable, Dict, Iterable, List, Sequence
 
 import numpy as np
@@ -17,7 +16,7 @@ from ..net import ANY_SIZE, Params, check_params, check_size, devices_of, is_inp
 from .callbacks import BatchEndParam, Callbacks, call
 from .collective import Exchange, exchange_for
 from .executors import Pass
-from .replica import Batch, Replica, arrays_of, files_of, groups, names_of
+from .replica import Batch, Replica, arrays_of, files_of, groups, names_of, weight_of
 
 
 class Solver:
@@ -36,6 +35,7 @@ class Solver:
         lr_mult, wd_mult: factors of single parameters' learning rate and weight decay.
         unnormalised: sum the loss over an image's pixels, as Caffe does, instead of averaging it: multiply the
             gradient by H*W, by which SoftmaxOutput divides.
+        labelled: average the loss over the pixels that are not ignored, as Caffe's `normalize: true`.
         class_weights: weight of each class in the loss: a pixel's gradient is multiplied by that of its label.
             None: all count alike.
         kvstore: one of `collective.KVSTORES`, or one made already, to sum gradients over devices and machines.
@@ -73,6 +73,7 @@ class Solver:
         lr_mult: Dict[str, float] | None = None,
         wd_mult: Dict[str, float] | None = None,
         unnormalised: bool = False,
+        labelled: bool = False,
         class_weights: Sequence[float] | None = None,
         kvstore: str | mx.kv.KVStore | Exchange | None = None,
         recompute: bool = False,
@@ -88,7 +89,8 @@ class Solver:
                 "monitor: with recompute, layers run several times in a step; leave one of them out"
             )
         self.optimizer, self.kwargs, self.kvstore, self.monitor = optimizer, kwargs, kvstore, monitor
-        self.fixed, self.unnormalised, self.class_weights = frozenset(fixed), unnormalised, class_weights
+        self.fixed, self.class_weights = frozenset(fixed), class_weights
+        self.unnormalised, self.labelled = unnormalised, labelled
         self.lr_mult, self.wd_mult = lr_mult or {}, wd_mult or {}
         arguments = symbol.list_arguments()
         args = {name: a for name, a in (arg_params or {}).items() if name in arguments and not is_input(name)}
@@ -179,7 +181,7 @@ class Solver:
         if images is None:
             machines = self._exchange.workers if self._exchange else 1
             images = machines * sum(len(batch[names[0]]) for batch in batches)
-        weights = [math.prod(batch[names[0]].shape[2:]) if self.unnormalised else 1 for batch in batches]
+        weights = [weight_of(batch, names, self.unnormalised, self.labelled) for batch in batches]
         alone = len(batches) == 1 and self._exchange is None  # its weight is then a factor of the update
         values: List[float | None] = []
         for first in range(0, max(len(batches), 1), count):

@@ -243,7 +243,7 @@ def test_pooling_convention_changes_rounding_and_adj_and_nothing_else(name):
         " ".join(sorted(line.split())) for line in full
     ]
     assert sum("pooling_convention=full" in line for line in full) == (
-        {"fcn_alexnet": 3, "mask_regression": 4, "nyud_fcn32s_color_hha": 10}.get(name, 5)
+        {"fcn_alexnet": 3, "alexnetfc": 3, "mask_regression": 4, "nyud_fcn32s_color_hha": 10}.get(name, 5)
     )
 
 

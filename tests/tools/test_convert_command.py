@@ -64,7 +64,6 @@ def test_options_that_do_not_go_together_are_refused(fcn, caffemodel, tmp_path, 
             "leave out --pooling-convention",
         ),
         ([str(caffemodel), out, "--classes", str(names)], "7 classes, but .* is VGG-16"),
-        ([str(fcn("fcn_alexnet")), out, "--trunk"], "leave --trunk out"),
         ([str(caffemodel), f"{out}/"], "not a prefix; give a folder and a name"),
         ([str(caffemodel), ""], "one of the values: is empty; is a shell variable"),
     ):

@@ -52,7 +52,9 @@ def test_labels_of_255_alone_stop_the_run(run_folder, voc, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--stages", "fcn4s"], "--stages fcn4s: expected some of fcn32s,fcn16s,fcn8s"),
+        (["--stages", "fcn64s"], "--stages fcn64s: expected some of fcn32s,fcn16s,fcn8s"),
+        (["--stages", "fcn4s", "--recipe", "caffe"], "each once; --recipe mxnet or adam has them"),
+        (["--stages", "fcn_alexnet"], "fcn_alexnet cannot start from vgg16, whose layers differ"),
         (["--stages", "fcn16s,fcn32s"], "fcn32s cannot start from fcn16s, whose layers differ"),
         (["--stages", "fcn8s,fcn8s"], "--stages fcn8s,fcn8s: expected"),
         (["--lr", "1e-3,1e-4"], "--lr 1e-3,1e-4: expected 1 or 3 numbers"),

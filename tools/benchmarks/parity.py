@@ -13,7 +13,7 @@ import numpy as np
 
 from ...checkpoint import Checkpoint, Meta
 from ...compat import mxnet as mx
-from ...convert.arrays import GLUON, SCALES, TORCHVISION
+from ...convert.arrays import GLUON, SCALES, TORCHVISION, TRUNKS
 from ...convert.caffe_names import HEADS, SECOND
 from ...convert.caffe_prototxt import UPSAMPLING
 from ...convert.caffemodel import write_caffemodel
@@ -28,7 +28,7 @@ from ..shared.sizes import height_and_width
 from ..shared.text import table
 from .material import random_weights
 
-FCNS = tuple(net for net in TITLES if net != "vgg16fc")
+FCNS = tuple(net for net in TITLES if net not in TRUNKS)
 # Heights and widths (H, W) of all remainders of 32, landscape and portrait; then the smallest, and squares.
 SIZES = (
     *((64 + i, 64 + (7 * i + 5) % 32) for i in range(32)),

@@ -13,13 +13,17 @@ from ...data.findings import across
 from ...data.inspection import Inspection
 from ...data.samples import Samples
 from ...errors import FCNXSError
-from ...stages import Stage
+from ...stages import CLASSIFIERS, Stage, lineage
 from ..shared import data_checks, data_options, options
 from ..shared.printing import say
 
 if TYPE_CHECKING:
     from ...checkpoint import Checkpoint, Meta
     from ...data.loader import Loader
+
+
+# Settings of a stage that run.json of earlier versions does not have.
+_ADDED = {"schedule": "constant", "warmup": 0, "biases": "_bias", "labelled": False, "accumulate": 1}
 
 
 def samples_of(args: argparse.Namespace) -> Dict[str, Samples]:
@@ -99,8 +103,7 @@ def same_stages(args: argparse.Namespace, stages: Sequence[Stage], before: Dict[
         FCNXSError: the settings differ from those that the run began with.
     """
     now = json.loads(json.dumps([asdict(stage) for stage in stages]))
-    # Earlier versions had no schedules.
-    began = [{"schedule": "constant", "warmup": 0, **stage} for stage in before["stages"]]
+    began = [{**_ADDED, **stage} for stage in before["stages"]]
     if now != began:
         raise FCNXSError(
             f"{args.resume}: the recipe {args.recipe} of this version has other settings than the run began "
@@ -128,7 +131,7 @@ def make_meta(
     if net.numclass not in (None, len(classes)) and not quiet:
         say(
             f"{parent.params_file}: an {net.name} for {net.numclass} classes, and these are {len(classes)}: "
-            "its VGG-16 (conv1_1 to fc7) is kept; scores and upsampling begin anew"
+            f"its {CLASSIFIERS[lineage(net.name)[-1]]} is kept; scores and upsampling begin anew"
         )
     unnamed = [f"class {number}" for number in range(len(classes))]
     if net.numclass == len(classes) and classes != of_parent and unnamed not in (classes, of_parent):

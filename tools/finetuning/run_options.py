@@ -11,7 +11,7 @@ from typing import Any, Dict, List, Tuple
 
 from ...data.datasets import NAMED
 from ...errors import FCNXSError
-from ...stages import RECIPES, SCHEDULES, Stage
+from ...stages import ALL_STAGES, RECIPES, SCHEDULES, Stage
 from ...system.json_files import Null, Number, checked, told_of
 from ..shared import data_options
 from ..shared.devices import MOST, of_cpus, of_gpus
@@ -105,10 +105,12 @@ def plan(args: argparse.Namespace) -> List[Stage]:
     Raises:
         FCNXSError: an option has a wrong number of values, or a value out of range.
     """
-    recipe, names = RECIPES[args.recipe], args.stages.split(",")
+    recipe, names = ALL_STAGES[args.recipe], args.stages.split(",")
     unknown = [name for name in names if name not in recipe]
     if unknown or len(set(names)) < len(names):
-        raise FCNXSError(f"--stages {args.stages}: expected some of {','.join(recipe)}, each once")
+        others = [key for key, stages in ALL_STAGES.items() if {*names} <= {*stages} and unknown]
+        has = f"; --recipe {' or '.join(others)} has them" if others else ""
+        raise FCNXSError(f"--stages {args.stages}: expected some of {','.join(recipe)}, each once{has}")
     stages = [recipe[name] for name in names]
     changes: Dict[str, list] = {}
     if args.lr:
@@ -130,15 +132,17 @@ def plan(args: argparse.Namespace) -> List[Stage]:
     return [_with_momentum_if_any(replace(stage, **each), args) for stage, each in zip(stages, changed)]
 
 
-def describe(stage: Stage) -> str:
-    """One line on how a stage is trained."""
+def describe(stage: Stage, accumulate: int | None = None) -> str:
+    """One line on how a stage is trained; `accumulate` of the options replaces the stage's own."""
     momentum = "" if stage.momentum is None else f", momentum {stage.momentum:g}"
     epochs = "1 epoch" if stage.epochs == 1 else f"{stage.epochs} epochs"
+    batches = accumulate or stage.accumulate
+    steps = f", {batches} batches of each device in a step" if batches > 1 else ""
     schedule = "" if stage.schedule == "constant" else f", schedule {stage.schedule}"
     schedule += f", warm-up over {stage.warmup} steps" if stage.warmup else ""
     return (
         f"{stage.name}: {epochs}, {stage.optimizer} at {stage.learning_rate:g}{schedule}{momentum}, "
-        f"weight decay {stage.wd:g}, fixed: {', '.join(stage.fixed)}"
+        f"weight decay {stage.wd:g}, fixed: {', '.join(stage.fixed)}{steps}"
     )
 
 
