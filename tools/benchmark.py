@@ -27,6 +27,10 @@ tf32: scores of FCN-8s with the data and weights of each convolution rounded as 
     later do, against float32's, on the CPU: largest difference, and part of the pixels whose class changes.
 parity: random nets in the formats of Caffe, Gluon and torchvision, run in OpenCV, Gluon and PyTorch (if it is
     installed), and converted, in MXNet, on the CPU. A row each; exit code 1 if one differs.
+published: the authors' Caffe nets, for somebody who has their files in the folder --weights, by their own names
+    (fcn8s-heavy-pascal.caffemodel, ...): converts each, compares its scores with OpenCV's, evaluates those of
+    VOC on the split seg11valid of --data, and prints our scores beside the published ones. Exit code 1 if they
+    differ by more than 0.1 points.
 gpu: all that we would like to know of your GPU, in one file, benchmark-gpu.txt: doctor's findings, gradients of
     FCN-8s against NumPy's in float64, seconds and memory, two GPUs, a run that resumes on the CPU, the demo
     and, in a clone, the tests. Takes an hour or more; Ctrl-C leaves the file with what was done. --device
@@ -37,6 +41,7 @@ Examples:
     fcnxs benchmark infer --image-sizes 500x375 --precision fp32,int8 --engines fcnxs-trimmed,fcnxs,openvino
     fcnxs benchmark train --no-trim
     fcnxs benchmark sizes --epochs 3 --width 0.25 --fc 1024
+    fcnxs benchmark published --weights caffemodels --data VOCdevkit/VOC2011
     fcnxs benchmark parity --width 0.0625 --fc 16 --image-size all
 """
 
@@ -59,6 +64,7 @@ MODULES = {
     **dict.fromkeys(("evaluate", "pooling", "tiling", "segment"), "forward"),
     **dict.fromkeys(("convert", "parity"), "parity"),
     "tf32": "tf32",
+    "published": "published",
     "gpu": "gpu.check",
 }
 FORMER = {"mirror": "recompute"}  # names of earlier versions
@@ -107,6 +113,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     output = "infer, gpu: write files whose names begin so (default: benchmark-infer, benchmark-gpu)"
     add("--output", type=Path, metavar="PREFIX", help=output)
     options.add_overwrite(parser)
+    add("--weights", type=Path, metavar="DIR", help="published: folder of the authors' caffemodels")
+    add("--data", metavar="DIR", help="published: folder of VOC 2011, with the list seg11valid.txt")
     add("--part", help=argparse.SUPPRESS)
     devices.add_device(parser)
 
