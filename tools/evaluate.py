@@ -111,11 +111,15 @@ def run(args: argparse.Namespace) -> int:
 
     from .. import checkpoint
     from ..checkpoint.source import one_head
+    from ..data.authors_sets import HEAD_OF
+    from ..heads import heads_of
     from ..predict.segmenter import Segmenter
 
     ctx = devices.device(args.device)
     how = {"mapped": True, "pooling_convention": args.pooling_convention, "operators": args.operators}
-    source = one_head(checkpoint.load(args.prefix, args.epoch, **how), args.task)
+    source = checkpoint.load(args.prefix, args.epoch, **how)
+    task = HEAD_OF.get(args.data) if heads_of(source.symbol) else None
+    source = one_head(source, args.task or task)
     how = {"trim": not args.no_trim, "scales": scales, "flip": args.flip}
     how.update({"exif": args.exif, "max_pixels": args.max_pixels})
     segmenter = Segmenter(source, ctx=ctx, **how)

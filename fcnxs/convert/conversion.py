@@ -207,6 +207,11 @@ def _source(
     taken, (layers, by) = file.taken, file.sources[0]
     outputs = {array.layer: array.values.size for name, array in taken.items() if name.endswith("_bias")}
     images = MODALITIES.get(net, ("",))
+    if images[1:] and given is not None:
+        raise FCNXSError(
+            f"{given.by}: gives one mean, and the net takes the images {' and '.join(images)}; leave it out, "
+            "or give the mean of each by the data layer of a --prototxt"
+        )
     classes, channelwise = outputs.get(f"score{images[0]}"), False
     for suffix in suffixes(net) if net not in TRUNKS else ():
         count = outputs[f"score{suffix}"] if suffix else classes

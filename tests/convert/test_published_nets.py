@@ -182,6 +182,8 @@ def test_two_trunks_whose_scores_are_averaged(first, tmp_path):
     assert result.equal
     found.arg_params["scorehha_bias"][3] += 1
     assert not verify(file, found, as_checkpoint(found, file), photo()).equal
+    with pytest.raises(FCNXSError, match="--mean: gives one mean, and the net takes the images color and hha"):
+        read(file, mean=(1, 2, 3))
     other = text.replace("coeff: 0.5 coeff: 0.5", "coeff: 1 coeff: 1")
     (tmp_path / "val.prototxt").write_text(data + other)
     with pytest.raises(FCNXSError, match="layer score_fused: coeff none, not 0.5"):

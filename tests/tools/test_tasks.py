@@ -6,13 +6,16 @@ import numpy as np
 import pytest
 from conftest import FC, WIDTH, photo, random_params
 from PIL import Image
+from scipy.io import savemat
 
 from fcnxs import FCNXSError, Segmenter, checkpoint, gluon
 from fcnxs.compat import mxnet as mx
+from fcnxs.convert.caffemodel import write_caffemodel
 from fcnxs.data.images import preprocess
 from fcnxs.net import Net, outputs_of
 from fcnxs.symbols import NETS, get_fcnxs_symbol
 from fcnxs.symbols.graph.rewrite import scores_symbol
+from fcnxs.tools.benchmarks.parity import random_blobs
 from fcnxs.tools.main import main
 
 HEADS = {"sem": ["a", "b", "c", "d", "e"], "geo": ["background", "horizontal", "vertical"]}
@@ -86,6 +89,39 @@ def test_evaluate_and_export_take_one_head(two, tmp_path, capsys):
         assert "a net with the heads sem and geo; choose one of them (--task)" in capsys.readouterr().err
     assert main(["export", *at, "--output", str(tmp_path / "out"), "--task", "sem"]) == 0
     np.testing.assert_array_equal(Segmenter(str(tmp_path / "out"), 0)(photo()), scores["sem"][0].argmax(0))
+
+
+def test_each_head_is_scored_on_its_labels_of_sift_flow(tmp_path, capsys):
+    """From the authors' file and layout on; the scores are those of the two outputs of the whole graph."""
+    rng, outdoor = np.random.default_rng(0), "spatial_envelope_256x256_static_8outdoorcategories"
+    heads = {"sem": ("siftflow", "SemanticLabels", 33), "geo": ("siftflow_geo", "GeoLabels", 34)}
+    write_caffemodel(tmp_path / "net.caffemodel", random_blobs("siftflow_fcn16s", WIDTH, FC, 33))
+    prefix = str(tmp_path / "siftflow")
+    assert main(["convert", str(tmp_path / "net.caffemodel"), prefix]) == 0
+    loaded = checkpoint.load(prefix, 0)
+    assert loaded.meta.heads["sem"][:2] == ["awning", "balcony"] and loaded.meta.heads["geo"][0] == "class 0"
+    (tmp_path / "test.txt").write_text("coast_natu975\n")
+    folder = tmp_path / "Images" / outdoor
+    folder.mkdir(parents=True)
+    Image.fromarray(photo()).save(folder / "coast_natu975.png")
+    (folder / "coast_natu975.png").rename(folder / "coast_natu975.jpg")  # lossless, whatever its name
+    net = Net(scores_symbol(loaded.symbol, several=True), loaded.arg_params, {})
+    scores = outputs_of(net, {"data": preprocess(photo(), loaded.meta.mean)})
+    names = tmp_path / "geo.txt"
+    names.write_text("".join(f"class {i}\n" for i in range(34)))
+    for (head, (data, labels, count)), expected in zip(heads.items(), scores):
+        label = rng.integers(0, min(count, 33) if head == "sem" else 4, photo().shape[:2])
+        (tmp_path / labels / outdoor).mkdir(parents=True)
+        savemat(tmp_path / labels / outdoor / "coast_natu975.mat", {"S": label.astype(np.float64)})
+        command = ["evaluate", "--prefix", prefix, "--epoch", "0", "--data", data, "--root", str(tmp_path)]
+        command += ["--split", "test", "--json", str(tmp_path / f"{head}.json")]
+        assert main([*command, *(["--classes", str(names)] if head == "geo" else [])]) == 0, (
+            capsys.readouterr().err
+        )
+        counted = label > 0
+        accuracy = (expected[0].argmax(0)[counted] == label[counted] - 1).mean()
+        told = json.loads((tmp_path / f"{head}.json").read_text())
+        assert told["pixel_accuracy"] == pytest.approx(accuracy)
 
 
 @pytest.mark.parametrize(
