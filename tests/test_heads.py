@@ -128,3 +128,29 @@ def test_late_fusion_begins_from_two_nets_and_averages_their_scores(ctx):
     np.testing.assert_allclose(fused, sum(single) / 2, rtol=0, atol=1e-5 * abs(fused).max())
     with pytest.raises(FCNXSError, match="parameter conv1_1hha_weight .* is missing"):
         init_from_images(ctx, fusion, {"color": parents["color"]})
+
+
+@pytest.mark.parametrize(
+    ("name", "images", "labels"),
+    [
+        ("siftflow_fcn16s", {"data": 3}, ["softmax_sem_label", "softmax_geo_label"]),
+        ("nyud_fcn32s_color_hha", {"color_data": 3, "hha_data": 3}, ["softmax_label"]),
+        ("nyud_fcn32s_color_d", {"data": 4}, ["softmax_label"]),
+    ],
+)
+def test_mxnet_s_module_trains_them(name, images, labels):
+    """After a step every head and every trunk has changed."""
+    net, rng = NETS[name](**NARROW), np.random.default_rng(0)
+    data = [mx.nd.array(rng.normal(0, 50, (1, channels, 40, 50))) for channels in images.values()]
+    truth = [mx.nd.array(rng.integers(0, 3, (1, 40 * 50))) for _ in labels]
+    module = mx.mod.Module(net, data_names=[*images], label_names=labels)
+    shapes = [(each, array.shape) for each, array in zip([*images, *labels], data + truth)]
+    module.bind(shapes[: len(images)], shapes[len(images) :])
+    module.init_params(arg_params=random_params(net))
+    before = numpy_of(module.get_params()[0])
+    module.init_optimizer(optimizer_params={"learning_rate": 1e-3})
+    module.forward_backward(mx.io.DataBatch(data, truth))
+    module.update()
+    after = numpy_of(module.get_params()[0])
+    learning = [key for key in after if key.startswith(("score", "conv1_1")) and key.endswith("weight")]
+    assert len(learning) >= 2 and all((after[key] != before[key]).any() for key in learning)
