@@ -18,9 +18,9 @@ GPU_INSTALL = (
     "pip install --no-deps mxnet-cu112==1.9.1, pip install '.[cu112]' in the folder of fcnxs, and "
     "fcnxs doctor --link-cuda"
 )
+CPU_INSTALL = "pip install --no-deps mxnet==1.9.1"
 INSTALL_HINT = (
-    "MXNet is not installed; choose one: pip install --no-deps mxnet==1.9.1 (any machine), "
-    f"or for NVIDIA GPUs {GPU_INSTALL}"
+    f"MXNet is not installed; choose one: {CPU_INSTALL} (any machine), or for NVIDIA GPUs {GPU_INSTALL}"
 )
 
 # MXNet reads these when it loads. The first keeps temporary space from growing with every new input size. The

@@ -86,20 +86,34 @@ def _features(found: facts.Facts) -> Iterator[Tuple[str, str]]:
 
 def _gpus(found: facts.Facts) -> Iterator[Tuple[str, str]]:
     if not found.gpus:
-        yield "GPUs", "none"
-    for number, gpu in enumerate(found.gpus):
+        yield "GPUs", "none that nvidia-smi shows" if found.mxnet_gpus else "none"
+    there = gpus.visible(found)
+    numbers = {of_smi: number for number, of_smi in enumerate(there)}  # that --device takes
+    named = "CUDA_VISIBLE_DEVICES" in found.environment
+    hidden = "CUDA_VISIBLE_DEVICES hides it" if named else "MXNet does not see it"
+    for of_smi, gpu in {**dict(enumerate(found.gpus)), **there}.items():
         code = "the GPU wheels have code for it"
         if gpu.capability is None:
             code = "its nvidia-smi does not tell it; the README says for which GPUs MXNet has code"
         elif not gpus.runs_on(gpu.capability):
             code = "no wheel has code for it: train on the CPU, deploy with ONNX"
-        mode = ", in MIG mode" if gpu.mig else ""
-        told = f"{gpu.name}, {gpus.shown(gpu.capability)} ({code}), {gpu.memory}, driver {gpu.driver}{mode}"
-        yield f"GPU {number}", told
-    kinds = {gpu.capability for gpu in found.gpus if gpus.runs_on(gpu.capability)}
-    if any(gpus.rounds_to_tf32(kind, found.environment) for kind in kinds):
-        text = "to TF32, 10 bits of mantissa; NVIDIA_TF32_OVERRIDE=0 prevents it"
-        yield "TF32", f"on GPUs of compute capability 8.0 and later convolutions round float32 {text}"
+        told = [
+            f"{gpu.name}, {gpus.shown(gpu.capability)} ({code})",
+            gpu.memory,
+            gpu.driver and f"driver {gpu.driver}",
+        ]
+        told += ["in MIG mode"] * gpu.mig + [f"number {of_smi} of nvidia-smi"] * (numbers.get(of_smi) != of_smi)
+        told += [hidden] * (of_smi not in numbers)
+        yield f"GPU {numbers.get(of_smi, '-')}", ", ".join(filter(None, told))
+    rounding = [f"GPU {n}" for n, gpu in enumerate(there.values()) if gpus.has_tf32(gpu.capability)]
+    if rounding and found.environment.get("NVIDIA_TF32_OVERRIDE") == "0":
+        yield "TF32", f"off: NVIDIA_TF32_OVERRIDE=0 keeps float32 as it is on {', '.join(rounding)}"
+    elif rounding:
+        text = "convolutions round float32 to TF32, 10 bits of mantissa; NVIDIA_TF32_OVERRIDE=0 prevents it"
+        yield "TF32", f"on: on {', '.join(rounding)} {text}"
+    fusion = found.environment.get(gpus.FUSION, "0")
+    if there and fusion != "0":
+        yield gpus.FUSION, f"{fusion}, where the commands set 0: MXNet compiles operators at run time"
 
 
 def _machine(found: facts.Facts) -> Iterator[Tuple[str, str]]:

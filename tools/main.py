@@ -242,6 +242,11 @@ def _explained(error: BaseException) -> str:
     """The error's text; if a library of the system is missing, the names of all that are, and the cure."""
     missing = libraries.missing() if "cannot open shared object file" in str(error) else []
     if missing:
+        from ..doctor import facts, gpus, packages
+
+        known = facts.quick()
+        for what, cure in packages.two_wheels(known, gpu=bool(gpus.usable(known))):
+            return f"{what}; {cure}"
         groups = libraries.cures(missing, libraries.installed())
         return "; ".join(f"this system has no {', '.join(names)}; {cure}" for names, cure in groups)
     if isinstance(error, OSError) and error.filename is None and error.errno in streams.UNWRITABLE:

@@ -24,6 +24,7 @@ from ..system.variables import breaking
 
 MODULES = {"numpy": "numpy", "opencv-python": "cv2", "pillow": "PIL.Image"}
 
+WHEEL = re.compile(r"mxnet(-(cu\d+|mkl|native))?(mkl)?")  # names of MXNet's
 TOO_LONG = "is the machine busy?"
 TIMEOUT = 300  # seconds for each process; on a busy machine the first import of MXNet takes minutes
 FIELDS = ("name", "compute_cap", "memory.total", "driver_version", "mig.mode.current")  # of nvidia-smi
@@ -133,6 +134,12 @@ def gather(environment: Mapping[str, str]) -> Facts:
     return facts
 
 
+def quick() -> Facts:
+    """The facts that take no process of Python: installed packages, variables, and what nvidia-smi shows."""
+    gpus, error = nvidia_smi()
+    return Facts(packages=_packages(), environment=dict(os.environ), gpus=gpus, nvidia_error=error)
+
+
 def nvidia_smi() -> Tuple[List[Gpu], str]:
     """GPUs that nvidia-smi shows, and why it failed, or "". Without nvidia-smi: no GPUs and no error."""
     program = shutil.which("nvidia-smi")
@@ -169,10 +176,18 @@ def _gpu(told: Mapping[str, str]) -> Gpu:
 
 
 def _packages() -> Dict[str, str]:
-    """Versions of the installed packages, by name; of two of one name, the one that is imported."""
+    """Versions of the installed packages, by name; of two of one name, the one that is imported.
+
+    Of MXNet's wheels those of one folder, where they overwrite each other; that folder hides any other one.
+    """
     found: Dict[str, str] = {}
+    folder = None
     for distribution in importlib.metadata.distributions():
         name = re.sub(r"[-_.]+", "-", distribution.metadata["Name"] or "").lower()
+        if WHEEL.fullmatch(name):
+            folder = folder or distribution.locate_file("")
+            if distribution.locate_file("") != folder:
+                continue
         found.setdefault(name, distribution.version)
     return found
 

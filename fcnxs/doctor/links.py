@@ -13,6 +13,9 @@ from typing import List, NamedTuple
 from ..compat import GPU_INSTALL, INSTALL_HINT
 from ..errors import FCNXSError
 from ..system import libraries
+from .facts import Facts, quick
+from .gpus import ONNX, shown, usable
+from .packages import two_wheels
 
 
 class Links(NamedTuple):
@@ -30,15 +33,18 @@ def link_cuda() -> Links:
     It makes what is missing and renews links of its own that lead elsewhere. It replaces nothing else.
 
     Raises:
-        FCNXSError: there is no MXNet for GPUs, or its folder cannot be written.
+        FCNXSError: there is no MXNet for GPUs, or another beside it, or its folder cannot be written.
     """
     library = libraries.of_mxnet()
     if library is None:
         raise FCNXSError(INSTALL_HINT)
+    known = quick()
+    for what, cure in two_wheels(known, gpu=not known.gpus or bool(usable(known))):
+        raise FCNXSError(f"--link-cuda: {what}; {cure}")
     need = libraries.needs(library)
     if need and libraries.DRIVER not in need:
         what = f"--link-cuda: {library} is MXNet for the CPU alone"
-        raise FCNXSError(f"{what}; for NVIDIA GPUs uninstall it, then {GPU_INSTALL}")
+        raise FCNXSError(f"{what}; {_for_gpus(known)}")
     have = libraries.installed()
     done = Links(library.parent, [], [], [])
     try:
@@ -51,6 +57,14 @@ def link_cuda() -> Links:
             f"folder, or make no links and export LD_LIBRARY_PATH={path}"
         ) from None
     return done
+
+
+def _for_gpus(known: Facts) -> str:
+    """What to do on a machine whose MXNet is for the CPU."""
+    if known.gpus and not usable(known):
+        names = ", ".join(f"{gpu.name} ({shown(gpu.capability)})" for gpu in known.gpus)
+        return f"keep it, since no MXNet has code for {names}; {ONNX}"
+    return f"for NVIDIA GPUs uninstall it, then {GPU_INSTALL}"
 
 
 def _link(place: Path, file: Path) -> str:

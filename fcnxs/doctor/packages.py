@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-import re
 import shlex
-from typing import Any, Dict, List
+from typing import Any, Dict, Iterator, List, Tuple
 
-from .facts import MODULES, Facts
+from ..compat import CPU_INSTALL, GPU_INSTALL
+from .facts import MODULES, WHEEL, Facts
 
 
 def wheels(facts: Facts) -> List[str]:
     """Names of the installed wheels of MXNet, e.g. ["mxnet-cu112"]; two of them overwrite each other."""
-    return sorted(name for name in facts.packages if re.fullmatch(r"mxnet(-(cu\d+|mkl|native))?(mkl)?", name))
+    return sorted(name for name in facts.packages if WHEEL.fullmatch(name))
+
+
+def two_wheels(facts: Facts, gpu: bool) -> Iterator[Tuple[str, str]]:
+    """That two wheels of MXNet are installed, if they are, with the cure: for a GPU or for the CPU."""
+    here = wheels(facts)
+    if len(here) < 2:
+        return
+    new = CPU_INSTALL
+    if gpu:
+        new = GPU_INSTALL if "mxnet-cu117" not in here else GPU_INSTALL.replace("cu112", "cu117")
+    yield f"{' and '.join(here)} overwrite each other", f"pip uninstall -y {' '.join(here)}, then {new}"
 
 
 def required(facts: Facts) -> Dict[str, Any]:

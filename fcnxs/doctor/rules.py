@@ -13,7 +13,7 @@ from ..system.libraries import DRIVER, cures, of_cuda
 from ..system.variables import breaking
 from . import gpus
 from .facts import TOO_LONG, Facts
-from .packages import required, to_pip, wheels
+from .packages import required, to_pip, two_wheels, wheels
 
 WAIT = "run fcnxs doctor again when it is not"
 TRAINING = 3.6e9  # bytes of memory for a training step of FCN-8s, full width, 500x375
@@ -39,7 +39,7 @@ class Finding(NamedTuple):
 
 def findings(facts: Facts) -> List[Finding]:
     """All errors, the gravest first."""
-    rules = (_python, _libraries, _mxnet, _packages, gpus.rule, _threads, _variables, _room)
+    rules = (_python, _two_wheels, _libraries, _mxnet, _packages, gpus.rule, _threads, _variables, _room)
     return [Finding(*finding) for rule in rules for finding in rule(facts)]
 
 
@@ -50,10 +50,14 @@ def _python(facts: Facts) -> Iterator[Tuple[str, str]]:
         yield what, "make a virtual environment with Python 3.11"
 
 
+def _two_wheels(facts: Facts) -> Iterator[Tuple[str, str]]:
+    yield from two_wheels(facts, gpu=bool(gpus.usable(facts)))
+
+
 def _libraries(facts: Facts) -> Iterator[Tuple[str, str]]:
     missing = facts.missing_libraries
-    if facts.gpus and not any(gpus.runs_on(gpu.capability) for gpu in facts.gpus):
-        missing = [name for name in missing if not of_cuda(name)]  # they would serve no GPU
+    if len(wheels(facts)) > 1 or (facts.gpus and not gpus.usable(facts)):
+        missing = [name for name in missing if not of_cuda(name)]  # they serve no GPU, or come later
     for names, cure in cures(missing, facts.cuda_libraries):
         alone = DRIVER in names and not facts.gpus and not facts.nvidia_error  # a machine without a GPU
         yield f"this system has no {', '.join(names)}", cure + (f", or {gpus.for_cpu(facts)}" if alone else "")
@@ -69,14 +73,13 @@ def _mxnet(facts: Facts) -> Iterator[Tuple[str, str]]:
     if not here:
         yield "MXNet is not installed", INSTALL_HINT.partition("; ")[2]
         return
-    if len(here) > 1:
-        again = f"pip install --no-deps {to_pip(facts, 'mxnet', here[0])}, or another of them"
-        yield f"{' and '.join(here)} overwrite each other", f"pip uninstall -y {' '.join(here)}, then {again}"
     bounds = required(facts).get("mxnet")
     for name in here:
         if bounds and facts.packages[name] not in bounds:
             what = f"{name} is {facts.packages[name]}, not {str(bounds).lstrip('=')}"
             yield what, f"pip install --no-deps {to_pip(facts, 'mxnet', name)}"
+    if len(here) > 1:
+        return  # what is loaded is a mixture of both
     error = facts.broken.get("mxnet")
     if error and not _lacks_library(facts, error) and "numpy" not in facts.broken and "numpy" in facts.packages:
         yield f"MXNet cannot be imported: {error}", _import_cure(facts, error, here[0])

@@ -183,22 +183,22 @@ def visible(devices):
         (cuda(gpus=[H100], **UNLINKED), {"no code for GPU 0, NVIDIA H100": "for the CPU pip uninstall"}),
         (
             cuda(gpus=[A100, H100], **UNLINKED),
-            {"no lib": LINK, "GPU 1, NVIDIA H100": "give --device gpu:0; export CUDA_VISIBLE_DEVICES=0 hides"},
+            {"no lib": LINK, "GPU 1, NVIDIA H100": "give --device gpu:0, or export CUDA_VISIBLE_DEVICES=0"},
         ),
         (
             cuda(gpus=[H100, A100, V100], mxnet_gpus=3),
-            {"GPU 0, NVIDIA H100": "give --device gpu:1,2; export CUDA_VISIBLE_DEVICES=1,2 hides"},
+            {"GPU 0, NVIDIA H100": "CUDA_VISIBLE_DEVICES=1,2, which hides this one, and then"},
         ),
         (cuda(gpus=[H100, A100], capabilities=[(8, 0)], **SEEN, **visible("1")), {}),
         (cuda(gpus=[H100, A100], features={}, **visible("1")), {}),
         (
             cuda(gpus=[V100, H100, A100], mxnet_gpus=2, **visible("2,1")),
-            {"no code for GPU 1, NVIDIA H100": "give --device gpu:0; export CUDA_VISIBLE_DEVICES=2 hides"},
+            {"no code for GPU 1, NVIDIA H100": "give --device gpu:0, or export CUDA_VISIBLE_DEVICES=2"},
         ),
         (cuda(gpus=[A100, A100], **SEEN, **visible("GPU-5b")), {}),
         (
             cuda(gpus=[V100], **visible("")),
-            {"nvidia-smi shows 1 GPUs, MXNet sees 0": "unset CUDA_VISIBLE_DEVICES (it is '')"},
+            {"nvidia-smi shows 1 GPU, MXNet sees 0": "unset CUDA_VISIBLE_DEVICES (it is '')"},
         ),
         (cuda(gpus=[MIG, A100], **SEEN), {"shows 2 GPUs, MXNet sees 1": "CUDA_VISIBLE_DEVICES=MIG-"}),
         (cuda(gpus=[MIG], **SEEN), {}),
@@ -207,7 +207,7 @@ def visible(devices):
         (cuda(), {"there is no nvidia-smi that shows a GPU": "--gpus all"}),
         *(
             (
-                cuda(gpus=[A100], **SEEN, environment={name: "0" if "ENFORCE" in name else "2"}),
+                cuda(gpus=[RTX4090], **SEEN, environment={name: "0" if "ENFORCE" in name else "2"}),
                 {f"{name} is": f"unset {name}"},
             )
             for name in gpus.DIFFERENT

@@ -136,6 +136,13 @@ def test_without_an_mxnet_for_gpus_nothing_is_linked(site, tmp_path, monkeypatch
     assert linked(site) == {}
 
 
+def test_two_wheels_in_one_folder_are_told_before_links_are_made(site, capsys):
+    """The real MXNet is in another folder, which this one hides."""
+    install(site.parent, "mxnet-1.9.1")
+    assert main(["doctor", "--link-cuda"]) == 2
+    assert "--link-cuda: mxnet and mxnet-cu1" in capsys.readouterr().err and linked(site) == {}
+
+
 def test_a_folder_of_links_is_no_mxnet(tmp_path):
     """When pip has removed MXNet, Python takes the folder with the links for a package without code."""
     (tmp_path / "mxnet").mkdir()

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import LONG
-from machines import A100, V100, healthy
+from machines import A100, H100, V100, cuda, healthy
 
 from fcnxs import FCNXSError
 from fcnxs.compat import mxnet as mx
@@ -174,14 +174,13 @@ def test_each_machine_has_the_steps_that_it_can_do():
     one = healthy(mxnet_gpus=1, capabilities=[(8, 0)], gpus=[A100])
     two = healthy(mxnet_gpus=2, capabilities=[(7, 0)] * 2, gpus=[V100] * 2)
     everything = {step.name for step in check.steps(args(device=None), two, Path("/tmp"))} - {"nvidia-smi"}
-    assert names(healthy(), device=None) == {"doctor"} == names(healthy(), device="gpu")
     assert names(one, device=None) - {"nvidia-smi"} == everything - {"two"}
     assert names(two, device=None) - {"nvidia-smi"} == everything - {"tf32"}
     assert names(two, device="gpu:1") - {"nvidia-smi"} == everything - {"tf32", "two"}
     todo = {step.name: step for step in check.steps(args(device="gpu:1,0"), two, Path("/tmp"))}
     assert "--device=gpu:1,0" in todo["two"].command and "--device=gpu:1" in todo["exact"].command
     assert todo["tests"].variables == {"NVIDIA_TF32_OVERRIDE": "0", "FCNXS_TEST_CTX": "gpu(1)"}
-    sees = "MXNet sees 2 GPUs, with numbers from 0 to 1"
+    sees = "MXNet sees 2 GPUs, with numbers 0 and 1"
     for wrong, why in (
         ("gpu:2", sees),
         ("gpu:0,2", sees),
@@ -191,6 +190,35 @@ def test_each_machine_has_the_steps_that_it_can_do():
     ):
         with pytest.raises(FCNXSError, match=f"--device {wrong}: {why}"):
             check.steps(args(device=wrong), two, Path("/tmp"))
+
+
+def test_gpus_without_code_are_left_out(monkeypatch):
+    mixed = healthy(mxnet_gpus=3, capabilities=[(12, 0), (8, 6), (8, 6)])
+    todo = {step.name: step for step in check.steps(args(device=None), mixed, Path("/tmp"))}
+    assert "--device=gpu:1,2" in todo["two"].command and "--device=gpu:1" in todo["exact"].command
+    with pytest.raises(FCNXSError, match="no code for gpu:0, of 12.0; it has code for --device gpu:1,2"):
+        check.steps(args(device="gpu:1,0"), mixed, Path("/tmp"))
+
+
+@pytest.mark.parametrize(
+    ("machine", "why"),
+    [
+        (healthy(gpus=[A100]), "there is a GPU, NVIDIA A100-SXM4-40GB, and this MXNet is for the CPU alone"),
+        (healthy(gpus=[H100]), "for the CPU alone, and no other has code for NVIDIA H100 80GB HBM3"),
+        (
+            healthy(mxnet_gpus=1, capabilities=[(9, 0)]),
+            "MXNet has no code for the GPUs here, of capability 9.0",
+        ),
+        (cuda(gpus=[A100], features={"CUDA": True}), "MXNet sees no GPU here: `fcnxs doctor` says why"),
+        (healthy(), "this MXNet is for the CPU alone"),
+    ],
+)
+def test_without_a_gpu_to_try_no_file_is_written(machine, why, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(check.facts, "gather", lambda environment: machine)
+    assert main(["benchmark", "gpu"]) == 2
+    said = capsys.readouterr()
+    assert why in said.err and "send us" not in said.out + said.err and not any(tmp_path.iterdir())
 
 
 def test_tests_that_are_not_there_are_skipped_with_a_line(monkeypatch):

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import argparse
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, List, Tuple
 
 from ...doctor import gpus
+from ...doctor.facts import Facts, quick
 from ...errors import FCNXSError
 from ...launch.dmlc import own_share
 
@@ -99,6 +101,18 @@ def devices(text: str | None) -> List[mx.Context]:
     return [_context(kind, number) for number in (own_share(numbers) if kind == "gpu" else numbers)]
 
 
+def numbers(count: int) -> str:
+    """The numbers that a count of GPUs has, in words: `numbers 0 to 3`."""
+    return {1: "number 0", 2: "numbers 0 and 1"}.get(count, f"numbers 0 to {count - 1}")
+
+
+def _facts() -> Facts:
+    """What explains that MXNet, which is loaded, sees no GPU."""
+    from ...compat import mxnet as mx
+
+    return replace(quick(), features={"CUDA": mx.runtime.Features().is_enabled("CUDA")})
+
+
 def _context(kind: str, number: int) -> mx.Context:
     from ...compat import mxnet as mx
 
@@ -109,12 +123,17 @@ def _context(kind: str, number: int) -> mx.Context:
     except mx.MXNetError:
         count = 0
     if number >= count:
-        why = f": {gpus.why_none()}" if not count else ""
-        raise FCNXSError(f"--device gpu:{number}: MXNet sees {count} GPUs here{why}; --device cpu uses the CPU")
+        why = f", with {numbers(count)}" if count else f": {gpus.why_none(_facts(), number)}"
+        sees = f"MXNet sees {gpus.counted(count)} here{why}"
+        raise FCNXSError(f"--device gpu:{number}: {sees}; --device cpu uses the CPU")
     capability = gpus.capability_of(number)
     if not gpus.runs_on(capability):
+        good = [f"gpu:{other}" for other in range(count) if gpus.runs_on(gpus.capability_of(other))]
+        way = f"--device cpu uses the CPU; {gpus.ONNX}"
+        if good:
+            way = f"it has code for --device {' and '.join(good)}"
         raise FCNXSError(
             f"--device gpu:{number}: MXNet has no code for this GPU, of compute capability "
-            f"{gpus.shown(capability)}, but for 5.0 to 8.9; --device cpu uses the CPU; {gpus.ONNX}"
+            f"{gpus.shown(capability)}, but for 5.0 to 8.9; {way}"
         )
     return mx.gpu(number)

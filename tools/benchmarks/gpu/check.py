@@ -14,7 +14,7 @@ from typing import Dict, List, Sequence
 
 from .... import __version__
 from ....doctor import facts
-from ....doctor.gpus import TF32_FROM, shown
+from ....doctor.gpus import ONNX, TF32_FROM, counted, runs_on, shown, why_none
 from ....errors import FCNXSError
 from ....system.files import written_whole
 from ....system.own import refuse_strangers
@@ -54,12 +54,11 @@ def steps(args: argparse.Namespace, found: facts.Facts, root: Path) -> List[Step
     """All steps, those that this machine cannot do with the reason; they may write to the folder `root`.
 
     Raises:
-        FCNXSError: --device names no GPU that MXNet sees.
+        FCNXSError: MXNet sees no GPU that --device names, or has code for none.
     """
-    gpus = _gpus(args.device, found.mxnet_gpus)
-    none = "" if gpus else "MXNet sees no GPU; the output of doctor says why"
+    gpus = _gpus(args.device, found)
     first, fcnxs = gpus[:1], [sys.executable, "-X", "faulthandler", "-m", "fcnxs"]
-    capability = found.capabilities[int(first[0])] if first and found.capabilities else None
+    capability = found.capabilities[int(first[0])] if found.capabilities else None
     old = f"no TF32 below {shown(TF32_FROM)}" if capability and capability < TF32_FROM else ""
 
     def one(name: str, title: str, on: Sequence[str] = first, skip: str = "", **how: object) -> Step:
@@ -71,7 +70,7 @@ def steps(args: argparse.Namespace, found: facts.Facts, root: Path) -> List[Step
         ]
         net += [f"--num-images={args.num_images}"] if args.num_images else []
         words = [*fcnxs, "benchmark", "gpu", f"--part={name}", f"--device=gpu:{','.join(on)}", *net]
-        return Step(name, title, words, skip=none or skip, **how)
+        return Step(name, title, words, skip=skip, **how)
 
     smi, tests = shutil.which("nvidia-smi"), _tests()
     pytest = "" if find_spec("pytest") else "no pytest; pip install '.[cu112,test]'"
@@ -101,7 +100,6 @@ def steps(args: argparse.Namespace, found: facts.Facts, root: Path) -> List[Step
             "fcnxs demo on the GPU",
             [*fcnxs, "demo", f"--device=gpu:{','.join(first)}", f"--output={root / 'demo'}"],
             HOUR,
-            skip=none,
         ),
         Step(
             "tests",
@@ -109,18 +107,32 @@ def steps(args: argparse.Namespace, found: facts.Facts, root: Path) -> List[Step
             [sys.executable, "-X", "faulthandler", "-m", "pytest", "-rfE", str(tests)],
             4 * HOUR,
             {**EXACT, "FCNXS_TEST_CTX": f"gpu({','.join(first)})"},
-            none or ("" if tests else "tests/ is not here; run this in a clone of the repository") or pytest,
+            ("" if tests else "tests/ is not here; run this in a clone of the repository") or pytest,
         ),
     ]
 
 
-def _gpus(given: str | None, there: int) -> List[str]:
-    """Numbers of the GPUs to check: those that --device names, or all that MXNet sees."""
-    if given is None or not there:
-        return [str(number) for number in range(there)]
-    kind, numbers = devices.kind_and_numbers(given)
+def _gpus(given: str | None, found: facts.Facts) -> List[str]:
+    """Numbers of the GPUs to check: those that --device names, or all that MXNet sees and has code for."""
+    there = found.mxnet_gpus
+    kinds = dict(enumerate(found.capabilities))
+    good = [number for number in range(there) if runs_on(kinds.get(number))]
+    kind, numbers = devices.kind_and_numbers(given or "gpu")
+    if not there:
+        raise FCNXSError(f"benchmark gpu: MXNet sees no GPU here: {why_none(found, numbers[0])}")
+    if not good:
+        names = ", ".join(shown(each) for each in found.capabilities)
+        raise FCNXSError(f"benchmark gpu: MXNet has no code for the GPUs here, of capability {names}; {ONNX}")
+    if given is None:
+        return [str(number) for number in good]
     if kind == "cpu" or max(numbers) >= there:
-        raise FCNXSError(f"--device {given}: MXNet sees {there} GPUs, with numbers from 0 to {there - 1}")
+        sees = f"MXNet sees {counted(there)}, with {devices.numbers(there)}"
+        raise FCNXSError(f"--device {given}: {sees}")
+    without = [number for number in numbers if number not in good]
+    if without:
+        way = f"it has code for --device gpu:{','.join(map(str, good))}"
+        capability = shown(kinds[without[0]])
+        raise FCNXSError(f"--device {given}: MXNet has no code for gpu:{without[0]}, of {capability}; {way}")
     return [str(number) for number in numbers]
 
 
