@@ -37,7 +37,7 @@ def findings(
     fitting = [seen for seen in found.seen if seen.fits]
     refused = [*rules.sizes(found, one_size), *rules.values(found, fitting), *rules.repeated(found)]
     refused += rules.colours(found, fitting)
-    warnings = [*rules.faults(found), *rules.masks(found, fitting, names), *rules.turned(found, exif)]
+    warnings = [*rules.faults(found), *rules.masks(found, fitting), *rules.turned(found, exif)]
     warnings += [*rules.mixed(found, fitting), *rules.absent(found, names), *rules.empty(found)]
     warnings += [*rules.copies(found, fitting), *rules.left_out(found, names)]
     result = _refused(refused, allow) + [Finding(kind, text, False) for kind, text in warnings]

@@ -176,7 +176,11 @@ def _names_by_stem(folder: Path) -> Dict[str, List[str]]:
 
 
 def by_stem(folder: Path, suffixes: Sequence[str]) -> Dict[str, Path]:
-    """Sorted files below a folder with one of these suffixes, by their path without the suffix."""
+    """Sorted files below a folder with one of these suffixes, by their path without the suffix.
+
+    Raises:
+        FCNXSError: a folder cannot be read, or two files differ only by their suffixes.
+    """
 
     def fail(error: OSError) -> None:
         if folder.is_dir():

@@ -8,7 +8,6 @@ from typing import Dict, Iterator, List, Sequence, Tuple
 import numpy as np
 
 from ..conventions import IGNORE_LABEL
-from ..vis import background_of
 from .inspection import Inspection, Seen
 
 TURNS = {2: "mirrors {}", 3: "turns {} by 180 degrees", 4: "mirrors {}"}  # others turn by 90 degrees
@@ -45,10 +44,8 @@ def values(found: Inspection, fitting: List[Seen]) -> Texts:
         )
 
 
-def masks(found: Inspection, fitting: List[Seen], names: Sequence[str] | None) -> Texts:
-    """Some labels mark their figure by 255, others by a class; class 0 is their ground."""
-    if names is not None and background_of(names) != 0:
-        return
+def masks(found: Inspection, fitting: List[Seen]) -> Texts:
+    """Some labels mark their figure by 255, others by a class."""
     masks = [seen.number for seen in fitting if seen.values.tolist() == [0, IGNORE_LABEL]]
     others = [seen for seen in fitting if np.any((seen.values > 0) & (seen.values < IGNORE_LABEL))]
     if masks and others:
