@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import zipfile
 from pathlib import Path
-from typing import List
+from typing import Dict, List
 
 from ..errors import FCNXSError
 from . import (
@@ -31,6 +31,7 @@ from . import (
     roboflow,
 )
 from .account import Account
+from .files import all_files
 from .found import Found, Options
 
 FORMATS = {
@@ -48,14 +49,15 @@ FORMATS = {
     "oxford-pet": oxford_pet,
     "masks": masks,
 }
-GENERAL = "masks"  # what is taken if no other format is recognised
+GENERAL = "masks"  # what is taken if no other format is recognised, here or below
+SHOWN = 4  # folders that a message names
 
 
 def format_of(source: Path) -> str:
     """Name of the format that a source has, by its content.
 
     Raises:
-        FCNXSError: it has none, or several.
+        FCNXSError: it has none, or several, or a folder below has another one.
     """
     if not source.exists():
         raise FCNXSError(f"{source}: no such file or folder")
@@ -63,20 +65,18 @@ def format_of(source: Path) -> str:
         raise FCNXSError(
             f"{source}: is a ZIP file; unpack it (unzip {source.name} -d NEW), and give the folder"
         )
-    special = _special(source)
-    found = special or [GENERAL] * FORMATS[GENERAL].recognised(source)
+    found, below = _special(source), _below(source)
+    others = {folder: names for folder, names in below.items() if not {*names} & {*found}}
+    found = found or [GENERAL] * FORMATS[GENERAL].recognised(source)
+    if others:
+        reads = f"; --format {' or '.join(found)} reads all of {source} as that" if found else ""
+        raise FCNXSError(f"{source}: {_told(others)}{reads}")
     if len(found) == 1:
         return found[0]
     if found:
         raise FCNXSError(f"{source}: may be {' or '.join(found)}; --format says which one is meant")
-    inside = (
-        [folder for folder in source.iterdir() if folder.is_dir() and _special(folder)]
-        if source.is_dir()
-        else []
-    )
-    hint = f"{inside[0]} is {_special(inside[0])[0]}" if inside else "--format names one"
     looked = "; ".join(f"{name}: {each.LOOKS_FOR}" for name, each in FORMATS.items())
-    raise FCNXSError(f"{source}: no known format here; looked for {looked}. {hint}")
+    raise FCNXSError(f"{source}: no known format here; looked for {looked}. --format names one")
 
 
 def _special(source: Path) -> List[str]:
@@ -84,14 +84,40 @@ def _special(source: Path) -> List[str]:
     return [name for name, each in FORMATS.items() if name != GENERAL and each.recognised(source)]
 
 
+def _below(source: Path) -> Dict[Path, List[str]]:
+    """Formats of the folders below a source that have one, but for those inside of another such folder."""
+    folders = {parent for file in all_files(source) for parent in file.parents} if source.is_dir() else ()
+    result: Dict[Path, List[str]] = {}
+    for folder in sorted(folder for folder in folders if source in folder.parents):
+        names = [] if {*folder.parents} & {*result} else _special(folder)
+        if names:
+            result[folder] = names
+    return result
+
+
+def _told(folders: Dict[Path, List[str]]) -> str:
+    """Words that name the folders and their formats, and ask for one of them."""
+    each = [f"{folder} is {' or '.join(names)}" for folder, names in folders.items()]
+    more = f", and {len(each) - SHOWN} more" if len(each) > SHOWN else ""
+    which = "this folder" if len(each) == 1 else "one of these folders"
+    return f"{', '.join(each[:SHOWN])}{more}; give {which}"
+
+
 def read(source: Path, name: str, options: Options, account: Account) -> Found:
     """What a source has, in the format of this name.
 
     Raises:
-        FCNXSError: an option is none of this format's, or its reader refuses the source.
+        FCNXSError: an option is none of this format's, or its reader refuses the source; if the source is not
+            in this format, the message names the folders below that have one.
     """
     module = FORMATS[name]
     for option in ("colors", "nearest", "binary", "threshold", "names"):
         if getattr(options, option) not in (None, False) and option not in module.TAKES:
             raise FCNXSError(f"--{option}: means nothing in the format {name}; leave it out")
-    return module.read(source, options, account)
+    try:
+        return module.read(source, options, account)
+    except FCNXSError as error:
+        below = {} if name in _special(source) else _below(source)
+        if not below:
+            raise
+        raise FCNXSError(f"{error}; {_told(below)}") from None
