@@ -15,8 +15,8 @@ ROOMS = ("fcnxs", "tools", "symbols")
 TEXT = "\n".join((ROOT / name).read_text() for name in ("README.md", *(f"{room}/README.md" for room in ROOMS)))
 OPTION = re.compile(r"(?<![\w-])--?[a-z][\w-]*")
 
-# Of pip, curl, nvidia-smi and TensorBoard, and of the original example's script.
-OF_OTHERS = {"--no-deps", "--data-binary", "--unix-socket", "--query-gpu", "--logdir"}
+# Of pip, venv, curl, nvidia-smi and TensorBoard, and of the original example's script.
+OF_OTHERS = {"--no-deps", "--clear", "--data-binary", "--unix-socket", "--query-gpu", "--logdir"}
 OF_THE_ORIGINAL = {"--gpu", "--init-type", "--input", "--retrain", "--model"}
 # `--help` says enough of these: what dmlc_tracker takes for its clusters, and long forms of -n and -s.
 PLAIN = {"-h", "--help", "--num-processes", "--num-servers", "--env", *(f"--{name}" for name in TRACKER)}

@@ -34,7 +34,7 @@ published: the authors' Caffe nets, for somebody who has their files in the fold
 gpu: all that we would like to know of your GPU, in one file, benchmark-gpu.txt: doctor's findings, gradients of
     FCN-8s against NumPy's in float64, seconds and memory, two GPUs, a run that resumes on the CPU, the demo
     and, in a clone, the tests. Takes an hour or more; Ctrl-C leaves the file with what was done. --device
-    gpu:0,1 names the GPUs (default: all). Exit code 1 if a step fails.
+    gpu:0,1 names the GPUs (default: all that MXNet has code for). Exit code 1 if a step fails.
 
 Examples:
     fcnxs benchmark gpu
@@ -116,7 +116,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--weights", type=Path, metavar="DIR", help="published: folder of the authors' caffemodels")
     add("--data", metavar="DIR", help="published: folder of VOC 2011, with the list seg11valid.txt")
     add("--part", help=argparse.SUPPRESS)
-    devices.add_device(parser)
+    text = "device to compute on: cpu, gpu, or gpu:1; for the measurement gpu, one or several GPUs"
+    devices.add_device(parser, text, "cpu; for gpu all GPUs that MXNet has code for")
 
 
 def _sides(text: str) -> List[int]:

@@ -10,6 +10,8 @@ Example:
 from __future__ import annotations
 
 import argparse
+import re
+import shlex
 from typing import Iterator, List, Tuple
 
 from ..doctor import facts, gpus, links, packages, rules
@@ -39,6 +41,9 @@ def run(args: argparse.Namespace) -> int:
     show()
     for line in report(wrong):
         say(line)
+    if any(re.search(r"\b(pip|fcnxs) ", finding.cure) for finding in wrong):
+        python = shlex.quote(found.executable)
+        say(f"In a CURE, pip and fcnxs are those of this Python: {python} -m pip, and {python} -m fcnxs.")
     return int(bool(wrong))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from machines import A100, GOOD, H100, RTX4090, V100, cuda, healthy, packages
@@ -218,6 +219,15 @@ def test_device_says_what_the_machine_lacks(monkeypatch, machine, number, says):
 def test_doctor_says_whether_tf32_is_on(cards, capabilities, variables, state):
     found = rows(cuda(gpus=cards, capabilities=capabilities, **environment(**variables)))
     assert found.get("TF32", "")[: len(state) or None] == state
+
+
+def test_doctor_says_which_pip_its_cures_mean(monkeypatch, capsys):
+    python = "/opt/a venv/bin/python"
+    for machine, told_ in ((healthy(gpus=[A100]), True), (healthy(shm=0), False), (healthy(), False)):
+        machine = replace(machine, executable=python)
+        monkeypatch.setattr(doctor.facts, "gather", lambda environment, machine=machine: machine)
+        doctor.run(SimpleNamespace(link_cuda=False, environment={}))
+        assert (f"'{python}' -m pip, and '{python}' -m fcnxs." in capsys.readouterr().out) == told_
 
 
 def test_fusion_is_wrong_on_ada_alone():

@@ -22,10 +22,14 @@ if TYPE_CHECKING:
 MOST = 1000  # devices; MXNet has room for each number up to the highest
 
 
-def add_device(parser: argparse.ArgumentParser, text: str = "device to compute on: cpu, gpu, or gpu:1") -> None:
+def add_device(
+    parser: argparse.ArgumentParser,
+    text: str = "device to compute on: cpu, gpu, or gpu:1",
+    default: str = "cpu",
+) -> None:
     """Add --device, and --gpus of earlier versions; only one of them can be given."""
     group = parser.add_mutually_exclusive_group()
-    group.add_argument("--device", metavar="DEVICE", help=f"{text} (default: cpu)")
+    group.add_argument("--device", metavar="DEVICE", help=f"{text} (default: {default})")
     group.add_argument("--gpus", dest="device", type=of_gpus, help=argparse.SUPPRESS)
 
 
