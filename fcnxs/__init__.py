@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     from . import gluon as gluon
     from . import init as init
     from . import lifeline as lifeline
+    from . import lr_schedule as lr_schedule
     from . import metric as metric
     from . import net as net
     from . import replica as replica
@@ -44,7 +45,19 @@ __version__ = "0.1.0"
 # their names are those of people's variables.
 MODULES = (
     *("checkpoint", "class_weights", "compat", "convert", "data", "errors", "finetune", "gluon", "init"),
-    *("lifeline", "metric", "net", "replica", "shapes", "solver", "stages", "symbols", "tools", "vis"),
+    *(
+        "lifeline",
+        "lr_schedule",
+        "metric",
+        "net",
+        "replica",
+        "shapes",
+        "solver",
+        "stages",
+        "symbols",
+        "tools",
+        "vis",
+    ),
 )
 
 with contextlib.suppress(ImportError):  # Without NumPy the import of MXNet fails, and `fcnxs doctor` says so.
