@@ -1,15 +1,22 @@
-"""Read the names of classes from a file with a name in each line; what is another kind of file is refused."""
+"""Read the names of classes from a file with a name in each line, and the colours that an import kept of them.
+
+What is another kind of file than a list of names is refused.
+"""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Dict, List
+from typing import Dict, List, Sequence
 
-from ..conventions import IGNORE_LABEL, PathLike
+from ..conventions import IGNORE_LABEL, Palette, PathLike
 from ..errors import FCNXSError
 from ..system.files import read_text
+from ..system.json_files import read_json
 
+IMPORT = "import.json"  # beside classes.txt in a folder that `fcnxs import-data` wrote
+FORM = {"classes": [{"name": str, "colour": str}]}
+COLOUR = re.compile("#[0-9a-f]{6}")
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", ":": "colons", "|": "bars"}
 HEADERS = ("class", "classes", "class_name", "class name", "name", "names", "label", "labels", "category", "id")
 
@@ -40,6 +47,23 @@ def read_classes(file: PathLike) -> List[str]:
     if not 2 <= len(names) <= IGNORE_LABEL:
         raise FCNXSError(f"{file}: expected 2 to {IGNORE_LABEL} different names, a line each; has {len(names)}")
     return names
+
+
+def imported_palette(folder: Path, classes: Sequence[str]) -> Palette | None:
+    """Colours (R, G, B) of these classes in the folder's import.json; None if there is none, or it has others.
+
+    Raises:
+        FCNXSError: the file cannot be read, or is another one of this name.
+    """
+    if not (folder / IMPORT).exists():
+        return None
+    found = read_json(folder / IMPORT, "the account of an import", FORM)["classes"]
+    if [each["name"] for each in found] != [*classes]:
+        return None
+    for each in found:
+        if not COLOUR.fullmatch(each["colour"]):
+            raise FCNXSError(f"{folder / IMPORT}: {each['colour']!r:.40} is no colour; expected one as #804080")
+    return [[*bytes.fromhex(each["colour"][1:])] for each in found]
 
 
 def _other_kind(names: List[str]) -> str | None:

@@ -8,7 +8,7 @@ from typing import Callable, List, NamedTuple, Tuple
 
 from .. import __version__
 from ..conventions import PathLike
-from ..data.class_names import read_classes
+from ..data.class_names import IMPORT, read_classes
 from ..errors import FCNXSError
 from ..system.files import real, write_json
 from .account import Account
@@ -17,8 +17,6 @@ from .found import BACKGROUND, Options, Sample
 from .selection import Selection, select
 from .splits import divided, own
 from .write import Form, new_folder, write
-
-REPORT = "import.json"  # in the target: the classes, and the account
 
 
 class Choices(NamedTuple):
@@ -80,7 +78,7 @@ def import_data(
         images = write(samples, selection, folder, form, options, account, each)
         _refuse_unreadable_names(folder / "classes.txt")
         result = Result(format, found.said_by, selection.names, images, account)
-        write_json(folder / REPORT, _report(source, result, selection, samples))
+        write_json(folder / IMPORT, _report(source, result, selection, samples))
     return result
 
 

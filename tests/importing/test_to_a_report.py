@@ -12,6 +12,7 @@ from PIL import Image
 
 from fcnxs.data.labels import load_label
 from fcnxs.tools.main import main
+from fcnxs.vis import voc_palette
 
 CLASSES = ("background", "road", "car")
 COLOURS = np.array([(0, 0, 0), (128, 64, 128), (64, 0, 128)], np.uint8)
@@ -115,6 +116,58 @@ def test_a_source_comes_to_a_report(make, caffemodel, tmp_path, capsys):
         assert [name, str(2 * pixels)] in [row[:2] for row in rows]
     assert main(["report", str(run)]) == 0
     assert (run / "report.html").is_file()
+
+
+ODD = np.array([(0, 0, 0), (250, 3, 9), (4, 5, 246)], np.uint8)  # no colours of VOC
+
+
+def imported_in_odd_colours(tmp_path):
+    (tmp_path / "labelled").mkdir()
+    cvat_masks(tmp_path / "labelled")
+    for file in (tmp_path / "labelled" / "SegmentationClass").iterdir():
+        Image.fromarray(ODD[expected()]).save(file)
+    lines = [f"{name}:{r},{g},{b}::\n" for name, (r, g, b) in zip(CLASSES, ODD.tolist())]
+    (tmp_path / "labelled" / "labelmap.txt").write_text("".join(lines))
+    assert main(["import-data", str(tmp_path / "labelled"), str(tmp_path / "data")]) == 0
+    return tmp_path / "data"
+
+
+def meta_of_a_run(data, caffemodel, tmp_path, *options):
+    assert main(["convert", str(caffemodel), str(tmp_path / "vgg")]) == 0
+    line = f"finetune --data {data} --prefix {tmp_path}/vgg --epoch 0 --output {tmp_path}/run --stages fcn32s"
+    assert main([*line.split(), "--epochs", "1", *options]) == 0
+    return json.loads((tmp_path / "run" / "fcn32s-meta.json").read_text())
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_the_colours_of_the_source_are_those_of_the_masks(caffemodel, tmp_path, packed):
+    data, options = imported_in_odd_colours(tmp_path), []
+    if packed:
+        assert main(["pack", str(data), str(tmp_path / "data.rec")]) == 0
+        options = ["--classes", str(data / "classes.txt")]
+    meta = meta_of_a_run(data.with_suffix(".rec") if packed else data, caffemodel, tmp_path, *options)
+    assert meta["palette"] == ODD.tolist()
+    segment = f"segment --prefix {tmp_path}/run/fcn32s {data}/images/0.jpg --output {tmp_path}/masks"
+    assert main(segment.split()) == 0
+    with Image.open(tmp_path / "masks" / "0.png") as mask:
+        assert mask.getpalette()[:9] == ODD.ravel().tolist()
+
+
+@pytest.mark.parametrize(
+    "change, warning",
+    [
+        (lambda file: file.with_name("classes.txt").write_text("background\nroad\nbus\n"), ""),
+        (lambda file: file.write_text(file.read_text().replace("#fa0309", "red")), "'red' is no colour"),
+        (lambda file: file.write_text("[]"), "not the account of an import"),
+    ],
+)
+def test_other_classes_and_damaged_accounts_have_vocs_colours(caffemodel, tmp_path, change, warning, capsys):
+    data = imported_in_odd_colours(tmp_path)
+    change(data / "import.json")
+    capsys.readouterr()
+    assert meta_of_a_run(data, caffemodel, tmp_path)["palette"] == voc_palette(3)
+    text = capsys.readouterr().err
+    assert (warning in text and "import.json" in text) if warning else "import.json" not in text
 
 
 def test_the_lines_of_the_readme_lead_from_photographs_to_a_net(caffemodel, tmp_path, monkeypatch):

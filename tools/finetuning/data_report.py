@@ -6,9 +6,11 @@ import argparse
 import json
 import math
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, List, Sequence, Tuple
 
 from ...data.check import SMALLEST
+from ...data.class_names import imported_palette
 from ...data.findings import across
 from ...data.inspection import Inspection
 from ...data.samples import Samples
@@ -19,6 +21,7 @@ from ..shared.printing import say
 
 if TYPE_CHECKING:
     from ...checkpoint import Checkpoint, Meta
+    from ...conventions import Palette
     from ...data.loader import Loader
 
 
@@ -137,11 +140,23 @@ def make_meta(
     if net.numclass == len(classes) and classes != of_parent and unnamed not in (classes, of_parent):
         warnings = [_other_names(str(parent.params_file), classes, of_parent)]
     same = classes == parent.meta.classes
-    palette = samples.palette if classes == samples.classes else parent.meta.palette if same else None
-    palette = palette or default_palette(classes)
+    imported, unread = _imported_palette(args, samples, classes)
+    palette = samples.palette if classes == samples.classes else imported
+    palette = palette or (parent.meta.palette if same else None) or default_palette(classes)
     exif = args.exif or parent.meta.exif
     source = source_of(parent.params_file)
-    return replace(parent.meta, classes=classes, palette=palette, exif=exif, source=source), warnings
+    return replace(parent.meta, classes=classes, palette=palette, exif=exif, source=source), warnings + unread
+
+
+def _imported_palette(
+    args: argparse.Namespace, samples: Samples, classes: Sequence[str]
+) -> Tuple[Palette | None, List[str]]:
+    """Colours that `fcnxs import-data` kept beside the file of --classes or in the data's folder; warnings."""
+    folders = [*([Path(args.classes).parent] if args.classes else []), samples.root]
+    try:
+        return next(filter(None, (imported_palette(folder, classes) for folder in folders)), None), []
+    except FCNXSError as error:
+        return None, [f"{error}; the colours of the classes are not taken from this file"]
 
 
 def _other_names(file: str, classes: Sequence[str], of_parent: Sequence[str]) -> str:
