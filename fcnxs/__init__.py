@@ -45,19 +45,8 @@ __version__ = "0.1.0"
 # their names are those of people's variables.
 MODULES = (
     *("checkpoint", "class_weights", "compat", "convert", "data", "errors", "finetune", "gluon", "init"),
-    *(
-        "lifeline",
-        "lr_schedule",
-        "metric",
-        "net",
-        "replica",
-        "shapes",
-        "solver",
-        "stages",
-        "symbols",
-        "tools",
-        "vis",
-    ),
+    *("lifeline", "lr_schedule", "metric", "net", "replica", "shapes", "solver", "stages", "symbols"),
+    *("tools", "vis"),
 )
 
 with contextlib.suppress(ImportError):  # Without NumPy the import of MXNet fails, and `fcnxs doctor` says so.
