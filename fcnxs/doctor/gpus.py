@@ -162,7 +162,10 @@ def _without_code(facts: Facts, wheel: str) -> Iterator[Tuple[str, str]]:
         f"either give --device gpu:{_listed(good)}, or export CUDA_VISIBLE_DEVICES={keep}, which hides "
         f"this one, and then give --device gpu:{_listed(range(len(good)))}"
     )
-    if not good:
+    hidden = [(n, gpu.name) for n, gpu in enumerate(facts.gpus) if n not in there and runs_on(gpu.capability)]
+    if not good and hidden:
+        cure = f"export CUDA_VISIBLE_DEVICES={hidden[0][0]}, which shows {hidden[0][1]} as --device gpu:0"
+    elif not good:
         cure = f"train on another GPU, or {for_cpu(facts)}; {ONNX}"
     for number, gpu in enumerate(there.values()):
         if not runs_on(gpu.capability):

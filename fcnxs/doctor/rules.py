@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Iterator, List, NamedTuple, Tuple
 
-from ..compat import INSTALL_HINT, MALLOC_PARAMETERS, MXNET_VARIABLES
+from ..compat import CPU_INSTALL, INSTALL_HINT, MALLOC_PARAMETERS, MXNET_VARIABLES
 from ..system.libraries import DRIVER, cures, of_cuda
 from ..system.variables import breaking
 from . import gpus
@@ -71,7 +71,8 @@ def _lacks_library(facts: Facts, error: str) -> bool:
 def _mxnet(facts: Facts) -> Iterator[Tuple[str, str]]:
     here = wheels(facts)
     if not here:
-        yield "MXNet is not installed", INSTALL_HINT.partition("; ")[2]
+        serves = not facts.gpus or gpus.usable(facts)  # whether MXNet for GPUs does
+        yield "MXNet is not installed", INSTALL_HINT.partition("; ")[2] if serves else CPU_INSTALL
         return
     bounds = required(facts).get("mxnet")
     for name in here:

@@ -149,6 +149,20 @@ def test_the_cure_of_two_gpus_is_one_of_two():
     assert "GPU 1" not in found
 
 
+def test_a_hidden_gpu_with_code_is_named():
+    machine = cuda(gpus=[RTX5090, RTX3090], mxnet_gpus=1, capabilities=[(12, 0)])
+    (line,) = told(replace(machine, **environment(CUDA_VISIBLE_DEVICES="0")))
+    assert line.endswith("export CUDA_VISIBLE_DEVICES=1, which shows NVIDIA GeForce RTX 3090 as --device gpu:0")
+
+
+@pytest.mark.parametrize(
+    ("cards", "offered"), [([H100], False), ([A100], True), ([], True), ([H100, A100], True)]
+)
+def test_without_mxnet_the_one_for_gpus_is_offered_only_where_it_serves(cards, offered):
+    (line,) = told(packages(["mxnet"], gpus=cards))
+    assert "pip install --no-deps mxnet==1.9.1" in line and ("mxnet-cu112" in line) == offered
+
+
 @pytest.mark.parametrize(
     ("named", "capabilities", "expected"),
     [
