@@ -166,7 +166,9 @@ def coco(root: Path, split: str, need: int) -> Samples:
     try:
         from pycocotools.coco import COCO
     except ImportError:
-        raise FCNXSError("COCO's annotations are read with pycocotools: pip install '.[coco]'") from None
+        raise FCNXSError(
+            "COCO's annotations are read with pycocotools, which is not installed: pip install pycocotools"
+        ) from None
 
     file = root / "annotations" / f"instances_{split}2017.json"
     try:

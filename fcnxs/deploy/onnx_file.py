@@ -27,7 +27,7 @@ def check_installed() -> None:
     """
     for package in ("onnx", "onnxruntime"):
         if find_spec(package) is None:
-            raise FCNXSError(f"--format onnx needs {package}: pip install '.[onnx]'")
+            raise FCNXSError(f"--format onnx needs {package}: pip install '.[onnx]' in the folder of fcnxs")
 
 
 def write_onnx(net: Net, form: Form, metadata: Mapping[str, str], file: Path) -> None:

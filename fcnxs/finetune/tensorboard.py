@@ -19,7 +19,7 @@ from ..stages import Stage
 from ..vis import colour, comparison
 from .run import Listener
 
-INSTALL_HINT = "TensorBoard's files need tensorboardX, which is not installed: pip install '.[tensorboard]'"
+INSTALL_HINT = "TensorBoard's files need tensorboardX, which is not installed: pip install tensorboardX"
 SPEED_EVERY = 10  # seconds
 
 

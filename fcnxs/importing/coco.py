@@ -59,7 +59,9 @@ def _need_pycocotools() -> None:
     try:
         from pycocotools import mask  # noqa: F401
     except ImportError:
-        raise FCNXSError("COCO's polygons are drawn with pycocotools: pip install '.[coco]'") from None
+        raise FCNXSError(
+            "COCO's polygons are drawn with pycocotools, which is not installed: pip install pycocotools"
+        ) from None
 
 
 def _chosen(source: Path, account: Account) -> List[Path]:

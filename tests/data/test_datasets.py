@@ -157,5 +157,5 @@ def test_an_unknown_name_is_refused_and_the_default_root_is_gluoncv_s(monkeypatc
 def test_what_coco_needs_is_said(tmp_path, monkeypatch):
     fakes.coco(tmp_path)
     monkeypatch.setitem(sys.modules, "pycocotools.coco", None)
-    with pytest.raises(FCNXSError, match=r"read with pycocotools: pip install '.\[coco\]'"):
+    with pytest.raises(FCNXSError, match=r"which is not installed: pip install pycocotools"):
         named("coco", tmp_path)

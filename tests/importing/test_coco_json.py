@@ -280,7 +280,7 @@ def test_the_size_of_the_file_counts(tmp_path, capsys):
 def test_pycocotools_is_asked_for(tmp_path, capsys, monkeypatch):
     source = source_of(tmp_path, {"segmentation": [SQUARE]})
     monkeypatch.setitem(sys.modules, "pycocotools", None)
-    assert "pip install '.[coco]'" in refusal(source, capsys)
+    assert "not installed: pip install pycocotools" in refusal(source, capsys)
     put(source, {"instances_default.json": content({"segmentation": RUNS})})
     imported(source)
 
