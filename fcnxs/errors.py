@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from numbers import Real
 from typing import Any, Tuple
 
@@ -44,6 +45,11 @@ def shown(text: object) -> str:
     if text.isprintable():
         return text
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
+def quoted(path: object) -> str:
+    """Path for a command that a message has, with quotes where a shell needs them."""
+    return shlex.quote(str(path))
 
 
 def reason(error: Exception) -> str:

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, List, Sequence, Tuple
 
 from ..compat import use_the_machine
 from ..data.samples import Samples
-from ..errors import FCNXSError, FCNXSWarning
+from ..errors import FCNXSError, FCNXSWarning, quoted
 from ..stages import Stage
 from .finetuning.data_report import keep_good, make_loaders, make_meta, same_data, same_stages, samples_of
 from .finetuning.run_options import AUTO, add_stages, describe, plan, restored, storable
@@ -177,7 +177,7 @@ def _train(train: Callable, listeners: List[Listener], folder: Path, workers: in
             return train(should_stop=stopping.asked)
         except StoppedError as stopped:
             alone = " (with `fcnxs launch`, or alone)" if workers > 1 else ""
-            way_out = f"`fcnxs finetune --resume {folder}` goes on{alone}"
+            way_out = f"`fcnxs finetune --resume {quoted(folder)}` goes on{alone}"
             stopping.end(f"; the state is saved in {stopped.file}; {way_out}" if listeners else "")
         finally:
             for listener in listeners:
@@ -196,12 +196,12 @@ def _print_end(
     show(summary_table(rows))
     best = best_epochs(read_records(folder))
     if best:
-        say(f"best by mean IU, which --prefix {folder / 'STAGE'} reads by default: {best}")
+        say(f"best by mean IU, which --prefix {quoted(folder / 'STAGE')} reads by default: {best}")
     say(
         f"{'there are' if ended_before else 'wrote'} {folder / SUMMARY}, {METRICS} and checkpoints, the last "
-        f"with --prefix {folder / stages[-1].name} --epoch last"
+        f"with --prefix {quoted(folder / stages[-1].name)} --epoch last"
     )
-    say(f"`fcnxs report {folder}` makes one page of it")
+    say(f"`fcnxs report {quoted(folder)}` makes one page of it")
 
 
 def _begin(

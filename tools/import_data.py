@@ -20,7 +20,7 @@ from typing import Callable
 
 from tqdm import tqdm
 
-from ..errors import FCNXSError
+from ..errors import FCNXSError, quoted
 from ..importing.formats import FORMATS
 from ..importing.found import BACKGROUND, Options
 from ..importing.job import Choices, Result, import_data
@@ -145,4 +145,4 @@ def _tell(target: Path, result: Result) -> None:
     total = sum(result.images.values())
     say(f"wrote {total} image{'s' * (total != 1)} with labels to {target}{splits and f' ({splits})'}")
     say(f"{len(result.classes)} classes: {', '.join(result.classes)}")
-    say(f"check them: fcnxs check-data {target}")
+    say(f"check them: fcnxs check-data {quoted(target)}")

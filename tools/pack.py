@@ -25,7 +25,7 @@ from ..data.class_names import read_classes
 from ..data.labels import read_label
 from ..data.records import SUFFIX, Records, write_records
 from ..data.samples import RecordedSamples, Samples
-from ..errors import FCNXSError, reason
+from ..errors import FCNXSError, quoted, reason
 from ..system.files import real, refuse_irregular, written_whole
 from ..system.own import refuse_strangers
 from .shared import data_checks, data_options, options
@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
             part.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
         size = parts[-1].stat().st_size
     say(f"wrote {len(samples)} pairs to {file} ({size / 1e6:.1f} MB) and its index to {index}")
-    say(f"check them: fcnxs check-data {file}")
+    say(f"check them: fcnxs check-data {quoted(file)}")
     return 0
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from ..compat import mxnet as mx
 from ..conventions import IGNORE_LABEL
 from ..data.loader import Batch
-from ..errors import FCNXSError
+from ..errors import FCNXSError, quoted
 from ..score import NAMES, Scores, or_none, scores
 from ..system.threads import StalledError
 from .run import Run, StoppedError, all_finite
@@ -91,7 +91,7 @@ def _read(run: Run, count: int) -> List[Batch]:
     except FCNXSError as error:
         saved = "" if run.workers > 1 else f"the state is saved in {run.save(run.metric)}; "
         where = f"{run.stage.name}, epoch {run.state.epoch}"
-        way_out = f"{saved}correct the file, then --resume {run.output.folder} continues"
+        way_out = f"{saved}correct the file, then --resume {quoted(run.output.folder)} continues"
         raise FCNXSError(f"{where}: {error}; {way_out}") from None
 
 

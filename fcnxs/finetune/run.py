@@ -13,7 +13,7 @@ from .. import checkpoint
 from ..compat import mxnet as mx
 from ..data.loader import Loader
 from ..epoch_choice import best_of, best_prefix
-from ..errors import FCNXSError
+from ..errors import FCNXSError, quoted
 from ..metric import LOSS_UNIT, SegmentationMetric
 from ..score import NAMES, Scores
 from ..solver.collective import Exchange
@@ -289,7 +289,7 @@ class Run:
         except FCNXSError as error:
             way_out = (
                 f"; the last good state is {self.last_state}: when there is room to write, "
-                f"--resume {self.output.folder} continues"
+                f"--resume {quoted(self.output.folder)} continues"
             )
             raise FCNXSError(f"{error}{way_out if self.last_state else ''}") from None
 

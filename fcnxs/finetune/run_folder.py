@@ -23,7 +23,7 @@ from typing import Any, Dict, Iterator, List, Sequence
 from ..checkpoint import meta
 from ..class_weights import WEIGHT
 from ..epoch_choice import EPOCH, METRICS, RECORD, SCORES
-from ..errors import FCNXSError
+from ..errors import FCNXSError, quoted
 from ..stages import Stage
 from ..system import locks
 from ..system.files import read_text, write_json, written_whole
@@ -113,8 +113,8 @@ def refuse_to_overwrite(folder: Path, stages: Sequence[Stage]) -> None:
     plan = read_plan(folder)
     if plan is not None and not plan.get("finished") and state_files(folder):
         raise FCNXSError(
-            f"{folder / PLAN}: the run in this folder has not ended; continue it with --resume {folder}, "
-            "or choose another --output for a new run"
+            f"{folder / PLAN}: the run in this folder has not ended; continue it with "
+            f"--resume {quoted(folder)}, or choose another --output for a new run"
         )
     for file in params_files(folder, stages):
         raise FCNXSError(f"{file} exists already; choose another --output, or remove the old run")
@@ -138,7 +138,7 @@ def read_records(folder: Path) -> List[Dict[str, Any]]:
     lines = read_text(file, what).splitlines() if file.exists() else []
     records = []
     for number, line in enumerate(lines, 1):
-        with told_of(f"{file}, line {number}", what, SCORES_WAY_OUT.format(folder)):
+        with told_of(f"{file}, line {number}", what, SCORES_WAY_OUT.format(quoted(folder))):
             records.append(checked(parse_json(line), RECORD))
     return records
 
@@ -148,7 +148,7 @@ def read_rows(folder: Path) -> List[Dict[str, Any]]:
     file, form = folder / SUMMARY, {"stages": [ROW]}
     if not file.exists():
         return []
-    return read_json(file, "a summary of finetuning", form, SCORES_WAY_OUT.format(folder))["stages"]
+    return read_json(file, "a summary of finetuning", form, SCORES_WAY_OUT.format(quoted(folder)))["stages"]
 
 
 @contextmanager

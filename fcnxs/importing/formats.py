@@ -14,7 +14,7 @@ import zipfile
 from pathlib import Path
 from typing import Dict, List
 
-from ..errors import FCNXSError
+from ..errors import FCNXSError, quoted
 from . import (
     ade20k,
     cityscapes,
@@ -63,7 +63,7 @@ def format_of(source: Path) -> str:
         raise FCNXSError(f"{source}: no such file or folder")
     if source.is_file() and zipfile.is_zipfile(source):
         raise FCNXSError(
-            f"{source}: is a ZIP file; unpack it (unzip {source.name} -d NEW), and give the folder"
+            f"{source}: is a ZIP file; unpack it (unzip {quoted(source.name)} -d NEW), and give the folder"
         )
     found, below = _special(source), _below(source)
     others = {folder: names for folder, names in below.items() if not {*names} & {*found}}

@@ -100,7 +100,7 @@ def _state(run: RunRecord) -> str:
     if run.plan.get("finished"):
         return f"Finished: {epochs}{' (stages end early with --patience)' if run.plan.get('patience') else ''}."
     how = "it is still running, or was killed" if run.log.ends is None else f"it ended with {run.log.ends}"
-    return f"Not finished: {epochs}; {how}. fcnxs finetune --resume {run.folder} continues it."
+    return f"Not finished: {epochs}; {how}. fcnxs finetune --resume {errors.quoted(run.folder)} continues it."
 
 
 def _confusions(matrix: np.ndarray, names: Sequence[str]) -> List[Tuple[str, str, int, float]]:

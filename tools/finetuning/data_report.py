@@ -14,7 +14,7 @@ from ...data.class_names import imported_palette
 from ...data.findings import across
 from ...data.inspection import Inspection
 from ...data.samples import Samples
-from ...errors import FCNXSError
+from ...errors import FCNXSError, quoted
 from ...stages import CLASSIFIERS, Stage, lineage
 from ..shared import data_checks, data_options, options
 from ..shared.printing import say
@@ -167,7 +167,7 @@ def _other_names(file: str, classes: Sequence[str], of_parent: Sequence[str]) ->
         f"{file}: has other names for {len(differ)} of its {len(classes)} classes: class {first} is "
         f"{of_parent[first]!r} there, and {classes[first]!r} here: its scores are kept, and {classes[first]!r} "
         f"begins with those of {of_parent[first]!r}. If these are other classes, start from its VGG-16 alone, "
-        f"which `fcnxs convert --trunk {file} PREFIX` takes out of it"
+        f"which `fcnxs convert --trunk {quoted(file)} PREFIX` takes out of it"
     )
 
 
