@@ -11,7 +11,7 @@ from fcnxs.tools.main import main
 
 
 def put(root, files):
-    """Write files below a folder by their names: text, JSON, an image of this (H, W), or a mask."""
+    """Write files below a folder by their names: text, JSON, an image of (H, W) or (H, W, seed), or a mask."""
     for name, content in files.items():
         file = root / name
         file.parent.mkdir(parents=True, exist_ok=True)
