@@ -27,6 +27,7 @@ KINDS = {  # of images or annotations: what each kind means
     "nearest": "masks with pixels that took the nearest colour",
     "far": "masks with pixels that are too far from every colour; these are ignored (255)",
     "turned": "annotations that were turned as EXIF turns their image",
+    "elsewhere": "annotations that name an image out of the source; that of this name beside them was taken",
     "embedded": "images that their annotation file alone has, taken from there",
     "renamed": "images that have another name now, as two had the same or theirs cannot be kept",
     "resized": "images that were resized, and saved as PNG",

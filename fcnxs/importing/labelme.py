@@ -15,7 +15,7 @@ import os
 import posixpath
 import re
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any, Callable, Dict, List, NamedTuple, Sequence, Tuple
 
 import numpy as np
@@ -25,7 +25,7 @@ from ..conventions import IGNORE_LABEL
 from ..data.class_names import read_classes
 from ..data.datasets import check_outlines
 from ..data.images import opened, refuse_large
-from ..errors import FCNXSError
+from ..errors import FCNXSError, cut
 from ..system.json_files import Number, Or, read_json
 from .account import Account
 from .drawing import Shape, draw
@@ -120,8 +120,9 @@ def _tried(folder: Path, options: Options, account: Account, path: Path) -> _Fil
         content = read_json(path, "labelme's annotations", FORM)
     except FCNXSError as error:
         return error
-    image, name = _image(path, content["imagePath"], folder, options)
-    if image is None and content["imageData"] is not None and options.scratch is not None:
+    embedded = content["imageData"] is not None and options.scratch is not None
+    image, name = _image(path, content["imagePath"], embedded, folder, options, account)
+    if image is None and embedded:
         try:
             image, name = _embedded(path, content["imageData"], folder, options)
         except FCNXSError as error:
@@ -131,21 +132,35 @@ def _tried(folder: Path, options: Options, account: Account, path: Path) -> _Fil
     return _File(path, image, name, content["shapes"], None if None in size else size)
 
 
-def _image(path: Path, name: str, folder: Path, options: Options) -> Tuple[Path | None, str]:
-    """File and name of the image of a JSON file: where it says, or beside it; below --images by its name."""
+def _image(
+    path: Path, name: str, embedded: bool, folder: Path, options: Options, account: Account
+) -> Tuple[Path | None, str]:
+    """File and name of the image of a JSON file: where it says, or beside it; below --images by its name.
+
+    Raises:
+        FCNXSError: it names an image out of the folder, none of this name is beside it, and it embeds none.
+    """
     name = name.replace("\\", "/")
+    base = posixpath.basename(name)
     if options.images is not None:
-        images, name = options.images, posixpath.basename(name)
-        candidates = [below(images, name, path)]
-    else:
-        inside = path.parent.relative_to(folder).as_posix()
-        name, images = posixpath.normpath(posixpath.join(inside, name)), folder
-        beside = posixpath.normpath(posixpath.join(inside, posixpath.basename(name)))
-        try:
-            candidates = [below(images, each, path) for each in (name, beside)]
-        except FCNXSError as error:
-            raise FCNXSError(f"{error}; --images DIR says where images of these names are") from None
-    return next((file for file in candidates if file.is_file()), None), name
+        image = below(options.images, base, path)
+        return image if image.is_file() else None, base
+    said = os.path.relpath(os.path.join(os.path.abspath(path.parent), name), os.path.abspath(folder))
+    beside = (path.parent.relative_to(folder) / base).as_posix()
+    nameless = base in ("", ".", "..")
+    leads_out = bool(PureWindowsPath(name).drive) or said.split("/")[0] == ".."
+    for each in () if nameless else (beside,) if leads_out else (said, beside):
+        image = below(folder, each, path)
+        if image.is_file():
+            account.add("elsewhere", each, leads_out)
+            return image, each
+    if (nameless or leads_out) and not embedded:
+        wrong = f"leads out of {folder}, and no image of this name is beside the JSON file"
+        raise FCNXSError(
+            f"{path}: names the file {cut(name, 200)!r}, which {'is none' if nameless else wrong}; "
+            "--images DIR says where images of these names are"
+        )
+    return None, beside if leads_out else said
 
 
 def _embedded(path: Path, data: str, folder: Path, options: Options) -> Tuple[Path, str]:

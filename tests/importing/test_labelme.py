@@ -172,12 +172,40 @@ def test_where_images_are(json_file, image, path, tmp_path):
     assert [*labels] == ["train/a" if "train" in json_file else "a"] and not counts
 
 
+@pytest.mark.parametrize(
+    ("path", "image", "counted"),
+    [
+        ("..\\in\\a.jpg", "a.jpg", 0),  # resolves within the source
+        ("../in/sub/a.jpg", "sub/a.jpg", 0),
+        ("..\\other\\a.jpg", "a.jpg", 1),
+        ("C:\\Users\\x\\a.jpg", "a.jpg", 1),
+        ("/home/x/a.jpg", "a.jpg", 1),
+    ],
+)
+def test_one_odd_path_does_not_refuse_the_folder(path, image, counted, tmp_path):
+    """Of a file beside the JSON by the name that a path out of the source ends in; the other is as usual."""
+    files = {"a.json": content(BOX, image=path), image: (6, 7)}
+    put(tmp_path / "other", {"a.jpg": (1, 1)})
+    source = put(tmp_path / "in", {**files, "b.json": content(BOX, image="b.jpg"), "b.jpg": (6, 7)})
+    labels, _, counts = imported(source)
+    assert [*labels] == ["a", "b"] and counts == ({"elsewhere": 1} if counted else {})
+
+
+@pytest.mark.parametrize("path", ["..\\images\\a.jpg", "D:\\a.jpg", ""])
+def test_what_is_embedded_is_taken_whatever_the_path(path, tmp_path):
+    embedded = encoded(photo(6, 7), "PNG")
+    source = put(tmp_path / "in", {"a.json": content(BOX, image=path, imageData=embedded)})
+    labels, _, counts = imported(source)
+    assert [*labels] == ["a"] and counts == {"embedded": 1}
+
+
 @pytest.mark.parametrize("path", ["../a.jpg", "..\\a.jpg", "x/../../a.jpg", "/etc/a.jpg", "C:\\a.jpg", ""])
 def test_images_elsewhere_are_refused(path, tmp_path, capsys):
     put(tmp_path, {"a.jpg": (6, 7), "photos/a.jpg": (6, 7)})
     source = put(tmp_path / "in", {"a.json": content(BOX, image=path)})
     line = refusal(source, capsys)
     assert "a.json: names the file" in line and "--images DIR says where" in line
+    assert ("no image of this name is beside the JSON file" in line) == bool(path)
     if path:
         labels, _, _ = imported(source, "--images", str(tmp_path / "photos"))  # by its name alone
         assert [*labels] == ["a"]
