@@ -105,8 +105,8 @@ def test_an_option_s_name_has_one_meaning_in_all_commands():
                 for name in action.option_strings:
                     forms.setdefault(name, {}).setdefault(action.metavar, []).append(command)
     several = {name: form for name, form in forms.items() if len(form) > 1}
-    # Places to write, and numbers or lists of the same thing.
-    assert {*several} <= {"--output", "--epoch", "--epochs", "--precision", "--image-size"}, several
+    # Places to write, numbers or lists of the same thing, and one kind of data set where others can be any.
+    assert {*several} <= {"--output", "--data", "--epoch", "--epochs", "--precision", "--image-size"}, several
 
 
 def test_help_of_an_option_stands_alone():
