@@ -145,4 +145,6 @@ def _tell(target: Path, result: Result) -> None:
     total = sum(result.images.values())
     say(f"wrote {total} image{'s' * (total != 1)} with labels to {target}{splits and f' ({splits})'}")
     say(f"{len(result.classes)} classes: {', '.join(result.classes)}")
+    if "val" not in result.images and total > 1:
+        say("there is no split val to evaluate on; --val-fraction 0.2 sets a fifth of the images aside as one")
     say(f"check them: fcnxs check-data {quoted(target)}")

@@ -12,6 +12,7 @@ import numpy as np
 from ..conventions import IGNORE_LABEL
 from ..errors import FCNXSError, cut
 from ..system.files import read_text
+from .account import counted
 from .found import Class, checked_classes
 
 NAMES = ("name", "class", "label", "class_name", "class name", "label_name", "category")
@@ -164,9 +165,11 @@ def strange_colours(found: Dict[Path, Matched], colours: ColourMap) -> str:
     colour, _, (x, y) = first.strange
     (near,), (distance,) = colours.nearest_of(np.array([np.array(colour) @ WEIGHTS]))
     name = colours.classes[near].name
+    far = sum(each.far for each in found.values())
+    pixels, masks = counted(far, "pixel"), counted(len(found), "mask")
     return (
         f"{file}: the pixel at x {x}, y {y} has the colour {colour}, which is none of a class; "
-        f"{sum(each.far for each in found.values()):,} pixels of {len(found)} masks are so. The nearest is "
+        f"{pixels} of {masks} {'is' if far == 1 else 'are'} so. The nearest is "
         f"that of {cut(name, 80)!r}, {colours.classes[near].colour}, at a distance of {distance:.1f}: if edges "
         "are smoothed, --nearest D takes the nearest colour up to a distance of D and ignores other pixels; "
         "if a class is missing, add it to the colours (--colors)"

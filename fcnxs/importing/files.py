@@ -80,11 +80,17 @@ def head_of(file: Path, suffix: str) -> bytes:
         return b""
 
 
-def unlisted(listed: Collection[Path], source: Path, account: Account) -> None:
-    """Count images beside those that are listed, which nothing annotates."""
+def unlisted(listed: Collection[Path], source: Path, account: Account, unread: Collection[Path] = ()) -> None:
+    """Count images beside those that are listed, which nothing annotates.
+
+    Args:
+        unread: annotations that cannot be read, and are counted as such, without suffix; an image of this path
+            is not counted again.
+    """
     for folder in sorted({image.parent for image in listed}):
         for file in sorted(folder.iterdir()):
-            if file.suffix.lower() in IMAGE_SUFFIXES and file not in listed and not file.name.startswith("."):
+            is_image = file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".")
+            if is_image and file not in listed and file.with_suffix("") not in unread:
                 account.add("no annotation", os.path.relpath(file, source))
 
 

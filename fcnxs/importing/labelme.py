@@ -78,11 +78,12 @@ def read(source: Path, options: Options, account: Account) -> Found:
     if not paths:
         raise FCNXSError(f"{source}: no JSON file of labelme here (with shapes and imagePath)")
     folder = source.parent if source.is_file() else source
-    files, error = [], None
-    for found in in_threads(partial(_tried, folder, options, account), paths):
+    files, error, unread = [], None, set()
+    for path, found in zip(paths, in_threads(partial(_tried, folder, options, account), paths)):
         if isinstance(found, FCNXSError):
             account.add("unreadable", found)
             error = error or found
+            unread.add(path.with_suffix(""))
         else:
             files.append(found)
     if not files:
@@ -103,7 +104,7 @@ def read(source: Path, options: Options, account: Account) -> Found:
         parts = (SPLITS.get(part.lower()) for part in file.path.relative_to(folder).parts[:-1])
         split = next((part for part in parts if part), None)
         listed[file.image] = Sample(file.image, file.name, label, split) if file.shapes else None
-    unlisted([image for image in listed if options.scratch not in image.parents], folder, account)
+    unlisted([image for image in listed if options.scratch not in image.parents], folder, account, unread)
     kept = [sample for image, sample in listed.items() if sample is not None and image not in twice]
     if not kept:
         raise FCNXSError(f"{source}: no image is left; --images DIR says where they are. {account}")

@@ -19,7 +19,7 @@ from ..data.images import loaded, opened
 from ..data.labels import MODES, Label, load_label
 from ..data.rules import differing
 from ..errors import FCNXSError
-from .account import Account
+from .account import Account, counted
 from .colours import ColourMap, Matched, is_map, read_map, strange_colours
 from .files import in_threads
 from .found import Class, Found, Options, Sample, Size, checked_classes
@@ -92,8 +92,9 @@ def by_colours(
         near, far = (sum(getattr(each, what) for each in strange.values()) for what in ("near", "far"))
         farthest = max(each.farthest for each in strange.values())
         account.note(
-            f"{near:,} pixels took the nearest colour, at a distance of at most {farthest:.1f}; {far:,} pixels "
-            f"are farther than {options.nearest:g} from every colour, and are ignored"
+            f"{counted(near, 'pixel')} took the nearest colour, at a distance of at most {farthest:.1f}; "
+            f"{counted(far, 'pixel')} {'is' if far == 1 else 'are'} farther than {options.nearest:g} "
+            "from every colour, and ignored"
         )
     draw = partial(_matched, colours, options)
     return Found(classes, _samples(scanned, lambda mask: draw(mask).label), str(said_by))
@@ -140,8 +141,8 @@ def _label_of(mask: Path, options: Options) -> Tuple[Label, bool]:
         colours, counts = np.unique(pixels.reshape(-1, 3), axis=0, return_counts=True)
         some = ", ".join(str(tuple(colours[i].tolist())) for i in counts.argsort()[::-1][:SHOWN])
         raise _Coloured(
-            f"{mask}: is a colour image (it has {len(colours)} colours: {some}); --colors FILE says which "
-            "class each colour is (a CSV file with the heading name,r,g,b)"
+            f"{mask}: is a colour image (it has {counted(len(colours), 'colour')}: {some}); --colors FILE says "
+            "which class each colour is (a CSV file with the heading name,r,g,b)"
         )
     return Label(pixels[..., 0]), True
 
@@ -217,7 +218,7 @@ def _numbers(source: Path, both: Sequence[Pair], options: Options, account: Acco
     if wrong:
         of = masks[wrong[0]]
         raise FCNXSError(
-            f"{of[0]}: has the value {wrong[0]}, as {len(of)} of {len(both)} masks, "
+            f"{of[0]}: has the value {wrong[0]}, as {len(of)} of {counted(len(both), 'mask')}, "
             + (f"but {file} names {len(names)} classes" if file else f"far from the others ({_shown(values)})")
             + f"; --ignore {wrong[0]} leaves it out, --threshold N takes grey levels as a figure on a ground"
             + ", --names FILE gives the names of all classes" * (file is None)

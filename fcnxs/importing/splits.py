@@ -7,7 +7,7 @@ import re
 from typing import Dict, List, Sequence
 
 from ..errors import FCNXSError, cut
-from .account import Account
+from .account import Account, counted
 from .found import Sample
 
 
@@ -68,7 +68,8 @@ def divided(
         chosen = {min(order, key=lambda name: len(groups[name]))}
     if not 0 < len(chosen) < len(order):
         raise FCNXSError(
-            f"--val-fraction {fraction:g}: leaves train or val empty ({len(free)} images, {len(order)} groups)"
+            f"--val-fraction {fraction:g}: leaves train or val empty ({counted(len(free), 'image')}, "
+            f"{counted(len(order), 'group')})"
         )
     in_val = {id(sample) for name in chosen for sample in groups[name]}
     return [

@@ -181,7 +181,7 @@ def test_a_file_and_its_images_may_be_given(tmp_path):
 def test_images_elsewhere_are_not_guessed(file, images, tmp_path, capsys):
     source = put(tmp_path / "in", {file: content({"segmentation": [SQUARE]})})
     put(source, dict.fromkeys(images, (5, 6)))
-    assert "1 annotations without image, left out: a.jpg" in refusal(source, capsys)
+    assert "1 annotation without image, left out: a.jpg" in refusal(source, capsys)
 
 
 def test_instances_are_read_where_coco_has_other_annotations(tmp_path, capsys):
@@ -264,13 +264,13 @@ def test_files_that_differ_in_a_category_are_refused(tmp_path, capsys):
 def test_an_image_of_two_files_is_left_out(tmp_path, capsys):
     source = source_of(tmp_path, {"segmentation": [SQUARE]})
     put(source, {"instances_train.json": content({"segmentation": [SQUARE]})})
-    assert "1 images with more than one annotation, left out: a.jpg" in refusal(source, capsys)
+    assert "1 image with more than one annotation, left out: a.jpg" in refusal(source, capsys)
 
 
 def test_the_size_of_the_file_counts(tmp_path, capsys):
     source = source_of(tmp_path, {"segmentation": [SQUARE]})
     put(source, {"a.jpg": (6, 5)})
-    assert "1 annotations of another size than their image" in refusal(source, capsys)
+    assert "1 annotation of another size than its image" in refusal(source, capsys)
     whole = content({"segmentation": [SQUARE]})
     whole["images"][0].update(width=10**6, height=10**6)
     put(source, {"instances_default.json": whole})
@@ -324,7 +324,7 @@ def test_panoptic(tmp_path):
     ("change", "text"),
     [
         ({"name": "../a.png"}, "expected a relative path without '..'"),
-        ({"name": "b.png"}, "1 images without annotation"),
+        ({"name": "b.png"}, "1 image without annotation"),
         ({"name": 3}, "annotations[0].file_name: expected a text"),
     ],
 )

@@ -182,7 +182,7 @@ def test_one_group_cannot_be_divided(camvid, tmp_path, capsys):
     text = refused(
         capsys, tmp_path / "out", camvid, tmp_path / "out", "--val-fraction", "0.5", "--group", "Stills"
     )
-    assert "leaves train or val empty (6 images, 1 groups)" in text
+    assert "leaves train or val empty (6 images, 1 group)" in text
 
 
 def test_the_seed_divides_the_images(camvid, tmp_path, capsys):
@@ -225,11 +225,11 @@ def test_smoothed_edges_are_refused_or_take_the_nearest_colour(camvid, tmp_path,
     pixels[3, 5], pixels[3, 6], pixels[4, 7] = (64, 3, 132), (64, 3, 132), (255, 255, 0)
     save(file, pixels)
     text = refused(capsys, target, camvid, target)
-    assert "x 5, y 3 has the colour (64, 3, 132)" in text and "3 pixels of 1 masks" in text
+    assert "x 5, y 3 has the colour (64, 3, 132)" in text and "3 pixels of 1 mask are" in text
     assert "'Car', (64, 0, 128), at a distance of 5.0" in text and "--nearest" in text
     code, text = ran(capsys, camvid, target, "--nearest", "20")
     assert code == 0
-    assert "2 pixels took the nearest colour, at a distance of at most 5.0; 1 pixels are farther" in text
+    assert "2 pixels took the nearest colour, at a distance of at most 5.0; 1 pixel is farther" in text
     expected = numbers(2)
     expected[3, 5:7], expected[4, 7] = 2, 255
     np.testing.assert_array_equal(label(target / "labels" / "0000TP_2.png"), expected)

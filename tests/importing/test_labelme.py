@@ -233,7 +233,7 @@ def test_sizes(tmp_path, capsys):
     assert labels["a"].shape == (6, 7)
     (tmp_path / "target").rename(tmp_path / "old")
     put(source, {"a.json": content(BOX, imageHeight=7)})
-    assert "of another size than their image" in refusal(source, capsys)
+    assert "of another size than its image" in refusal(source, capsys)
     put(source, {"a.json": content(BOX, imageHeight=10**7, imageWidth=10**7)})
     assert "pixels, and the limit is" in refusal(source, capsys)
 

@@ -86,8 +86,8 @@ def test_names_that_are_no_pairs(tmp_path):
 def test_two_masks_of_every_image_are_told(tmp_path, capsys):
     touch(tmp_path / "in", "images/a.jpg", "masks/a.png", "labels/a.png", "unlabeled/b.jpg")
     text = refusal(tmp_path / "in", capsys)
-    assert "1 images with more than one annotation, left out: images/a.jpg" in text
-    assert "1 images without annotation, left out: unlabeled/b.jpg" in text
+    assert "1 image with more than one annotation, left out: images/a.jpg" in text
+    assert "1 image without annotation, left out: unlabeled/b.jpg" in text
 
 
 def test_one_name_in_two_folders_is_no_pair_by_name_alone(tmp_path):

@@ -80,4 +80,4 @@ def test_labelme2voc(folder, tmp_path):
 def test_labelme2voc_without_masks(tmp_path, capsys):
     source = put(tmp_path / "in", {"class_names.txt": "_background_\ncouch", "JPEGImages/a.jpg": (2, 3)})
     (source / "SegmentationClass").mkdir()
-    assert "no image here has a mask. 1 images without annotation" in refusal(source, capsys)
+    assert "no image here has a mask. 1 image without annotation" in refusal(source, capsys)
