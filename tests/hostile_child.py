@@ -25,6 +25,8 @@ from fcnxs.symbols.graph.nodes import Graph
 from fcnxs.tools import explain
 
 MEMORY = 100 << 20  # bytes that a net finds available
+OPTIONS = argparse.ArgumentParser()
+explain.add_arguments(OPTIONS)
 
 
 def used(text: str) -> str:
@@ -34,8 +36,7 @@ def used(text: str) -> str:
         file = Path(folder) / "net-symbol.json"
         file.write_text(text, encoding="utf-8")
         with contextlib.suppress(FCNXSError):
-            explain.run(argparse.Namespace(net=str(file), model=None, image_size="52x40",
-                                           pooling_convention=None, operators=[], png=None))  # fmt: skip
+            explain.run(OPTIONS.parse_args([str(file), "--image-size", "52x40"]))
     arguments = symbol.list_arguments()
     image = next((name for name in ("data", *arguments[:1]) if name in arguments), None)
     if image is None:

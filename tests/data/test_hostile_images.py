@@ -6,7 +6,7 @@ The long form, 3,000 files: FCNXS_LONG=1 pytest -s tests/data/test_hostile_image
 import io
 import json
 import os
-import resource
+import re
 import subprocess
 import sys
 import time
@@ -78,7 +78,8 @@ def main(folder):
                 ends["refused"] += 1
                 assert str(error).startswith(f"{file}: ") and str(error).isprintable()
             longest = max(longest, time.monotonic() - began)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    status = Path("/proc/self/status").read_text()  # getrusage also counts the process that started this one
+    peak = int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1024
     print(json.dumps({**ends, "longest": longest, "peak": peak}))
 
 

@@ -10,8 +10,6 @@ from PIL import Image
 import fcnxs
 from fcnxs import checkpoint, symbols
 from fcnxs.conventions import VOC_CLASSES
-from fcnxs.data.check import check
-from fcnxs.data.samples import open_samples
 from fcnxs.errors import FCNXSError
 from fcnxs.tools.main import main
 from fcnxs.vis import background_of, colour, default_palette, overlay, voc_palette
@@ -90,14 +88,3 @@ def test_segment_writes_the_same_overlays(tmp_path, capsys):
         np.testing.assert_array_equal(np.asarray(Image.open(folder / "a_overlay.png")), expected)
     assert main(["segment", *arguments, "--background=sky"]) == 2
     assert "background sky: no class has this name" in capsys.readouterr().err
-
-
-def test_labels_of_class_0_and_255_are_not_doubted_where_class_0_is_no_ground(tmp_path):
-    for number, label in enumerate(([0, 255], [1, 2])):
-        for folder, array in (("images", photo(seed=number)), ("labels", np.resize(np.uint8(label), (60, 70)))):
-            (tmp_path / folder).mkdir(exist_ok=True)
-            Image.fromarray(array).save(tmp_path / folder / f"{number}.png")
-    samples = open_samples(tmp_path)
-    for names, doubted in ((STREET, False), (["background", "car", "tree"], True), (None, True)):
-        kinds = [each.kind for each in check(samples, 3, names=names).findings]
-        assert ("masks" in kinds) == doubted
