@@ -17,12 +17,12 @@ from ..deploy import write
 from ..deploy.form import Form
 from ..errors import FCNXSError
 from ..heads import check_image, check_one_head
-from ..net import ANY_SIZE, DECONVOLUTIONS, SCORES, check_size, fixed_size
+from ..net import ANY_SIZE, check_size, fixed_size
 from ..stages import BIGSCORE, Stage
 from ..symbols.graph.nodes import Graph
 from ..symbols.graph.rewrite import scores_symbol, with_seeded_dropout, without_crop
-from ..symbols.interpolation import bilinear
 from ..symbols.layers import check_numclass
+from .first_values import first_values
 
 TYPES = ("float16", "float32", "float64")
 
@@ -80,7 +80,7 @@ class FCNxs(mx.gluon.SymbolBlock):
         names = [*scores.list_arguments(), *scores.list_auxiliary_states()]
         for name, shape in zip(names, [*shapes, *states]):
             if name in self.params:
-                self.params[name].shape, self.params[name].init = shape, _first_values(name, shape)
+                self.params[name].shape, self.params[name].init = shape, first_values(name, shape)
         self._fix(BIGSCORE)
 
     def __repr__(self) -> str:
@@ -299,20 +299,3 @@ class FCNxs(mx.gluon.SymbolBlock):
             if ctx not in (None, *there):
                 places = ", ".join(map(str, there))
                 raise FCNXSError(f"input on {ctx}, parameters on {places}: collect_params().reset_ctx(...)")
-
-
-def _first_values(name: str, shape: Sequence[int]) -> mx.init.Initializer | None:
-    """Initializer of a parameter; None: the one that `initialize` gets."""
-    layer = name.rpartition("_")[0]
-    if layer in DECONVOLUTIONS:
-        return _Bilinear()
-    if len(shape) == 1 and name.endswith(("gamma", "var")):  # of a batch normalisation
-        return mx.init.One()
-    return mx.init.Zero() if len(shape) == 1 or layer in SCORES else None
-
-
-class _Bilinear(mx.init.Initializer):
-    """Bilinear upsampling of each channel by itself; MXNet's initializer of that name adds up all channels."""
-
-    def _init_weight(self, _: str, array: mx.nd.NDArray) -> None:
-        array[:] = bilinear(array.shape)
