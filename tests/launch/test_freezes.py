@@ -27,7 +27,8 @@ lifeline.join()
 if os.environ["DMLC_ROLE"] == "worker":
     exec("".join(sys.argv[1:]))
 say(f"started {{os.environ['DMLC_ROLE']}} {{os.getpid()}}")
-time.sleep(600)
+for _ in range(6000):  # Python sleeps on if a signal comes between its last look at signals and the sleep
+    time.sleep(0.1)
 """
 
 

@@ -154,7 +154,8 @@ def test_a_signal_goes_to_the_workers_which_save_first(tmp_path, number):
         "    sys.exit(128 + number)\n"
         f"signal.signal({int(number)}, save)\n"
         "say('ready')\n"
-        "time.sleep(600)"
+        "for _ in range(6000):\n"  # one long sleep would go on if the signal came just before it
+        "    time.sleep(0.1)"
     )
     each = job(tmp_path, PLAIN, save)
     lines = [each.process.stdout.readline() for _ in range(4)]

@@ -138,7 +138,8 @@ def test_a_child_does_not_keep_the_lifeline_open(joined):
 
 
 def test_a_signal_reaches_the_main_thread(joined):
-    each = joined("import signal; signal.signal(15, lambda *_: sys.exit(3)); lifeline.join(); time.sleep(600)")
+    code = "import signal; signal.signal(15, lambda *_: sys.exit(3)); lifeline.join()\n"
+    each = joined(code + "for _ in range(6000): time.sleep(0.1)")
     each.tell({"signal": 15})
     assert each.end()[0] == 3
 
