@@ -1,9 +1,8 @@
 """Images with labels: reading them from files, checking, augmenting and batching them for training.
 
 Begin with `images.py` and `labels.py`, which read one file, and `samples.py`, a numbered data set of pairs.
-`loader.py` makes batches of them (`FileIter` is the original's iterator), `augment.py` changes pairs.
-`datasets.py` knows public data sets, `records.py` reads RecordIO files, `check.py` inspects a data set
-(`findings.py`), `generated.py` draws one.
+`layouts.py` opens data sets on disk, `datasets.py` public ones, `records.py` RecordIO files. `loader.py` makes
+batches (`FileIter` is the original's iterator), `augment.py` changes pairs, `check.py` inspects a data set.
 
 This room may import the single files of fcnxs/, `symbols` and `system`. Loader and FileIter are imported when
 they are asked for, since they need MXNet; images are read without it.

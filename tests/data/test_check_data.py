@@ -10,7 +10,7 @@ from PIL import Image
 from fcnxs import FCNXSError
 from fcnxs.data.check import check
 from fcnxs.data.findings import overlap
-from fcnxs.data.samples import open_samples
+from fcnxs.data.layouts import open_samples
 from fcnxs.tools.main import main
 
 

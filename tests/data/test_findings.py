@@ -10,7 +10,7 @@ from test_labels import write_png
 
 from fcnxs.data.check import check
 from fcnxs.data.findings import across
-from fcnxs.data.samples import open_samples
+from fcnxs.data.layouts import open_samples
 from fcnxs.vis import save_mask
 
 RED_FIRST = [[0, 0, 0], [255, 0, 0], [0, 255, 0]]

@@ -11,8 +11,8 @@ from conftest import photo
 from PIL import Image
 
 from fcnxs.data.images import IMAGE_SUFFIXES, read_image
+from fcnxs.data.layouts import open_samples
 from fcnxs.data.lists import LOSSLESS, read_list
-from fcnxs.data.samples import open_samples
 from fcnxs.errors import FCNXSError
 from fcnxs.tools.main import main
 from fcnxs.tools.shared import inputs

@@ -15,7 +15,7 @@ from PIL import EpsImagePlugin, Image
 from fcnxs import FCNXSError
 from fcnxs.data.images import TooManyPixels, UnknownFormat, read_image
 from fcnxs.data.labels import load_label, read_label
-from fcnxs.data.samples import open_samples
+from fcnxs.data.layouts import open_samples
 from fcnxs.deploy.handler import Refused, read_body
 from fcnxs.system.files import read_text, sha256_of
 

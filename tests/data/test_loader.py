@@ -13,8 +13,8 @@ from fakes import write_image
 
 from fcnxs import FCNXSError
 from fcnxs.data.augment import Augmentation
+from fcnxs.data.layouts import open_samples
 from fcnxs.data.loader import Loader
-from fcnxs.data.samples import open_samples
 
 AUGMENTATION = Augmentation(crop_size=12, scale=(0.7, 1.5), flip=True, jitter=0.3)
 

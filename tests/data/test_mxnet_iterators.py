@@ -8,8 +8,8 @@ from PIL import Image
 from fcnxs import FCNXSError
 from fcnxs.compat import mxnet as mx
 from fcnxs.data import FileIter
+from fcnxs.data.layouts import open_samples
 from fcnxs.data.loader import Loader
-from fcnxs.data.samples import open_samples
 from fcnxs.metric import SegmentationMetric
 from fcnxs.symbols import get_fcn32s_symbol
 

@@ -19,9 +19,9 @@ from fcnxs import FCNXSError
 from fcnxs.compat import mxnet as mx
 from fcnxs.data.class_names import read_classes
 from fcnxs.data.datasets import named
+from fcnxs.data.layouts import open_samples
 from fcnxs.data.loader import Loader
 from fcnxs.data.records import MAGIC, Records, write_records
-from fcnxs.data.samples import open_samples
 from fcnxs.tools.main import main
 
 

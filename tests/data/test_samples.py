@@ -9,7 +9,7 @@ from fakes import random_label, write_image, write_label, write_pairs
 from fcnxs import FCNXSError
 from fcnxs.data.images import read_image
 from fcnxs.data.labels import read_label
-from fcnxs.data.samples import open_samples, splits_of
+from fcnxs.data.layouts import open_samples, splits_of
 
 
 def stems(samples):

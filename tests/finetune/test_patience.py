@@ -9,8 +9,8 @@ from conftest import LONG
 from conftest import finetune as command
 
 from fcnxs import FCNXSError, checkpoint
+from fcnxs.data.layouts import open_samples
 from fcnxs.data.loader import Loader
-from fcnxs.data.samples import open_samples
 from fcnxs.finetune import Data, Listener, Output, Settings, StoppedError, epochs, finetune
 from fcnxs.stages import RECIPES
 from fcnxs.tools.main import main

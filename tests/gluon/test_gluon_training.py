@@ -6,8 +6,8 @@ from conftest import CTX, FC, WIDTH, Images, largest_ratio, random_params, sever
 
 from fcnxs import FCNXSError, checkpoint, gluon
 from fcnxs.compat import mxnet as mx
+from fcnxs.data.layouts import open_samples
 from fcnxs.data.loader import Loader
-from fcnxs.data.samples import open_samples
 from fcnxs.finetune import Data, Output, Settings, finetune, make_solver
 from fcnxs.stages import RECIPES
 from fcnxs.symbols import NETS

@@ -12,7 +12,7 @@ from conftest import photo
 from PIL import Image
 
 from fcnxs.data.labels import load_label
-from fcnxs.data.samples import open_samples
+from fcnxs.data.layouts import open_samples
 from fcnxs.importing import shapes
 from fcnxs.tools.main import main
 

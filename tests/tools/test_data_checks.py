@@ -12,8 +12,8 @@ from PIL import Image
 
 from fcnxs import Segmenter, checkpoint, predict
 from fcnxs.checkpoint import Meta
+from fcnxs.data.layouts import open_samples
 from fcnxs.data.loader import Loader
-from fcnxs.data.samples import open_samples
 from fcnxs.errors import FCNXSWarning
 from fcnxs.symbols import get_fcn32s_symbol
 from fcnxs.tools.main import main

@@ -13,7 +13,8 @@ from PIL import Image
 from fcnxs import checkpoint, symbols
 from fcnxs.data import FileIter, read_label
 from fcnxs.data.check import check
-from fcnxs.data.samples import Samples, open_samples
+from fcnxs.data.layouts import open_samples
+from fcnxs.data.samples import Samples
 from fcnxs.errors import FCNXSError
 from fcnxs.tools.main import main
 

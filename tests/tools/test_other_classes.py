@@ -9,8 +9,8 @@ from runs import params_of
 
 from fcnxs import FCNXSError, FCNXSWarning, checkpoint, gluon
 from fcnxs.convert import read
+from fcnxs.data.layouts import open_samples
 from fcnxs.data.loader import Loader
-from fcnxs.data.samples import open_samples
 from fcnxs.stages import RECIPES
 from fcnxs.tools.main import main
 

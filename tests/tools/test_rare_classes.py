@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from fcnxs.data.check import check
-from fcnxs.data.samples import open_samples
+from fcnxs.data.layouts import open_samples
 from fcnxs.tools.main import main
 
 

@@ -81,8 +81,8 @@ def sizes(args: argparse.Namespace) -> int:
 
 def loader(args: argparse.Namespace) -> int:
     """Train on images of --image-size, and print how long steps wait for them; 1 if it is above the limit."""
+    from ...data.layouts import open_samples
     from ...data.loader import Loader
-    from ...data.samples import open_samples
 
     step, rows, shares = stepper(args), [], []
     with tempfile.TemporaryDirectory() as folder:

@@ -14,8 +14,9 @@ from typing import Any, Collection, Dict, List, Sequence
 from ...data.augment import Augmentation
 from ...data.class_names import read_classes
 from ...data.datasets import NAMED, named
+from ...data.layouts import open_samples, splits_of
 from ...data.lists import fitting
-from ...data.samples import Samples, open_samples, splits_of
+from ...data.samples import Samples
 from ...errors import FCNXSError
 from ...system.json_files import Number, Or, checked, told_of
 from .data_checks import warn
