@@ -31,6 +31,15 @@ def without_head(name: str, head: str) -> str:
     return re.sub(rf"_{re.escape(head)}(?=(?:_weight|_bias|_label)?$)", "", name)
 
 
+def with_head(name: str, head: str) -> str:
+    """The inverse of `without_head`; for a net of one head, "", the name as it is.
+
+    >>> with_head("softmax_label", "sem"), with_head("score", "geo"), with_head("score_bias", "")
+    ('softmax_sem_label', 'score_geo', 'score_bias')
+    """
+    return re.sub(r"(?=(?:_weight|_bias|_label|_output)?$)", f"_{head}", name, count=1) if head else name
+
+
 def net_of_head(symbol: mx.sym.Symbol, head: str) -> mx.sym.Symbol:
     """The trunk with one head, whose layers have the names of a net of one head.
 

@@ -111,14 +111,14 @@ def run(args: argparse.Namespace) -> int:
 
     from .. import checkpoint
     from ..checkpoint.source import one_head
-    from ..data.authors_sets import HEAD_OF
+    from ..data.authors_sets import SETS_OF_HEADS
     from ..heads import heads_of
     from ..predict.segmenter import Segmenter
 
     ctx = devices.device(args.device)
     how = {"mapped": True, "pooling_convention": args.pooling_convention, "operators": args.operators}
     source = checkpoint.load(args.prefix, args.epoch, **how)
-    task = HEAD_OF.get(args.data) if heads_of(source.symbol) else None
+    task = next(iter(SETS_OF_HEADS.get(args.data, {})), None) if heads_of(source.symbol) else None
     source = one_head(source, args.task or task)
     how = {"trim": not args.no_trim, "scales": scales, "flip": args.flip}
     how.update({"exif": args.exif, "max_pixels": args.max_pixels})

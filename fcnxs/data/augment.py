@@ -53,17 +53,18 @@ class Augmentation:
         Args:
             rng: source of all random numbers.
             image: RGB uint8 (H, W, 3).
-            label: classes, uint8 (H, W).
+            label: classes, uint8 (H, W), or (K, H, W) of several labellings; here and below.
             mean: mean (R, G, B) to pad the image with.
 
         Returns:
-            the image, RGB (h, w, 3), uint8, or float32 if it was padded with the mean; the label, uint8 (h, w).
+            the image, RGB (h, w, 3), uint8, or float32 if it was padded with the mean; the label, uint8 (h, w)
+            or (K, h, w).
         """
         low, high = self.scale
         if (low, high) != (1, 1):
             image, label = resize(image, label, rng.uniform(low, high))
         if self.flip and rng.random() < 0.5:
-            image, label = image[:, ::-1], label[:, ::-1]
+            image, label = image[:, ::-1], label[..., ::-1]
         if self.jitter:
             image = _jitter(image, rng.uniform(1 - self.jitter, 1 + self.jitter, 3))
         if self.crop_size is not None:
@@ -74,8 +75,8 @@ class Augmentation:
 
 def cut(rng: np.random.Generator, image: np.ndarray, label: np.ndarray, side: int) -> Pair:
     """Crop a random square of `side` pixels from an image (H, W, 3), and the same from its label (H, W)."""
-    top, left = (rng.integers(size - side + 1) for size in label.shape)
-    return image[top : top + side, left : left + side], label[top : top + side, left : left + side]
+    top, left = (rng.integers(size - side + 1) for size in label.shape[-2:])
+    return image[top : top + side, left : left + side], label[..., top : top + side, left : left + side]
 
 
 def resize(image: np.ndarray, label: np.ndarray, factor: float) -> Pair:
@@ -84,10 +85,11 @@ def resize(image: np.ndarray, label: np.ndarray, factor: float) -> Pair:
     The image is interpolated bilinearly, with antialiasing when it shrinks; the label by nearest neighbour.
     Both sample at pixel centres: pixel x of the result lies at (x + 1/2) / factor in the source.
     """
-    height, width = (max(1, round(size * factor)) for size in label.shape)
+    height, width = (max(1, round(size * factor)) for size in label.shape[-2:])
     image = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
-    label = Image.fromarray(label).resize((width, height), Image.Resampling.NEAREST)
-    return np.asarray(image), np.asarray(label)
+    planes = map(Image.fromarray, label.reshape(-1, *label.shape[-2:]))
+    resized = [np.asarray(plane.resize((width, height), Image.Resampling.NEAREST)) for plane in planes]
+    return np.asarray(image), np.reshape(resized, (*label.shape[:-2], height, width))
 
 
 def _jitter(image: np.ndarray, factors: Sequence[float]) -> np.ndarray:
@@ -100,12 +102,12 @@ def _jitter(image: np.ndarray, factors: Sequence[float]) -> np.ndarray:
 
 def _pad(image: np.ndarray, label: np.ndarray, side: int, mean: Sequence[float]) -> Pair:
     """Pad an image with the mean and its label with 255 to at least `side` rows and columns."""
-    height, width = label.shape
+    height, width = label.shape[-2:]
     if min(height, width) >= side:
         return image, label
     shape = max(height, side), max(width, side)
     padded = np.full((*shape, 3), mean, np.float32)  # the mean is no whole number
     padded[:height, :width] = image
-    padded_label = np.full(shape, IGNORE_LABEL, np.uint8)
-    padded_label[:height, :width] = label
+    padded_label = np.full((*label.shape[:-2], *shape), IGNORE_LABEL, np.uint8)
+    padded_label[..., :height, :width] = label
     return padded, padded_label

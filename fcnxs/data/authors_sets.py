@@ -21,7 +21,11 @@ from .labels import check_label
 from .samples import Samples
 
 OUTDOOR = "spatial_envelope_256x256_static_8outdoorcategories"  # folder of SIFT Flow's images and labels
-HEAD_OF = {"siftflow": "sem", "siftflow_geo": "geo"}  # the head that predicts the labels of a data set
+# The data sets that have the labels of each head, of a data set by its name.
+SETS_OF_HEADS = {
+    "siftflow": {"sem": "siftflow", "geo": "siftflow_geo"},
+    "siftflow_geo": {"geo": "siftflow_geo"},
+}
 # Names that PASCAL-Context's list of 400 labels has for three of the 59 classes.
 IN_THE_400 = {"diningtable": "table", "bedcloth": "bedclothes", "clothes": "cloth"}
 

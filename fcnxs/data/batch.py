@@ -13,20 +13,21 @@ from ..conventions import PathLike
 
 
 class Batch(Dict[str, np.ndarray]):
-    """Arrays by name: images, float32 (N, 3, H, W), and labels, float32 (N, H, W).
+    """Arrays by name: images, float32 (N, 3, H, W), and labels, float32 (N, H, W), of each head.
 
     Beside this it has all that MXNet's own iterators give (`mx.io.DataBatch`).
 
     Args:
-        arrays: the images, then the labels.
+        images, labels: arrays by name.
 
     Attributes:
         numbers: numbers of the images in the data set; `index`: the same as an array.
         files: the images' files; of data that has no files, their names.
         seed: 31 bits for the dropout of this step, from the loader's seed, the epoch and the first image's
             number.
-        data, label: lists of one NDArray on `mx.cpu()`, made when they are first read.
-        provide_data, provide_label: lists of one `DataDesc`.
+        data, label: lists of NDArrays on `mx.cpu()`, made when they are first read.
+        provide_data, provide_label: lists of `DataDesc`.
+        data_names, label_names: names of the images, and of the labels.
         pad: 0, since a last batch with fewer images is not filled up.
         bucket_key: height and width of the images.
     """
@@ -34,21 +35,26 @@ class Batch(Dict[str, np.ndarray]):
     pad = 0
 
     def __init__(
-        self, arrays: Dict[str, np.ndarray], numbers: Sequence[int], files: Sequence[PathLike], seed: int
+        self,
+        images: Dict[str, np.ndarray],
+        labels: Dict[str, np.ndarray],
+        numbers: Sequence[int],
+        files: Sequence[PathLike],
+        seed: int,
     ) -> None:
-        super().__init__(arrays)
+        super().__init__({**images, **labels})
         self.numbers, self.files, self.seed = tuple(numbers), tuple(map(Path, files)), seed
-        self.data_name, self.label_name = arrays
+        self.data_names, self.label_names = [*images], [*labels]
 
     @cached_property
     def data(self) -> List[mx.nd.NDArray]:
         """Images, float32 (N, 3, H, W), in a list."""
-        return [mx.nd.array(self[self.data_name], mx.cpu())]
+        return [mx.nd.array(self[name], mx.cpu()) for name in self.data_names]
 
     @cached_property
     def label(self) -> List[mx.nd.NDArray]:
         """Labels, float32 (N, H, W), in a list."""
-        return [mx.nd.array(self[self.label_name], mx.cpu())]
+        return [mx.nd.array(self[name], mx.cpu()) for name in self.label_names]
 
     @property
     def index(self) -> np.ndarray:
@@ -58,14 +64,14 @@ class Batch(Dict[str, np.ndarray]):
     @property
     def bucket_key(self) -> Tuple[int, int]:
         """Height and width of the images."""
-        return self[self.data_name].shape[2:]
+        return self[self.data_names[0]].shape[2:]
 
     @property
     def provide_data(self) -> List[mx.io.DataDesc]:
         """Name and shape of the images."""
-        return [mx.io.DataDesc(self.data_name, self[self.data_name].shape)]
+        return [mx.io.DataDesc(name, self[name].shape) for name in self.data_names]
 
     @property
     def provide_label(self) -> List[mx.io.DataDesc]:
         """Name and shape of the labels."""
-        return [mx.io.DataDesc(self.label_name, self[self.label_name].shape, layout="NHW")]
+        return [mx.io.DataDesc(name, self[name].shape, layout="NHW") for name in self.label_names]

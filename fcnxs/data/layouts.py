@@ -19,11 +19,17 @@ SPLIT = re.compile(
     r"(?:set)?(?:[^a-z].*|$)",
     re.IGNORECASE,
 )
+LABELS = "labels"
 ALL = "; --allow splits takes all of them as one"
 
 
 def open_samples(
-    data: PathLike, split: str | None = None, default: str = "train", need: int = 2, allow: Collection[str] = ()
+    data: PathLike,
+    split: str | None = None,
+    default: str = "train",
+    need: int = 2,
+    allow: Collection[str] = (),
+    head: str = "",
 ) -> Samples:
     """Data set that is a list, a RecordIO file, a folder in VOC layout, or one with images/ and labels/.
 
@@ -33,19 +39,30 @@ def open_samples(
         split: split of a folder; None takes `default`, or everything if images/ and labels/ have no splits.
         need: number of files of a pair that must exist: 2, 1 (the image) or 0.
         allow: with "splits", everything is also taken from a folder that has other splits than `default`.
+        head: read the labels of this head of a net, from labels-HEAD/ in the place of labels/.
 
     Raises:
-        FCNXSError: `data` is none of these or lacks the split, or a file is missing.
+        FCNXSError: `data` is none of these or lacks the split or the head's labels, or a file is missing.
     """
     path = Path(data)
     if _is_folder_pair(path):
-        return _folder_pair(path, split, default, need, allow)
+        return _folder_pair(path, f"{LABELS}-{head}" if head else LABELS, split, default, need, allow)
+    if head:
+        wanted = f"a folder with images/ and {LABELS}-{head}/"
+        raise FCNXSError(f"{data}: has no labels of the head {head}; give {wanted}, or a data set by name")
     if split is not None and not path.is_dir():
         raise FCNXSError(f"{data}: is a list, which has no splits; leave {split!r} out")
     if path.suffix == SUFFIX and not path.is_dir():
         return RecordedSamples(path)
     root, flist = find_list(path, split or default)
     return Samples(*zip(*read_list(root, flist, need)), root)
+
+
+def heads_in(data: PathLike) -> List[str]:
+    """Sorted names of the heads that a folder with images/ has labels for, in labels-HEAD/."""
+    path = Path(data)
+    names = sorted(_folders(path)) if _is_folder_pair(path) else []
+    return [name[len(LABELS) + 1 :] for name in names if re.fullmatch(rf"{LABELS}-\w+", name)]
 
 
 def splits_of(data: PathLike) -> List[str]:
@@ -60,10 +77,12 @@ def _is_folder_pair(path: Path) -> bool:
     return (path / "images").is_dir() and not (path / "ImageSets").is_dir()
 
 
-def _folder_pair(path: Path, split: str | None, default: str, need: int, allow: Collection[str]) -> Samples:
-    """Pairs of images/ and labels/, or of images/SPLIT/ and labels/SPLIT/, that share a name without suffix."""
+def _folder_pair(
+    path: Path, beside: str, split: str | None, default: str, need: int, allow: Collection[str]
+) -> Samples:
+    """Pairs of images/ and the folder `beside` it, or of SPLIT/ in both, that share a name without suffix."""
     part = _part(path, split, default, allow)
-    folders = path / "images" / part, path / "labels" / (fitting(_folders(path / "labels"), part) or part)
+    folders = path / "images" / part, path / beside / (fitting(_folders(path / beside), part) or part)
     images, labels = by_stem(folders[0], IMAGE_SUFFIXES), by_stem(folders[1], LOSSLESS)
     lossy = by_stem(folders[1], LABEL_SUFFIXES[len(LOSSLESS) :])
     labels = {**{stem: lossy[stem] for stem in images if stem in lossy}, **labels}

@@ -8,13 +8,14 @@ from __future__ import annotations
 from concurrent.futures import Future
 from itertools import islice
 from pathlib import Path
-from typing import Callable, Collection, Generator, Iterable, List, Sequence, Tuple
+from typing import Callable, Collection, Dict, Generator, Iterable, List, Sequence, Tuple
 
 import numpy as np
 
 from ..compat import mxnet as mx
 from ..conventions import VGG_MEAN, PathLike
 from ..errors import FCNXSError, finite_mean
+from ..heads import with_head
 from ..symbols.layers import check_numclass
 from ..system.threads import default_workers, in_order, result_of
 from .augment import Augmentation
@@ -41,11 +42,14 @@ class Loader(mx.io.DataIter):
         cut_off_size: images with a longer side are cut, at a random place, to a square whose side is the
             smallest of height, width and `cut_off_size`. None: never.
         shuffle: whether each epoch has a new random order.
-        num_classes: labels must be below this, or 255. None: not checked.
+        num_classes: labels must be below this, or 255; of several heads the number of each, by name. None: not
+            checked.
         workers: threads that read; None: `default_workers()` of `system/threads.py`.
-        data_name, label_name: names of the symbol's inputs.
+        data_name, label_name: names of the symbol's inputs; of several heads, `softmax_label` becomes
+            `softmax_sem_label` and the like (`heads.with_head`).
 
     Attributes:
+        label_names: names of the labels; `label_name` is the first.
         should_stop: asked while a file is waited for; if it says so, `next` raises `StalledError`.
 
     Raises:
@@ -63,7 +67,7 @@ class Loader(mx.io.DataIter):
         cut_off_size: int | None = None,
         shuffle: bool = False,
         seed: int = 0,
-        num_classes: int | None = None,
+        num_classes: int | Dict[str, int] | None = None,
         workers: int | None = None,
         data_name: str = "data",
         label_name: str = "softmax_label",
@@ -79,11 +83,14 @@ class Loader(mx.io.DataIter):
         ):
             if value < least:
                 raise FCNXSError(f"{name}={value}: expected {least} or more")
-        check_numclass(num_classes or 0, "num_classes")
+        counts = num_classes if isinstance(num_classes, dict) else {"": num_classes} if num_classes else {}
+        for count in counts.values():
+            check_numclass(count, "num_classes")
         self.samples, self.mean, self.cut_off_size = samples, finite_mean(mean, "mean"), cut_off_size
         self.shuffle, self.seed, self.num_classes = shuffle, seed, num_classes
-        self.data_name, self.label_name = data_name, label_name
-        self._read = Reader(samples, self.mean, augmentation, cut_off_size, num_classes, seed)
+        self.data_name, self.label_names = data_name, [with_head(label_name, head) for head in samples.heads]
+        self.label_name = self.label_names[0]
+        self._read = Reader(samples, self.mean, augmentation, cut_off_size, counts, seed)
         self._workers = workers
         self.should_stop: Callable[[], bool] | None = None
         self._batch: Batch | None = None
@@ -164,7 +171,7 @@ class Loader(mx.io.DataIter):
 
     @property
     def label(self) -> np.ndarray:
-        """Labels of the last batch, float32 (N, H, W); before the first batch, that batch's labels."""
+        """Labels of the last batch, as `data`, float32 (N, H, W); of several heads those of the first."""
         return self._last()[self.label_name]
 
     @property
@@ -178,11 +185,11 @@ class Loader(mx.io.DataIter):
         return self._last().provide_label
 
     def getdata(self) -> List[mx.nd.NDArray]:
-        """Images of the batch that `iter_next` went to, a list of one array, (N, 3, H, W)."""
+        """Images of the batch that `iter_next` went to, a list of arrays (N, 3, H, W)."""
         return self._last().data
 
     def getlabel(self) -> List[mx.nd.NDArray]:
-        """Labels of the batch that `iter_next` went to, a list of one array, (N, H, W)."""
+        """Labels of the batch that `iter_next` went to, a list of arrays (N, H, W), one for each head."""
         return self._last().label
 
     def getindex(self) -> np.ndarray:
@@ -231,7 +238,7 @@ class Loader(mx.io.DataIter):
         return self._batch
 
     def _make(self, numbers: Sequence[int], pairs: Sequence[Tuple[np.ndarray, np.ndarray]]) -> Batch:
-        sizes = {label.shape[1:]: name for (_, label), name in zip(pairs, self._files)}
+        sizes = {label.shape[2:]: name for (_, label), name in zip(pairs, self._files)}
         if len(sizes) > 1:
             (size, first), (other, second) = list(sizes.items())[:2]
             raise FCNXSError(
@@ -240,8 +247,8 @@ class Loader(mx.io.DataIter):
             )
         images, labels = (np.concatenate(arrays) if len(arrays) > 1 else arrays[0] for arrays in zip(*pairs))
         seed = np.random.SeedSequence((self.seed, self.epoch, numbers[0], _DROPOUT)).generate_state(1)[0]
-        arrays = {self.data_name: images, self.label_name: labels}
-        return Batch(arrays, numbers, self._files, int(seed) & 0x7FFFFFFF)
+        of_heads = {name: labels[:, k] for k, name in enumerate(self.label_names)}
+        return Batch({self.data_name: images}, of_heads, numbers, self._files, int(seed) & 0x7FFFFFFF)
 
 
 class FileIter(Loader):

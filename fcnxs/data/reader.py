@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Tuple
+from typing import Dict, Tuple
 
 import numpy as np
 
@@ -23,19 +23,21 @@ class Reader:
     mean: Tuple[float, ...]
     augmentation: Augmentation | None
     cut_off_size: int | None
-    num_classes: int | None
+    num_classes: Dict[str, int]  # by head; a head without a number is not checked
     seed: int
 
     def __call__(self, item: Tuple[int, int]) -> Tuple[np.ndarray, np.ndarray]:
-        """Image (1, 3, H, W) and label (1, H, W), both float32, of (epoch, number)."""
+        """Image (1, 3, H, W) and the labels of its heads (1, K, H, W), both float32, of (epoch, number)."""
         epoch, number = item
         image, label = self.samples.read(number)
-        if self.num_classes is not None:
-            check_label(label, self.num_classes, self.samples.label_name(number))
+        label = label.reshape(-1, *label.shape[-2:])
+        for (head, samples), plane in zip(self.samples.heads.items(), label):
+            if head in self.num_classes:
+                check_label(plane, self.num_classes[head], samples.label_name(number))
         # (seed, epoch) alone would be the numbers of the order: NumPy fills up with zeros
         rng = np.random.default_rng((self.seed, epoch, number, _AUGMENTATION))
-        if self.cut_off_size is not None and max(label.shape) > self.cut_off_size:
-            image, label = cut(rng, image, label, min(self.cut_off_size, *label.shape))
+        if self.cut_off_size is not None and max(label.shape[1:]) > self.cut_off_size:
+            image, label = cut(rng, image, label, min(self.cut_off_size, *label.shape[1:]))
         if self.augmentation is not None:
             image, label = self.augmentation(rng, image, label, self.mean)
         return preprocess(image, self.mean), label[np.newaxis].astype(np.float32)

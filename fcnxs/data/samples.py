@@ -6,7 +6,7 @@ import hashlib
 import io
 import os
 from pathlib import Path
-from typing import Any, BinaryIO, Callable, Collection, Sequence, Tuple
+from typing import Any, BinaryIO, Callable, Collection, Dict, Sequence, Tuple
 
 import numpy as np
 
@@ -53,6 +53,11 @@ class Samples:
         self.palette = None if palette is None else [list(colour) for colour in palette]
         self.label_of = label_of
 
+    @property
+    def heads(self) -> Dict[str, Samples]:
+        """The data set of each head by its name; of a data set with one label for each image, itself by ""."""
+        return {"": self}
+
     def __len__(self) -> int:
         """Number of images."""
         return len(self.images)
@@ -80,10 +85,7 @@ class Samples:
             FCNXSError: one of them cannot be read or is of another kind, or their sizes differ.
         """
         image, orientation, label = self.load(number)
-        differs = self.misfit(number, image.shape[:2], label.values.shape, orientation)
-        if differs:
-            raise FCNXSError(differs)
-        return image, label.values
+        return image, self.fitting(number, label, image.shape[:2], orientation)
 
     def load(self, number: int) -> Tuple[np.ndarray, int, Label]:
         """Image, RGB uint8 (H, W, 3), its EXIF orientation, and its label, whose size may differ.
@@ -91,14 +93,32 @@ class Samples:
         Raises:
             FCNXSError: one of them cannot be read or is of another kind.
         """
-        how = {"exif": self.exif, "max_pixels": self.max_pixels}
         image_file, label_file = self.sources(number)
-        image, orientation = load_image(image_file, **how)
+        image, orientation = load_image(image_file, self.exif, self.max_pixels)
+        return image, orientation, self.read_label(label_file)
+
+    def read_label(self, source: Any) -> Label:  # noqa: ANN401  (what `label_of` takes)
+        """Label of one of the `labels`.
+
+        Raises:
+            FCNXSError: it cannot be read or is of another kind.
+        """
         if self.label_of is read_label:
-            label = load_label(label_file, allow=self.allow, ignore=self.ignore, **how)
-            return image, orientation, label
-        values, left_out = leave_out(self.label_of(self.labels[number]), self.ignore)
-        return image, orientation, Label(values, left_out=left_out)
+            how = {"exif": self.exif, "max_pixels": self.max_pixels}
+            return load_label(source, allow=self.allow, ignore=self.ignore, **how)
+        values, left_out = leave_out(self.label_of(source), self.ignore)
+        return Label(values, left_out=left_out)
+
+    def fitting(self, number: int, label: Label, image: Size, orientation: int) -> np.ndarray:
+        """Label, uint8 (H, W), of an image of this size (H, W) and EXIF orientation.
+
+        Raises:
+            FCNXSError: it has another size.
+        """
+        differs = self.misfit(number, image, label.values.shape, orientation)
+        if differs:
+            raise FCNXSError(differs)
+        return label.values
 
     def sources(self, number: int) -> Tuple[PathLike | BinaryIO, Any]:
         """What an image and its label are read from: paths, open files, or what `label_of` takes."""

@@ -15,11 +15,12 @@ from fcnxs import FCNXSError
 from fcnxs.data.augment import Augmentation
 from fcnxs.data.layouts import open_samples
 from fcnxs.data.loader import Loader
+from fcnxs.data.samples import Samples
 
 AUGMENTATION = Augmentation(crop_size=12, scale=(0.7, 1.5), flip=True, jitter=0.3)
 
 
-class Memory:
+class Memory(Samples):
     """Data set of random images, `sizes` by number; remembers which were read."""
 
     classes = palette = None

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any, Collection, Dict, List, Sequence
 
 from ...data.augment import Augmentation
+from ...data.authors_sets import SETS_OF_HEADS
 from ...data.class_names import read_classes
 from ...data.datasets import NAMED, named
-from ...data.layouts import open_samples, splits_of
+from ...data.headed import HeadedSamples
+from ...data.layouts import heads_in, open_samples, splits_of
 from ...data.lists import fitting
 from ...data.samples import Samples
 from ...errors import FCNXSError
@@ -98,6 +100,7 @@ def samples_of(
     option: str = "--split",
     data_option: str = "--data",
     allow: Collection[str] | None = None,
+    head: str = "",
 ) -> Samples:
     """Open the data set that the options name.
 
@@ -110,13 +113,18 @@ def samples_of(
         option: option that gave `split`, for messages.
         data_option: option that gave `data`, for messages.
         allow: kinds of findings of --allow.
+        head: head of a net whose labels are read.
 
     Raises:
-        FCNXSError: there is no such data set or split, or a file is missing.
+        FCNXSError: there is no such data set or split, it has no labels of this head, or a file is missing.
     """
     if data in NAMED:
+        sets = SETS_OF_HEADS.get(data, {})
+        if head and head not in sets:
+            has = f"those of {' and '.join(sets)}" if sets else "labels of one kind"
+            raise FCNXSError(f"{data_option} {data}: has no labels of the head {head}; it has {has}")
         try:
-            return named(data, root, split or default, need).reading(allow=allow)
+            return named(sets.get(head, data), root, split or default, need).reading(allow=allow)
         except FCNXSError as error:
             here = f"; the folder here is ./{data}" if Path(data).exists() else ""
             raise FCNXSError(f"{data_option} {data}: {error}{here}") from None
@@ -129,7 +137,19 @@ def samples_of(
         raise FCNXSError(
             f"{data_option} {data}: no such folder or list, and no data set by name ({', '.join(NAMED)})"
         )
-    return open_samples(data, split, default, need, allow or ()).reading(allow=allow)
+    return open_samples(data, split, default, need, allow or (), head).reading(allow=allow)
+
+
+def headed_samples(heads: Sequence[str], data: str, *where: Any, **how: Any) -> Samples:  # noqa: ANN401
+    """Open a data set with the labels of these heads; none: as `samples_of`, whose arguments follow."""
+    if not heads:
+        return samples_of(data, *where, **how)
+    return HeadedSamples({head: samples_of(data, *where, **how, head=head) for head in heads})
+
+
+def heads_of_data(data: str) -> List[str]:
+    """Names of the heads of nets that a data set has labels for; none for most."""
+    return [*SETS_OF_HEADS.get(data, {})] if data in NAMED else heads_in(data)
 
 
 def splits(data: str) -> Sequence[str]:
