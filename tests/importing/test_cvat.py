@@ -1,14 +1,13 @@
-"""CVAT's exports: XML with shapes, and masks with labelmap.txt. Labels are worked out by hand.
+"""CVAT's XML with shapes. Labels are worked out by hand.
 
 datumaro 1.12 reads such files alike, but for pixels that a polygon's edge crosses: there pycocotools, which
 draws for it, does not hold to the centres of pixels.
 """
 
-import json
-
 import numpy as np
 import pytest
 from conftest import photo
+from importing import imported, refusal
 from PIL import Image
 
 from fcnxs.data.labels import load_label
@@ -54,23 +53,6 @@ def cvat(tmp_path):
     return make
 
 
-def imported(source, *options):
-    """Labels by name, and the account's counts by kind."""
-    target = source.parent / "target"
-    assert main(["import-data", str(source), str(target), *options]) == 0
-    labels = {file.stem: load_label(file).values for file in (target / "labels").rglob("*.png")}
-    kinds = json.loads((target / "import.json").read_text())["kinds"]
-    return labels, {kind: found["count"] for kind, found in kinds.items()}
-
-
-def refusal(source, capsys, *options):
-    target = source.parent / "target"
-    assert main(["import-data", str(source), str(target), *options]) == 2
-    text = capsys.readouterr().err
-    assert text.count("\n") == 1 and not target.exists()
-    return text
-
-
 def rows(text):
     return [[int(each) for each in row] for row in text.split()]
 
@@ -107,7 +89,7 @@ def rows(text):
     ],
 )
 def test_shapes_are_drawn(cvat, elements, expected):
-    labels, kinds = imported(cvat(elements))
+    labels, _, kinds = imported(cvat(elements))
     np.testing.assert_array_equal(labels["a"], rows(expected))
     assert not kinds
 
@@ -150,7 +132,7 @@ def test_odd_shapes_are_counted(cvat, capsys):
         '<mask label="car" rle="9999999999" left="0" top="0" width="99999" height="99999"></mask>',
         '<ellipse label="car" cx="4" cy="3" rx="0" ry="2"></ellipse><hexagon label="car"></hexagon>',
     ]
-    labels, kinds = imported(cvat("".join(elements)))
+    labels, _, kinds = imported(cvat("".join(elements)))
     expected = np.zeros((6, 8), int)
     expected[4:, 6:], expected[0, 0] = 2, 255
     np.testing.assert_array_equal(labels["a"], expected)
@@ -175,7 +157,7 @@ def test_images_that_do_not_fit_are_counted(cvat):
             )
         ),
     )
-    labels, kinds = imported(source)
+    labels, _, kinds = imported(source)
     assert {*labels} == {"a"}
     assert kinds == {"size": 1, "no annotation": 1, "two annotations": 1, "no image": 1}
 
@@ -257,19 +239,13 @@ def test_other_files_are_refused(cvat, capsys, xml, said):
 
 def test_shapes_without_end_are_not_drawn(cvat, tmp_path, capsys):
     zigzag = ";".join(f"0,{6 * (i % 2)}" for i in range(500))
-    labels, kinds = imported(cvat(BOX % 0 + f'<polygon label="car" points="{zigzag}"></polygon>'))
+    labels, _, kinds = imported(cvat(BOX % 0 + f'<polygon label="car" points="{zigzag}"></polygon>'))
     assert labels["a"].sum() == 6 and kinds == {"broken": 1}
     (tmp_path / "target").rename(tmp_path / "first")
     whole = '<box label="car" xtl="0" ytl="0" xbr="8" ybr="6"></box>'
     assert "a.png: its shapes cover the image more than 1000 times" in refusal(cvat(whole * 1001), capsys)
     deep = "<a>" * 100_000 + "</a>" * 100_000
-    assert imported(cvat(BOX % 0 + deep))[1] == {"broken": 1}
-
-
-def test_masks_take_no_options_of_other_formats(cvat, masks, capsys):
-    assert "--names: means nothing in the format cvat-masks" in refusal(masks, capsys, "--names", "x")
-    (masks / "labelmap.txt").unlink()
-    assert "--binary: means nothing in the format cvat-xml" in refusal(cvat(BOX % 0), capsys, "--binary")
+    assert imported(cvat(BOX % 0 + deep))[2] == {"broken": 1}
 
 
 def test_exif_turns_labels_as_it_turns_images(cvat, tmp_path):
@@ -278,7 +254,7 @@ def test_exif_turns_labels_as_it_turns_images(cvat, tmp_path):
     with Image.open(source / "images" / "a.png") as image:
         image.getexif()[0x0112] = 6  # shown turned by 90 degrees, clockwise
         image.save(source / "images" / "a.png", exif=image.getexif())
-    labels, kinds = imported(source)
+    labels, _, kinds = imported(source)
     expected = np.zeros((6, 8), int)
     expected[1:3, 1:4] = 1
     np.testing.assert_array_equal(labels["a"], np.rot90(expected, -1))
@@ -295,57 +271,6 @@ def test_a_turn_by_180_degrees_needs_an_option(cvat, tmp_path):
     expected[1:3, 1:4] = 1
     np.testing.assert_array_equal(imported(source)[0]["a"], expected)
     (tmp_path / "target").rename(tmp_path / "first")
-    labels, kinds = imported(source, "--exif", "ignore")
+    labels, _, kinds = imported(source, "--exif", "ignore")
     np.testing.assert_array_equal(labels["a"], expected[::-1, ::-1])
     assert kinds == {"turned": 1}
-
-
-@pytest.fixture
-def masks(tmp_path):
-    """CVAT's Segmentation mask 1.1 with its images: two pictures, of which the list train has one."""
-    source = tmp_path / "export"
-    (source / "ImageSets" / "Segmentation").mkdir(parents=True)
-    (source / "ImageSets" / "Segmentation" / "default.txt").write_text("a\nb\n")
-    (source / "labelmap.txt").write_text(
-        "# label:color_rgb:parts:actions\nbackground:0,0,0::\ncar:184,61,245::\nroad:250,50,83::\n"
-    )
-    for folder in ("JPEGImages", "SegmentationClass", "SegmentationObject"):
-        (source / folder).mkdir()
-    colours = np.array([(0, 0, 0), (184, 61, 245), (250, 50, 83)], np.uint8)
-    for i, name in enumerate("ab"):
-        label = np.random.default_rng(i).integers(0, 3, (6, 8))
-        Image.fromarray(photo(6, 8, i)).save(source / "JPEGImages" / f"{name}.jpg")
-        Image.fromarray(colours[label]).save(source / "SegmentationClass" / f"{name}.png")
-        Image.fromarray(colours[label // 2]).save(source / "SegmentationObject" / f"{name}.png")
-    return source
-
-
-def test_masks_are_read_by_labelmap(masks):
-    labels, kinds = imported(masks)
-    for i, name in enumerate("ab"):
-        np.testing.assert_array_equal(labels[name], np.random.default_rng(i).integers(0, 3, (6, 8)))
-    assert not kinds
-    target = masks.parent / "target"
-    assert (target / "classes.txt").read_text().split() == ["background", "car", "road"]
-    assert "cvat-masks" in (target / "import.json").read_text()
-
-
-def test_masks_without_their_images(masks, tmp_path, capsys):
-    (masks / "JPEGImages").rename(tmp_path / "photos")
-    assert "--images DIR says which folder has them" in refusal(masks, capsys)
-    assert imported(masks, "--images", str(tmp_path / "photos"))[0].keys() == {"a", "b"}
-
-
-def test_lists_of_subsets_are_splits(masks):
-    lists = masks / "ImageSets" / "Segmentation"
-    (lists / "default.txt").unlink()
-    (lists / "train.txt").write_text("a\n")
-    (lists / "Validation.txt").write_text("b\n")
-    imported(masks)
-    assert (masks.parent / "target" / "labels" / "val" / "b.png").is_file()
-
-
-def test_two_formats_in_one_folder_are_refused(masks, capsys):
-    (masks / "annotations.xml").write_text(XML % (IMAGE % BOX % 0))
-    assert "may be cvat-xml or cvat-masks; --format says which one is meant" in refusal(masks, capsys)
-    assert imported(masks, "--format", "cvat-masks")[0].keys() == {"a", "b"}
