@@ -1,9 +1,9 @@
 """Write the report of a run of `fcnxs finetune`: one HTML page that needs nothing else.
 
-The page has the curves and scores of the stages, settings and versions. With the last epoch of each stage the
-command segments the run's validation data again, for the IU of each class, the confusion matrices, and the best
-and the worst images beside their truth. A run without validation data, or one that has not ended, gets a page
-without these parts.
+The page has the curves and scores of the stages, settings and versions. With the last epoch of each stage (with
+--patience its best one) the command segments the run's validation data again, for the IU of each class, the
+confusion matrices, and the best and the worst images beside their truth. A run without validation data, or one
+that has not ended, gets a page without these parts.
 
 Examples:
     fcnxs report run

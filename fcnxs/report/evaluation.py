@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Callable, Dict, List, Tuple
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from ..compat import mxnet as mx
 from ..data.labels import check_label
 from ..data.samples import Samples
+from ..epoch_choice import best_of
 from ..errors import FCNXSError
 from ..finetune.run_folder import params_file
 from ..predict.segmenter import Segmenter
@@ -24,7 +26,7 @@ TOLERANCE = 1e-3  # difference of mean IU from the one in the run's records that
 
 @dataclass(frozen=True)
 class Scored:
-    """Result of a stage's last epoch on the validation images.
+    """Result of a stage's chosen epoch (`RunRecord.chosen`) on the validation images.
 
     Args:
         matrix: confusion matrix, int64 (C, C); rows are true classes.
@@ -85,7 +87,7 @@ def evaluate(
     on_image: Callable[[str, int], None] = lambda stage, epoch: None,
     same_data: bool = True,
 ) -> Evaluation:
-    """Score the last epoch of each stage of a run, and choose the images to show.
+    """Score the chosen epoch of each stage of a run, and choose the images to show.
 
     Args:
         on_image: called with stage and epoch after each image of each stage.
@@ -94,7 +96,7 @@ def evaluate(
     Raises:
         FCNXSError: a checkpoint is damaged, or an image or a label cannot be used.
     """
-    files = {stage: params_file(run.folder, stage, last[-1]["epoch"]) for stage, last in run.records.items()}
+    files = {stage: _file(run, stage, record["epoch"]) for stage, record in run.chosen.items()}
     gone = [(stage, file.name) for stage, file in files.items() if not file.is_file()]
     notes = [f"{stage} is not compared: its parameters {name} have been removed." for stage, name in gone]
     stages: List[Scored] = []
@@ -103,8 +105,9 @@ def evaluate(
     for stage, file in reversed(files.items()):  # the last one chooses the images to show
         if not file.is_file():
             continue
-        epoch = run.records[stage][-1]["epoch"]
-        segmenter = Segmenter(run.folder / stage, epoch, ctx=ctx)
+        epoch = run.chosen[stage]["epoch"]
+        prefix, _, number = file.stem.rpartition("-")
+        segmenter = Segmenter(file.with_name(prefix), int(number), ctx=ctx)
         scored = _scored(segmenter, samples, stage, epoch, on_image)
         stages.insert(0, scored)
         if len(stages) == 1:
@@ -114,7 +117,7 @@ def evaluate(
             )
         for example in (*best, *worst):
             example.class_maps[stage] = segmenter(example.image)
-        written, now = run.records[stage][-1]["mean_iu"], scored.scores.mean_iu
+        written, now = run.chosen[stage]["mean_iu"], scored.scores.mean_iu
         if same_data and written is not None and not abs(written - now) <= TOLERANCE:  # NaN is not
             notes.append(
                 f"{stage} has mean IU {now:.4f} on the validation images as they are now; training wrote "
@@ -122,6 +125,13 @@ def evaluate(
             )
         del segmenter  # before the next one takes as much memory
     return Evaluation(len(samples), stages, best, worst, notes)
+
+
+def _file(run: RunRecord, stage: str, epoch: int) -> Path:
+    """Parameters of an epoch; of the best one the copy, if they have been removed."""
+    own, copy = params_file(run.folder, stage, epoch), params_file(run.folder, f"{stage}-best", 0)
+    best = best_of(run.records[stage])
+    return copy if best and best["epoch"] == epoch and copy.is_file() and not own.is_file() else own
 
 
 def choose(image_iu: np.ndarray, shown: int = SHOWN) -> Tuple[List[int], List[int]]:

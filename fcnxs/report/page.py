@@ -74,6 +74,7 @@ def page(run: RunRecord, evaluation: Evaluation | None, notes: Sequence[str] = (
         charts=curves(run.records),
         evaluation=evaluation,
         scored=scored,
+        which="best" if run.plan.get("patience") else "last",
         names=names,
         most=MOST,
         confusions=_confusions(scored[-1].matrix, names) if scored else [],

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Tuple
 
 from ..checkpoint.meta import meta_of, read_meta
-from ..epoch_choice import METRICS
+from ..epoch_choice import METRICS, best_of
 from ..errors import FCNXSError
 from ..finetune.run_folder import LOG, PLAN, read_plan, read_records
 from ..system.files import read_text
@@ -53,6 +53,12 @@ class RunRecord:
     classes: List[str]
     palette: List[List[int]]
     notes: Tuple[str, ...] = ()
+
+    @property
+    def chosen(self) -> Dict[str, Record]:
+        """Record of the epoch of each stage that the next starts from: the last, with `patience` the best."""
+        patient = bool(self.plan.get("patience"))
+        return {stage: (patient and best_of(each)) or each[-1] for stage, each in self.records.items()}
 
 
 def read_run(folder: Path) -> RunRecord:

@@ -148,3 +148,14 @@ def test_the_command_says_why_a_stage_ends(voc, run_folder, tmp_path, capsys):
     assert main(["report", str(tmp_path / "run")]) == 0
     page = (tmp_path / "run" / "report.html").read_text()
     assert "4 of 8 epochs (stages end early with --patience)" in page
+    _, rows = content_of(tmp_path / "run")
+    for file in ("fcn32s-0001.params", "fcn16s-0001.params"):
+        assert "with the best epoch of each stage" in page
+        out = capsys.readouterr().out
+        for row in rows:
+            assert (
+                row["epoch"] == 1 and f"{row['name']} epoch 1: mean IU {row['mean_iu']:.4f} on 3 images" in out
+            )
+            assert f'<tr><th scope="row">{row["name"]}</th><td>1</td>' in page
+        (tmp_path / "run" / file).unlink()  # the copy of the best epoch is still there
+        assert main(["report", str(tmp_path / "run")]) == 0
