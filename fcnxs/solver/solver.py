@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 from typing import Any, Callable, Dict, Iterable, List, Sequence
 
@@ -16,6 +15,7 @@ from ..net import ANY_SIZE, Params, check_params, check_size, devices_of, is_inp
 from .callbacks import BatchEndParam, Callbacks, call
 from .collective import Exchange, exchange_for
 from .executors import Pass
+from .optimizers import optimizer_of
 from .replica import Batch, Replica, arrays_of, files_of, groups, names_of, weight_of
 
 
@@ -30,7 +30,7 @@ class Solver:
         ctx: device, or devices; None is the CPU.
         begin_epoch, num_epoch: `fit` trains epochs begin_epoch to num_epoch - 1.
         arg_params, aux_params: parameters by name. Those on the (first) device are trained in place.
-        optimizer: name of an MXNet optimizer, or one made already.
+        optimizer: name of an MXNet optimizer, or one made already, with its own arguments.
         fixed: parameters that are not trained.
         lr_mult, wd_mult: factors of single parameters' learning rate and weight decay.
         unnormalised: sum the loss over an image's pixels, as Caffe does, instead of averaging it: multiply the
@@ -46,7 +46,7 @@ class Solver:
             time, the same result to rounding. A net that cannot be trimmed is computed whole.
         monitor: an `mx.mon.Monitor`; each step tells it the layers' outputs, and it logs them with the
             parameters. Of a trimmed net it sees only the part that is computed.
-        **kwargs: arguments of the optimizer (learning_rate, momentum, wd, lr_scheduler, ...).
+        **kwargs: arguments of an optimizer that is given by name (learning_rate, momentum, wd, ...).
 
     Attributes:
         arg_params, aux_params: parameters and auxiliary states, on the first device.
@@ -55,8 +55,9 @@ class Solver:
     `fixed` to `monitor`.
 
     Raises:
-        FCNXSError: a device is given twice, or `monitor` with `recompute`; or, when training begins, a
-            parameter is missing or has a shape that the net does not take, or `class_weights` do not fit.
+        FCNXSError: a device is given twice, arguments of an optimizer with one made already, or `monitor` with
+            `recompute`; or, when training begins, a parameter is missing or has a shape that the net does not
+            take, or `class_weights` do not fit.
     """
 
     def __init__(
@@ -96,7 +97,8 @@ class Solver:
         args = {name: a for name, a in (arg_params or {}).items() if name in arguments and not is_input(name)}
         self.replicas = []
         for device in self.devices:
-            how = (self.fixed, self._optimizer_of_one(), recompute, trim, class_weights)
+            own = optimizer_of(optimizer, kwargs, self.lr_mult, self.wd_mult, len(self.devices) > 1)
+            how = (self.fixed, own, recompute, trim, class_weights)
             self.replicas.append(Replica(symbol, device, args, aux_params or {}, *how))
         self.arg_params, self.aux_params = self.replicas[0].arg_params, self.replicas[0].aux_params
         self._exchange: Exchange | None = None
@@ -247,19 +249,6 @@ class Solver:
 
         self.evaluate(eval_data, metric, on_batch)
         call(at_end, BatchEndParam(epoch, nbatch, metric))
-
-    def _optimizer_of_one(self) -> mx.optimizer.Optimizer:
-        """Optimizer of one device: one of a name, or the one given, or for several devices a copy of it."""
-        optimizer = self.optimizer
-        if isinstance(optimizer, str):
-            optimizer = mx.optimizer.create(optimizer, **self.kwargs)
-        elif len(self.devices) > 1:
-            optimizer = copy.deepcopy(optimizer)
-        if self.lr_mult:
-            optimizer.set_lr_mult(self.lr_mult)
-        if self.wd_mult:
-            optimizer.set_wd_mult(self.wd_mult)
-        return optimizer
 
     def _begin(self, data: mx.io.DataIter, batches: Sequence[Batch]) -> None:
         """Before the first pass: check the parameters, allocate gradients, connect to the other devices."""

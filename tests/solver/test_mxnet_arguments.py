@@ -135,6 +135,16 @@ def test_evaluations_call_back_after_each_batch_and_at_their_end():
     assert calls[4].eval_metric is metric
 
 
+def test_arguments_beside_an_optimizer_that_was_made_already_are_refused():
+    symbol = get_fcn32s_symbol(3, width=WIDTH, fc=FC)
+    for arguments in ({"learning_rate": 0.1}, {"wd": 0.0}):
+        message = (
+            f"{next(iter(arguments))}: goes with an optimizer that is given by name; this SGD was made already"
+        )
+        with pytest.raises(FCNXSError, match=message):
+            Solver(symbol, arg_params=random_params(symbol), optimizer=mx.optimizer.SGD(0.01), **arguments)
+
+
 def test_a_schedule_of_mxnet_s_sets_the_rate_of_each_step():
     data = Images([(33, 40)] * 3)
     schedule = mx.lr_scheduler.MultiFactorScheduler([1, 2], 0.5, base_lr=0.05)  # 0.05, 0.025, 0.0125
