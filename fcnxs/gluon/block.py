@@ -252,7 +252,7 @@ class FCNxs(mx.gluon.SymbolBlock):
         Raises:
             FCNXSError: as `fcnxs.checkpoint.load_symbol` and `load_parameters`.
         """
-        symbol = checkpoint.load_symbol(Path(symbol_file), operators)
+        symbol = with_seeded_dropout(checkpoint.load_symbol(Path(symbol_file), operators))
         names = [input_names] if isinstance(input_names, str) else input_names
         if param_file is None:
             return mx.gluon.SymbolBlock(symbol, [mx.sym.var(name, dtype="float32") for name in names])

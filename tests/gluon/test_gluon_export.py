@@ -74,6 +74,15 @@ def test_an_export_of_what_was_trained_gives_its_scores_in_plain_mxnet(tmp_path,
     refused(lambda: net.export(tmp_path / "net", 5, Form(format="mar")), "epoch=5: expected 0 for mar")
 
 
+def test_dropout_of_imports_is_drawn_from_mxnet_s_seed(net, tmp_path):
+    """On GPUs too, where cuDNN would draw it otherwise."""
+    file = net.save_checkpoint(tmp_path / "net", 0)
+    block = gluon.FCNxs.imports(tmp_path / "net-symbol.json", ["data", "softmax_label"], file)
+    nodes = json.loads(block(mx.sym.var("data"), mx.sym.var("softmax_label")).tojson())["nodes"]
+    dropouts = [node["attrs"].get("cudnn_off") for node in nodes if node["op"] == "Dropout"]
+    assert dropouts == ["True", "True"]
+
+
 def test_an_export_of_scores_is_a_checkpoint_too(net, voc, run_folder, tmp_path, in_process, capsys):
     """With the answers of the checkpoint that it was made from."""
     net.export(tmp_path / "scores", epoch=3)
