@@ -29,7 +29,15 @@ from ..compat import use_the_machine
 from ..data.samples import Samples
 from ..errors import FCNXSError, FCNXSWarning, quoted
 from ..stages import Stage
-from .finetuning.data_report import keep_good, make_loaders, make_meta, same_data, same_stages, samples_of
+from .finetuning.data_report import (
+    keep_good,
+    make_loaders,
+    make_meta,
+    same_data,
+    same_stages,
+    samples_of,
+    smallest_of,
+)
 from .finetuning.run_options import AUTO, add_stages, describe, plan, restored, storable
 from .shared import data_checks, data_options, devices, options
 from .shared.printing import say, show
@@ -226,7 +234,8 @@ def _begin(
     weights = None
     if args.class_weights not in (None, AUTO):
         weights = read_weights(Path(args.class_weights), meta.classes)
-    samples, skipped, warnings, found = keep_good(args, samples, meta.classes, quiet)
+    smallest = smallest_of(args, stages, parent)
+    samples, skipped, warnings, found = keep_good(args, samples, meta.classes, quiet, smallest)
     if args.class_weights == AUTO:
         weights = median_frequency(found.of_good[0], found.of_good[2])
     kept = {"options": storable(args), "meta": asdict(meta), "data": data, "skipped": skipped}

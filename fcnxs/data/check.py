@@ -20,7 +20,7 @@ from .inspection import Inspection, Seen, Size
 from .labels import check_label
 from .samples import Samples
 
-SMALLEST = (26, 26)  # smallest (height, width) that the nets take by default
+SMALLEST = (26, 26)  # smallest (height, width) that FCN-32s to FCN-2s take by default
 
 
 def check(

@@ -166,6 +166,15 @@ def test_commands_take_fcn_alexnet_from_training_to_export(alexnet, voc, tmp_pat
     assert checkpoint.load(tmp_path / "nine" / "fcn_alexnet", 1).arg_params["score_weight"].shape[0] == 9
 
 
+def test_images_too_small_for_fcn_alexnet_are_refused_before_training(alexnet, voc, tmp_path, capsys):
+    """It needs a pixel more than the other nets, which take 26."""
+    command = ["finetune", "--data", str(voc), "--prefix", str(alexnet), "--epoch", "0", "--no-val"]
+    command += ["--stages", "fcn_alexnet", "--crop-size", "26", "--output", str(tmp_path / "run")]
+    assert main([*command, "--pooling-convention", "valid", "--epochs", "1"]) == 2
+    assert "crop size 26: the net needs at least 27x27 pixels" in capsys.readouterr().err
+    assert main([*command, "--epochs", "1"]) == 0  # pools round up, as the parent's
+
+
 def test_the_stages_accumulation_is_replaced_by_the_option(alexnet, voc, tmp_path):
     command = ["finetune", "--data", str(voc), "--prefix", str(alexnet), "--epoch", "0", "--no-val"]
     command += [

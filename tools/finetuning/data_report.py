@@ -38,10 +38,28 @@ def samples_of(args: argparse.Namespace) -> Dict[str, Samples]:
     return {name: part.reading(**how) for name, part in samples.items()}
 
 
+def smallest_of(args: argparse.Namespace, stages: Sequence[Stage], parent: Checkpoint) -> Tuple[int, int]:
+    """(height, width) of the smallest image that all stages take, as they round the sizes of pooled layers."""
+    from ...net import net_of
+    from ...symbols import NETS, smallest_input
+
+    own = net_of(parent.arg_params, str(parent.params_file), parent.symbol).pooling_convention
+    how = {"pooling_convention": args.pooling_convention or own}
+    heights, widths = zip(*(smallest_input(NETS[stage.name](**how)) for stage in stages))
+    return max(heights), max(widths)
+
+
 def keep_good(
-    args: argparse.Namespace, samples: Dict[str, Samples], classes: Sequence[str], quiet: bool
+    args: argparse.Namespace,
+    samples: Dict[str, Samples],
+    classes: Sequence[str],
+    quiet: bool,
+    smallest: Tuple[int, int] = SMALLEST,
 ) -> Tuple[Dict[str, Samples], Dict[str, List[list]], List[str], Inspection]:
     """Read every image and label, so that none stops the run after hours; --skip-bad leaves bad ones out.
+
+    Args:
+        smallest: (height, width) of the smallest image that all stages take.
 
     Returns:
         the data sets to use, the numbers and names of the images that are left out, warnings, and what was
@@ -52,7 +70,6 @@ def keep_good(
     """
     augmentation = data_options.augmentation_of(args)
     low = augmentation.scale[0] if augmentation else 1
-    smallest = (1, 1) if args.pooling_convention == "full" else SMALLEST
     good, skipped, reports, warnings = {}, {}, {}, []
     for name, part in samples.items():
         train = name == "train"
