@@ -31,8 +31,8 @@ def optimizer_of(
     elif settings:
         kind = type(optimizer).__name__
         raise FCNXSError(
-            f"{', '.join(settings)}: goes with an optimizer that is given by name; this {kind} was made already: "
-            f"set it there, as {kind}({next(iter(settings))}=...)"
+            f"{', '.join(settings)}: goes with an optimizer that is given by name; this {kind} was made "
+            f"already: set it there, as {kind}({next(iter(settings))}=...)"
         )
     elif shared:
         optimizer = copy.deepcopy(optimizer)

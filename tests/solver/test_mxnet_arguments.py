@@ -138,9 +138,7 @@ def test_evaluations_call_back_after_each_batch_and_at_their_end():
 def test_arguments_beside_an_optimizer_that_was_made_already_are_refused():
     symbol = get_fcn32s_symbol(3, width=WIDTH, fc=FC)
     for arguments in ({"learning_rate": 0.1}, {"wd": 0.0}):
-        message = (
-            f"{next(iter(arguments))}: goes with an optimizer that is given by name; this SGD was made already"
-        )
+        message = f"{next(iter(arguments))}: goes with an optimizer that is given by name; this SGD was made"
         with pytest.raises(FCNXSError, match=message):
             Solver(symbol, arg_params=random_params(symbol), optimizer=mx.optimizer.SGD(0.01), **arguments)
 
