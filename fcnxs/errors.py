@@ -63,14 +63,16 @@ def last_line(error: Exception) -> str:
     return lines[-1].replace("Error: ", "") if lines else type(error).__name__
 
 
-def finite_mean(mean: Any, where: object) -> Tuple[float, float, float]:  # noqa: ANN401
-    """Mean (R, G, B) as three floats; raise an error that names `where` unless it is plausible."""
+def finite_mean(mean: Any, where: object, channels: int = 3) -> Tuple[float, ...]:  # noqa: ANN401
+    """Mean of the channels, (R, G, B), as floats; raise an error that names `where` unless it is plausible."""
     values = [] if isinstance(mean, (str, bytes)) or not hasattr(mean, "__iter__") else list(mean)
     numbers = all(isinstance(value, Real) and not isinstance(value, bool) for value in values)
-    if len(values) != 3 or not numbers or not all(abs(value) <= LARGEST_MEAN for value in values):  # nor NaN
+    if (
+        len(values) != channels or not numbers or not all(abs(value) <= LARGEST_MEAN for value in values)
+    ):  # nor NaN
         raise FCNXSError(
-            f"{where}: expected three finite numbers, at most {LARGEST_MEAN} for images of 0 to 255, "
-            f"not {mean!r:.80}"
+            f"{where}: expected {'three' if channels == 3 else channels} finite numbers, at most "
+            f"{LARGEST_MEAN} for images of 0 to 255, not {mean!r:.80}"
         )
     return tuple(map(float, values))
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import re
-from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import Dict, List, Sequence
@@ -26,6 +25,7 @@ from ..data.findings import across, overlap
 from ..data.inspection import Finding, Inspection
 from ..data.lists import fitting
 from ..data.samples import Samples
+from ..data.scenes import kinds_of
 from ..system.files import written_whole
 from ..system.own import refuse_strangers
 from .shared import data_checks, data_options, options
@@ -51,6 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="further splits or lists to check (default: val if the split is train, train if it is val)",
     )
     options.add_classes(parser, "the data set's, classes.txt in its folder, or VOC's 21")
+    data_options.add_images(parser, "color")
     data_checks.add_exif(parser, "apply")
     data_checks.add_ignore_label(parser, "none")
     data_checks.add_allow(parser)
@@ -114,7 +115,12 @@ def _parts(args: argparse.Namespace) -> Dict[str, Samples]:
     data_options.folder_here(vars(args))
     data, root = args.data, args.root
     how = {"exif": args.exif, "max_pixels": args.max_pixels, "ignore": args.ignore_label}
-    opened = partial(data_options.samples_of, default="train", need=0, allow=args.allow)
+    kinds = kinds_of(args.images)
+
+    def opened(*where: str | None, **options: str) -> Samples:
+        named = data_options.samples_of(*where, default="train", need=0, allow=args.allow, **options)
+        return named.of_kinds(kinds)
+
     first = opened(data, args.split, root, data_option="check-data").reading(**how)
     if data not in NAMED and not Path(data).is_dir():
         return {data: first, **{name: opened(name, None, None).reading(**how) for name in args.also}}

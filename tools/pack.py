@@ -16,7 +16,7 @@ import argparse
 import io
 import sys
 from pathlib import Path
-from typing import Iterator, List, Tuple
+from typing import Dict, Iterator, List, Tuple
 
 from PIL import Image
 from tqdm import tqdm
@@ -25,6 +25,7 @@ from ..data.class_names import read_classes
 from ..data.labels import read_label
 from ..data.records import SUFFIX, Records, write_records
 from ..data.samples import RecordedSamples, Samples
+from ..data.scenes import kinds_of
 from ..errors import FCNXSError, quoted, reason
 from ..system.files import real, refuse_irregular, written_whole
 from ..system.own import refuse_strangers
@@ -38,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("data", metavar="DIR|LST|NAME", help=data_options.DATA_HELP)
     add("out", metavar="OUT.rec", type=Path, help="file to write; OUT.idx is written beside it")
     data_options.add_root_and_split(parser, "train")
+    data_options.add_images(parser, "color")
     data_checks.add_allow(parser)
     options.add_overwrite(parser)
 
@@ -51,6 +53,9 @@ def run(args: argparse.Namespace) -> int:
     samples = data_options.samples_of(
         args.data, args.split, args.root, "train", data_option="pack", allow=args.allow
     )
+    samples = samples.of_kinds(kinds_of(args.images))
+    if samples.kinds[0] != "color":
+        raise FCNXSError(f"--images {args.images}: a record has colour, and perhaps others; add color")
     if real(file) == real(args.data):
         raise FCNXSError(f"{file}: is the file that is read; choose another name")
     options.refuse_unwritable("the folder", file.parent)
@@ -94,18 +99,18 @@ def _names_beside(file: Path, names: List[str]) -> List[Path]:
     return [listed]
 
 
-def _pairs(samples: Samples) -> Iterator[Tuple[str, bytes, bytes]]:
-    """Name of each image, and the bytes of its file and of its label's."""
+def _pairs(samples: Samples) -> Iterator[Tuple[str, bytes, bytes, Dict[str, bytes]]]:
+    """Name of each image, bytes of its file and of its label's, and those of further images by their kinds."""
     for number in range(len(samples)):
         if isinstance(samples, RecordedSamples):
             name = samples.records.names[samples.labels[number]]
-            image, label = (source.getvalue() for source in samples.sources(number))
+            *images, label = (source.getvalue() for source in samples.sources(number))
         else:
             path = real(samples.images[number])
             inside = path.is_relative_to(real(samples.root))
             name = path.relative_to(real(samples.root)).as_posix() if inside else path.name
-            image, label = _content(samples.images[number]), _label(samples, number)
-        yield name, image, label
+            images, label = [_content(file) for file in samples.sources(number)[:-1]], _label(samples, number)
+        yield name, images[0], label, dict(zip(samples.kinds[1:], images[1:]))
 
 
 def _label(samples: Samples, number: int) -> bytes:

@@ -3,6 +3,7 @@
 Begin with `images.py` and `labels.py`, which read one file, and `samples.py`, a numbered data set of pairs.
 `layouts.py` opens data sets on disk, `datasets.py` public ones, `records.py` RecordIO files. `loader.py` makes
 batches (`FileIter` is the original's iterator), `augment.py` changes pairs, `check.py` inspects a data set.
+`scenes.py` reads samples of several images, such as colour and depth.
 
 This room may import the single files of fcnxs/, `symbols` and `system`. Loader and FileIter are imported when
 they are asked for, since they need MXNet; images are read without it.

@@ -52,13 +52,14 @@ class Augmentation:
 
         Args:
             rng: source of all random numbers.
-            image: RGB uint8 (H, W, 3).
+            image: RGB uint8 (H, W, 3); with further images uint8 or float32 (H, W, C), of which jitter changes
+                the first three channels.
             label: classes, uint8 (H, W), or (K, H, W) of several labellings; here and below.
-            mean: mean (R, G, B) to pad the image with.
+            mean: mean of the channels, (R, G, B), to pad the image with.
 
         Returns:
-            the image, RGB (h, w, 3), uint8, or float32 if it was padded with the mean; the label, uint8 (h, w)
-            or (K, h, w).
+            the image (h, w, C), of its type, or float32 if padded with the mean; the label, uint8 (h, w) or
+            (K, h, w).
         """
         low, high = self.scale
         if (low, high) != (1, 1):
@@ -66,7 +67,8 @@ class Augmentation:
         if self.flip and rng.random() < 0.5:
             image, label = image[:, ::-1], label[..., ::-1]
         if self.jitter:
-            image = _jitter(image, rng.uniform(1 - self.jitter, 1 + self.jitter, 3))
+            factors = rng.uniform(1 - self.jitter, 1 + self.jitter, 3)
+            image = np.dstack([_jitter(image[..., :3], factors), image[..., 3:]])
         if self.crop_size is not None:
             image, label = _pad(image, label, self.crop_size, mean)
             image, label = cut(rng, image, label, self.crop_size)
@@ -74,26 +76,29 @@ class Augmentation:
 
 
 def cut(rng: np.random.Generator, image: np.ndarray, label: np.ndarray, side: int) -> Pair:
-    """Crop a random square of `side` pixels from an image (H, W, 3), and the same from its label (H, W)."""
+    """Crop a random square of `side` pixels from an image (H, W, C), and the same from its label (H, W)."""
     top, left = (rng.integers(size - side + 1) for size in label.shape[-2:])
     return image[top : top + side, left : left + side], label[..., top : top + side, left : left + side]
 
 
 def resize(image: np.ndarray, label: np.ndarray, factor: float) -> Pair:
-    """Resize an image, uint8 (H, W, 3), and its label, uint8 (H, W), by a factor.
+    """Resize an image, uint8 or float32 (H, W, C), and its label, uint8 (H, W), by a factor.
 
     The image is interpolated bilinearly, with antialiasing when it shrinks; the label by nearest neighbour.
     Both sample at pixel centres: pixel x of the result lies at (x + 1/2) / factor in the source.
     """
     height, width = (max(1, round(size * factor)) for size in label.shape[-2:])
-    image = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
+    step = 3 if image.dtype == np.uint8 else 1  # channels that Pillow resizes at a time
+    parts = (image[..., first : first + step] for first in range(0, image.shape[2], step))
+    pictures = (Image.fromarray(np.squeeze(part, axis=2) if step == 1 else part) for part in parts)
+    image = [np.asarray(each.resize((width, height), Image.Resampling.BILINEAR)) for each in pictures]
     planes = map(Image.fromarray, label.reshape(-1, *label.shape[-2:]))
     resized = [np.asarray(plane.resize((width, height), Image.Resampling.NEAREST)) for plane in planes]
-    return np.asarray(image), np.reshape(resized, (*label.shape[:-2], height, width))
+    return np.dstack(image), np.reshape(resized, (*label.shape[:-2], height, width))
 
 
 def _jitter(image: np.ndarray, factors: Sequence[float]) -> np.ndarray:
-    picture = Image.fromarray(np.ascontiguousarray(image))
+    picture = Image.fromarray(np.ascontiguousarray(image.round().astype(np.uint8)))
     kinds = (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color)
     for kind, factor in zip(kinds, factors):
         picture = kind(picture).enhance(factor)
@@ -106,7 +111,7 @@ def _pad(image: np.ndarray, label: np.ndarray, side: int, mean: Sequence[float])
     if min(height, width) >= side:
         return image, label
     shape = max(height, side), max(width, side)
-    padded = np.full((*shape, 3), mean, np.float32)  # the mean is no whole number
+    padded = np.full((*shape, image.shape[2]), mean, np.float32)  # the mean is no whole number
     padded[:height, :width] = image
     padded_label = np.full((*label.shape[:-2], *shape), IGNORE_LABEL, np.uint8)
     padded_label[..., :height, :width] = label

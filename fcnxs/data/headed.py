@@ -31,6 +31,7 @@ class HeadedSamples(Samples):
                 raise FCNXSError(f"{file}: the heads {name} and {other} have labels of other images")
         super().__init__(first.images, first.labels, first.root)
         self.heads, self.exif, self.max_pixels, self.allow = heads, first.exif, first.max_pixels, first.allow
+        self.kinds, self.more = first.kinds, first.more
 
     def has_label(self, number: int) -> bool:
         """Whether the image of this number has a label for each head."""
@@ -53,6 +54,10 @@ class HeadedSamples(Samples):
     def reading(self, *args: Any, **how: Any) -> HeadedSamples:  # noqa: ANN401  (those of `Samples`)
         """As `Samples.reading`, for each head."""
         return HeadedSamples({head: samples.reading(*args, **how) for head, samples in self.heads.items()})
+
+    def of_kinds(self, kinds: Sequence[str]) -> HeadedSamples:
+        """As `Samples.of_kinds`, for each head."""
+        return HeadedSamples({head: samples.of_kinds(kinds) for head, samples in self.heads.items()})
 
     def subset(self, numbers: Sequence[int]) -> HeadedSamples:
         """As `Samples.subset`, for each head."""

@@ -260,7 +260,7 @@ def _rgb(image: Image.Image) -> np.ndarray:
 
 
 def preprocess(image: np.ndarray, mean: Sequence[float] = VGG_MEAN) -> np.ndarray:
-    """Input of the nets: RGB image (H, W, 3) to float32 (1, 3, H, W), minus the RGB mean.
+    """Input of the nets: RGB image (H, W, 3) to float32 (1, 3, H, W), minus the RGB mean; or of other channels.
 
     >>> preprocess(np.full((2, 4, 3), 128, np.uint8), mean=(100, 110, 120))[:, :, 0, 0]
     array([[28., 18.,  8.]], dtype=float32)

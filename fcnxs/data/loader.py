@@ -23,6 +23,7 @@ from .batch import Batch
 from .lists import read_list
 from .reader import Reader
 from .samples import Samples
+from .scenes import COLOR, channels_of
 
 _DROPOUT = 2  # separates the random numbers of dropout from those of augmentation, 1
 
@@ -36,7 +37,7 @@ class Loader(mx.io.DataIter):
 
     Args:
         samples: the data set.
-        mean: subtracted from every pixel (R, G, B).
+        mean: subtracted from every pixel (R, G, B); of several images that of all their channels.
         batch_size: images of a batch; the last batch of an epoch may have fewer.
         augmentation: random changes of the images; None: none.
         cut_off_size: images with a longer side are cut, at a random place, to a square whose side is the
@@ -86,7 +87,11 @@ class Loader(mx.io.DataIter):
         counts = num_classes if isinstance(num_classes, dict) else {"": num_classes} if num_classes else {}
         for count in counts.values():
             check_numclass(count, "num_classes")
-        self.samples, self.mean, self.cut_off_size = samples, finite_mean(mean, "mean"), cut_off_size
+        kinds = getattr(samples, "kinds", COLOR)
+        if augmentation is not None and augmentation.jitter and kinds[0] != "color":
+            raise FCNXSError(f"jitter {augmentation.jitter:g}: changes colours, and the images are {kinds[0]}")
+        mean = finite_mean(mean, "mean", channels_of(kinds))
+        self.samples, self.mean, self.cut_off_size = samples, mean, cut_off_size
         self.shuffle, self.seed, self.num_classes = shuffle, seed, num_classes
         self.data_name, self.label_names = data_name, [with_head(label_name, head) for head in samples.heads]
         self.label_name = self.label_names[0]

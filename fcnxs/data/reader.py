@@ -27,7 +27,7 @@ class Reader:
     seed: int
 
     def __call__(self, item: Tuple[int, int]) -> Tuple[np.ndarray, np.ndarray]:
-        """Image (1, 3, H, W) and the labels of its heads (1, K, H, W), both float32, of (epoch, number)."""
+        """Image (1, C, H, W) and the labels of its heads (1, K, H, W), both float32, of (epoch, number)."""
         epoch, number = item
         image, label = self.samples.read(number)
         label = label.reshape(-1, *label.shape[-2:])

@@ -5,8 +5,10 @@ A record has an image, its label and a name. `mx.recordio.MXIndexedRecordIO` rea
     header, content = mx.recordio.unpack(item)
     image, label = content[: header.id], content[header.id : header.id + header.id2]
 
-are the bytes of two files, and the rest is the image's name. Source of the format: dmlc-core
-include/dmlc/recordio.h; its `read` is not safe for several threads, so that files are read here.
+are the bytes of two files, and the rest is the image's name. If a sample has further images, a byte of 0, their
+kinds and lengths (`hha 4711`, with commas), another 0 and the bytes of their files follow the name. Source of
+the format: dmlc-core include/dmlc/recordio.h; its `read` is not safe for several threads, so that files are
+read here.
 """
 
 from __future__ import annotations
@@ -29,15 +31,26 @@ WHOLE, FIRST, MIDDLE, LAST = range(4)  # kinds; content with the magic number in
 HEADER = struct.Struct("<IfQQ")  # mx.recordio.IRHeader: flag, label, id, id2
 LINE = re.compile(r"(\d{1,18})\t(\d{1,18})", re.ASCII)  # of an index
 MOST_PARTS = 1000
+LONGEST_NAME = 8192  # bytes, with the kinds and lengths of further images
+FURTHER = re.compile(r"([a-z]+) (\d{1,9})", re.ASCII)
 
 
 class Record(NamedTuple):
-    """Where a record lies: first byte and length of each part; and lengths of its content, image and label."""
+    """Where a record lies, and its name.
+
+    Attributes:
+        parts: first byte and length of each part.
+        length, image, label: lengths of its content, of the image and the label.
+        name: name of the image.
+        more: kind of each further image, and its first byte and end in the content.
+    """
 
     parts: List[Tuple[int, int]]
     length: int
-    image: int
-    label: int
+    image: int = 0
+    label: int = 0
+    name: str = ""
+    more: Tuple[Tuple[str, int, int], ...] = ()
 
 
 class Records:
@@ -45,6 +58,7 @@ class Records:
 
     Attributes:
         names: names of the images.
+        kinds: kinds of the images of each record.
 
     Raises:
         FCNXSError: the file or its index is missing, damaged, cut off, or not of `fcnxs pack`.
@@ -63,7 +77,11 @@ class Records:
             found = {place: self._record(place) for place in sorted(places)}
             self._refuse_gaps(found)
             self._records = [found[place] for place in places]
-            self.names = [self._name(record) for record in self._records]
+            self.names = [record.name for record in self._records]
+            kinds = {tuple(kind for kind, _, _ in record.more) for record in self._records}
+            if len(kinds) > 1:
+                raise ValueError("its records have images of different kinds")
+            self.kinds = kinds.pop()
         except (OSError, ValueError) as error:
             raise self._damaged(reason(error)) from None
 
@@ -71,8 +89,8 @@ class Records:
         """Number of pairs."""
         return len(self._records)
 
-    def read(self, number: int) -> Tuple[bytes, bytes]:
-        """Bytes of the files of an image and its label.
+    def read(self, number: int) -> Tuple[bytes, ...]:
+        """Bytes of the files of the images and the label.
 
         Raises:
             FCNXSError: they cannot be read.
@@ -83,7 +101,8 @@ class Records:
         except (OSError, ValueError) as error:
             raise self._damaged(reason(error)) from None
         end = HEADER.size + record.image
-        return content[HEADER.size : end], content[end : end + record.label]
+        more = [content[first:last] for _, first, last in record.more]
+        return (content[HEADER.size : end], *more, content[end : end + record.label])
 
     def _damaged(self, why: str) -> FCNXSError:
         way_out = f"`fcnxs pack` writes it and {self.index.name} anew"
@@ -111,11 +130,11 @@ class Records:
             if len(parts) > MOST_PARTS:
                 raise ValueError(f"the record at byte {place} has more than {MOST_PARTS} parts")
         length = sum(length for _, length in parts) + len(MAGIC) * (len(parts) - 1)
-        record = Record(parts, length, 0, 0)
+        record = Record(parts, length)
         _, _, image, label = HEADER.unpack(self._slice(record, 0, HEADER.size))
         if not 0 < HEADER.size + image + label < length:
             raise ValueError(f"the record at byte {place} has no image, label and name")
-        return record._replace(image=image, label=label)
+        return self._with_name(record._replace(image=image, label=label))
 
     def _refuse_gaps(self, found: Dict[int, Record]) -> None:
         """Refuse bytes that are in no record, as behind an index that is cut off."""
@@ -130,16 +149,27 @@ class Records:
         if end < self._size:
             raise ValueError(f"{self.index.name} names no record for bytes {end} to {self._size}")
 
-    def _name(self, record: Record) -> str:
-        content = self._slice(record, HEADER.size + record.image + record.label, record.length)
+    def _with_name(self, record: Record) -> Record:
+        """The record with its name, and with the places of its further images."""
+        start = HEADER.size + record.image + record.label
+        content = self._slice(record, start, min(record.length, start + LONGEST_NAME))
+        first, *more = content.split(b"\0", 2)
+        further = more[0].decode("utf-8", "replace") if more else ""
         try:
-            name = content.decode("utf-8", "surrogateescape")
+            name = first.decode("utf-8", "surrogateescape")
             os.fsencode(name)
         except UnicodeError:
             name = ""
-        if not name or "\0" in name or ".." in PurePosixPath(name).parts:
+        found = [FURTHER.fullmatch(text) for text in further.split(",")] if more else []
+        if not name or ".." in PurePosixPath(name).parts or not all(found) or len(more) == 1:
             raise ValueError(f"{printable(content)!r:.80} is no name of an image")
-        return name
+        place, places = start + len(content) - len(more[-1]) if more else record.length, []
+        for match in found:
+            places.append((match[1], place, place + int(match[2])))
+            place = places[-1][2]
+        if place != record.length:
+            raise ValueError(f"the images of {printable(name)!r:.80} do not fill its record")
+        return record._replace(name=name, more=tuple(places))
 
     def _slice(self, record: Record, start: int, stop: int) -> bytes:
         """Bytes of a record's content; of one in several parts all of it is read."""
@@ -169,9 +199,12 @@ def _places(index: Path) -> List[int]:
 
 
 def write_records(
-    file: Path, index: Path, pairs: Iterator[Tuple[str, bytes, bytes]], on_progress: Callable[[], object]
+    file: Path,
+    index: Path,
+    pairs: Iterator[Tuple[str, bytes, bytes, Dict[str, bytes]]],
+    on_progress: Callable[[], object],
 ) -> None:
-    """Write names, images and labels, each the bytes of a file, as RecordIO.
+    """Write names, images, labels, and further images by their kinds, each the bytes of a file, as RecordIO.
 
     Raises:
         OSError: they cannot be written, to the last byte: MXNet does not tell of a disk that gets full.
@@ -181,9 +214,12 @@ def write_records(
 
     try:
         writer = mx.recordio.MXIndexedRecordIO(str(index), str(file), "w")
-        for number, (name, image, label) in enumerate(pairs):
+        for number, (name, image, label, more) in enumerate(pairs):
             header = mx.recordio.IRHeader(0, 0.0, len(image), len(label))
             content = image + label + name.encode("utf-8", "surrogateescape")
+            if more:
+                further = ",".join(f"{kind} {len(each)}" for kind, each in more.items())
+                content += b"\0%s\0%s" % (further.encode(), b"".join(more.values()))
             if HEADER.size + len(content) >= 1 << 29:
                 raise FCNXSError(f"{name}: image and label have {len(content):,} bytes, too many for a record")
             writer.write_idx(number, mx.recordio.pack(header, content))

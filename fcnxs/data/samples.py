@@ -12,9 +12,9 @@ import numpy as np
 
 from ..conventions import MAX_PIXELS, Palette, PathLike
 from ..errors import FCNXSError
-from .images import load_image
 from .labels import Label, leave_out, load_label, read_label
 from .records import Records
+from .scenes import COLOR, beside, load_images
 
 Size = Tuple[int, int]
 
@@ -32,12 +32,16 @@ class Samples:
     Attributes:
         exif, allow, max_pixels, ignore: how files are read (see `load_label`) and checked (see `check`);
             `reading` sets them.
+        kinds: kinds of the images of a sample, of which the first are `images`; `more` are the files of the
+            others, a list for each kind. `of_kinds` sets them.
     """
 
     exif: str = "apply"
     allow: Tuple[str, ...] = ()
     max_pixels: int = MAX_PIXELS
     ignore: Tuple[int, ...] = ()
+    kinds: Tuple[str, ...] = COLOR
+    more: Tuple[Sequence[Path], ...] = ()
 
     def __init__(
         self,
@@ -81,6 +85,8 @@ class Samples:
     def read(self, number: int) -> Tuple[np.ndarray, np.ndarray]:
         """Image, RGB uint8 (H, W, 3), and label, uint8 (H, W): classes, or 255 to leave out.
 
+        Several images are one array (H, W, C), float32 with depth.
+
         Raises:
             FCNXSError: one of them cannot be read or is of another kind, or their sizes differ.
         """
@@ -88,13 +94,13 @@ class Samples:
         return image, self.fitting(number, label, image.shape[:2], orientation)
 
     def load(self, number: int) -> Tuple[np.ndarray, int, Label]:
-        """Image, RGB uint8 (H, W, 3), its EXIF orientation, and its label, whose size may differ.
+        """Image (H, W, C) as `read` returns it, its EXIF orientation, and its label, whose size may differ.
 
         Raises:
             FCNXSError: one of them cannot be read or is of another kind.
         """
-        image_file, label_file = self.sources(number)
-        image, orientation = load_image(image_file, self.exif, self.max_pixels)
+        *image_files, label_file = self.sources(number)
+        image, orientation = load_images(image_files, self.kinds, self.exif, self.max_pixels)
         return image, orientation, self.read_label(label_file)
 
     def read_label(self, source: Any) -> Label:  # noqa: ANN401  (what `label_of` takes)
@@ -120,9 +126,31 @@ class Samples:
             raise FCNXSError(differs)
         return label.values
 
-    def sources(self, number: int) -> Tuple[PathLike | BinaryIO, Any]:
-        """What an image and its label are read from: paths, open files, or what `label_of` takes."""
-        return self.images[number], self.labels[number]
+    def image(self, number: int) -> np.ndarray:
+        """Image (H, W, C) of a number, as `read` returns it.
+
+        Raises:
+            FCNXSError: as `read`.
+        """
+        return load_images(self.sources(number)[:-1], self.kinds, self.exif, self.max_pixels)[0]
+
+    def sources(self, number: int) -> Tuple[Any, ...]:
+        """What the images and the label are read from: paths, open files, or what `label_of` takes."""
+        return (self.images[number], *(files[number] for files in self.more), self.labels[number])
+
+    def of_kinds(self, kinds: Sequence[str]) -> Samples:
+        """The same data set with the images of these kinds (`scenes.py`) of each sample.
+
+        Files that there are not are told of when they are read.
+
+        Raises:
+            FCNXSError: the images are in no folder that could have others beside it.
+        """
+        result = self.subset(range(len(self)))
+        if tuple(kinds) != self.kinds:
+            first, *more = [beside(self.images, kind, self.root) for kind in kinds]
+            result.images, result.more, result.kinds = first, tuple(more), tuple(kinds)
+        return result
 
     def misfit(self, number: int, image: Size, label: Size, orientation: int) -> str | None:
         """Error if an image and its label, of these sizes (H, W), do not fit; None if they do."""
@@ -165,6 +193,7 @@ class Samples:
         result = object.__new__(type(self))
         result.__dict__.update(self.__dict__)
         result.images = [self.images[number] for number in numbers]
+        result.more = tuple([files[number] for number in numbers] for files in self.more)
         result.labels = [self.labels[number] for number in numbers]
         return result
 
@@ -181,6 +210,22 @@ class RecordedSamples(Samples):
         super().__init__(
             [f"{file}/{name}" for name in self.records.names], range(len(self.records)), Path(file).parent
         )
+        self.recorded = (*COLOR, *self.records.kinds)
+
+    def of_kinds(self, kinds: Sequence[str]) -> Samples:
+        """The same data set with the images of these kinds, which the records have.
+
+        Raises:
+            FCNXSError: they have others.
+        """
+        lacking = [kind for kind in kinds if kind not in self.recorded]
+        if lacking:
+            raise FCNXSError(
+                f"{self.records.file}: has no {lacking[0]} images; `fcnxs pack --images` writes them too"
+            )
+        result = self.subset(range(len(self)))
+        result.kinds = tuple(kinds)
+        return result
 
     def label_name(self, number: int) -> str:
         """Description of a label, for messages."""
@@ -194,10 +239,13 @@ class RecordedSamples(Samples):
         """Every record has a label."""
         return True
 
-    def sources(self, number: int) -> Tuple[BinaryIO, BinaryIO]:
-        """Image and label in memory."""
-        names = self.name(number), self.label_name(number)
-        return tuple(map(_Content, self.records.read(self.labels[number]), names))
+    def sources(self, number: int) -> Tuple[BinaryIO, ...]:
+        """Images and label in memory."""
+        *images, label = self.records.read(self.labels[number])
+        by_kind, name = dict(zip(self.recorded, images)), self.name(number)
+        named = [f"{name} ({kind})" if kind != "color" else name for kind in self.kinds]
+        files = [_Content(by_kind[kind], each) for kind, each in zip(self.kinds, named)]
+        return (*files, _Content(label, self.label_name(number)))
 
 
 class _Content(io.BytesIO):

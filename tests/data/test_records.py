@@ -79,7 +79,7 @@ def test_a_record_that_contains_the_magic_number_comes_in_parts(tmp_path):
         image, label = (rng.integers(0, 256, rng.integers(1, 60), np.uint8).tobytes() for _ in range(2))
         image = image[: len(image) // 4 * 4] + MAGIC * (i % 3) + image
         pairs.append((f"n{i}", image, MAGIC + label if i % 2 else label))
-    write_records(tmp_path / "a.rec", tmp_path / "a.idx", iter(pairs), lambda: None)
+    write_records(tmp_path / "a.rec", tmp_path / "a.idx", ((*pair, {}) for pair in pairs), lambda: None)
     records = Records(tmp_path / "a.rec")
     assert [(records.names[i], *records.read(i)) for i in range(40)] == pairs
     assert sum(len(record.parts) > 1 for record in records._records) > 20

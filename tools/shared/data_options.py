@@ -11,6 +11,7 @@ import os
 from pathlib import Path
 from typing import Any, Collection, Dict, List, Sequence
 
+from ...conventions import IMAGE_MEANS
 from ...data.augment import Augmentation
 from ...data.authors_sets import SETS_OF_HEADS
 from ...data.class_names import read_classes
@@ -42,6 +43,17 @@ def add_root_and_split(parser: argparse.ArgumentParser, default: str) -> None:
         help="root folder of a data set by name (default: below ~/.mxnet/datasets, as GluonCV)",
     )
     parser.add_argument("--split", help=f"split of a folder or of a data set by name (default: {default})")
+
+
+def add_images(parser: argparse.ArgumentParser, default: str) -> None:
+    """Add --images, the kinds of images of a sample; `default` says what is read without it."""
+    parser.add_argument(
+        "--images",
+        metavar="KIND[,KIND]",
+        default=default if default in IMAGE_MEANS else None,
+        help="images of each sample: color, hha, color,hha or color,depth; those of HHA and depth lie in the "
+        f"folders hha and depth beside images (default: {default})",
+    )
 
 
 def folder_here(options: Dict[str, Any], quiet: bool = False) -> None:
