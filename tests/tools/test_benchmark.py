@@ -55,6 +55,37 @@ def test_train_gives_medians_peaks_and_ratios(monkeypatch, capsys):
     assert float(ratio) == pytest.approx(float(own) / float(time), rel=0.1)
 
 
+@pytest.mark.parametrize("no_trim", [False, True])
+def test_pytorch_s_step_is_checked_against_the_solver_s(no_trim, monkeypatch):
+    pytest.importorskip("torch")
+    from fcnxs.tools.benchmarks import torch_fcn8s, train
+
+    args = argparse.Namespace(no_trim=no_trim)
+    train._check(args)()
+    make = torch_fcn8s.make_step
+    for key, value, message in (
+        ("wd", 0, "PyTorch's step changes parameter .* differently"),
+        ("learning_rate", 0.11, "the loss is 3.*, but PyTorch's 3"),
+    ):
+        monkeypatch.setattr(
+            torch_fcn8s,
+            "make_step",
+            lambda weights, batch, settings, wrong={key: value}, **how: make(
+                weights, batch, {**settings, **wrong}, **how
+            ),
+        )
+        with pytest.raises(FCNXSError, match=message):
+            train._check(args)()
+
+
+def test_train_compares_with_pytorch_where_it_is_installed(capsys):
+    pytest.importorskip("torch")
+    assert main(["benchmark", "train", *NARROW, "--steps", "1"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["bare", "solver", "torch", "FCN-8s,"]
+    assert all("ratio" in line and "peak" in line for line in lines[:3])
+
+
 def test_sizes_and_evaluate_give_their_ratios(capsys):
     assert main(["benchmark", "sizes", *NARROW, "--num-images", "3", "--epochs", "2"]) == 0
     out = capsys.readouterr().out.splitlines()
