@@ -11,8 +11,8 @@ import numpy as np
 
 from ..compat import mxnet as mx
 from ..errors import FCNXSError
-from ..net import Net
-from ..symbols.graph.nodes import Entry, Graph, Node
+from ..net import Net, layer_shapes
+from ..symbols.graph.nodes import Entry, Graph, Node, flag, setting, window
 from ..symbols.graph.rewrite import Writer
 from .form import Form
 
@@ -52,7 +52,7 @@ def write_onnx(net: Net, form: Form, metadata: Mapping[str, str], file: Path) ->
     params = {**net.arg_params, **net.aux_params}
     try:  # not by export_model, which declares the newest opset of the package though the graph has opset 13
         graph = MXNetGraph().create_onnx_graph_proto(
-            _with_no_bias(net.symbol),
+            _convertible(net.symbol, form.size),
             {name: _StandIn(array.shape) for name, array in params.items()},
             [example],
             [kind],
@@ -66,6 +66,7 @@ def write_onnx(net: Net, form: Form, metadata: Mapping[str, str], file: Path) ->
     for tensor in graph.initializer:
         if tensor.name in params:
             tensor.CopyFrom(onnx.numpy_helper.from_array(params[tensor.name].asnumpy(), tensor.name))
+    _multiply_by_constants(graph)
     _tidy(graph, form, shape)
     model = onnx.helper.make_model(
         graph, opset_imports=[onnx.helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name="fcnxs"
@@ -94,15 +95,66 @@ class _StandIn(NamedTuple):
         return np.zeros(1, np.float32)
 
 
-def _with_no_bias(symbol: mx.sym.Symbol) -> mx.sym.Symbol:
-    """Write `no_bias` out in deconvolutions: the converter does not know that the default is True."""
+def _convertible(symbol: mx.sym.Symbol, size: Tuple[int, int] | None) -> mx.sym.Symbol:
+    """The same net, written so that the converter knows every setting and every runtime every layer.
+
+    The converter does not know that `no_bias` of deconvolutions is True by default. OpenCV computes no shapes,
+    so crops have numbers where the image has a fixed `size` (H, W). OpenCV 5.0 reads outside of the array if a
+    1x1 convolution has a pad, which becomes a layer before it.
+    """
     writer = Writer()
+    shapes = layer_shapes(symbol, data=(1, 3, *size)) if size else {}
 
     def explicit(_: int, node: Node, inputs: List[Entry]) -> Entry | None:
-        said = node["op"] != "Deconvolution" or "no_bias" in node["attrs"]
-        return None if said else writer.copy(node, inputs, no_bias=True)
+        name, op = node["name"], node["op"]
+        if op == "Deconvolution" and "no_bias" not in node["attrs"]:
+            return writer.copy(node, inputs, no_bias=True)
+        if op == "Convolution" and all(window(node, axis)[0] == 1 for axis in (0, 1)):
+            padded = writer.pad(inputs[0], f"{name}_padded", *((window(node, axis)[2],) * 2 for axis in (0, 1)))
+            return writer.copy(node, [padded, *inputs[1:]], pad=(0, 0))
+        if op == "Crop" and size and not flag(node, "center_crop"):
+            starts = (setting(node, "offset", axis, 0) for axis in (0, 1))
+            spans = ((start, start + n) for start, n in zip(starts, shapes[f"{name}_output"][2:]))
+            return writer.cut(inputs[0], name, *spans)
+        return None
 
     return writer.symbol(writer.write(Graph.of(symbol), explicit))
+
+
+def _multiply_by_constants(graph) -> None:  # noqa: ANN001
+    """Write the upsampling of a trimmed net as products with constant matrices on the right, in four axes.
+
+    As MXNet has it, shapes are computed to repeat the matrices for each channel, which OpenCV cannot do; before
+    4.9 it cannot multiply with a constant on the left either.
+    """
+    from onnx import helper, numpy_helper
+
+    made = {node.output[0]: node for node in graph.node}
+    matrices = {tensor.name: tensor for tensor in graph.initializer}
+    nodes, needed = [], {value.name for value in graph.output}
+    for node in reversed(graph.node):  # without the nodes that no output needs any more
+        name = node.output[0]
+        planes = made.get(f"{name}_planes")
+        if planes is not None:
+            rows, columns = (matrices[f"{name}_{axis}"] for axis in ("rows", "columns"))
+            for tensor in (rows, columns):
+                array = numpy_helper.to_array(tensor)[0]
+                tensor.CopyFrom(numpy_helper.from_array(array.T if tensor is rows else array, tensor.name))
+            steps = (
+                ("Transpose", (planes.input[0],), f"{name}_turned"),  # (N, C, w, h)
+                ("MatMul", (f"{name}_turned", rows.name), f"{name}_tall_turned"),  # (N, C, w, H)
+                ("Transpose", (f"{name}_tall_turned",), f"{name}_tall"),  # (N, C, H, w)
+                ("MatMul", (f"{name}_tall", columns.name), name),  # (N, C, H, W)
+            )
+            for op, inputs, output in reversed(steps):
+                turn = {"perm": (0, 1, 3, 2)} if op == "Transpose" else {}
+                nodes.append(helper.make_node(op, inputs, [output], output, **turn))
+            needed.add(planes.input[0])
+        elif name in needed:
+            nodes.append(node)
+            needed.update(node.input)
+    del graph.node[:]
+    graph.node.extend(reversed(nodes))
 
 
 def _tidy(graph, form: Form, shape: tuple) -> None:  # noqa: ANN001

@@ -1,8 +1,10 @@
 """The onnx form, in ONNX Runtime: sizes, heads, raw input, trimmed nets, and what the file says of itself."""
 
 import builtins
+import importlib.util
 import json
 
+import cv2
 import numpy as np
 import pytest
 from conftest import FC, WIDTH, photo, random_params
@@ -83,20 +85,53 @@ def test_raw_images_in_and_class_maps_out(tmp_path):
         np.testing.assert_array_equal(classes, expected)
 
 
+def _outputs(file, data):
+    """Outputs of a file by the runtimes that are installed, by name."""
+    net = cv2.dnn.readNetFromONNX(str(file))
+    net.setInput(data)
+    found = {"OpenCV": net.forward(), "ONNX Runtime": session(file).run(None, {"data": data})[0]}
+    if importlib.util.find_spec("openvino"):
+        import openvino
+
+        exact = {"INFERENCE_PRECISION_HINT": "f32"}
+        found["OpenVINO"] = openvino.Core().compile_model(str(file), "CPU", exact)([data])[0]
+    return found
+
+
 @pytest.mark.parametrize("last", ["trained", "bilinear"])
-def test_a_trimmed_net_of_one_size(last, tmp_path):
-    source, image = make(tmp_path), photo(64, 96)
+@pytest.mark.parametrize("name", ["fcn32s", "fcn16s", "fcn8s", "fcn8s_atonce", "fcn_alexnet"])
+def test_a_trimmed_net_in_every_runtime(name, last, tmp_path):
+    """Its layers compute no shapes, which OpenCV cannot do, and no 1x1 convolution has a pad (OpenCV 5.0)."""
+    import onnx
+
+    source, image = make(tmp_path, name), photo(64, 96)
     if last == "bilinear":
         weight = source.arg_params["bigscore_weight"]
         weight[:] = bilinear(weight.shape)
-    report = export(source, tmp_path / "net", Form(format="onnx", size=(64, 96), trimmed=True))
+    form = Form(format="onnx", head="logits", size=(64, 96), trimmed=True)
+    report = export(source, tmp_path / "net", form)
     assert report.trimmed and [each.size for each in report.compared] == [(64, 96)] * 2
-    net = session(tmp_path / "net.onnx")
-    channels = 5 if last == "bilinear" else "C"  # which the runtime reads off a reshape
-    assert net.get_inputs()[0].shape == ["N", 3, 64, 96]
-    assert net.get_outputs()[0].shape == ["N", channels, 64, 96]
     data = (image - np.float32(MEAN)).transpose(2, 0, 1)[np.newaxis].astype(np.float32)
-    expected = np.exp(scores(source, image[np.newaxis]).astype(np.float64))
+    expected = scores(source, image[np.newaxis])
+    for runtime, found in _outputs(tmp_path / "net.onnx", data).items():
+        assert found.shape == (1, 5, 64, 96), runtime
+        assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max(), runtime
+    nodes = onnx.load(str(tmp_path / "net.onnx")).graph.node
+    assert not {"Shape", "Expand", "Reshape"} & {node.op_type for node in nodes}
+    for settings in ({a.name: [*a.ints] for a in n.attribute} for n in nodes if n.op_type == "Conv"):
+        assert settings["kernel_shape"] != [1, 1] or not any(settings.get("pads", ()))
+
+
+def test_a_trimmed_net_takes_one_size_in_any_batch(tmp_path):
+    source, images = make(tmp_path), np.stack([photo(64, 96), photo(64, 96, seed=1)])
+    weight = source.arg_params["bigscore_weight"]
+    weight[:] = bilinear(weight.shape)
+    export(source, tmp_path / "net", Form(format="onnx", size=(64, 96), trimmed=True))
+    net = session(tmp_path / "net.onnx")
+    assert net.get_inputs()[0].shape == ["N", 3, 64, 96]
+    assert net.get_outputs()[0].shape == ["N", 5, 64, 96]  # the runtime knows the classes
+    data = (images - np.float32(MEAN)).transpose(0, 3, 1, 2).astype(np.float32)
+    expected = np.exp(scores(source, images).astype(np.float64))
     softmax = expected / expected.sum(1, keepdims=True)
     np.testing.assert_allclose(net.run(None, {"data": data})[0], softmax, atol=1e-4)
     with pytest.raises(Exception, match="Got invalid dimensions for input: data"):
