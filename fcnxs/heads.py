@@ -26,6 +26,16 @@ def heads_of(symbol: mx.sym.Symbol) -> List[str]:
     return [match[1] for match in found] if len(found) > 1 and all(found) else []
 
 
+def labels_of(symbol: mx.sym.Symbol) -> List[str]:
+    """Names of the labels of a net's heads, in the order of its outputs; none for a net of one.
+
+    >>> from fcnxs.symbols import get_fcn8s_symbol
+    >>> labels_of(get_fcn8s_symbol(heads={"sem": 33, "geo": 3}))
+    ['softmax_sem_label', 'softmax_geo_label']
+    """
+    return [with_head("softmax_label", head) for head in heads_of(symbol)]
+
+
 def without_head(name: str, head: str) -> str:
     """Name of a layer or parameter of a head, as a net of one head has it: score_sem_weight, score_weight."""
     return re.sub(rf"_{re.escape(head)}(?=(?:_weight|_bias|_label)?$)", "", name)

@@ -8,6 +8,7 @@ import numpy as np
 
 from .compat import mxnet as mx
 from .conventions import IGNORE_LABEL
+from .errors import FCNXSError
 from .score import NAMES, confusion_matrix, scores
 
 # A batch's loss is rounded to a multiple of this, in nats, so that float64 adds losses exactly (up to 2^33), in
@@ -98,32 +99,102 @@ class SegmentationMetric(mx.metric.EvalMetric):
         self.matrix = np.array(state["matrix"]).astype(np.int64).reshape(self.numclass, self.numclass)
 
 
+class HeadsMetric(mx.metric.EvalMetric):
+    """Loss and scores of a net of several heads, or of one: a `SegmentationMetric` for each.
+
+    Its own loss is the sum of the heads' losses, which training minimises, and its scores are their means.
+
+    Args:
+        heads: number of classes of each head by name; {"": 21} of a net of one.
+        class_weights: as for `SegmentationMetric`.
+    """
+
+    def __init__(self, heads: Dict[str, int], class_weights: Sequence[float] | None = None) -> None:
+        self.heads = {head: SegmentationMetric(count, class_weights) for head, count in heads.items()}
+        super().__init__("segmentation of heads")
+
+    def reset(self) -> None:
+        """Set all counts to zero."""
+        for metric in self.heads.values():
+            metric.reset()
+
+    @property
+    def loss_sum(self) -> float:
+        """Sum of all pixels' losses, of all heads, in nats."""
+        return sum(metric.loss_sum for metric in self.heads.values())
+
+    def update(self, labels: List[mx.nd.NDArray], preds: List[mx.nd.NDArray]) -> float:
+        """Count one batch: of each head a label (N, H, W) or (N, H*W) and probabilities (N, C, H, W)."""
+        return self.count([label.asnumpy() for label in labels], labels, preds)
+
+    def count(
+        self, truths: List[np.ndarray], labels: List[mx.nd.NDArray], probabilities: List[mx.nd.NDArray]
+    ) -> float:
+        """As `update`, of labels that the host and the device have; returns the sum of the heads' losses.
+
+        Args:
+            truths, labels: of each head, (N, H, W) or (N, H*W), classes or 255.
+            probabilities: of each head, (N, C, H, W).
+        """
+        heads = self.heads.values()
+        losses = [metric.count(*each) for metric, *each in zip(heads, truths, labels, probabilities)]
+        there = [loss for loss in losses if not np.isnan(loss)]
+        return sum(there) if there else float("nan")
+
+    def get(self) -> Tuple[List[str], List[float]]:
+        """Names and values: those of `SegmentationMetric`, losses summed and scores averaged over the heads."""
+        names = next(iter(self.heads.values())).get()[0]
+        values = zip(*(metric.get()[1] for metric in self.heads.values()))
+        return names, [
+            sum(each) if name.endswith("loss") else sum(each) / len(each) for name, each in zip(names, values)
+        ]
+
+    def state(self) -> Dict[str, Any]:
+        """The counts of the one head, or of each by name, exactly, in types that JSON can hold."""
+        states = {head: metric.state() for head, metric in self.heads.items()}
+        return states.get("", {"heads": states})
+
+    def restore(self, state: Dict[str, Any]) -> None:
+        """Set the counts to those that `state` returned."""
+        for head, metric in self.heads.items():
+            metric.restore(state["heads"][head] if head else state)
+
+
 def _in_units(loss: float) -> float:
     return float(np.rint(loss / LOSS_UNIT) * LOSS_UNIT)
 
 
 def count_batch(
     metric: mx.metric.EvalMetric | None,
-    truth: np.ndarray,
-    label: mx.nd.NDArray,
-    probabilities: mx.nd.NDArray,
+    truths: List[np.ndarray],
+    labels: List[mx.nd.NDArray],
+    probabilities: List[mx.nd.NDArray],
 ) -> float | None:
     """Update a metric with a batch, and return the value of its `update`.
 
     A metric of MXNet's gets only the pixels that are not ignored, on the device, and no batch without any.
 
     Args:
-        truth: (N, H, W) or (N, H*W), classes or 255.
-        label: the same values on the device of `probabilities`.
-        probabilities: (N, C, H, W).
+        truths: of each head (N, H, W) or (N, H*W), classes or 255.
+        labels: the same values on the device of `probabilities`.
+        probabilities: of each head (N, C, H, W).
+
+    Raises:
+        FCNXSError: a `SegmentationMetric` is of one head, and there are several.
     """
     if metric is None:
         return None
+    if isinstance(metric, HeadsMetric):
+        return metric.count(truths, labels, probabilities)
     if isinstance(metric, SegmentationMetric):
-        return metric.count(truth, label, probabilities)
-    counted = np.flatnonzero(np.reshape(truth, -1) != IGNORE_LABEL)
-    if not counted.size:
-        return None
-    pixels = mx.nd.transpose(probabilities, (0, 2, 3, 1)).reshape((-1, probabilities.shape[1]))  # (N*H*W, C)
-    chosen = mx.nd.array(counted, probabilities.context, np.int32)
-    return metric.update([mx.nd.take(label.reshape(-1), chosen)], [mx.nd.take(pixels, chosen)])
+        if truths[1:]:
+            raise FCNXSError(f"SegmentationMetric: is of one head, the net has {len(truths)}: give HeadsMetric")
+        return metric.count(truths[0], labels[0], probabilities[0])
+    pairs = []
+    for truth, label, output in zip(truths, labels, probabilities):
+        counted = np.flatnonzero(np.reshape(truth, -1) != IGNORE_LABEL)
+        if counted.size:
+            pixels = mx.nd.transpose(output, (0, 2, 3, 1)).reshape((-1, output.shape[1]))  # (N*H*W, C)
+            chosen = mx.nd.array(counted, output.context, np.int32)
+            pairs.append((mx.nd.take(label.reshape(-1), chosen), mx.nd.take(pixels, chosen)))
+    return metric.update(*map(list, zip(*pairs))) if pairs else None

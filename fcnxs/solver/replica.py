@@ -13,6 +13,8 @@ from ..compat import mxnet as mx
 from ..conventions import IGNORE_LABEL
 from ..data.labels import check_label
 from ..errors import FCNXSError
+from ..heads import labels_of
+from ..metric import count_batch
 from ..net import Net, Params
 from ..symbols.graph.rewrite import with_seeded_dropout
 from .executors import Executors, Pass, Segments
@@ -44,7 +46,7 @@ class Replica:
         trim: bool = True,
         class_weights: Sequence[float] | None = None,
     ) -> None:
-        self.symbol, self.ctx, self.optimizer = symbol, ctx, optimizer
+        self.symbol, self.ctx, self.optimizer, self.labels = symbol, ctx, optimizer, labels_of(symbol)
         self.recompute, self.trim, self.class_weights = recompute, trim, class_weights
         self.arg_params = {name: array.as_in_context(ctx) for name, array in arg_params.items()}
         self.aux_params = {name: array.as_in_context(ctx) for name, array in aux_params.items()}
@@ -55,6 +57,22 @@ class Replica:
         self.updater = mx.optimizer.get_updater(optimizer)
         self.executors: Executors | None = None
         self.totals: Params = {}  # sums of gradients in steps with several batches on this device
+
+    def inputs_of(self, data: mx.io.DataIter) -> Tuple[str, ...]:
+        """Names of the net's inputs, which `data` gives: the image, then the labels in order of the outputs.
+
+        Raises:
+            FCNXSError: the net has no such input, or takes other labels.
+        """
+        arguments, (image, labels) = self.symbol.list_arguments(), names_of(data)
+        if {*labels} != {*(self.labels or labels[:1])}:
+            takes = f"the labels {', '.join(self.labels)}" if self.labels else "one label"
+            raise FCNXSError(f"the net takes {takes}, and the data has {', '.join(labels)}")
+        inputs = (image, *(self.labels or labels))
+        for name in inputs:
+            if name not in arguments:
+                raise FCNXSError(f"the net has no input {name!r}; its arguments are {', '.join(arguments)}")
+        return inputs
 
     def bind(self) -> None:
         """Allocate gradients; executors are bound at the first image of each size."""
@@ -75,19 +93,30 @@ class Replica:
         Args:
             monitor: told of the layers' outputs, if `is_train`.
         """
-        (data_name, label_name), where = names_of(data), files_of(batch, data)
-        image, label = batch[data_name], batch[label_name]
-        executor = self.executors.get(data_name, image.shape, where)
-        check_label(np.asarray(label), executor.outputs[0].shape[1], f"{where}: {label_name}")
-        executor.arg_dict[data_name][:] = image
-        label_array = executor.arg_dict[label_name]
-        label_array[:] = np.reshape(label, label_array.shape)
+        (data_name, label_names), where = names_of(data), files_of(batch, data)
+        executor = self.executors.get(data_name, batch[data_name].shape, where)
+        executor.arg_dict[data_name][:] = batch[data_name]
+        for name, output in zip(self.labels or label_names, executor.outputs):
+            check_label(np.asarray(batch[name]), output.shape[1], f"{where}: {name}")
+            executor.arg_dict[name][:] = np.reshape(batch[name], executor.arg_dict[name].shape)
         if is_train and monitor is not None and executor not in monitor.exes:
             monitor.install(executor)
         if is_train and getattr(batch, "seed", None) is not None:
             mx.random.seed(batch.seed, self.ctx)  # dropout depends on the image alone
         executor.forward(is_train=is_train)
         return executor
+
+    def count(
+        self,
+        metric: mx.metric.EvalMetric | None,
+        batch: Batch,
+        data: mx.io.DataIter,
+        executor: mx.executor.Executor | Pass,
+    ) -> float | None:
+        """Count a batch whose labels and probabilities are in `executor`, until its next pass."""
+        names = self.labels or names_of(data)[1]
+        labels = [executor.arg_dict[name] for name in names]
+        return count_batch(metric, [np.asarray(batch[name]) for name in names], labels, executor.outputs)
 
     def backward(self, executor: mx.executor.Executor | Pass, weight: float, first: bool, only: bool) -> None:
         """Start a backward pass, and add its gradients, times `weight`, to the step's sums.
@@ -179,19 +208,19 @@ def _leaves(state: mx.nd.NDArray | tuple | list | None) -> List[mx.nd.NDArray]:
     return [] if state is None else [state]
 
 
-def names_of(data: mx.io.DataIter) -> Tuple[str, str]:
-    """Names of an iterator's images and labels; those of MXNet's own iterators have them in `provide_data`.
+def names_of(data: mx.io.DataIter) -> Tuple[str, List[str]]:
+    """Names of an iterator's images, and of its labels; MXNet's own iterators have them in `provide_data`.
 
     Raises:
-        FCNXSError: it gives several arrays, or no labels.
+        FCNXSError: it gives several arrays of images, or no labels.
     """
     if hasattr(data, "data_name"):
-        return data.data_name, data.label_name
-    for name in ("provide_data", "provide_label"):
-        if len(getattr(data, name)) != 1:
+        return data.data_name, getattr(data, "label_names", None) or [data.label_name]
+    for name, most in (("provide_data", 1), ("provide_label", math.inf)):
+        if not 1 <= len(getattr(data, name)) <= most:
             has = ", ".join(each[0] for each in getattr(data, name)) or "nothing"
             raise FCNXSError(f"{type(data).__name__}: its {name} has {has}; expected one array")
-    return data.provide_data[0][0], data.provide_label[0][0]
+    return data.provide_data[0][0], [each[0] for each in data.provide_label]
 
 
 def arrays_of(batch: Batch | mx.io.DataBatch, data: mx.io.DataIter) -> Batch:
@@ -201,15 +230,16 @@ def arrays_of(batch: Batch | mx.io.DataBatch, data: mx.io.DataIter) -> Batch:
     # With roll_over, `pad` counts images that the epoch before has left over.
     filled = 0 if getattr(data, "last_batch_handle", "pad") == "roll_over" else batch.pad or 0
     kept = len(batch.data[0]) - filled
-    return dict(zip(names_of(data), (array[:kept].asnumpy() for array in (*batch.data, *batch.label))))
+    image, labels = names_of(data)
+    return dict(zip([image, *labels], (array[:kept].asnumpy() for array in (*batch.data, *batch.label))))
 
 
-def weight_of(batch: Batch, names: Tuple[str, str], unnormalised: bool, labelled: bool) -> float:
+def weight_of(batch: Batch, image: str, labels: List[str], unnormalised: bool, labelled: bool) -> float:
     """Factor of a batch's gradient, which SoftmaxOutput divides by an image's pixels (see `Solver`)."""
-    image, label = (np.asarray(batch[name]) for name in names)
     if labelled:
+        label = np.asarray(batch[labels[0]])
         return label.size / max(1, np.count_nonzero(label != IGNORE_LABEL))
-    return math.prod(image.shape[2:]) if unnormalised else 1
+    return math.prod(batch[image].shape[2:]) if unnormalised else 1
 
 
 def groups(data: mx.io.DataIter, size: int) -> Iterator[List[Batch]]:

@@ -10,11 +10,10 @@ import numpy as np
 from ..class_weights import check_weights
 from ..compat import mxnet as mx
 from ..errors import FCNXSError
-from ..metric import count_batch
+from ..heads import check_one_head
 from ..net import ANY_SIZE, Params, check_params, check_size, devices_of, is_input
 from .callbacks import BatchEndParam, Callbacks, call
 from .collective import Exchange, exchange_for
-from .executors import Pass
 from .optimizers import optimizer_of
 from .replica import Batch, Replica, arrays_of, files_of, groups, names_of, weight_of
 
@@ -26,7 +25,8 @@ class Solver:
     Each device then makes the same update of its own copy of the parameters.
 
     Args:
-        symbol: net whose output is a SoftmaxOutput with multi_output, as `fcnxs.symbols` builds it.
+        symbol: net whose output is a SoftmaxOutput with multi_output, as `fcnxs.symbols` builds it; or that has
+            such outputs for several heads, whose losses are summed.
         ctx: device, or devices; None is the CPU.
         begin_epoch, num_epoch: `fit` trains epochs begin_epoch to num_epoch - 1.
         arg_params, aux_params: parameters by name. Those on the (first) device are trained in place.
@@ -55,8 +55,9 @@ class Solver:
     `fixed` to `monitor`.
 
     Raises:
-        FCNXSError: a device is given twice, arguments of an optimizer with one made already, or `monitor` with
-            `recompute`; or, when training begins, a parameter is missing or has a shape that the net does not
+        FCNXSError: a device is given twice, arguments of an optimizer with one made already, `monitor` with
+            `recompute`, or `labelled` or `class_weights` with several heads; or, when training begins, a
+            parameter is missing or has a shape that the net does not
             take, or `class_weights` do not fit.
     """
 
@@ -89,6 +90,9 @@ class Solver:
             raise FCNXSError(
                 "monitor: with recompute, layers run several times in a step; leave one of them out"
             )
+        for name, given in (("labelled", labelled), ("class_weights", class_weights)):
+            if given:
+                check_one_head(symbol, name, "its losses are summed as they are")
         self.optimizer, self.kwargs, self.kvstore, self.monitor = optimizer, kwargs, kvstore, monitor
         self.fixed, self.class_weights = frozenset(fixed), class_weights
         self.unnormalised, self.labelled = unnormalised, labelled
@@ -122,8 +126,8 @@ class Solver:
             train_data, eval_data: iterators over dicts of arrays by `data_name` and `label_name`, as
                 `FileIter`, or over batches of MXNet's, as `mx.io.NDArrayIter`: images (N, 3, H, W) and labels
                 (N, H, W). A step takes one batch for each device.
-            eval_metric: a `SegmentationMetric`, or any metric of MXNet's, which gets labels (M,) and
-                probabilities (M, C) of the pixels that are not ignored.
+            eval_metric: a `SegmentationMetric`, for several heads a `HeadsMetric`, or any metric of MXNet's,
+                which gets labels (M,) and probabilities (M, C) of the pixels that are not ignored.
             grad_req: "write", or "null" to train nothing.
             epoch_end_callback: called with (epoch, symbol, arg_params, aux_params).
             batch_end_callback: called with a `BatchEndParam`; nbatch counts from 1.
@@ -177,13 +181,13 @@ class Solver:
         batches = [batches] if isinstance(batches, (dict, mx.io.DataBatch)) else batches
         batches = [arrays_of(batch, train_data) for batch in batches]
         self._begin(train_data, batches)
-        names, count = names_of(train_data), len(self.replicas)
+        (image, labels), count = names_of(train_data), len(self.replicas)
         if self.monitor is not None:
             self.monitor.tic()
         if images is None:
             machines = self._exchange.workers if self._exchange else 1
-            images = machines * sum(len(batch[names[0]]) for batch in batches)
-        weights = [weight_of(batch, names, self.unnormalised, self.labelled) for batch in batches]
+            images = machines * sum(len(batch[image]) for batch in batches)
+        weights = [weight_of(batch, image, labels, self.unnormalised, self.labelled) for batch in batches]
         alone = len(batches) == 1 and self._exchange is None  # its weight is then a factor of the update
         values: List[float | None] = []
         for first in range(0, max(len(batches), 1), count):
@@ -192,10 +196,10 @@ class Solver:
                 executor = replica.forward(batch, train_data, is_train=True, monitor=self.monitor)
                 if update:
                     replica.backward(executor, 1 if alone else weight, first == 0, len(batches) <= count)
-                running.append((batch, executor))
+                running.append((replica, batch, executor))
             if update and first + count >= len(batches):
                 self._update(len(batches), (weights[0] if alone else 1) / images)
-            values += [_count(metric, batch, names[1], executor) for batch, executor in running]
+            values += [each.count(metric, batch, train_data, executor) for each, batch, executor in running]
         if self.monitor is not None:
             self.monitor.toc_print()
             self.monitor.exes.clear()  # it would keep executors that are dropped
@@ -206,12 +210,13 @@ class Solver:
         self,
         eval_data: mx.io.DataIter,
         metric: mx.metric.EvalMetric,
-        on_batch: Callable[[Batch, mx.nd.NDArray], None] | None = None,
+        on_batch: Callable[..., None] | None = None,
     ) -> None:
         """Reset `metric`, and count all of `eval_data` into it, with the current parameters.
 
         Args:
-            on_batch: called with each batch and its probabilities (N, C, H, W), in order.
+            on_batch: called with each batch and its probabilities (N, C, H, W), in order; of several heads with
+                those of each.
         """
         eval_data.reset()
         metric.reset()
@@ -221,10 +226,10 @@ class Solver:
                 replica.forward(batch, eval_data, is_train=False)
                 for replica, batch in zip(self.replicas, batches)
             ]
-            for batch, executor in zip(batches, executors):
-                _count(metric, batch, names_of(eval_data)[1], executor)
+            for replica, batch, executor in zip(self.replicas, batches, executors):
+                replica.count(metric, batch, eval_data, executor)
                 if on_batch is not None:
-                    on_batch(batch, executor.outputs[0])
+                    on_batch(batch, *executor.outputs)
 
     @property
     def learning_rate(self) -> float:
@@ -254,10 +259,7 @@ class Solver:
         """Before the first pass: check the parameters, allocate gradients, connect to the other devices."""
         if self.replicas[0].executors is not None:
             return
-        arguments, inputs = self.symbol.list_arguments(), names_of(data)
-        for name in inputs:
-            if name not in arguments:
-                raise FCNXSError(f"the net has no input {name!r}; its arguments are {', '.join(arguments)}")
+        inputs = self.replicas[0].inputs_of(data)
         shape = batches[0][inputs[0]].shape if batches else ANY_SIZE
         check_size(self.symbol, inputs[0], shape, files_of(batches[0], data) if batches else "an image")
         check_params(self.symbol, self.arg_params, self.aux_params, "Solver", inputs, shape)
@@ -276,13 +278,6 @@ class Solver:
             self._exchange.sum(self.replicas[0].trained, gradients)
         for replica, grads in zip(self.replicas, gradients):
             replica.update(grads, rescale_grad)
-
-
-def _count(
-    metric: mx.metric.EvalMetric | None, batch: Batch, label: str, executor: mx.executor.Executor | Pass
-) -> float | None:
-    """Count a batch whose labels and probabilities are in `executor`, until its next pass."""
-    return count_batch(metric, np.asarray(batch[label]), executor.arg_dict[label], executor.outputs[0])
 
 
 def _text(metric: mx.metric.EvalMetric) -> str:
