@@ -72,6 +72,7 @@ setup(
         "coco": ["pycocotools"],
         "tensorboard": ["tensorboardX>=2.6.2.2"],
         "onnx": ONNX,
+        "ncnn": ["ncnn"],
         # The last releases of both; they run on Java 8 to 17, which pip does not install.
         "serve": ["multi-model-server==1.1.11", "model-archiver==1.0.3"],
         # What `fcnxs benchmark infer` compares with; PyTorch too, where it is installed: its wheels bring CUDA.
@@ -85,7 +86,7 @@ setup(
         "test": [
             *("pytest", "pytest-xdist", "hypothesis", "scikit-learn", "pycocotools"),
             *("tensorboardX>=2.6.2.2", "ruff==0.17.6", "mypy"),
-            *ONNX,
+            *(*ONNX, "ncnn"),
             *("multi-model-server==1.1.11", "model-archiver==1.0.3"),
         ],
     },

@@ -291,7 +291,7 @@ def in_process(monkeypatch):
     from fcnxs.deploy import compare
 
     def run(command, **settings):
-        if command[3] not in ("mxnet", "onnx"):  # an archive's handler: it hides this package
+        if command[3] not in ("mxnet", "onnx", "ncnn"):  # an archive's handler: it hides this package
             return subprocess.run(command, **settings)
         monkeypatch.setattr(sys, "argv", command[2:])
         exec(command[2], {"__name__": "__main__"})

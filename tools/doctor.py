@@ -19,7 +19,16 @@ from ..system import libraries
 from .shared.printing import say, show
 
 # Packages that are shown where they are installed.
-EXTRAS = ("torch", "tensorboardx", "onnx", "onnxruntime", "openvino", "scikit-learn", "opencv-python-headless")
+EXTRAS = (
+    "torch",
+    "tensorboardx",
+    "onnx",
+    "onnxruntime",
+    "ncnn",
+    "openvino",
+    "scikit-learn",
+    "opencv-python-headless",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

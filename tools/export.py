@@ -2,9 +2,9 @@
 
 The format json is PREFIX-symbol.json, PREFIX-0000.params and PREFIX-meta.json, which plain MXNet loads, and
 PREFIX-mxnet_compat.py, with which MXNet runs on today's NumPy and Python; onnx is PREFIX.onnx and PREFIX.json;
-mar is PREFIX.mar for multi-model-server, with PREFIX.properties and PREFIX-server.sh, which starts it. The meta
-file has classes, palette, mean, the source's hash, a description of input and output, and the comparison with
-the checkpoint.
+ncnn is PREFIX.param, PREFIX.bin and PREFIX-ncnn.json; mar is PREFIX.mar for multi-model-server, with
+PREFIX.properties and PREFIX-server.sh, which starts it. The meta file has classes, palette, mean, the source's
+hash, a description of input and output, and the comparison with the checkpoint.
 
 The files' own runtime loads them in a new process, and runs them on generated pictures of several sizes, or on
 the images of --calibrate. If the outputs differ from the checkpoint's, nothing is written, and the exit code
@@ -51,7 +51,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="prefix of the files to write, such as deploy/fcn8s",
     )
     options.add_overwrite(parser)
-    add("--format", choices=("json", "onnx", "mar"), default="json", help="format of the files (default: json)")
+    add(
+        "--format",
+        choices=("json", "onnx", "ncnn", "mar"),
+        default="json",
+        help="format of the files (default: json)",
+    )
     add(
         "--head",
         choices=("softmax", "logits", "argmax"),
@@ -229,7 +234,7 @@ def _print_exported(exported: Exported, form: Form, args: argparse.Namespace) ->
         show("--trim changed nothing: this net cannot be trimmed at this size, or would not be faster\n")
     show(_images_table(exported))
     show()
-    runtime = "ONNX Runtime" if form.format == "onnx" else "plain MXNet"
+    runtime = {"onnx": "ONNX Runtime", "ncnn": "ncnn"}.get(form.format, "plain MXNet")
     largest = exported.largest_difference
     largest = "" if largest is None else f"largest difference of a {WHAT[form.head]} {largest:.1e}, "
     say(

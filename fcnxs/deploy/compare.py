@@ -6,6 +6,7 @@ import sys
 import tempfile
 import zipfile
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Iterable, Iterator, List, NamedTuple, Sequence, Tuple
 
@@ -18,15 +19,30 @@ from ..data.generated import picture
 from ..data.images import preprocess
 from ..data.labels import check_label
 from ..data.samples import Samples
+from ..errors import FCNXSError
 from ..net import Net, scores_of
 from ..score import Scores, confusion_matrix, scores
 from ..system import children
 from .form import Form
 
 LEAST = {"bf16": 0.99, "int8": 0.97}  # part of the pixels that must have the same class, over all images
+NEEDED = {"onnx": ("onnx", "onnxruntime"), "ncnn": ("ncnn",)}  # packages of the extras of the formats' names
 SIZES = ((375, 500), (500, 333), (96, 128))  # (H, W) of the pictures, where no images are given
 start = children.run
 AT_ONCE = 32  # labelled images for one process, which reads its inputs from the disk
+
+
+def check_installed(format: str) -> None:
+    """Check that the packages that write and run a format are installed.
+
+    Raises:
+        FCNXSError: one is not; the message has the pip command.
+    """
+    for package in NEEDED.get(format, ()):
+        if find_spec(package) is None:
+            raise FCNXSError(
+                f"--format {format} needs {package}: pip install '.[{format}]' in the folder of fcnxs"
+            )
 
 
 class ExportMismatch(Exception):
@@ -67,7 +83,7 @@ def compare(
 
     Args:
         net: the checkpoint's net, which ends in scores and takes images minus `mean`.
-        written: PREFIX of the json form, or the ONNX file.
+        written: PREFIX of the json form, the ONNX file, or the .param file for ncnn.
         pictures: images in a size that the form takes.
 
     Raises:
@@ -155,7 +171,7 @@ def run_fresh(form: Form, written: Path, inputs: Sequence[np.ndarray], kind: str
     Raises:
         ExportMismatch: the process fails; the message has its last line.
     """
-    runtime = "onnx" if form.format == "onnx" else "mxnet"
+    runtime = form.format if form.format in NEEDED else "mxnet"
     with tempfile.TemporaryDirectory() as folder:
         files = [Path(folder) / f"{kind}-{i:04d}.npy" for i in range(len(inputs))]
         for file, data in zip(files, inputs):

@@ -14,6 +14,10 @@ from ..symbols.graph.nodes import Graph
 from .precision import FUSED, KEEP
 
 OUTPUTS = {"softmax": "softmax_output", "logits": "scores_output", "argmax": "class_map_output"}
+LOWERED_BY = {  # in these formats, exports are in fp32, and other tools lower the precision
+    "onnx": "onnxruntime.quantization, TensorRT",
+    "ncnn": "opt.use_bf16_storage, opt.use_fp16_storage, ncnn2int8",
+}
 MEAN = "input_mean"  # name of the parameter that a graph with a folded mean has
 
 
@@ -22,7 +26,7 @@ class Form:
     """The form of an export; each value is the one of the option of `fcnxs export`.
 
     Args:
-        format: json, onnx or mar.
+        format: json, onnx, ncnn or mar.
         head: the output: `softmax`, probabilities (N, C, H, W); `logits`, the scores before the softmax;
             `argmax`, the class map (N, H, W).
         size: (H, W) of the only images that the net takes; None: any size.
@@ -47,10 +51,10 @@ class Form:
     keep: Tuple[str, ...] = KEEP
 
     def __post_init__(self) -> None:
-        if self.format == "onnx" and self.precision != "fp32":
+        if self.format in LOWERED_BY and self.precision != "fp32":
             raise FCNXSError(
-                f"--precision {self.precision} with --format onnx: MXNet cannot convert such nets; "
-                "export fp32, and lower the precision in the runtime (onnxruntime.quantization, TensorRT)"
+                f"--precision {self.precision} with --format {self.format}: MXNet cannot convert such nets; "
+                f"export fp32, and lower the precision in the runtime ({LOWERED_BY[self.format]})"
             )
         if self.trimmed and self.size is None:
             raise FCNXSError("--trim: a trimmed net takes images of one size; give it with --image-size WxH")
@@ -88,8 +92,9 @@ class Form:
 
     def described(self, mean: Sequence[float], numclass: int) -> dict:
         """Description of input and output for the meta file: all that a user of the export needs."""
+        batch = [] if self.format == "ncnn" else ["N"]
         height, width = self.size or ("H", "W")
-        shape = ["N", height, width] if self.head == "argmax" else ["N", numclass, height, width]
+        shape = [*batch, height, width] if self.head == "argmax" else [*batch, numclass, height, width]
         # MXNet's argmax is float32, and the C API returns float32 only.
         kind = "uint8" if self.format == "onnx" and self.head == "argmax" else "float32"
         return {
@@ -98,8 +103,8 @@ class Form:
             "size": list(self.size) if self.size else "dynamic",
             "input": {
                 "name": "data",
-                "shape": ["N", 3, height, width],
-                "dtype": self.raw or "float32",
+                "shape": [*batch, 3, height, width],
+                "dtype": "float32" if self.format == "ncnn" else self.raw or "float32",
                 "channel_order": "BGR" if self.bgr else "RGB",
                 "values": "0 to 255" if self.raw else "0 to 255, minus the mean",
                 "mean_folded": list(self.ordered(mean)) if self.raw else None,

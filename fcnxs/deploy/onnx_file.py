@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import List, Mapping, NamedTuple, Tuple
@@ -17,17 +16,6 @@ from ..symbols.graph.rewrite import Writer
 from .form import Form
 
 OPSET, IR_VERSION = 13, 8  # the newest opset of MXNet's converter, and the file format that belongs to it
-
-
-def check_installed() -> None:
-    """Check that the packages of the extra `onnx` are installed.
-
-    Raises:
-        FCNXSError: one is not; the message has the pip command.
-    """
-    for package in ("onnx", "onnxruntime"):
-        if find_spec(package) is None:
-            raise FCNXSError(f"--format onnx needs {package}: pip install '.[onnx]' in the folder of fcnxs")
 
 
 def write_onnx(net: Net, form: Form, metadata: Mapping[str, str], file: Path) -> None:

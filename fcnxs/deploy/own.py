@@ -13,9 +13,10 @@ from ..checkpoint.own import files_of
 from ..system.own import refuse_strangers
 from .mar import CONFIG, PACKAGE, SCRIPT
 
-ENDS = {  # of the files that an export writes
-    "json": ("-symbol.json", "-0000.params", "-meta.json", "-mxnet_compat.py"),
+ENDS = {  # of the files that an export writes; except for mar, the last is the meta file
+    "json": ("-symbol.json", "-0000.params", "-mxnet_compat.py", "-meta.json"),
     "onnx": (".onnx", ".json"),
+    "ncnn": (".param", ".bin", "-ncnn.json"),
     "mar": (".mar", ".properties", "-server.sh"),
 }
 OLD_CONFIG = (
@@ -27,14 +28,14 @@ def refuse_to_replace(prefix: str, form: str, overwrite: bool) -> None:
     """Refuse to write an export over files that no export wrote, such as trained weights, or changed ones.
 
     Args:
-        form: "json", "onnx" or "mar".
+        form: "json", "onnx", "ncnn" or "mar".
         overwrite: whether --overwrite was given.
 
     Raises:
         FCNXSError: there is such a file.
     """
     files: List[Path] = [Path(f"{prefix}{end}") for end in ENDS[form]]
-    of_meta = files_of(Path(f"{prefix}{'-meta' * (form == 'json')}.json"), "export")
+    of_meta = files_of(files[-1], "export")
     if form == "mar":
         refuse_strangers(files, overwrite, _is_of_server)
     else:

@@ -1,5 +1,6 @@
-"""Run an exported net as a user would: mxnet PREFIX FOLDER MXNET_COMPAT, or onnx FILE FOLDER.
+"""Run an exported net as a user would.
 
+Arguments: mxnet PREFIX FOLDER MXNET_COMPAT, or onnx FILE FOLDER, or ncnn FILE.param FOLDER.
 This script runs in a process of its own and imports nothing of this package. For each full-*.npy of the folder
 it writes the output to out-full-*.npy, for each map-*.npy the class map to out-map-*.npy.
 """
@@ -16,6 +17,12 @@ if runtime == "onnx":
     import onnxruntime
 
     session = onnxruntime.InferenceSession(net, providers=["CPUExecutionProvider"])
+elif runtime == "ncnn":
+    import ncnn
+
+    model = ncnn.Net()
+    if model.load_param(net) or model.load_model(str(Path(net).with_suffix(".bin"))):
+        sys.exit("ncnn cannot load the files")
 else:
     runpy.run_path(*compat)
     import mxnet as mx
@@ -27,6 +34,13 @@ for file in sorted(Path(folder).glob("*-*.npy")):
     data = np.load(file)
     if runtime == "onnx":
         output = session.run(None, {"data": data})[0]
+    elif runtime == "ncnn":
+        extractor, image = model.create_extractor(), data[0].astype(np.float32)  # which ncnn.Mat does not keep
+        extractor.input("data", ncnn.Mat(image))
+        failed, output = extractor.extract(model.output_names()[0])
+        if failed:
+            sys.exit(f"ncnn cannot compute the net ({failed})")
+        output = np.array(output)[np.newaxis]
     else:
         data = mx.nd.array(data, dtype=data.dtype)
         if data.shape != shape:

@@ -27,9 +27,11 @@ from ..symbols.graph.rewrite import scores_symbol
 from ..symbols.layers import check_numclass
 from ..system.files import real, sha256_of, write_json, written_whole
 from .compare import (
+    NEEDED,
     Compared,
     Picture,
     check_archive,
+    check_installed,
     compare,
     generated,
     mean_agreement,
@@ -38,7 +40,9 @@ from .compare import (
 )
 from .form import Form, for_bgr, refuse_exported, with_ends
 from .mar import beside, write_mar
-from .onnx_file import check_installed, write_onnx
+from .ncnn_file import write_ncnn
+from .onnx_file import write_onnx
+from .own import ENDS
 from .precision import Loss, calibrate, kept_layers, losses, quantized, runs_bf16, to_bf16
 
 MOST_LOSS = 0.01  # layers that alone change the class of a larger part of the pixels stay in float32
@@ -123,8 +127,9 @@ def export(
     """Export a checkpoint to a form; write all of its files, or none.
 
     The files are PREFIX-symbol.json, PREFIX-0000.params, PREFIX-meta.json and PREFIX-mxnet_compat.py (a copy of
-    `mxnet_compat.py`) for the format json, PREFIX.onnx and PREFIX.json for onnx, PREFIX.mar (with the meta file
-    inside), PREFIX.properties and PREFIX-server.sh for mar.
+    `mxnet_compat.py`) for the format json, PREFIX.onnx and PREFIX.json for onnx, PREFIX.param, PREFIX.bin and
+    PREFIX-ncnn.json for ncnn, PREFIX.mar (with the meta file inside), PREFIX.properties and PREFIX-server.sh
+    for mar.
 
     Args:
         form: None: json, probabilities, any size.
@@ -146,11 +151,12 @@ def export(
     shape = (1, 3, *(form.size or (500, 500)))
     check_size(net.symbol, "data", shape, f"--image-size {shape[3]}x{shape[2]}")
     numclass = check_numclass(net.symbol.infer_shape(data=shape)[1][0][1], source.params_file)
-    if form.format == "onnx":
-        check_installed()
+    check_installed(form.format)
     pictures = _pictures(net, form, images)
     ordered = for_bgr(net) if form.bgr else net
-    lowered = trim(ordered, (1, 3, *form.size)) if form.trimmed else ordered
+    # ncnn has a layer for bilinear upsampling, so that it needs no products of matrices.
+    bilinear = () if form.format == "ncnn" else None
+    lowered = trim(ordered, (1, 3, *form.size), bilinear=bilinear) if form.trimmed else ordered
     exported = Exported(trimmed=lowered is not ordered)
     batches = _Batches(pictures, mean, form.bgr)
     lowered, exported.layers, exported.kept = _lowered(lowered, form, batches, mode, most_loss)
@@ -169,10 +175,10 @@ def export(
     pending = (with_ends(lowered, form, mean), Path(prefix), meta, check)
     if form.format == "json":
         files = _write_json(*pending, epoch)
-    elif form.format == "onnx":
-        files = _write_onnx(*pending, form, described)
-    else:
+    elif form.format == "mar":
         files = _write_mar(*pending, partial(check_archive, net, mean, form, least))
+    else:
+        files = _write_converted(*pending, form, described)
     exported.files = {str(file): file.stat().st_size for file in files}
     return exported
 
@@ -232,18 +238,22 @@ def _write_json(net: Net, prefix: Path, meta: Meta, check: Check, epoch: int) ->
     return [*(Path(f"{prefix}{end}") for end in ends), compat_file]
 
 
-def _write_onnx(
+def _write_converted(
     net: Net, prefix: Path, meta: Meta, check: Check, form: Form, described: Dict[str, Any]
 ) -> List[Path]:
-    file, meta_file = Path(f"{prefix}.onnx"), Path(f"{prefix}.json")
-    versions = {**checkpoint.versions(), "onnx": version("onnx"), "onnxruntime": version("onnxruntime")}
+    """Write the files of the format onnx or ncnn."""
+    *files, meta_file = (Path(f"{prefix}{end}") for end in ENDS[form.format])
+    versions = {**checkpoint.versions(), **{name: version(name) for name in NEEDED[form.format]}}
     content = asdict(replace(meta, versions=versions))
-    with written_whole(meta_file, file, prefix=prefix) as (meta_part, part):
-        texts = {key: json.dumps(value) for key, value in {**content, "export": described}.items()}
-        write_onnx(net, form, texts, part)
-        content["checksums"] = {file.name: [sha256_of(part)]}
-        write_json(meta_part, {**content, **check(part)})
-    return [file, meta_file]
+    with written_whole(meta_file, *files, prefix=prefix) as (meta_part, *parts):
+        if form.format == "onnx":
+            texts = {key: json.dumps(value) for key, value in {**content, "export": described}.items()}
+            write_onnx(net, form, texts, *parts)
+        else:
+            write_ncnn(net, form, *parts)
+        content["checksums"] = {part.name: [sha256_of(part)] for part in parts}
+        write_json(meta_part, {**content, **check(parts[0])})
+    return [*files, meta_file]
 
 
 def _write_mar(net: Net, prefix: Path, meta: Meta, check: Check, check_archive: Callable) -> List[Path]:

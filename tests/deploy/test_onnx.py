@@ -12,7 +12,7 @@ from conftest import FC, WIDTH, photo, random_params
 from fcnxs import FCNXSError, checkpoint
 from fcnxs.checkpoint import Meta
 from fcnxs.compat import mxnet as mx
-from fcnxs.deploy import compare, onnx_file
+from fcnxs.deploy import compare
 from fcnxs.deploy.compare import ExportMismatch
 from fcnxs.deploy.form import Form
 from fcnxs.deploy.write import export
@@ -168,7 +168,7 @@ def test_a_mismatch_and_a_missing_package_leave_nothing(tmp_path, monkeypatch):
         with pytest.raises(ExportMismatch, match="differs from the checkpoint by"):
             export(source, tmp_path / "net", Form(format="onnx"))
     assert (tmp_path / "net.onnx").read_text() == "old" and not (tmp_path / "net.json").exists()
-    monkeypatch.setattr(onnx_file, "find_spec", lambda name: None if name == "onnxruntime" else builtins)
+    monkeypatch.setattr(compare, "find_spec", lambda name: None if name == "onnxruntime" else builtins)
     with pytest.raises(FCNXSError, match=r"needs onnxruntime: pip install '.\[onnx\]'"):
         export(source, tmp_path / "net", Form(format="onnx"))
 
