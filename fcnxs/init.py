@@ -17,6 +17,7 @@ from .net import (
     Params,
     Variant,
     check_param,
+    fixed_size,
     is_input,
     net_of,
 )
@@ -88,8 +89,10 @@ def begun_anew(arg_params: Params) -> List[str]:
 
     Parameters of heads have, here and there, the names of a net of one head (`heads.without_head`).
     """
+    if "mask_weight" in arg_params:  # regression of masks is trained further as a whole
+        return []
     if "score_weight" not in arg_params:  # VGG-16's
-        scores = [f"{layer}_{kind}" for layer in SCORES for kind in ("weight", "bias")]
+        scores = [f"{layer}_{kind}" for layer in (*SCORES, "mask") for kind in ("weight", "bias")]
         return [*scores, *(f"{layer}_weight" for layer in DECONVOLUTIONS)]
     nets, name = ["fcn32s", *SKIPS], net_of(arg_params, "parent").name
     later = nets[nets.index(name) + 1 :] if name in nets else []
@@ -104,6 +107,11 @@ def trunk_of(symbol: mx.sym.Symbol, arg_params: Params, where: str) -> Tuple[Var
         FCNXSError: a parameter is missing, or a layer of the trunk is another than training builds.
     """
     fcn = net_of(arg_params, where, symbol)
+    if fcn.sizes is not None:
+        raise FCNXSError(
+            f"{where}: regresses masks of {fcn.numclass} classes, without VGG-16's fc6 and fc7; for other "
+            "classes start from VGG-16"
+        )
     net = replace(fcn, name=lineage(fcn.name)[-1], numclass=None)
     options = {"width": net.width, "fc": net.fc, "pooling_convention": net.pooling_convention}
     trunk = NETS[f"{net.name}fc"](**options)
@@ -119,7 +127,7 @@ def refuse_other_layers(symbol: mx.sym.Symbol, net: Variant, where: str) -> None
 
     Nets of Caffe may have other pads, strides and dilations, or poolings that round otherwise.
     """
-    if net.name in CLASSIFIERS:  # whose pads are the FCN's that starts from it
+    if net.name in CLASSIFIERS or net.sizes is not None:  # whose pads are those of the net that starts from it
         return
     options = {"width": net.width, "fc": net.fc, "pooling_convention": net.pooling_convention}
     _refuse_others(symbol, NETS[net.name](net.numclass, **options), net.name, where)
@@ -147,7 +155,8 @@ def _window(node: Node) -> str:
 def _init(
     ctx: mx.Context, symbol: mx.sym.Symbol, args: Params, auxs: Params, new: list[str]
 ) -> Tuple[Params, Params]:
-    arg_shapes, _, aux_shapes = symbol.infer_shape(**Graph.of(symbol).image_shapes(ANY_SIZE[2:]))
+    size = fixed_size(symbol) or ANY_SIZE[2:]
+    arg_shapes, _, aux_shapes = symbol.infer_shape(**Graph.of(symbol).image_shapes(size))
     arg_params, heads = {}, heads_of(symbol)
     for name, shape in zip(symbol.list_arguments(), arg_shapes):
         if is_input(name):

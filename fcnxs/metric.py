@@ -22,6 +22,8 @@ class SegmentationMetric(mx.metric.EvalMetric):
     Args:
         class_weights: with weights of the classes, there is also the `weighted_loss`: the sum of each pixel's
             loss times the weight of its label, divided by the number of pixels.
+        squared: the loss is half the squared distance of a pixel's masks from the true ones, 1 for its class
+            and 0 for the others, as of nets that regress masks; else the softmax loss, in nats.
 
     `update` takes whole labels (N, H, W) or (N, H*W) and probabilities (N, C, H, W).
 
@@ -32,8 +34,10 @@ class SegmentationMetric(mx.metric.EvalMetric):
     0.4904 ['loss 0.4904', 'pixel_accuracy 1.0000']
     """
 
-    def __init__(self, numclass: int, class_weights: Sequence[float] | None = None) -> None:
-        self.numclass = numclass
+    def __init__(
+        self, numclass: int, class_weights: Sequence[float] | None = None, squared: bool = False
+    ) -> None:
+        self.numclass, self.squared = numclass, squared
         self.class_weights = None if class_weights is None else np.array(class_weights, np.float64)
         super().__init__("segmentation")
 
@@ -43,11 +47,11 @@ class SegmentationMetric(mx.metric.EvalMetric):
         self.loss_sum = self.weighted_sum = 0.0
 
     def update(self, labels: List[mx.nd.NDArray], preds: List[mx.nd.NDArray]) -> float:
-        """Count one batch, and return its mean loss per pixel, in nats; NaN if all pixels are ignored.
+        """Count one batch, and return its mean loss per pixel; NaN if all pixels are ignored.
 
         Args:
             labels: one array (N, H, W) or (N, H*W), classes or 255.
-            preds: one array (N, C, H, W), probabilities.
+            preds: one array (N, C, H, W), probabilities, or masks.
         """
         return self.count(labels[0].asnumpy(), labels[0].as_in_context(preds[0].context), preds[0])
 
@@ -64,8 +68,12 @@ class SegmentationMetric(mx.metric.EvalMetric):
         probabilities = probabilities.reshape((0, 0, -1))  # (N, C, H*W)
         label = label.reshape((len(label), -1))  # (N, H*W)
         of_truth = mx.nd.pick(probabilities, label, axis=1)
-        counted = mx.nd.where(label == IGNORE_LABEL, mx.nd.ones_like(of_truth), of_truth).astype("float64")
-        losses = -mx.nd.log(mx.nd.maximum(counted, 1e-37))  # 0 where the label is 255
+        if self.squared:
+            masks = probabilities.astype("float64")
+            losses = ((masks**2).sum(axis=1) - 2 * of_truth.astype("float64") + 1) / 2
+        else:
+            losses = -mx.nd.log(mx.nd.maximum(of_truth.astype("float64"), 1e-37))
+        losses = mx.nd.where(label == IGNORE_LABEL, mx.nd.zeros_like(losses), losses)
         loss, weighted = losses.sum(), None
         if self.class_weights is not None:
             table = mx.nd.array(self.class_weights, label.context, "float64")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Callable, Dict, List, NamedTuple, Sequence, Tuple
 
 import numpy as np
@@ -12,6 +12,7 @@ from .compat import mxnet as mx
 from .errors import FCNXSError
 from .feasible import check_layers
 from .heads import check_one_head, refuse_upsampling
+from .regression import MASKS, Sizes, masks_of
 from .symbols import symbol_fcnxs
 from .symbols.graph.nodes import Graph
 from .symbols.layers import check_numclass
@@ -46,11 +47,12 @@ def is_input(name: str) -> bool:
 class Variant:
     """The net that a set of parameters belongs to."""
 
-    name: str  # vgg16, fcn32s, ..., fcn2s, fcn8s_atonce, alexnet or fcn_alexnet
+    name: str  # vgg16, fcn32s, ..., fcn2s, fcn8s_atonce, alexnet, fcn_alexnet or mask_regression
     width: float  # channels, relative to VGG-16's or AlexNet's
-    fc: int  # channels of fc6 and fc7
+    fc: int  # channels of fc6 and fc7; 0 without them
     numclass: int | None  # None for VGG-16 and AlexNet
     pooling_convention: str = "valid"
+    sizes: Sizes | None = field(default=None, repr=False)  # of a net that regresses masks
 
 
 def net_of(arg_params: Params, where: str, symbol: mx.sym.Symbol | None = None) -> Variant:
@@ -67,16 +69,20 @@ def net_of(arg_params: Params, where: str, symbol: mx.sym.Symbol | None = None) 
         FCNXSError: the net is neither VGG-16, AlexNet, nor an FCN on them, or has more than 255 classes.
     """
     first, channels = ("conv1_weight", 96) if "conv1_weight" in arg_params else ("conv1_1_weight", 64)
-    for name in (first, "fc6_weight"):
+    masks = "mask_weight" in arg_params
+    for name in (first, *([] if masks else ["fc6_weight"])):
         if name not in arg_params:
             raise FCNXSError(f"{where}: no {name} among the parameters; neither VGG-16 nor an FCN")
-    width, fc = arg_params[first].shape[0] / channels, arg_params["fc6_weight"].shape[0]
+    width, fc = arg_params[first].shape[0] / channels, 0 if masks else arg_params["fc6_weight"].shape[0]
     if symbol is not None:
         check_one_head(
             symbol, where, "`fcnxs convert --trunk` takes its VGG-16, to begin nets of one head from"
         )
     graph = None if symbol is None else Graph.of(symbol)
     pooling = "full" if graph and graph.rounds_up else "valid"
+    if masks:
+        numclass, sizes = masks_of(symbol, where)
+        return Variant(MASKS, width, fc, check_numclass(numclass, where), pooling, sizes)
     alexnet = first == "conv1_weight"
     if "score_weight" not in arg_params:
         refuse_upsampling(arg_params, where, graph)

@@ -29,6 +29,8 @@ class Stage:
         biases: with `caffe_biases`, the end of these biases' names.
         labelled: the loss is averaged over the pixels that are not ignored, not over all.
         accumulate: batches of each device in a step, whose gradients are averaged.
+        image_size: (height, width) that images are resized to; None: as they are.
+        mask_size: height and width that their labels are resized to, with `image_size`.
     """
 
     name: str
@@ -46,6 +48,13 @@ class Stage:
     biases: str = "_bias"
     labelled: bool = False
     accumulate: int = 1
+    image_size: Tuple[int, int] | None = None
+    mask_size: int | None = None
+
+    @property
+    def resize(self) -> Tuple[Tuple[int, int], Tuple[int, int]] | None:
+        """Sizes (height, width) of images and labels, as `Loader` takes them."""
+        return self.image_size and (self.image_size, (self.mask_size, self.mask_size))
 
     def multipliers(self, names: Iterable[str]) -> Dict[str, Dict[str, float]]:
         """`lr_mult` and `wd_mult` of the solver for parameters of these names.
@@ -123,6 +132,10 @@ OTHER_STAGES: Dict[str, Dict[str, Stage]] = {
         Stage("fcn2s", "fcn4s", "adam", 3e-4, None, 0.0, 5),
         Stage("fcn8s_atonce", "vgg16", "adam", 1e-3, None, 0.0, 10),
         Stage("fcn_alexnet", "alexnet", "adam", 1e-3, None, 0.0, 10),
+        # Nobody has published settings; sizes as in the article, of 21 masks, and VGG-16's.
+        Stage(
+            *("mask_regression", "vgg16", "adam", 1e-3, None, 0.0, 10, ()), image_size=(224, 224), mask_size=64
+        ),
     ),
 }
 

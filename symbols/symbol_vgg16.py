@@ -6,6 +6,8 @@ those of the original's pad of 100 at full width, up to pooling's rounding.
 
 from __future__ import annotations
 
+from typing import Tuple
+
 from ..compat import mxnet as mx
 from .layers import Symbol, check_numclass, conv, conv_relu, dropout, euclidean_loss, pool, relu, scaled
 
@@ -114,6 +116,7 @@ def get_mask_regression_symbol(
     workspace_default: int = 1024,
     width: float = 1,
     pooling_convention: str = "valid",
+    image_size: Tuple[int, int] | None = None,
 ) -> Symbol:
     """Regression of masks, the baseline that FCNs replaced: every mask pixel sees every cell of relu5_3.
 
@@ -121,11 +124,17 @@ def get_mask_regression_symbol(
     `softmax_label` (N, mask_size, mask_size), classes or 255. Output `euclidean_output` (N, numclass,
     mask_size, mask_size), the masks; the class of a pixel is that of the largest.
 
+    Args:
+        mask_size: height and width of the masks.
+        image_size: (height, width) of the images, for the graph to declare; None: it does not.
+
     Source: Object segmentation with deep regression, ICIP 2015.
     """
     check_numclass(numclass, "numclass")
     trunk = get_vgg16fc_symbol(workspace_default, width, pooling_convention=pooling_convention, pad=1)
     relu5 = trunk.get_internals()["relu5_3_output"]  # (N, 512, H / 16, W / 16)
+    if image_size is not None:
+        trunk.get_internals()["data"]._set_attr(__shape__=str((0, 3, *map(int, image_size))))
 
     x = mx.sym.FullyConnected(relu5, num_hidden=numclass * mask_size**2, name="mask")
     x = mx.sym.Reshape(x, shape=(0, numclass, mask_size, mask_size), name="masks")

@@ -17,7 +17,7 @@ LEVELS = (
     {"symbols", "system"},
     {
         *("net", "init", "stages", "score", "metric", "vis", "agreement", "checkpoint"),
-        *("epoch_choice", "feasible", "device_memory", "class_weights", "heads", "lr_schedule"),
+        *("epoch_choice", "feasible", "device_memory", "class_weights", "heads", "lr_schedule", "regression"),
         *("launch", "doctor"),
     },
     {"data"},

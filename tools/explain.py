@@ -59,15 +59,17 @@ def run(args: argparse.Namespace) -> int:
     if (args.net is None) == (args.model is None):
         raise FCNXSError(f"give one net, as NET or with --model; {_known()}")
     name = args.net or args.model
-    size = height_and_width(args.image_size or CLASSIFIER_SIZE.get(name, "500x375"))
+    size = height_and_width(args.image_size) if args.image_size else None
 
     with hidden("cv2", "onnx", "scipy"):  # MXNet imports them if they are there, and nothing here needs them
+        from ..net import fixed_size
         from ..symbols.graph.describe import describe
         from ..symbols.graph.nodes import Graph
     from .explanations.answers import answers
     from .explanations.tables import layers_text, legend, maps_text
 
     symbol, notes = _net(name, args.pooling_convention, args.operators)
+    size = size or fixed_size(symbol) or height_and_width(CLASSIFIER_SIZE.get(name, "500x375"))
     graph = Graph.of(symbol)
     rows, columns = (describe(symbol, size, axis, graph) for axis in (0, 1))
     if args.png is not None:

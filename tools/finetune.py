@@ -1,6 +1,7 @@
 """Train FCN-32s, FCN-16s and FCN-8s in a row, each from the one before, the first from VGG-16 or an FCN.
 
---stages names other nets: fcn4s and fcn2s after fcn8s, fcn8s_atonce from VGG-16, fcn_alexnet from AlexNet.
+--stages names other nets: fcn4s and fcn2s after fcn8s, fcn8s_atonce from VGG-16, fcn_alexnet from AlexNet,
+mask_regression from VGG-16 (--recipe adam), on images and masks of one size.
 
 Writes checkpoints of every epoch (RUN/fcn32s-symbol.json, RUN/fcn32s-0001.params, ...), the best by mean IU
 (RUN/fcn32s-best, epoch 0), the state to go on from (RUN/fcn32s-last.*), a line for each epoch to
@@ -38,7 +39,8 @@ from .finetuning.data_report import (
     samples_of,
     smallest_of,
 )
-from .finetuning.run_options import AUTO, add_stages, describe, plan, restored, storable
+from .finetuning.run_options import restored, storable
+from .finetuning.stage_options import AUTO, add_stages, describe, plan
 from .shared import data_checks, data_options, devices, options
 from .shared.printing import say, show
 from .shared.signals import Stopping
@@ -163,7 +165,7 @@ def run(args: argparse.Namespace) -> int:
         same_stages(args, stages, before)
         meta = checkpoint.meta_of(before["meta"], folder / PLAN)
         samples, kept = same_data(args, samples, before), before
-    data = Data(**make_loaders(args, samples, meta))
+    data = Data(**make_loaders(args, samples, meta, stages))
     output = Output(folder, meta, args.checkpoint_every, args.keep_epochs, args.resume is not None, kept)
     how = (args.pooling_convention, args.recompute, args.trim, args.accumulate, kept.get("class_weights"))
     how += (args.patience,)
@@ -235,7 +237,7 @@ def _begin(
     if args.class_weights not in (None, AUTO):
         weights = read_weights(Path(args.class_weights), meta.classes)
     smallest = smallest_of(args, stages, parent)
-    samples, skipped, warnings, found = keep_good(args, samples, meta.classes, quiet, smallest)
+    samples, skipped, warnings, found = keep_good(args, samples, meta.classes, quiet, stages, smallest)
     if args.class_weights == AUTO:
         weights = median_frequency(found.of_good[0], found.of_good[2])
     kept = {"options": storable(args), "meta": asdict(meta), "data": data, "skipped": skipped}

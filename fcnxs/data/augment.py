@@ -12,6 +12,7 @@ from ..conventions import IGNORE_LABEL
 from ..errors import FCNXSError
 
 Pair = Tuple[np.ndarray, np.ndarray]
+Size = Tuple[int, int]  # height and width
 
 
 @dataclass(frozen=True)
@@ -87,14 +88,19 @@ def resize(image: np.ndarray, label: np.ndarray, factor: float) -> Pair:
     The image is interpolated bilinearly, with antialiasing when it shrinks; the label by nearest neighbour.
     Both sample at pixel centres: pixel x of the result lies at (x + 1/2) / factor in the source.
     """
-    height, width = (max(1, round(size * factor)) for size in label.shape[-2:])
+    size = tuple(max(1, round(size * factor)) for size in label.shape[-2:])
+    return fit(image, label, size, size)
+
+
+def fit(image: np.ndarray, label: np.ndarray, size: Size, label_size: Size) -> Pair:
+    """As `resize`, to these sizes (height, width) of the image and of the label."""
     step = 3 if image.dtype == np.uint8 else 1  # channels that Pillow resizes at a time
     parts = (image[..., first : first + step] for first in range(0, image.shape[2], step))
     pictures = (Image.fromarray(np.squeeze(part, axis=2) if step == 1 else part) for part in parts)
-    image = [np.asarray(each.resize((width, height), Image.Resampling.BILINEAR)) for each in pictures]
+    image = [np.asarray(each.resize(size[::-1], Image.Resampling.BILINEAR)) for each in pictures]
     planes = map(Image.fromarray, label.reshape(-1, *label.shape[-2:]))
-    resized = [np.asarray(plane.resize((width, height), Image.Resampling.NEAREST)) for plane in planes]
-    return np.dstack(image), np.reshape(resized, (*label.shape[:-2], height, width))
+    resized = [np.asarray(plane.resize(label_size[::-1], Image.Resampling.NEAREST)) for plane in planes]
+    return np.dstack(image), np.reshape(resized, (*label.shape[:-2], *label_size))
 
 
 def _jitter(image: np.ndarray, factors: Sequence[float]) -> np.ndarray:

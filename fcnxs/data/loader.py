@@ -18,7 +18,7 @@ from ..errors import FCNXSError, finite_mean
 from ..heads import with_head
 from ..symbols.layers import check_numclass
 from ..system.threads import default_workers, in_order, result_of
-from .augment import Augmentation
+from .augment import Augmentation, Size
 from .batch import Batch
 from .lists import read_list
 from .reader import Reader
@@ -42,6 +42,8 @@ class Loader(mx.io.DataIter):
         augmentation: random changes of the images; None: none.
         cut_off_size: images with a longer side are cut, at a random place, to a square whose side is the
             smallest of height, width and `cut_off_size`. None: never.
+        resize: (height, width) that all images are resized to, bilinearly, and those of their labels, by
+            nearest neighbour. None: as they are.
         shuffle: whether each epoch has a new random order.
         num_classes: labels must be below this, or 255; of several heads the number of each, by name. None: not
             checked.
@@ -66,6 +68,7 @@ class Loader(mx.io.DataIter):
         batch_size: int = 1,
         augmentation: Augmentation | None = None,
         cut_off_size: int | None = None,
+        resize: Tuple[Size, Size] | None = None,
         shuffle: bool = False,
         seed: int = 0,
         num_classes: int | Dict[str, int] | None = None,
@@ -91,11 +94,11 @@ class Loader(mx.io.DataIter):
         if augmentation is not None and augmentation.jitter and kinds[0] != "color":
             raise FCNXSError(f"jitter {augmentation.jitter:g}: changes colours, and the images are {kinds[0]}")
         mean = finite_mean(mean, "mean", channels_of(kinds))
-        self.samples, self.mean, self.cut_off_size = samples, mean, cut_off_size
+        self.samples, self.mean, self.cut_off_size, self.resize = samples, mean, cut_off_size, resize
         self.shuffle, self.seed, self.num_classes = shuffle, seed, num_classes
         self.data_name, self.label_names = data_name, [with_head(label_name, head) for head in samples.heads]
         self.label_name = self.label_names[0]
-        self._read = Reader(samples, self.mean, augmentation, cut_off_size, counts, seed)
+        self._read = Reader(samples, self.mean, augmentation, cut_off_size, counts, seed, resize)
         self._workers = workers
         self.should_stop: Callable[[], bool] | None = None
         self._batch: Batch | None = None

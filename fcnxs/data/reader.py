@@ -7,7 +7,7 @@ from typing import Dict, Tuple
 
 import numpy as np
 
-from .augment import Augmentation, cut
+from .augment import Augmentation, Size, cut, fit
 from .images import preprocess
 from .labels import check_label
 from .samples import Samples
@@ -25,6 +25,7 @@ class Reader:
     cut_off_size: int | None
     num_classes: Dict[str, int]  # by head; a head without a number is not checked
     seed: int
+    resize: Tuple[Size, Size] | None = None  # of the image and of the label, last of all
 
     def __call__(self, item: Tuple[int, int]) -> Tuple[np.ndarray, np.ndarray]:
         """Image (1, C, H, W) and the labels of its heads (1, K, H, W), both float32, of (epoch, number)."""
@@ -40,4 +41,6 @@ class Reader:
             image, label = cut(rng, image, label, min(self.cut_off_size, *label.shape[1:]))
         if self.augmentation is not None:
             image, label = self.augmentation(rng, image, label, self.mean)
+        if self.resize is not None:
+            image, label = fit(image, label, *self.resize)
         return preprocess(image, self.mean), label[np.newaxis].astype(np.float32)

@@ -7,7 +7,8 @@ what happens: `run_log.py` and `tensorboard.py` write it down.
 This room may import `solver`, `data` and the levels below them; not `deploy`.
 """
 
+from .nets import make_solver
 from .run import Data, Listener, Output, Settings, StoppedError
-from .staged import finetune, make_solver
+from .staged import finetune
 
 __all__ = ["Data", "Listener", "Output", "Settings", "StoppedError", "finetune", "make_solver"]

@@ -125,7 +125,7 @@ class Listener:
         Args:
             number: number of the image, from 0, in the order of evaluation.
             data: the net's input, float32 (3, H, W), RGB minus the mean.
-            truth, class_map: classes, uint8 (H, W); 255 in the truth is ignored.
+            truth, class_map: classes, uint8 (H, W), or of the masks' size; 255 in the truth is ignored.
         """
 
     def epoch(self, record: Dict[str, Any], result: Scores | None) -> None:
@@ -214,7 +214,8 @@ class Run:
 
     def new_metric(self) -> SegmentationMetric:
         """A metric of the run's classes and their weights, which has counted nothing."""
-        return SegmentationMetric(len(self.output.meta.classes), self.settings.class_weights)
+        how = len(self.output.meta.classes), self.settings.class_weights, self.stage.resize is not None
+        return SegmentationMetric(*how)
 
     def tell(self, what: str, *args: Any) -> None:  # noqa: ANN401  (as the listeners' methods)
         """Call the method `what` of every listener, with these arguments."""

@@ -29,12 +29,12 @@ from ..errors import FCNXSError, last_line
 from ..init import begun_anew, init_from_fcnxs, init_from_vgg16, refuse_other_layers, trunk_of
 from ..lr_schedule import schedule_of
 from ..net import Params, Variant, check_params, devices_of, net_of
-from ..solver.collective import Exchange, exchange_for
-from ..solver.solver import Solver
+from ..solver.collective import exchange_for
 from ..stages import CLASSIFIERS, Stage, lineage
-from ..symbols import NETS, legacy
+from ..symbols import legacy
 from . import run_folder
 from .epochs import train_stage
+from .nets import check_sizes, make_solver, steps_of, symbol_of
 from .run import Data, Listener, Output, Run, Settings
 from .state import State, load_state
 
@@ -99,8 +99,9 @@ def finetune(
         raise FCNXSError(f"patience {settings.patience}: {why}")
     exchange = exchange_for(settings.kvstore, devices_of(settings.devices))
     run = Run(stages, data, output, settings, exchange, listeners, should_stop)
+    check_sizes(stages, data)
     for stage in stages:
-        schedule_of(stage, _steps_of(run, stage))  # refuses one that does not fit before hours of training
+        schedule_of(stage, steps_of(run, stage))  # refuses one that does not fit before hours of training
     plan = run_folder.read_plan(output.folder) if output.resume else None
     if plan and plan.get("finished"):
         return run_folder.read_rows(output.folder)
@@ -230,8 +231,8 @@ def _first_weights(run: Run, stage: Stage, weights: Weights) -> Weights:
     net, state = weights.net, run.state
     pooling = run.settings.pooling_convention or net.pooling_convention
     numclass, device = len(run.output.meta.classes), devices_of(run.settings.devices)[0]
-    symbol = NETS[stage.name](numclass, width=net.width, fc=net.fc, pooling_convention=pooling)
-    init = init_from_vgg16 if net.name in CLASSIFIERS else init_from_fcnxs
+    symbol = symbol_of(stage, numclass, net, pooling)
+    init = init_from_vgg16 if net.name in CLASSIFIERS or net.sizes else init_from_fcnxs
     run.state = State(state.run, stage.name, symbol=symbol.tojson(), records=state.records, rows=state.rows)
     new = [name for name in begun_anew(weights.arg_params) if name in symbol.list_arguments()]
     copied = len(symbol.list_arguments()) - len(new) - 2  # without image and label
@@ -244,7 +245,7 @@ def _train(run: Run, stage: Stage, weights: Weights) -> Weights:
     """Train one stage from the run's state, and return its last weights; with `patience` its best ones."""
     state, settings = run.state, run.settings
     how = {name: getattr(settings, name) for name in ("recompute", "trim", "class_weights")}
-    how.update(kvstore=run.exchange, steps=_steps_of(run, stage, state))
+    how.update(kvstore=run.exchange, steps=steps_of(run, stage, state))
     params = weights.arg_params, weights.aux_params
     solver = make_solver(stage, legacy.load(state.symbol), *params, settings.devices, **how)
     try:
@@ -262,37 +263,6 @@ def _train(run: Run, stage: Stage, weights: Weights) -> Weights:
         run.last_good = str(best.params_file)
         return Weights(replace(weights.net, name=stage.name), best.arg_params, best.aux_params)
     return Weights(replace(weights.net, name=stage.name), solver.arg_params, solver.aux_params)
-
-
-def _steps_of(run: Run, stage: Stage, state: State | None = None) -> int:
-    """Steps of a stage: those that its state has made, and as many as the rest takes on today's devices."""
-    own = len(devices_of(run.settings.devices)) * (run.settings.accumulate or stage.accumulate) * run.workers
-    epoch, position, done = (state.epoch, state.position, state.steps) if state else (1, 0, 0)
-    batches = run.data.train.batches
-    return done + -(-(batches - position) // own) + (stage.epochs - epoch) * -(-batches // own)
-
-
-def make_solver(
-    stage: Stage,
-    symbol: mx.sym.Symbol,
-    arg_params: Params,
-    aux_params: Params,
-    devices: mx.Context | Sequence[mx.Context] | None,
-    steps: int | None = None,
-    **how: str | bool | mx.kv.KVStore | Exchange | Sequence[float] | None,
-) -> Solver:
-    """Solver with the settings of a stage.
-
-    Args:
-        steps: number of all steps of the stage, which its schedule needs, if it has one.
-        **how: further arguments of `Solver`.
-    """
-    names = ("optimizer", "learning_rate", "momentum", "wd", "fixed", "unnormalised", "labelled")
-    settings = {name: getattr(stage, name) for name in names if getattr(stage, name) is not None}
-    settings.update(stage.multipliers(arg_params), arg_params=arg_params, aux_params=aux_params)
-    schedule = schedule_of(stage, steps)
-    settings.update({"lr_scheduler": schedule} if schedule else {})
-    return Solver(symbol, devices, num_epoch=stage.epochs, **settings, **how)
 
 
 def _names(stages: Sequence[Stage]) -> List[str]:

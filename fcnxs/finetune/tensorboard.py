@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import Any, Callable, Dict, Sequence
 
 import numpy as np
+from PIL import Image
 
 from ..compat import hidden
 from ..conventions import Palette
@@ -80,11 +81,12 @@ class TensorBoard(Listener):
         Args:
             number: number of the image in the data set.
             data: the net's input (3, H, W).
-            truth, class_map: classes, uint8 (H, W); 255 in the truth is left out.
+            truth, class_map: classes, uint8 (H, W), or of a size of their own; 255 in the truth is left out.
         """
         image = (data.transpose(1, 2, 0) + self.mean).round().clip(0, 255).astype(np.uint8)
-        pictures = {"image": image, "truth": colour(truth, self.palette)}
-        picture = comparison([{**pictures, "prediction": colour(class_map, self.palette)}])
+        maps = [Image.fromarray(each).resize(image.shape[1::-1], Image.NEAREST) for each in (truth, class_map)]
+        truth, predicted = (colour(np.asarray(each), self.palette) for each in maps)
+        picture = comparison([{"image": image, "truth": truth, "prediction": predicted}])
         summary = self._tensorboardx.summary.image(f"predictions/{number}", picture, dataformats="HWC")
         self._write(stage.name, epoch * self._images, summary)
 

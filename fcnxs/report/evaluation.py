@@ -16,6 +16,7 @@ from ..epoch_choice import best_of
 from ..errors import FCNXSError
 from ..finetune.run_folder import params_file
 from ..predict.segmenter import Segmenter
+from ..regression import MASKS
 from ..score import Scores, confusion_matrix, scores
 from ..system.threads import default_workers, in_order
 from .run import RunRecord
@@ -103,7 +104,9 @@ def evaluate(
     best: List[Example] = []
     worst: List[Example] = []
     for stage, file in reversed(files.items()):  # the last one chooses the images to show
-        if not file.is_file():
+        if stage == MASKS:
+            notes.append(f"{stage} regresses masks of one size, which only training evaluates.")
+        if not file.is_file() or stage == MASKS:
             continue
         epoch = run.chosen[stage]["epoch"]
         prefix, _, number = file.stem.rpartition("-")

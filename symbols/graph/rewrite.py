@@ -120,6 +120,11 @@ def scores_symbol(symbol: mx.sym.Symbol, several: bool = False) -> mx.sym.Symbol
     scored = all(end["op"] in HEADS or (end["op"], end["name"]) == LOGITS for end in ends)
     if (len(ends) > 1 and not several) or not scored:
         found = ", ".join(f"{node['op']} {node['name']!r}" for node in ends)
+        if found == "LinearRegressionOutput 'euclidean'":
+            raise FCNXSError(
+                "the net regresses masks of one size, of images of one size; only `fcnxs finetune` evaluates "
+                "it, and writes its scores to metrics.jsonl: to segment images, train an FCN (--stages fcn32s)"
+            )
         raise FCNXSError(
             f"the net ends in {found}, not in one softmax over classes; VGG-16 has to be finetuned first, "
             "and of exports only those with --head softmax or logits are checkpoints too"

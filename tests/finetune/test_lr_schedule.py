@@ -12,8 +12,8 @@ from runs import params_of, start, wait_for
 from fcnxs import FCNXSError, gluon
 from fcnxs.compat import mxnet as mx
 from fcnxs.finetune import Settings, make_solver
+from fcnxs.finetune.nets import steps_of
 from fcnxs.finetune.run_folder import write_plan
-from fcnxs.finetune.staged import _steps_of
 from fcnxs.finetune.state import State
 from fcnxs.lr_schedule import Schedule
 from fcnxs.solver.solver import Solver
@@ -97,9 +97,9 @@ def test_the_steps_of_a_stage_are_those_made_and_those_to_come():
     ):
         settings = Settings([mx.cpu(i) for i in range(devices)], accumulate=accumulate)
         run = SimpleNamespace(settings=settings, workers=workers, data=data)
-        assert _steps_of(run, stage) == fresh
-        assert _steps_of(run, stage, State("", "fcn32s", epoch=2, position=4, steps=16)) == resumed
-        assert _steps_of(run, stage, State("", "fcn32s", epoch=4, position=0, steps=fresh)) == fresh
+        assert steps_of(run, stage) == fresh
+        assert steps_of(run, stage, State("", "fcn32s", epoch=2, position=4, steps=16)) == resumed
+        assert steps_of(run, stage, State("", "fcn32s", epoch=4, position=0, steps=fresh)) == fresh
 
 
 def scheduled(voc, run_folder, *more):

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 # Settings of a stage that run.json of earlier versions does not have.
 _ADDED = {"schedule": "constant", "warmup": 0, "biases": "_bias", "labelled": False, "accumulate": 1}
+_ADDED.update(image_size=None, mask_size=None)
 
 
 def samples_of(args: argparse.Namespace) -> Dict[str, Samples]:
@@ -45,7 +46,8 @@ def smallest_of(args: argparse.Namespace, stages: Sequence[Stage], parent: Check
 
     own = net_of(parent.arg_params, str(parent.params_file), parent.symbol).pooling_convention
     how = {"pooling_convention": args.pooling_convention or own}
-    heights, widths = zip(*(smallest_input(NETS[stage.name](**how)) for stage in stages))
+    sizes = [smallest_input(NETS[stage.name](**how)) for stage in stages if stage.image_size is None]
+    heights, widths = zip(*sizes, (1, 1))
     return max(heights), max(widths)
 
 
@@ -54,6 +56,7 @@ def keep_good(
     samples: Dict[str, Samples],
     classes: Sequence[str],
     quiet: bool,
+    stages: Sequence[Stage],
     smallest: Tuple[int, int] = SMALLEST,
 ) -> Tuple[Dict[str, Samples], Dict[str, List[list]], List[str], Inspection]:
     """Read every image and label, so that none stops the run after hours; --skip-bad leaves bad ones out.
@@ -73,7 +76,8 @@ def keep_good(
     good, skipped, reports, warnings = {}, {}, {}, []
     for name, part in samples.items():
         train = name == "train"
-        settings = {"batch_size": args.batch_size, "crop_size": args.crop_size} if train else {}
+        alike = 1 if stages[0].resize else args.batch_size  # images of a batch that have one size already
+        settings = {"batch_size": alike, "crop_size": args.crop_size} if train else {}
         least = tuple(math.ceil(side / low) for side in smallest) if train and not args.crop_size else smallest
         how = {"quiet": quiet or args.quiet, "smallest": least, **settings}
         report = data_checks.inspected(part, classes, f"checking {name}", args.workers, **how)
@@ -148,7 +152,7 @@ def make_meta(
     classes = data_options.classes_of(named, samples, net.numclass, quiet, any_number=True)
     of_parent = parent.meta.classes or options.default_classes(net.numclass)
     classes, warnings = classes or of_parent, []
-    if net.numclass not in (None, len(classes)) and not quiet:
+    if net.numclass not in (None, len(classes)) and net.sizes is None and not quiet:
         say(
             f"{parent.params_file}: an {net.name} for {net.numclass} classes, and these are {len(classes)}: "
             f"its {CLASSIFIERS[lineage(net.name)[-1]]} is kept; scores and upsampling begin anew"
@@ -188,11 +192,14 @@ def _other_names(file: str, classes: Sequence[str], of_parent: Sequence[str]) ->
     )
 
 
-def make_loaders(args: argparse.Namespace, samples: Dict[str, Samples], meta: Meta) -> Dict[str, Loader]:
+def make_loaders(
+    args: argparse.Namespace, samples: Dict[str, Samples], meta: Meta, stages: Sequence[Stage]
+) -> Dict[str, Loader]:
     """Loaders to train on and, if there is such data, to evaluate on: whole images, one at a time."""
     from ...data.loader import Loader
 
     settings = {"mean": meta.mean, "num_classes": len(meta.classes), "workers": args.workers}
+    settings["resize"] = stages[0].resize  # a stage that resizes is alone
     changes = {
         "batch_size": args.batch_size,
         "augmentation": data_options.augmentation_of(args),
