@@ -15,8 +15,8 @@ from ..data.labels import check_label
 from ..errors import FCNXSError
 from ..heads import labels_of
 from ..metric import count_batch
-from ..net import Net, Params
-from ..symbols.graph.rewrite import with_seeded_dropout
+from ..net import Net, Params, Shape
+from ..symbols.graph.rewrite import with_freed_concats, with_seeded_dropout
 from .executors import Executors, Pass, Segments
 
 Batch = Dict[str, np.ndarray]  # image (N, 3, H, W) and label (N, H, W), by name; `loader.Batch` says more
@@ -74,10 +74,15 @@ class Replica:
                 raise FCNXSError(f"the net has no input {name!r}; its arguments are {', '.join(arguments)}")
         return inputs
 
-    def bind(self) -> None:
-        """Allocate gradients; executors are bound at the first image of each size."""
+    def bind(self, **inputs: Shape) -> None:
+        """Allocate gradients; executors are bound at the first image of each size.
+
+        Args:
+            **inputs: shape of an image (N, 3, H, W) by its input's name.
+        """
         grads = {name: mx.nd.zeros(self.arg_params[name].shape, self.ctx) for name in self.trained}
-        symbol = with_seeded_dropout(self.symbol)  # `self.symbol`, which is saved, stays as it is
+        # `self.symbol`, which is saved, stays as it is.
+        symbol = with_freed_concats(with_seeded_dropout(self.symbol), **inputs)
         params = self.arg_params
         if self.class_weights is not None:
             symbol = weighted(symbol, len(self.class_weights))

@@ -268,7 +268,7 @@ class Solver:
             check_weights(self.class_weights, outputs[0][1])
         self._exchange = exchange_for(self.kvstore, self.devices)
         for replica in self.replicas:
-            replica.bind()
+            replica.bind(**{inputs[0]: shape})
 
     def _update(self, batches: int, rescale_grad: float) -> None:
         """Sum the gradients of this step, and update every copy of the parameters."""

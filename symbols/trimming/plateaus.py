@@ -90,4 +90,5 @@ def _stretched(writer: Writer, x: Entry, name: str, axis: int, size: int, plan: 
         if start < end
     }
     parts["centre"] = writer.add("broadcast_axis", f"{name}_repeated", [parts["centre"]], axis=axis, size=times)
-    return writer.add("Concat", name, [*parts.values()], dim=axis, num_args=len(parts))
+    dim = axis - 4  # counted from the end, as `with_freed_concats` says why
+    return writer.add("Concat", name, [*parts.values()], dim=dim, num_args=len(parts))
