@@ -78,6 +78,7 @@ setup(
         # What `fcnxs benchmark infer` compares with; PyTorch too, where it is installed: its wheels bring CUDA.
         "bench": [
             *ONNX,
+            *("ncnn", "MNN"),
             "ml_dtypes",  # which onnxruntime's quantization imports and does not ask for
             # NNCF from 2.15 on needs NumPy 1.24, and 2.14 does not know OpenVINO 2026.
             *("openvino<2026; python_version<'3.12'", "nncf==2.14.1; python_version<'3.12'"),

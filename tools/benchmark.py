@@ -4,11 +4,12 @@ Most measurements compare several means, each in a process of its own. The proce
 meet the machine in the same state. Memory is resident memory; a peak is its maximum so far.
 
 infer: an image through FCN-8s at each of --image-sizes and --precision: on this project (trimmed and whole), on
-    the original graph as MXNet starts it and with all cores, and on each of OpenCV, ONNX Runtime, OpenVINO and
-    PyTorch that is installed (pip install '.[bench]'; PyTorch by itself). Medians, ratios to the fastest
-    other engine, peaks, agreement of the classes, shares of the machine's matrix rate; also as PREFIX.json and
-    PREFIX.png. Up to eleven processes at a time, of 1 to 2 GB each; --engines selects fewer. Exit code 1 if
-    one has failed.
+    the original graph as MXNet starts it and with all cores, and on each of ncnn, MNN, OpenVINO, ONNX Runtime,
+    OpenCV and PyTorch that is installed (pip install '.[bench]'; PyTorch by itself); where an engine reads
+    files, also on our trimmed export in it. Medians, ratios to the fastest other engine, peaks, agreement of
+    the classes, shares of the machine's matrix rate, and one table of all in Markdown; also as PREFIX.json and
+    PREFIX.png. As many processes at a time as the memory holds, of 1 to 3 GB each. Exit code 1 if one has
+    failed.
 train: a step of FCN-8s by this project's solver, by MXNet's bare forward, backward and update, and by PyTorch
     if it is installed, after a check at a small size that it trains the same net. Three processes, of
     3.5 to 6 GB each. Medians, peaks, and their ratios.
@@ -104,12 +105,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_renamed(parser, ["--image-sizes"], "--sizes", **sizes)
     precisions = "infer: precisions to measure (default: %(default)s)"
     add("--precision", default="fp32,bf16,int8", metavar="P,...", help=precisions)
-    names = "fcnxs-trimmed, fcnxs, mxnet, mxnet-default, openvino, onnxruntime, opencv, torch"
-    add(
-        "--engines",
-        metavar="NAME,...",
-        help=f"infer: some of {names}, torch-channels-last, torch-compiled (default: all)",
-    )
+    both, whole = "fcnxs, ncnn, mnn, openvino, onnxruntime, opencv", "mxnet, mxnet-default, torch"
+    names = f"{both}, each also with -trimmed; {whole}, torch-channels-last, torch-compiled (default: all)"
+    add("--engines", metavar="NAME,...", help=f"infer: some of {names}")
     output = "infer, gpu: write files whose names begin so (default: benchmark-infer, benchmark-gpu)"
     add("--output", type=Path, metavar="PREFIX", help=output)
     options.add_overwrite(parser)

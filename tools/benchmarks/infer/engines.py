@@ -1,6 +1,6 @@
 """Engines that `fcnxs benchmark infer` compares, their files, and the processor that they run on.
 
-The maker of an engine reads the files below and returns a function without arguments that gives scores
+The maker of an engine reads some of the files below and returns a function without arguments that gives scores
 (1, C, H, W), float32. The scores may be the engine's own memory, valid until its next pass.
 
     ROOT/job.json                     width and fc of the net, images to calibrate with, size
@@ -8,7 +8,9 @@ The maker of an engine reads the files below and returns a function without argu
     ROOT/weights.safetensors          its weights
     ROOT/WxH/image.npy                (1, 3, H, W), float32, RGB minus the mean
     ROOT/WxH/calibration.npy          (N, 3, H, W), the same
-    ROOT/WxH/net.onnx                 the net for images of this size
+    ROOT/WxH/net.onnx                 the net for images of this size, as it is exported; net-trimmed.onnx
+    ROOT/WxH/net.param, net.bin       the same for ncnn; net-trimmed.param, net-trimmed.bin
+    ROOT/WxH/whole.json               number of operations of the net; trimmed.json, of the trimmed one
 """
 
 from __future__ import annotations
@@ -32,10 +34,11 @@ class Engine(NamedTuple):
 
     Args:
         title: name in tables and charts.
-        kind: `ours`, `mxnet` (the original graph), or `other`.
+        kind: `ours`, `mxnet` (the original graph), `other`, or `export` (our trimmed export in another engine).
         packages: Python packages to import, which may not be installed; the last is the engine's own.
-        maker: name of the function in ours.py, or in peers.py for `other`; it takes the folder ROOT/WxH and
-            the precision.
+        maker: name of the function in ours.py, or in peers.py for `other` and `export`; it takes ROOT/WxH/FILE
+            and the precision.
+        file: name of the net's file; "" if the maker takes the folder ROOT/WxH.
         precisions: supported precisions.
         for_int8: packages that int8 needs besides.
     """
@@ -44,24 +47,42 @@ class Engine(NamedTuple):
     kind: str
     packages: Tuple[str, ...]
     maker: str
+    file: str = ""
     precisions: Tuple[str, ...] = ("fp32",)
     for_int8: Tuple[str, ...] = ()
 
 
 ALL, FLOATS = ("fp32", "bf16", "int8"), ("fp32", "bf16")
+RUNTIMES = {  # other engines that read a file: the whole net's, and with -trimmed in the name the trimmed one's
+    "ncnn": Engine("ncnn", "other", ("ncnn",), "ncnn", "net.param", FLOATS),
+    "mnn": Engine("MNN", "other", ("onnx", "MNN"), "mnn", "net.onnx"),
+    "openvino": Engine("OpenVINO", "other", ("onnx", "openvino"), "openvino", "net.onnx", ALL, ("nncf",)),
+    "onnxruntime": Engine(
+        "ONNX Runtime", "other", ("onnx", "onnxruntime"), "onnxruntime", "net.onnx", ("fp32", "int8")
+    ),
+    "opencv": Engine("OpenCV DNN", "other", ("onnx", "cv2"), "opencv", "net.onnx"),
+}
 ENGINES = {
-    "fcnxs-trimmed": Engine("fcnxs, trimmed", "ours", ("mxnet",), "trimmed", ALL),
-    "fcnxs": Engine("fcnxs", "ours", ("mxnet",), "untrimmed", ALL),
+    "fcnxs-trimmed": Engine("fcnxs, trimmed", "ours", ("mxnet",), "trimmed", precisions=ALL),
+    "fcnxs": Engine("fcnxs", "ours", ("mxnet",), "untrimmed", precisions=ALL),
     "mxnet": Engine("MXNet, all cores", "mxnet", ("mxnet",), "original"),
     "mxnet-default": Engine("MXNet as it starts", "mxnet", ("mxnet",), "original"),
-    "openvino": Engine("OpenVINO", "other", ("onnx", "openvino"), "openvino", ALL, ("nncf",)),
-    "onnxruntime": Engine("ONNX Runtime", "other", ("onnx", "onnxruntime"), "onnxruntime", ("fp32", "int8")),
-    "opencv": Engine("OpenCV DNN", "other", ("onnx", "cv2"), "opencv"),
-    "torch": Engine("PyTorch", "other", ("torch",), "torch", FLOATS),
-    "torch-channels-last": Engine("PyTorch, channels last", "other", ("torch",), "torch_channels_last", FLOATS),
-    "torch-compiled": Engine("PyTorch, compiled", "other", ("torch",), "torch_compiled", FLOATS),
+    **RUNTIMES,
+    **{
+        f"{name}-trimmed": each._replace(
+            title=f"{each.title}, our trimmed export",
+            kind="export",
+            file=each.file.replace(".", "-trimmed."),
+        )
+        for name, each in RUNTIMES.items()
+    },
+    "torch": Engine("PyTorch", "other", ("torch",), "torch", precisions=FLOATS),
+    "torch-channels-last": Engine(
+        "PyTorch, channels last", "other", ("torch",), "torch_channels_last", precisions=FLOATS
+    ),
+    "torch-compiled": Engine("PyTorch, compiled", "other", ("torch",), "torch_compiled", precisions=FLOATS),
 }
-PREPARATIONS = ("images", "onnx_file")  # functions of ours.py, which make the files
+PREPARATIONS = {"images", *(engine.file for engine in ENGINES.values() if engine.file)}
 DISTRIBUTIONS = {"cv2": "opencv-python"}  # package: its name for pip, where that differs
 # Instructions for a precision, one of which is needed: without them it is emulated, and slower than float32.
 INSTRUCTIONS = {

@@ -1,7 +1,7 @@
 """`fcnxs benchmark infer`: one net and image on this project, on MXNet, and on the other engines installed.
 
 A process prepares the files; then each engine has a process of its own, and those of one size and precision
-take turns.
+take turns, as many at a time as the memory holds.
 """
 
 from __future__ import annotations
@@ -10,16 +10,21 @@ import argparse
 import json
 import sys
 import tempfile
+from math import ceil
 from pathlib import Path
 from typing import Dict, Iterator, List, Sequence, Tuple
 
+import numpy as np
+
 from ....errors import FCNXSError
+from ....system.memory import available_memory
 from ...shared import options
 from ...shared.devices import kind_and_numbers
 from ...shared.sizes import height_and_width
 from ..material import SHORTEST
-from ..worker import Worker, in_turns
+from ..worker import Answer, Worker, in_turns
 from .engines import ENGINES, INSTRUCTIONS, environment, missing, processor, threads
+from .process import memory_needed
 from .results import Measurements, group_table, make_row, refuse_to_replace, write
 
 IMAGES = 8  # images to calibrate int8 with
@@ -88,23 +93,34 @@ def _planned(
 def _measure_size(
     args: argparse.Namespace, planned: Sequence[Tuple[str, List[str]]], folder: Path, measured: Measurements
 ) -> None:
-    """Measure the size that the folder is named after; the engines of one precision take turns."""
-    if any("onnx" in ENGINES[name].packages for _, names in planned for name in names):
+    """Measure the size that the folder is named after."""
+    files = dict.fromkeys(ENGINES[name].file for _, names in planned for name in names)
+    for file in filter(None, files):
         try:
-            _once(args, "onnx_file", folder)
+            _once(args, file, folder)
         except FCNXSError as error:  # engines that need the file fail below
-            measured.leave_out("the ONNX file", "fp32", str(error), folder.name, failed=True)
+            measured.leave_out(f"the file {file}", "fp32", str(error), folder.name, failed=True)
     for precision, names in planned:
         failures: Dict[str, str] = {}
-        workers = (_worker(args, name, precision, folder) for name in ["rate", *names])
-        answers = in_turns(workers, args.steps, failures=failures)
+        answers: Dict[str, List[Answer]] = {"rate": []}
+        for group in groups(names, folder):
+            workers = (_worker(args, name, precision, folder) for name in ["rate", *group])
+            for name, each in in_turns(workers, args.steps, failures=failures).items():
+                answers.setdefault(name, []).extend(each)
         for name, reason in failures.items():
             measured.leave_out(name, precision, reason, folder.name, failed=True)
-        rates = answers.pop("rate", [])
+        rates = answers.pop("rate")
         rows = [make_row(name, precision, each, folder) for name, each in answers.items()]
         measured.add(rows, rates, folder)
         if rows:
             print(f"\n{folder.name}, {precision}\n{group_table(measured, rows)}", flush=True)
+
+
+def groups(names: Sequence[str], folder: Path) -> List[List[str]]:
+    """Engines that take turns, in groups that the memory holds, of about the same size."""
+    loading, running = memory_needed(folder)
+    most = max(1, int((available_memory() - loading) / running))
+    return [[*map(str, group)] for group in np.array_split(names, ceil(len(names) / most) or 1)]
 
 
 def _worker(args: argparse.Namespace, name: str, precision: str, folder: Path) -> Worker:

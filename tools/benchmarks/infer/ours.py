@@ -10,7 +10,7 @@ import ctypes
 import json
 from math import prod
 from pathlib import Path
-from typing import Callable, Dict, List, Tuple
+from typing import Callable, Dict, Tuple
 
 import numpy as np
 
@@ -19,13 +19,14 @@ from ....compat import mxnet as mx
 from ....conventions import VGG_MEAN
 from ....data.generated import picture
 from ....data.images import preprocess
-from ....deploy.form import Form
+from ....deploy.form import Form, with_ends
+from ....deploy.ncnn_file import write_ncnn
 from ....deploy.onnx_file import write_onnx
 from ....deploy.precision import to_bf16, to_int8
 from ....net import Net, bind, layer_shapes, scores_of
 from ....predict.forward import trim
-from ....symbols.graph.nodes import Entry, Graph, Node, setting
-from ....symbols.graph.rewrite import Writer, scores_symbol
+from ....symbols.graph.nodes import Graph
+from ....symbols.graph.rewrite import scores_symbol
 from ..material import image_shape, net_and_weights
 from .engines import Run, Step
 
@@ -36,7 +37,8 @@ SIDE = 3072  # side of the matrices whose product measures the machine's rate
 def images(folder: Path) -> None:
     """Write image.npy and calibration.npy for one size, and the net's files for the first one.
 
-    Also the class map of the whole net in float32, classes.npy, and the number of its operations, whole.json.
+    Also the class map of the whole net in float32, classes.npy, and the numbers of operations of the whole net
+    and of the trimmed one, whole.json and trimmed.json.
     """
     from safetensors.numpy import save_file
 
@@ -53,35 +55,39 @@ def images(folder: Path) -> None:
     np.save(folder / "calibration.npy", np.concatenate(made[1:]))
     whole = load(root)
     np.save(folder / "classes.npy", scores_of(whole, made[0]).argmax(1).astype(np.uint8))
-    (folder / "whole.json").write_text(json.dumps({"operations": sum(operations(whole, shape).values())}))
+    for name, net in (("whole", whole), ("trimmed", trim(whole, shape))):
+        counted = {"operations": sum(operations(net, shape).values())}
+        (folder / f"{name}.json").write_text(json.dumps(counted))
 
 
-def onnx_file(folder: Path) -> None:
-    """Write net.onnx for images of one size; its output are scores, its crops are slices."""
+def net_file(file: Path) -> None:
+    """Write the net for images of one size, with scores as output, as it is exported.
+
+    Args:
+        file: NAME.onnx or, with NAME.bin beside it, NAME.param for ncnn; trimmed if NAME ends so.
+    """
+    net, shape = load(file.parent.parent), np.load(file.with_name("image.npy")).shape
+    kind = "onnx" if file.suffix == ".onnx" else "ncnn"
+    form = Form(kind, "logits", shape[2:], trimmed="trimmed" in file.stem)
+    if form.trimmed:
+        net = trim(net, shape, bilinear=() if form.format == "ncnn" else None)
+    net = with_ends(net, form, VGG_MEAN)
+    if form.format == "ncnn":
+        write_ncnn(net, form, file, file.with_suffix(".bin"))
+    else:
+        write_onnx(net, form, {}, file)
+        _fix_batch(file)
+
+
+def _fix_batch(file: Path) -> None:
+    """Let an ONNX file take one image at a time, and check it."""
     import onnx
 
-    whole, shape, file = load(folder.parent), np.load(folder / "image.npy").shape, folder / "net.onnx"
-    form = Form(format="onnx", head="logits", size=shape[2:])
-    write_onnx(whole._replace(symbol=_sliced(whole, shape)), form, {}, file)
     model = onnx.load(file)
     for value in (*model.graph.input, *model.graph.output):
-        value.type.tensor_type.shape.dim[0].dim_value = shape[0]
+        value.type.tensor_type.shape.dim[0].dim_value = 1
     onnx.checker.check_model(model)
     onnx.save(model, file)
-
-
-def _sliced(whole: Net, shape: Tuple[int, ...]) -> mx.sym.Symbol:
-    """The graph for one size, with slices instead of crops, since every engine knows them."""
-    writer, shapes = Writer(), layer_shapes(whole.symbol, data=shape)
-
-    def sliced(_: int, node: Node, inputs: List[Entry]) -> Entry | None:
-        if node["op"] != "Crop":
-            return None
-        begin = (0, 0, *(setting(node, "offset", axis, 0) for axis in range(2)))
-        end = tuple(start + size for start, size in zip(begin, shapes[f"{node['name']}_output"]))
-        return writer.add("slice", node["name"], inputs[:1], begin=begin, end=end)
-
-    return writer.symbol(writer.write(Graph.of(whole.symbol), sliced))
 
 
 def load(root: Path, symbol: str = "symbol.json") -> Net:
@@ -104,14 +110,11 @@ def untrimmed(
     """
     image = np.load(folder / "image.npy")
     net = change(load(folder.parent), image.shape)
-    counted = sum(operations(net, image.shape).values())
     if precision == "bf16":
         net = to_bf16(net)
     elif precision == "int8":
         net = to_int8(net, [each[np.newaxis] for each in np.load(folder / "calibration.npy")])
-    run = _bound(net, image)
-    run.operations = counted
-    return run
+    return _bound(net, image)
 
 
 def trimmed(folder: Path, precision: str) -> Run:

@@ -1,6 +1,7 @@
 """The other engines of `fcnxs benchmark infer`, with the settings that their makers recommend.
 
-All have a fixed size, all processors and one stream. Their processes do not import MXNet.
+All have a fixed size, all processors and one stream. Their processes do not import MXNet. `file` is the
+net's, in the folder ROOT/WxH (see engines.py).
 """
 
 from __future__ import annotations
@@ -16,12 +17,16 @@ from ....errors import FCNXSError
 from .engines import Run, threads
 
 
-def opencv(folder: Path, precision: str) -> Run:
+def _image(file: Path) -> np.ndarray:
+    return np.load(file.with_name("image.npy"))
+
+
+def opencv(file: Path, precision: str) -> Run:
     """OpenCV's DNN module."""
     import cv2
 
     cv2.setNumThreads(threads())
-    net, image = cv2.dnn.readNetFromONNX(str(folder / "net.onnx")), np.load(folder / "image.npy")
+    net, image = cv2.dnn.readNetFromONNX(str(file)), _image(file)
 
     def run() -> np.ndarray:
         net.setInput(image)
@@ -30,17 +35,17 @@ def opencv(folder: Path, precision: str) -> Run:
     return run
 
 
-def onnxruntime(folder: Path, precision: str) -> Run:
+def onnxruntime(file: Path, precision: str) -> Run:
     """ONNX Runtime with all graph optimizations; int8 by its static quantization."""
     import onnxruntime as ort
 
-    options, file = ort.SessionOptions(), folder / "net.onnx"
+    options = ort.SessionOptions()
     options.intra_op_num_threads = threads()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
     if precision == "int8":
-        file = _quantized(folder)
+        file = _quantized(file)
     session = ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-    image, binding, (output,) = np.load(folder / "image.npy"), session.io_binding(), session.get_outputs()
+    image, binding, (output,) = _image(file), session.io_binding(), session.get_outputs()
     scores = np.empty(output.shape, np.float32)
     binding.bind_cpu_input(session.get_inputs()[0].name, image)
     binding.bind_output(output.name, "cpu", 0, np.float32, scores.shape, scores.ctypes.data)
@@ -52,29 +57,29 @@ def onnxruntime(folder: Path, precision: str) -> Run:
     return run
 
 
-def _quantized(folder: Path) -> Path:
-    """net.onnx in 8 bits, with a scale for each channel of the weights, which its makers advise for x86."""
+def _quantized(file: Path) -> Path:
+    """The net in 8 bits, with a scale for each channel of the weights, which its makers advise for x86."""
     from onnxruntime import quantization
 
     class Calibration(quantization.CalibrationDataReader):
         def __init__(self) -> None:
-            self.images = iter(np.load(folder / "calibration.npy"))
+            self.images = iter(np.load(file.with_name("calibration.npy")))
 
         def get_next(self) -> dict | None:
             image = next(self.images, None)
             return None if image is None else {"data": image[np.newaxis]}
 
-    target = folder / "net-int8-onnxruntime.onnx"
-    quantization.quantize_static(folder / "net.onnx", target, Calibration(), per_channel=True)
+    target = file.with_name(f"{file.stem}-int8-onnxruntime.onnx")
+    quantization.quantize_static(file, target, Calibration(), per_channel=True)
     return target
 
 
-def openvino(folder: Path, precision: str) -> Run:
+def openvino(file: Path, precision: str) -> Run:
     """OpenVINO for low latency; bfloat16 by its precision hint, int8 by NNCF's post-training quantization."""
     import openvino as ov
 
-    core, images = ov.Core(), np.load(folder / "calibration.npy")
-    model = core.read_model(folder / "net.onnx")
+    core, images = ov.Core(), np.load(file.with_name("calibration.npy"))
+    model = core.read_model(file)
     if precision == "int8":
         import nncf
 
@@ -86,8 +91,59 @@ def openvino(folder: Path, precision: str) -> Run:
         "INFERENCE_NUM_THREADS": threads(),
     }
     request = core.compile_model(model, "CPU", settings).create_infer_request()
-    image = np.load(folder / "image.npy")
+    image = _image(file)
     return lambda: request.infer([image], share_inputs=True, share_outputs=True)[0]
+
+
+def ncnn(file: Path, precision: str) -> Run:
+    """The engine ncnn, with pools of memory as in its own benchmark; bfloat16 by its storage option."""
+    import ncnn as engine
+
+    net, pools = engine.Net(), (engine.UnlockedPoolAllocator(), engine.PoolAllocator())
+    net.opt.blob_allocator, net.opt.workspace_allocator = pools
+    net.opt.num_threads = threads()
+    net.opt.use_fp16_packed = net.opt.use_fp16_storage = net.opt.use_fp16_arithmetic = False
+    net.opt.use_bf16_storage = net.opt.use_bf16_packed = precision == "bf16"
+    if net.load_param(str(file)) or net.load_model(str(file.with_suffix(".bin"))):
+        raise FCNXSError(f"{file.name}: ncnn cannot read it")
+    image = _image(file)[0]  # ncnn's array below keeps no reference to it
+    data, output = engine.Mat(image), net.output_names()[0]
+
+    def run() -> np.ndarray:
+        extractor = net.create_extractor()
+        extractor.input("data", data)
+        failed, scores = extractor.extract(output)
+        if failed:
+            raise FCNXSError("ncnn cannot run the net")
+        return np.asarray(scores)[np.newaxis]
+
+    run.pools, run.image = pools, image
+    return run
+
+
+def mnn(file: Path, precision: str) -> Run:
+    """MNN, from the ONNX file by its own converter."""
+    import _tools
+    import MNN
+
+    target = file.with_suffix(".mnn")
+    # Not by the module MNN.tools.mnnconvert, which installs a package and reports its use to MNN's makers.
+    command = f"mnnconvert -f ONNX --bizCode fcnxs --modelFile {file} --MNNModel {target}"
+    if not _tools.mnnconvert(command.split()):
+        raise FCNXSError(f"{file.name}: MNN cannot convert it")
+    interpreter, image = MNN.Interpreter(str(target)), _image(file)
+    session = interpreter.createSession({"backend": "CPU", "numThread": threads(), "precision": "high"})
+    kind, order = MNN.Halide_Type_Float, MNN.Tensor_DimensionType_Caffe
+    data, output = interpreter.getSessionInput(session), interpreter.getSessionOutput(session)
+    scores = MNN.Tensor(output.getShape(), kind, np.zeros(output.getShape(), np.float32), order)
+
+    def run() -> np.ndarray:
+        data.copyFrom(MNN.Tensor(image.shape, kind, image, order))  # each time: a pass overwrites its input
+        interpreter.runSession(session)
+        output.copyToHostTensor(scores)
+        return scores.getNumpyData()
+
+    return run
 
 
 def torch_channels_last(

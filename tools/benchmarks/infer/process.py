@@ -49,31 +49,36 @@ def _make(engine: str, precision: str, folder: Path) -> Tuple[Step, dict]:
     """Work of the process, done once, and facts: version, number of operations, agreement of the classes."""
     if engine not in ENGINES or ENGINES[engine].kind == "ours":
         use_the_machine()
-    if engine in ENGINES and ENGINES[engine].kind == "other":
+    if engine in ENGINES and ENGINES[engine].kind in ("other", "export"):
         from . import peers as makers
     else:
         from . import ours as makers
     if engine in PREPARATIONS:
-        getattr(makers, engine)(folder)
+        makers.images(folder) if engine == "images" else makers.net_file(folder / engine)
         return lambda: None, {}
     _refuse_without_memory(folder)
     if engine == "rate":
         run, operations = makers.multiply(precision)
         run()
         return run, {"operations": operations}
-    run = getattr(makers, ENGINES[engine].maker)(folder, precision)
+    run = getattr(makers, ENGINES[engine].maker)(folder / ENGINES[engine].file, precision)
     same = run().argmax(1) == np.load(folder / "classes.npy")
-    whole = json.loads((folder / "whole.json").read_text())["operations"]
-    version = sys.modules[ENGINES[engine].packages[-1]].__version__.partition("-")[0]
-    operations = getattr(run, "operations", whole)
-    return run, {"version": version, "agreement": float(np.mean(same)), "operations": operations}
+    counted = json.loads((folder / f"{'trimmed' if 'trimmed' in engine else 'whole'}.json").read_text())
+    package = sys.modules[ENGINES[engine].packages[-1]]
+    version = package.__version__ if hasattr(package, "__version__") else package.version()
+    return run, {"version": version.partition("-")[0], "agreement": float(np.mean(same)), **counted}
+
+
+def memory_needed(folder: Path) -> Tuple[int, int]:
+    """Bytes that an engine may need while it loads, with its weights in several forms, and afterwards."""
+    weights = (folder.parent / "weights.safetensors").stat().st_size
+    width, height = map(int, folder.name.split("x"))
+    maps = 3 * 64 * 4 * (width + 200) * (height + 200)
+    return 5 * weights + maps, 2 * weights + maps
 
 
 def _refuse_without_memory(folder: Path) -> None:
-    """Refuse if memory may not hold an engine's maps, and its weights in several forms."""
-    weights = (folder.parent / "weights.safetensors").stat().st_size
-    width, height = map(int, folder.name.split("x"))
-    needed = 5 * weights + 3 * 64 * 4 * (width + 200) * (height + 200)
+    needed, _ = memory_needed(folder)
     available = available_memory()
     if needed > available:
         raise FCNXSError(

@@ -19,13 +19,15 @@ from ..worker import Answer
 from .engines import ENGINES
 
 NOTES = """
-ratio: speed relative to the fastest other engine at this precision; MXNet's own graphs are not among the others
+ratio: speed relative to the fastest other engine at this precision; MXNet's own graphs and our trimmed exports
+    are not among the others
 peak GB: peak of the resident memory of the engine's process, from the time when the net is loaded and converted
 agreement: share of the pixels with the class of the untrimmed net in float32; the weights are random
-GFLOP: multiplications and additions in the layers with weights; a trimmed net needs fewer for the same scores
+GFLOP: multiplications and additions in the layers with weights, of which Winograd's algorithm (ncnn's, MNN's)
+    needs fewer; a trimmed net needs fewer for the same scores
 GFLOP/s: the same in a second
 matrix rate: GFLOP/s, divided by the rate of the fastest of some large products of matrices"""
-COLOURS = {"ours": "#1f6fb4", "mxnet": "#8c8c8c", "other": "#c9c9c9"}
+COLOURS = {"ours": "#1f6fb4", "export": "#8fbce0", "mxnet": "#8c8c8c", "other": "#c9c9c9"}
 INK, QUIET = "#222222", "#666666"
 BAR, HEAD = 0.3, 0.9  # inches: a bar, and the room above and below the bars of a panel
 
@@ -148,6 +150,33 @@ def group_table(measured: Measurements, rows: Sequence[Row]) -> str:
     return text + (f"\nthe machine's matrix rate: {rate / 1e9:.0f} GFLOP/s" if rate else "")
 
 
+def markdown(measured: Measurements) -> str:
+    """One table of all sizes and precisions in Markdown; in each precision the fastest engine comes first."""
+    sizes = list(dict.fromkeys(row.size for row in measured.rows))
+    precisions = list(dict.fromkeys(row.precision for row in measured.rows))
+    engines: Dict[Tuple[str, str], List[Row]] = {}
+    for row in measured.rows:
+        engines.setdefault((row.precision, row.engine), []).append(row)
+    header = [
+        "precision",
+        "engine",
+        *(cell for size in sizes for cell in (f"{size}, s", "ratio")),
+        "same class",
+    ]
+    lines = []
+    for precision, engine in engines:
+        rows = engines[precision, engine]
+        cells = dict.fromkeys(sizes, ("", ""))
+        cells.update({row.size: (f"{row.median:.3f}", f"{row.ratio:.2f}" if row.ratio else "") for row in rows})
+        seconds = statistics.mean(row.median for row in rows)
+        name = f"{ENGINES[engine].title} {rows[0].version}"
+        same = f"{100 * min(row.agreement for row in rows):.2f}%"
+        line = [precision, name, *(cell for pair in cells.values() for cell in pair), same]
+        lines.append((precisions.index(precision), seconds, line))
+    shown = [header, ["---"] * len(header), *(line for _, _, line in sorted(lines))]
+    return "\n".join(f"| {' | '.join(line)} |" for line in shown)
+
+
 def refuse_to_replace(prefix: Path, overwrite: bool) -> None:
     """Refuse to replace PREFIX.json and PREFIX.png if they are of something else, unless `overwrite` is true.
 
@@ -164,12 +193,12 @@ def _files(prefix: Path) -> Tuple[Path, Path]:
 
 
 def write(measured: Measurements, prefix: Path) -> None:
-    """Write PREFIX.json and PREFIX.png, and print what the columns of the tables mean.
+    """Write PREFIX.json and PREFIX.png; print what the columns of the tables mean, and one table in Markdown.
 
     Raises:
         FCNXSError: a file cannot be written.
     """
-    print(NOTES)
+    print(f"{NOTES}\n\n{markdown(measured)}\n")
     file, picture = _files(prefix)
     document = asdict(measured)
     for row, each in zip(measured.rows, document["rows"]):
@@ -211,7 +240,7 @@ def _panel(panel: Axes, rows: Sequence[Row], count: int) -> None:
         range(len(rows)), [row.median for row in rows], height=0.72, color=[COLOURS[kind] for kind in kinds]
     )
     labels = [
-        f"{row.median:.3f}" + (f"  ({row.ratio:.2f}x)" if kind == "ours" and row.ratio else "")
+        f"{row.median:.3f}" + (f"  ({row.ratio:.2f}x)" if kind in ("ours", "export") and row.ratio else "")
         for row, kind in zip(rows, kinds)
     ]
     panel.bar_label(bars, labels, padding=3, fontsize=8, color=INK)
