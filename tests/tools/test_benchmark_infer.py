@@ -173,7 +173,7 @@ def test_ratios_are_to_the_fastest_of_the_others_and_rates_to_the_matrix_rate(tm
 
 def test_as_many_engines_take_turns_as_the_memory_holds(folder, monkeypatch):
     loading, running = process.memory_needed(folder)
-    assert loading - running == 3 * (folder.parent / "weights.safetensors").stat().st_size
+    assert 2 * (loading - running) >= 5 * (folder.parent / "weights.safetensors").stat().st_size
     names = ["fcnxs-trimmed", "fcnxs", "ncnn", "mnn", "opencv"]
     for room, expected in ((5, [names]), (4.9, [names[:3], names[3:]]), (0.1, [[name] for name in names])):
         monkeypatch.setattr(measure, "available_memory", lambda room=room: loading + room * running)

@@ -74,7 +74,7 @@ def memory_needed(folder: Path) -> Tuple[int, int]:
     weights = (folder.parent / "weights.safetensors").stat().st_size
     width, height = map(int, folder.name.split("x"))
     maps = 3 * 64 * 4 * (width + 200) * (height + 200)
-    return 5 * weights + maps, 2 * weights + maps
+    return 5 * weights + maps, 5 * weights // 2 + maps
 
 
 def _refuse_without_memory(folder: Path) -> None:
