@@ -29,9 +29,11 @@ tf32: scores of FCN-8s with the data and weights of each convolution rounded as 
 parity: random nets in the formats of Caffe, Gluon and torchvision, run in OpenCV, Gluon and PyTorch (if it is
     installed), and converted, in MXNet, on the CPU. A row each; exit code 1 if one differs.
 published: the authors' Caffe nets, for somebody who has their files in the folder --weights, by their own names
-    (fcn8s-heavy-pascal.caffemodel, ...): converts each, compares its scores with OpenCV's, evaluates those of
-    VOC on the split seg11valid of --data, and prints our scores beside the published ones. Exit code 1 if they
-    differ by more than 0.1 points.
+    (fcn8s-heavy-pascal.caffemodel, ...): converts each, compares its scores with OpenCV's, evaluates it on the
+    images that the published scores are of, and prints our scores beside these. --data has the folder of each
+    data set, which its content tells: VOC 2011 with the list seg11valid.txt; and, as `fcnxs evaluate` reads
+    them, pascal_context (split val), siftflow and nyud (test). Exit code 1 if scores differ by more than 0.1
+    points.
 gpu: all that we would like to know of your GPU, in one file, benchmark-gpu.txt: doctor's findings, gradients of
     FCN-8s against NumPy's in float64, seconds and memory, two GPUs, a run that resumes on the CPU, the demo
     and, in a clone, the tests. Takes an hour or more; Ctrl-C leaves the file with what was done. --device
@@ -42,7 +44,7 @@ Examples:
     fcnxs benchmark infer --image-sizes 500x375 --precision fp32,int8 --engines fcnxs-trimmed,fcnxs,openvino
     fcnxs benchmark train --no-trim
     fcnxs benchmark sizes --epochs 3 --width 0.25 --fc 1024
-    fcnxs benchmark published --weights caffemodels --data VOCdevkit/VOC2011
+    fcnxs benchmark published --weights caffemodels --data VOCdevkit/VOC2011 pascal_context siftflow nyud
     fcnxs benchmark parity --width 0.0625 --fc 16 --image-size all
 """
 
@@ -112,7 +114,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--output", type=Path, metavar="PREFIX", help=output)
     options.add_overwrite(parser)
     add("--weights", type=Path, metavar="DIR", help="published: folder of the authors' caffemodels")
-    add("--data", metavar="DIR", help="published: folder of VOC 2011, with the list seg11valid.txt")
+    data = "published: folders of VOC 2011, PASCAL-Context, SIFT Flow and NYUDv2, one of each"
+    add("--data", nargs="+", metavar="DIR", help=data)
     add("--part", help=argparse.SUPPRESS)
     text = "device to compute on: cpu, gpu, or gpu:1; for the measurement gpu, one or several GPUs"
     devices.add_device(parser, text, "cpu; for gpu all GPUs that MXNet has code for")
