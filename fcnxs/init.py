@@ -21,6 +21,7 @@ from .net import (
     is_input,
     net_of,
 )
+from .regression import has_masks
 from .stages import CLASSIFIERS, lineage
 from .symbols import NETS
 from .symbols.graph.nodes import Graph, Node, window
@@ -89,7 +90,7 @@ def begun_anew(arg_params: Params) -> List[str]:
 
     Parameters of heads have, here and there, the names of a net of one head (`heads.without_head`).
     """
-    if "mask_weight" in arg_params:  # regression of masks is trained further as a whole
+    if has_masks(arg_params):  # regression of masks is trained further as a whole
         return []
     if "score_weight" not in arg_params:  # VGG-16's
         scores = [f"{layer}_{kind}" for layer in (*SCORES, "mask") for kind in ("weight", "bias")]
@@ -109,8 +110,8 @@ def trunk_of(symbol: mx.sym.Symbol, arg_params: Params, where: str) -> Tuple[Var
     fcn = net_of(arg_params, where, symbol)
     if fcn.sizes is not None:
         raise FCNXSError(
-            f"{where}: regresses masks of {fcn.numclass} classes, without VGG-16's fc6 and fc7; for other "
-            "classes start from VGG-16"
+            f"{where}: regresses masks of {fcn.numclass} classes, and has no fc6 and fc7 of VGG-16; start from "
+            "VGG-16 itself"
         )
     net = replace(fcn, name=lineage(fcn.name)[-1], numclass=None)
     options = {"width": net.width, "fc": net.fc, "pooling_convention": net.pooling_convention}

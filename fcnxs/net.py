@@ -12,7 +12,7 @@ from .compat import mxnet as mx
 from .errors import FCNXSError
 from .feasible import check_layers
 from .heads import check_one_head, refuse_upsampling
-from .regression import MASKS, Sizes, masks_of
+from .regression import MASKS, Sizes, has_masks, masks_of
 from .symbols import symbol_fcnxs
 from .symbols.graph.nodes import Graph
 from .symbols.layers import check_numclass
@@ -69,7 +69,7 @@ def net_of(arg_params: Params, where: str, symbol: mx.sym.Symbol | None = None) 
         FCNXSError: the net is neither VGG-16, AlexNet, nor an FCN on them, or has more than 255 classes.
     """
     first, channels = ("conv1_weight", 96) if "conv1_weight" in arg_params else ("conv1_1_weight", 64)
-    masks = "mask_weight" in arg_params
+    masks = has_masks(arg_params)
     for name in (first, *([] if masks else ["fc6_weight"])):
         if name not in arg_params:
             raise FCNXSError(f"{where}: no {name} among the parameters; neither VGG-16 nor an FCN")

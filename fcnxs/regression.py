@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Tuple
+from typing import Dict, NamedTuple, Tuple
 
 from .compat import mxnet as mx
 from .errors import FCNXSError
 from .symbols.graph.nodes import Graph, setting
+
+Params = Dict[str, mx.nd.NDArray]
 
 MASKS = "mask_regression"  # name of the net
 
@@ -21,9 +23,9 @@ class Sizes(NamedTuple):
         return f"images of {self.image[1]}x{self.image[0]} and masks of {self.mask}x{self.mask}"
 
 
-def regresses(symbol: mx.sym.Symbol) -> bool:
-    """Whether a net ends in the squared distance of masks, not in a softmax."""
-    return symbol.list_outputs() == ["euclidean_output"]
+def has_masks(arg_params: Params) -> bool:
+    """Whether these are the parameters of such a net: it has masks, and not VGG-16's fc6."""
+    return "mask_weight" in arg_params and "fc6_weight" not in arg_params
 
 
 def masks_of(symbol: mx.sym.Symbol | None, where: str) -> Tuple[int, Sizes]:

@@ -183,6 +183,8 @@ def finetune(
     for stage in stages:
         if stage.labelled or stage.accumulate > 1:
             raise FCNXSError(f"{stage.name}: its recipe accumulates batches; train it with `fcnxs finetune`")
+        if stage.resize is not None:
+            raise FCNXSError(f"{stage.name}: has another loss than FCNs; train it with `fcnxs finetune`")
     devices = devices_of(devices)
     if min(train.batch_size, len(train) % train.batch_size or train.batch_size) < len(devices):
         raise FCNXSError(

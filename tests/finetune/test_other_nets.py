@@ -234,3 +234,6 @@ def test_gluon_refuses_a_recipe_that_accumulates(alexnet, tmp_path):
     stages = [ALL_STAGES["mxnet"]["fcn_alexnet"]]
     with pytest.raises(FCNXSError, match="fcn_alexnet: its recipe accumulates batches; train it with `fcnxs"):
         gluon_finetune(str(alexnet), 0, stages, None, tmp_path / "out", checkpoint.Meta())
+    stages, message = [ALL_STAGES["adam"]["mask_regression"]], "mask_regression: has another loss than FCNs"
+    with pytest.raises(FCNXSError, match=message):
+        gluon_finetune(str(alexnet), 0, stages, None, tmp_path / "out", checkpoint.Meta())
