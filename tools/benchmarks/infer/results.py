@@ -169,9 +169,10 @@ def markdown(measured: Measurements) -> str:
         cells = dict.fromkeys(sizes, ("", ""))
         cells.update({row.size: (f"{row.median:.3f}", f"{row.ratio:.2f}" if row.ratio else "") for row in rows})
         seconds = statistics.mean(row.median for row in rows)
-        name = f"{ENGINES[engine].title} {rows[0].version}"
+        name, comma, form = ENGINES[engine].title.partition(",")
+        name += f" {rows[0].version}" if ENGINES[engine].kind != "ours" else ""
         same = f"{100 * min(row.agreement for row in rows):.2f}%"
-        line = [precision, name, *(cell for pair in cells.values() for cell in pair), same]
+        line = [precision, name + comma + form, *(cell for pair in cells.values() for cell in pair), same]
         lines.append((precisions.index(precision), seconds, line))
     shown = [header, ["---"] * len(header), *(line for _, _, line in sorted(lines))]
     return "\n".join(f"| {' | '.join(line)} |" for line in shown)
