@@ -62,11 +62,12 @@ class SegmentationMetric(mx.metric.EvalMetric):
 
         Args:
             truth: (N, H, W) or (N, H*W), classes or 255.
-            label: the same on the device of `probabilities`.
-            probabilities: (N, C, H, W).
+            label: the same on the device of `probabilities`, in any shape.
+            probabilities: (N, C, H, W), or (N*H*W, C).
         """
-        probabilities = probabilities.reshape((0, 0, -1))  # (N, C, H*W)
-        label = label.reshape((len(label), -1))  # (N, H*W)
+        if probabilities.ndim == 4:
+            probabilities = probabilities.reshape((0, 0, -1))  # (N, C, H*W)
+        label = label.reshape((-1, *probabilities.shape[2:]))  # (N, H*W), or (N*H*W,)
         of_truth = mx.nd.pick(probabilities, label, axis=1)
         if self.squared:
             masks = probabilities.astype("float64")
@@ -141,8 +142,7 @@ class HeadsMetric(mx.metric.EvalMetric):
         """As `update`, of labels that the host and the device have; returns the sum of the heads' losses.
 
         Args:
-            truths, labels: of each head, (N, H, W) or (N, H*W), classes or 255.
-            probabilities: of each head, (N, C, H, W).
+            truths, labels, probabilities: of each head, as for `SegmentationMetric.count`.
         """
         heads = self.heads.values()
         losses = [metric.count(*each) for metric, *each in zip(heads, truths, labels, probabilities)]
@@ -184,8 +184,8 @@ def count_batch(
 
     Args:
         truths: of each head (N, H, W) or (N, H*W), classes or 255.
-        labels: the same values on the device of `probabilities`.
-        probabilities: of each head (N, C, H, W).
+        labels: the same values on the device of `probabilities`, in any shape.
+        probabilities: of each head (N, C, H, W), or (N*H*W, C).
 
     Raises:
         FCNXSError: a `SegmentationMetric` is of one head, and there are several.
@@ -202,7 +202,9 @@ def count_batch(
     for truth, label, output in zip(truths, labels, probabilities):
         counted = np.flatnonzero(np.reshape(truth, -1) != IGNORE_LABEL)
         if counted.size:
-            pixels = mx.nd.transpose(output, (0, 2, 3, 1)).reshape((-1, output.shape[1]))  # (N*H*W, C)
+            pixels = output
+            if pixels.ndim == 4:
+                pixels = mx.nd.transpose(pixels, (0, 2, 3, 1)).reshape((-1, pixels.shape[1]))
             chosen = mx.nd.array(counted, output.context, np.int32)
             pairs.append((mx.nd.take(label.reshape(-1), chosen), mx.nd.take(pixels, chosen)))
     return metric.update(*map(list, zip(*pairs))) if pairs else None

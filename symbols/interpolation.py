@@ -14,9 +14,7 @@ import numpy as np
 
 def ramp(size: int) -> np.ndarray:
     """Kernel (size,), float64, of linear upsampling by a factor of (size + 1) // 2."""
-    factor = (size + 1) // 2
-    centre = (size - 1) / 2 if size % 2 else factor - 0.5
-    return 1 - np.abs(np.arange(size) - centre) / factor
+    return 1 - np.abs(np.arange(size) - (size - 1) / 2) / ((size + 1) // 2)
 
 
 def upsample_filt(size: int) -> np.ndarray:

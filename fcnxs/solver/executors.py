@@ -14,15 +14,16 @@ from collections import Counter, OrderedDict
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from math import prod
-from typing import List, NamedTuple, Sequence, Tuple
+from typing import FrozenSet, List, NamedTuple, Sequence, Tuple
 
 from ..compat import mxnet as mx
 from ..device_memory import make_room
 from ..errors import FCNXSError
 from ..net import Net, Params, Shape, SharedMemory, check_size, unfused
 from ..symbols.graph.nodes import Entry, Graph, Node
-from ..symbols.graph.rewrite import Writer
+from ..symbols.graph.rewrite import Writer, symbol_of
 from ..symbols.trimming.trimmed import Trimmer, fixed_params
+from ..symbols.upsampling import upsamples_bilinearly, upsamplings, with_products
 
 # Layers behind which a net is cut. The layers before them are VGG-16's widest. All layers behind them together
 # need less memory than the first segment alone, so that a third cut would save nothing.
@@ -31,6 +32,9 @@ CUTS = ("pool1", "pool2")
 
 class Executors:
     """Executors of one net, one for each input size.
+
+    Bilinear upsampling that is not trained is computed as two products (`symbols/upsampling.py`). A softmax
+    behind it then has a label (N*H*W,) and probabilities (N*H*W, C).
 
     All of them work in the same memory (`SharedMemory`), their inputs too, so that inputs and outputs are valid
     until the next pass of any of them. Beyond `bound` sizes, the least recently used executor is dropped; a GPU
@@ -50,6 +54,8 @@ class Executors:
         self.grads = unfused(net.symbol, net.arg_params) if grads is None else grads
         self.graph = Graph.of(net.symbol)
         self._trimmer = Trimmer(self.graph) if trim else None
+        self._fixed = [name for name in upsamplings(self.graph) if name not in self.grads]
+        self._bilinear: FrozenSet[str] = frozenset()  # of these, the weights that are bilinear now
         self._kept: OrderedDict[Shape, mx.executor.Executor] = OrderedDict()
         self._memory = SharedMemory(ctx)
         self._inputs: Params = {}
@@ -60,6 +66,7 @@ class Executors:
         Raises:
             FCNXSError: the input is too small for the net.
         """
+        self._look_at_weights()
         if shape not in self._kept:
             check_size(self.net.symbol, name, shape, where, self.graph, self.ctx.device_type != "gpu")
             self._memory.grow(shape, partial(self._bind, name), self._free)
@@ -72,9 +79,18 @@ class Executors:
         self._kept.clear()
         self._inputs = {}
 
+    def _look_at_weights(self) -> None:
+        """Find the upsampling that is bilinear now; if it is another than before, bind everything anew."""
+        params = self.net.arg_params
+        bilinear = frozenset(name for name in self._fixed if upsamples_bilinearly(params[name]))
+        if bilinear != self._bilinear:
+            self._bilinear = bilinear
+            self._memory.release()
+            self._free()
+
     def _bind(self, name: str, shape: Shape) -> mx.executor.Executor:
-        symbol = self._trimmer.for_training(shape[2:]) if self._trimmer else None
-        symbol = self.net.symbol if symbol is None else symbol
+        trimmed = self._trimmer.for_training(shape[2:]) if self._trimmer else None
+        symbol = symbol_of(with_products(trimmed or self.graph, self._bilinear, shape[2:]))
         known, auxs = fixed_params(symbol, {name: shape}, self.ctx)
         known.update(self.net.arg_params)
         shapes, _, _ = symbol.infer_shape(**{name: shape})
@@ -113,7 +129,7 @@ class Segments(Executors):
 
     def __init__(self, net: Net, ctx: mx.Context, grads: Params, trim: bool = False) -> None:
         super().__init__(net, ctx, grads, trim)
-        self._whole = cut_into_segments(self.graph)
+        cut_into_segments(self.graph)  # refuses a net that cannot be cut
         self._segments = lru_cache(maxsize=64)(self._make_segments)
 
     def get(self, name: str, shape: Shape, where: object = "an image") -> Pass:
@@ -122,12 +138,13 @@ class Segments(Executors):
         Raises:
             FCNXSError: the input is too small for the net; `where` names the image.
         """
+        self._look_at_weights()
         whole, arg_params, aux_params = self.net
         check_size(whole, name, shape, where, self.graph, self.ctx.device_type != "gpu")
-        shapes, outputs, _ = whole.infer_shape(**{name: shape})
-        named = zip(whole.list_arguments(), shapes)
-        inputs = {arg: mx.nd.zeros(size, self.ctx) for arg, size in named if arg not in arg_params}
         segments, symbol = self._segments(shape[2:])
+        shapes, outputs, _ = symbol.infer_shape(**{name: shape})
+        named = zip(symbol.list_arguments(), shapes)
+        inputs = {arg: mx.nd.zeros(size, self.ctx) for arg, size in named if arg not in arg_params}
         args, auxs = fixed_params(symbol, {name: shape}, self.ctx)
         outputs = [mx.nd.zeros(size, self.ctx) for size in outputs]
         args, auxs = {**arg_params, **args, **inputs}, {**aux_params, **auxs}
@@ -136,9 +153,13 @@ class Segments(Executors):
     def _make_segments(self, size: Tuple[int, int]) -> Tuple[List[Segment], mx.sym.Symbol]:
         """Segments for images of a size (H, W), and the net that they make up."""
         trimmed = self._trimmer.with_constants(size, trained=True) if self._trimmer else None
-        if trimmed is None:
-            return self._whole, self.net.symbol
-        return [Segment(trimmed.constants, trimmed.names), *cut_into_segments(trimmed.graph)], trimmed.symbol
+        graph = with_products(trimmed.graph if trimmed else self.graph, self._bilinear, size)
+        before = [Segment(trimmed.constants, trimmed.names)] if trimmed else []
+        return [*before, *cut_into_segments(graph)], symbol_of(graph)
+
+    def _free(self) -> None:
+        super()._free()
+        self._segments.cache_clear()
 
 
 @dataclass

@@ -123,6 +123,16 @@ class Replica:
         labels = [executor.arg_dict[name] for name in names]
         return count_batch(metric, [np.asarray(batch[name]) for name in names], labels, executor.outputs)
 
+    def probabilities(
+        self, batch: Batch, data: mx.io.DataIter, executor: mx.executor.Executor | Pass
+    ) -> List[mx.nd.NDArray]:
+        """Probabilities (N, C, H, W) of each head for a batch, which `executor` may have as (N*H*W, C)."""
+        images, _, *size = batch[names_of(data)[0]].shape
+        return [
+            x if x.ndim == 4 else mx.nd.transpose(x.reshape((images, *size, x.shape[1])), (0, 3, 1, 2))
+            for x in executor.outputs
+        ]
+
     def backward(self, executor: mx.executor.Executor | Pass, weight: float, first: bool, only: bool) -> None:
         """Start a backward pass, and add its gradients, times `weight`, to the step's sums.
 

@@ -229,7 +229,7 @@ class Solver:
             for replica, batch, executor in zip(self.replicas, batches, executors):
                 replica.count(metric, batch, eval_data, executor)
                 if on_batch is not None:
-                    on_batch(batch, *executor.outputs)
+                    on_batch(batch, *replica.probabilities(batch, eval_data, executor))
 
     @property
     def learning_rate(self) -> float:

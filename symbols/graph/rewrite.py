@@ -80,11 +80,15 @@ class Writer:
 
     def text(self, heads: Sequence[Entry]) -> str:
         """The graph as MXNet's JSON."""
-        return json.dumps(Graph(self.nodes, heads, VERSION).content, ensure_ascii=False)
+        return json.dumps(self.graph(heads).content, ensure_ascii=False)
+
+    def graph(self, heads: Sequence[Entry]) -> Graph:
+        """The graph as it is now."""
+        return Graph(self.nodes, heads, VERSION)
 
     def symbol(self, heads: Sequence[Entry]) -> mx.sym.Symbol:
         """The graph as MXNet's symbol, without the nodes that no output needs."""
-        return mx.sym.load_json(self.text(heads))
+        return symbol_of(self.graph(heads))
 
     def _at(self, entry: Entry) -> Entry:
         """Where an entry of the graph that is gone through is written."""
@@ -99,6 +103,11 @@ class Writer:
     def _append(self, node: Node) -> Entry:
         self.nodes.append(node)
         return [len(self.nodes) - 1, 0, 0]
+
+
+def symbol_of(graph: Graph) -> mx.sym.Symbol:
+    """A graph as MXNet's symbol, without the nodes that no output needs."""
+    return mx.sym.load_json(json.dumps(graph.content, ensure_ascii=False))
 
 
 def scores_symbol(symbol: mx.sym.Symbol, several: bool = False) -> mx.sym.Symbol:

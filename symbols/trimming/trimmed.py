@@ -76,7 +76,7 @@ class Trimmer:
         deconvolutions = [node for node in self.nodes if node["op"] == "Deconvolution"]
         self.upsampling_weights = [self.nodes[node["inputs"][1][0]]["name"] for node in deconvolutions]
 
-    def for_training(self, size: Axes) -> mx.sym.Symbol | None:
+    def for_training(self, size: Axes) -> Graph | None:
         """The net, trimmed for images of a size (rows, columns); None if it cannot be trimmed.
 
         Arguments, outputs and gradients are those of the whole net.
@@ -86,7 +86,7 @@ class Trimmer:
             return None
         writer = Writer()
         known = constants(writer, self.nodes, trunk)
-        return writer.symbol(_Net(writer, self.graph, trunk, known, trained=True).written())
+        return writer.graph(_Net(writer, self.graph, trunk, known, trained=True).written())
 
     def with_constants(
         self, size: Axes, bilinear: Container[str] = (), trained: bool = False
@@ -105,7 +105,7 @@ class Trimmer:
         named = {name: writer.variable(name, self._shape(name, trunk)) for name in computed}
         net = _Net(writer, self.graph, trunk, named, bilinear, trained)
         heads = net.written()
-        symbols = (writer.symbol(heads), Graph(writer.nodes, heads), aside.symbol([*computed.values()]))
+        symbols = (writer.symbol(heads), writer.graph(heads), aside.symbol([*computed.values()]))
         return Trimmed(*symbols, [*computed], net.matrices)
 
     def _shape(self, name: str, trunk: Trunk) -> Sequence[int] | None:

@@ -13,7 +13,7 @@ from fcnxs.predict.forward import trim
 from fcnxs.solver.solver import Solver
 from fcnxs.symbols import NETS
 from fcnxs.symbols.graph.nodes import Graph
-from fcnxs.symbols.graph.rewrite import scores_symbol
+from fcnxs.symbols.graph.rewrite import scores_symbol, symbol_of
 from fcnxs.symbols.interpolation import bilinear
 from fcnxs.symbols.trimming import trunk
 from fcnxs.symbols.trimming.trimmed import Trimmer, fixed_params
@@ -78,7 +78,7 @@ def largest_differences(net, trimmer, remainders, batch=1):
     size = tuple(least + more for least, more in zip(PIXELS, remainders))
     image = photo_like((batch, 3, *size), seed=sum(remainders))
     whole = scores_and_gradients(net.symbol, net.arg_params, image)
-    trimmed = scores_and_gradients(trimmer.for_training(size), net.arg_params, image)
+    trimmed = scores_and_gradients(symbol_of(trimmer.for_training(size)), net.arg_params, image)
     assert whole.keys() == trimmed.keys()
     assert all(np.abs(array).max() > 0 for array in whole.values())
     return {name: np.abs(whole[name] - trimmed[name]).max() / np.abs(whole[name]).max() for name in whole}
