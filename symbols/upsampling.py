@@ -51,8 +51,10 @@ def _is_plain(node: Node) -> bool:
 
 def upsamples_bilinearly(weight: mx.nd.NDArray) -> bool:
     """Whether a weight (C, C, k, k) on a device is that of `interpolation.bilinear`, without a copy of it."""
+    if weight.ndim != 4 or weight.dtype != np.float32:
+        return False
     channels, others, rows, columns = weight.shape
-    if channels != others or rows != columns or weight.dtype != np.float32:
+    if channels != others or rows != columns:
         return False
     own = mx.nd.diag(weight, axis1=0, axis2=1).asnumpy()  # (k, k, C)
     if not (own == upsample_filt(rows).astype(np.float32)[..., np.newaxis]).all():

@@ -20,7 +20,7 @@ from ..solver.collective import Exchange
 from ..solver.solver import Solver
 from ..stages import Stage
 from .run_folder import params_file, write_scores
-from .state import State, save_state
+from .state import State, leave_out_bilinear, save_state
 
 
 class StoppedError(Exception):
@@ -234,6 +234,7 @@ class Run:
         self._check_finite()
         state.metric = counted.state() if counted else {}
         state.arg_params, state.aux_params = self.solver.arg_params, self.solver.aux_params
+        leave_out_bilinear(state, self.stage.fixed)
         state.arrays, state.optimizer = self.solver.replicas[0].optimizer_state()
         with self._last_state_offered():
             self.last_state = save_state(folder, state)

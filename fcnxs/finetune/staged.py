@@ -36,7 +36,7 @@ from . import run_folder
 from .epochs import train_stage
 from .nets import check_sizes, make_solver, steps_of, symbol_of
 from .run import Data, Listener, Output, Run, Settings
-from .state import State, load_state
+from .state import State, load_state, restore_bilinear
 
 
 class Weights(NamedTuple):
@@ -177,6 +177,7 @@ def _check_state(run: Run, state: State) -> None:
         )
     if state.metric and [len(row) for row in state.metric["matrix"]] != [numclass] * numclass:
         raise FCNXSError(f"metric.matrix: expected {numclass} lists of {numclass} numbers")
+    restore_bilinear(state, numclass)
     try:
         symbol = legacy.load(state.symbol)
         net = net_of(state.arg_params, "arrays", symbol)

@@ -2,6 +2,7 @@
 
 A state's arrays are in `.state`, in MXNet's format, the rest in `.json`, with a checksum of both files. The
 JSON is moved into place last, so that a state is either whole or not there. The newest two of a stage are kept.
+Bilinear kernels that are not trained are left out: with 171 classes, FCN-32s's would take 479 MB.
 A checksum tells of damage, not of who wrote a file, so that what is read is checked as well.
 """
 
@@ -9,12 +10,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Sequence
+from typing import Any, Callable, Collection, Dict, List, Sequence
 
 from ..checkpoint.params_file import check_finite, load_params, write_arrays
+from ..compat import mxnet as mx
 from ..epoch_choice import EPOCH, RECORD, SCORES
 from ..errors import FCNXSError, printable, reason
-from ..net import Params
+from ..net import ANY_SIZE, DECONVOLUTIONS, Params
+from ..symbols import NETS
+from ..symbols.interpolation import bilinear
+from ..symbols.upsampling import upsamples_bilinearly
 from ..system.files import sha256_of, written_whole
 from ..system.json_files import COUNT, Number, Or, told_of
 from .run_folder import ROW, read_sealed, state_files, write_sealed
@@ -22,6 +27,7 @@ from .run_folder import ROW, read_sealed, state_files, write_sealed
 WHAT = "the state of a run"
 KEPT = 2  # states of a stage
 ARRAYS = {"arg": "arg_params", "aux": "aux_params", "state": "arrays"}  # prefix of an array's name -> field
+KERNELS = {f"{layer}_weight" for layer in DECONVOLUTIONS}
 
 UPDATES = Number(int, 0, 2**31)  # of a parameter
 FORM = {
@@ -31,7 +37,7 @@ FORM = {
     "optimizer": Or({"num_update": UPDATES, "counts": {str: UPDATES}, "m_schedule": Or(Number())}, {}),
     "metric": Or({"loss_sum": Number(), "matrix": [[COUNT]], "weighted_sum": Or(Number(), 0.0)}, {}),
     **{"records": [RECORD], "rows": [ROW], "best": SCORES["mean_iu"]},
-    "arrays_sha256": str,
+    **{"arrays_sha256": str, "bilinear": Or([str], [])},
 }
 
 
@@ -52,6 +58,7 @@ class State:
         records: lines of metrics.jsonl.
         rows: rows of summary.json.
         best: mean IU of STAGE-best.
+        bilinear: names of the parameters that are left out, since they are bilinear upsampling.
         arg_params, aux_params, arrays: parameters, and the optimizer's arrays; not in the JSON.
     """
 
@@ -68,6 +75,7 @@ class State:
     records: List[Dict[str, Any]] = field(default_factory=list)
     rows: List[Dict[str, Any]] = field(default_factory=list)
     best: float | None = None
+    bilinear: List[str] = field(default_factory=list)
     arg_params: Params = field(default_factory=dict, repr=False)
     aux_params: Params = field(default_factory=dict, repr=False)
     arrays: Params = field(default_factory=dict, repr=False)
@@ -79,6 +87,31 @@ class State:
     def file(self, folder: Path) -> Path:
         """Path of the state's JSON."""
         return folder / f"{self.stage}-last.{self.epoch:04d}-{self.position:06d}.json"
+
+
+def leave_out_bilinear(state: State, fixed: Collection[str]) -> None:
+    """Leave those bilinear kernels out of a state that are among `fixed`, the parameters that are not trained."""
+    args = state.arg_params
+    state.bilinear = [
+        name for name in args if name in KERNELS.intersection(fixed) and upsamples_bilinearly(args[name])
+    ]
+    state.arg_params = {name: array for name, array in args.items() if name not in state.bilinear}
+
+
+def restore_bilinear(state: State, numclass: int) -> None:
+    """Put what `leave_out_bilinear` left out back in its place; the run has `numclass` classes.
+
+    Raises:
+        FCNXSError: the net of the stage has no such kernel.
+    """
+    net = NETS[state.stage](numclass)
+    shapes = dict(zip(net.list_arguments(), net.infer_shape(data=ANY_SIZE)[0]))
+    for name in state.bilinear:
+        if name not in KERNELS.intersection(shapes):
+            raise FCNXSError(f"bilinear: {name!r:.80} is no upsampling of {state.stage}")
+        state.arg_params[name] = mx.nd.array(bilinear(shapes[name]))
+    order = {name: place for place, name in enumerate(shapes)}
+    state.arg_params = dict(sorted(state.arg_params.items(), key=lambda each: order.get(each[0], len(order))))
 
 
 def save_state(folder: Path, state: State) -> Path:

@@ -12,7 +12,10 @@ import pytest
 from conftest import finetune
 from runs import RUN, assert_same_run, params_of, start, wait_for
 
-from fcnxs.finetune.run_folder import locked, write_plan
+from fcnxs.compat import mxnet as mx
+from fcnxs.finetune.run_folder import locked, write_plan, write_sealed
+from fcnxs.symbols.interpolation import bilinear
+from fcnxs.system.files import sha256_of
 from fcnxs.tools.main import main
 
 
@@ -40,6 +43,21 @@ def test_a_run_stopped_in_an_evaluation_goes_on_with_it(whole, run_folder, voc, 
     assert not (folder / "metrics.jsonl").exists() or list(folder.glob("fcn32s-last.0002-000000.json"))
     assert main(["finetune", "--resume", str(folder)]) == 0
     assert_same_run(folder, whole)
+
+
+def test_states_leave_out_fixed_bilinear_kernels_and_older_ones_have_them(stopped, whole, capsys):
+    file = sorted(stopped.glob("fcn32s-last.*.json"))[-1]
+    content, arrays = json.loads(file.read_text()), mx.nd.load(str(file.with_suffix(".state")))
+    assert content.pop("bilinear") == ["bigscore_weight"] and "arg:bigscore_weight" not in arrays
+    del content["sha256"]
+    write_sealed(file, {**content, "bilinear": ["fc6_weight"]})
+    assert main(["finetune", "--resume", str(stopped)]) == 2
+    assert "bilinear: 'fc6_weight' is no upsampling of fcn32s" in capsys.readouterr().err
+    arrays["arg:bigscore_weight"] = mx.nd.array(bilinear((5, 5, 64, 64)))
+    mx.nd.save(str(file.with_suffix(".state")), arrays)
+    write_sealed(file, {**content, "arrays_sha256": sha256_of(file.with_suffix(".state"))})
+    assert main(["finetune", "--resume", str(stopped)]) == 0
+    assert_same_run(stopped, whole)
 
 
 def test_resume_without_a_run_begins_one_with_all_options_alone(run_folder, voc, tmp_path, capsys):
