@@ -1,8 +1,9 @@
 """The nets, as symbol builders, and the coordinate maps that their crop offsets come from.
 
 Begin with `symbol_fcnxs.py`: FCN-32s, 16s and 8s, built on `symbol_vgg16.py` with the layers of `layers.py`.
-`coord_map.py` is the algebra of coordinate maps, `interpolation.py` has bilinear upsampling, `legacy.py`
-completes old symbols. `graph/` reads and writes graphs, `trimming/` leaves out cells that no image can change.
+`coord_map.py` is the algebra of coordinate maps, `interpolation.py` has bilinear upsampling, `upsampling.py`
+writes it as products of matrices for training, `legacy.py` completes old symbols. `graph/` reads and writes
+graphs, `trimming/` leaves out cells that no image can change.
 
 This room may import `compat`, `errors` and `conventions` alone.
 """

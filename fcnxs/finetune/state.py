@@ -90,7 +90,7 @@ class State:
 
 
 def leave_out_bilinear(state: State, fixed: Collection[str]) -> None:
-    """Leave those bilinear kernels out of a state that are among `fixed`, the parameters that are not trained."""
+    """Leave bilinear kernels out of a state, if they are among `fixed`, the parameters that are not trained."""
     args = state.arg_params
     state.bilinear = [
         name for name in args if name in KERNELS.intersection(fixed) and upsamples_bilinearly(args[name])

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import tempfile
 import threading
+import warnings
 from pathlib import Path
-from typing import Any, Collection, List, Sequence, Tuple
+from typing import Any, Collection, FrozenSet, List, Sequence, Tuple
 
 import numpy as np
 
@@ -20,9 +21,11 @@ from ..heads import check_image, check_one_head
 from ..net import ANY_SIZE, check_size, fixed_size
 from ..stages import BIGSCORE, Stage
 from ..symbols.graph.nodes import Graph
-from ..symbols.graph.rewrite import scores_symbol, with_seeded_dropout, without_crop
+from ..symbols.graph.rewrite import scores_symbol, symbol_of, with_seeded_dropout, without_crop
 from ..symbols.layers import check_numclass
+from ..symbols.upsampling import upsamples_bilinearly, upsamplings, with_products
 from .first_values import first_values
+from .inputs import check_input, check_values
 
 TYPES = ("float16", "float32", "float64")
 
@@ -71,7 +74,7 @@ class FCNxs(mx.gluon.SymbolBlock):
         self.symbol, self.meta = symbol, meta or Meta()
         self.base_size, self.crop_size = base_size, crop_size
         self._scores, self._dtype = scores, np.dtype(np.float32)
-        self._graph = Graph.of(symbol)
+        self._graph, self._bilinear = Graph.of(symbol), frozenset()  # weights that `_upsample` found bilinear
         self._sizes = set()  # sizes and devices that have been checked
         self._first_pass = threading.Lock()  # MXNet builds its graph in it; GluonCV calls from several threads
         size = fixed_size(symbol)
@@ -109,18 +112,23 @@ class FCNxs(mx.gluon.SymbolBlock):
                 or parameters have no values yet.
         """
         if isinstance(x, mx.sym.Symbol):
-            return super().forward(x)
-        self._check(x)
+            with self._first_pass:
+                self._upsample(frozenset())
+                return super().forward(x)
+        check_input(x, self._dtype)
         if x.context.device_type in ("cpu_shared", "cpu_pinned"):  # as from a DataLoader
             x = x.as_in_context(mx.cpu())
         key = (x.shape[2:], x.context)
-        if key in self._sizes:
+        if key in self._sizes and self._bilinear_weights(x.context) == self._bilinear:
             return super().forward(x)
         with self._first_pass:
             memory = x.context.device_type != "gpu"
             check_size(self.symbol, "data", x.shape, "the input", self._graph, memory)
-            self._check_values(x.context)
-            scores = super().forward(x)
+            check_values(self, x.context)
+            self._upsample(self._bilinear_weights(x.context))
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "Parameter .* is not used by any computation")
+                scores = super().forward(x)
             self._sizes.add(key)
             return scores
 
@@ -154,10 +162,8 @@ class FCNxs(mx.gluon.SymbolBlock):
         if known is None or known.name not in TYPES:
             raise FCNXSError(f"cast({dtype!r}): expected {', '.join(TYPES)}; for bf16 and int8 export the net")
         super().cast(known.name)
-        self._dtype = known
-        # MXNet's Crop takes float32 only
-        scores = self._scores if known == np.float32 else without_crop(self._scores)
-        self._cached_graph = (self._cached_graph[0], scores)
+        self._dtype, self._bilinear = known, frozenset()
+        self._cached_graph = (self._cached_graph[0], self._graph_of_scores())
 
     def set_stage(self, stage: Stage) -> None:
         """Apply a stage's settings of parameters: which are fixed, and the biases' learning rate and decay."""
@@ -173,7 +179,7 @@ class FCNxs(mx.gluon.SymbolBlock):
         Args:
             params_file: path that errors name.
         """
-        self._check_values()
+        check_values(self)
         values = {}
         for name, parameter in self.params.items():
             values[name] = parameter.list_data()[0].as_in_context(mx.cpu()).astype("float32", copy=False)
@@ -266,36 +272,27 @@ class FCNxs(mx.gluon.SymbolBlock):
         super()._clear_cached_op()
         self._sizes = set()
 
+    def _bilinear_weights(self, ctx: mx.Context) -> FrozenSet[str]:
+        """The upsampling weights on a device that are bilinear, float32 and not trained."""
+        weights = [self.params[name] for name in upsamplings(self._graph)]
+        fixed = [each for each in weights if each.grad_req == "null"]
+        return frozenset(each.name for each in fixed if upsamples_bilinearly(each.data(ctx)))
+
+    def _upsample(self, bilinear: FrozenSet[str]) -> None:
+        """Let these weights' upsampling be two products (`symbols/upsampling.py`) from the next pass on."""
+        if bilinear != self._bilinear:
+            self._bilinear = bilinear
+            self._clear_cached_op()
+            self._cached_graph = (self._cached_graph[0], self._graph_of_scores())
+
+    def _graph_of_scores(self) -> mx.sym.Symbol:
+        """The net up to its scores, for its type and `_bilinear`."""
+        if self._dtype != np.float32:
+            return without_crop(self._scores)  # MXNet's Crop takes float32 only
+        graph = Graph.of(self._scores, casts=True)
+        return symbol_of(with_products(graph, self._bilinear)) if self._bilinear else self._scores
+
     def _fix(self, names: Sequence[str]) -> None:
         states = self._scores.list_auxiliary_states()
         for name, parameter in self.params.items():
             parameter.grad_req = "null" if name in names or name in states else "write"
-
-    def _check(self, x: mx.nd.NDArray) -> None:
-        """Refuse an input that is no batch of images in this net's type."""
-        if not isinstance(x, mx.nd.NDArray):
-            raise FCNXSError(f"input: expected an mx.nd.NDArray (N, 3, H, W), not {type(x).__name__}")
-        if x.ndim != 4 or x.shape[1] != 3:
-            raise FCNXSError(f"input of shape {x.shape}: expected (N, 3, H, W), RGB of 0 to 255 minus the mean")
-        if x.dtype != self._dtype:
-            kind = np.dtype(x.dtype).name
-            raise FCNXSError(
-                f"input of type {kind}: the net is {self._dtype.name}; cast one of them "
-                f"(x.astype({self._dtype.name!r}), net.cast({kind!r}))"
-            )
-        if x.dtype == np.float16 and x.context.device_type != "gpu":
-            raise FCNXSError("input of type float16 on the CPU: MXNet computes float16 only on GPUs")
-
-    def _check_values(self, ctx: mx.Context | None = None) -> None:
-        """Refuse parameters that have no values, or none on `ctx`."""
-        for name, parameter in self.params.items():
-            try:
-                there = parameter.list_ctx()
-            except RuntimeError:
-                raise FCNXSError(
-                    f"parameter {name} has no value yet: call initialize(ctx=...) "
-                    "or load_parameters(FILE, ctx=...) first"
-                ) from None
-            if ctx not in (None, *there):
-                places = ", ".join(map(str, there))
-                raise FCNXSError(f"input on {ctx}, parameters on {places}: collect_params().reset_ctx(...)")
