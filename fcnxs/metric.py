@@ -142,7 +142,8 @@ class HeadsMetric(mx.metric.EvalMetric):
         """As `update`, of labels that the host and the device have; returns the sum of the heads' losses.
 
         Args:
-            truths, labels, probabilities: of each head, as for `SegmentationMetric.count`.
+            truths, labels: of each head, (N, H, W) or (N, H*W), classes or 255; `labels` in any shape.
+            probabilities: of each head, (N, C, H, W), or (N*H*W, C).
         """
         heads = self.heads.values()
         losses = [metric.count(*each) for metric, *each in zip(heads, truths, labels, probabilities)]

@@ -9,7 +9,7 @@ from ..errors import FCNXSError
 
 
 def check_input(x: mx.nd.NDArray, dtype: np.dtype) -> None:
-    """Raise FCNXSError unless an input is a batch of images in a net's type `dtype`."""
+    """Raise FCNXSError unless an input is images (N, 3, H, W) of `dtype`, the net's type."""
     if not isinstance(x, mx.nd.NDArray):
         raise FCNXSError(f"input: expected an mx.nd.NDArray (N, 3, H, W), not {type(x).__name__}")
     if x.ndim != 4 or x.shape[1] != 3:
