@@ -7,6 +7,8 @@ net's, in the folder ROOT/WxH (see engines.py).
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Callable
@@ -123,13 +125,14 @@ def ncnn(file: Path, precision: str) -> Run:
 
 def mnn(file: Path, precision: str) -> Run:
     """MNN, from the ONNX file by its own converter."""
-    import _tools
     import MNN
 
     target = file.with_suffix(".mnn")
-    # Not by the module MNN.tools.mnnconvert, which installs a package and reports its use to MNN's makers.
-    command = f"mnnconvert -f ONNX --bizCode fcnxs --modelFile {file} --MNNModel {target}"
-    if not _tools.mnnconvert(command.split()):
+    # Not by the command mnnconvert, which installs a package and reports its use to MNN's makers.
+    code = "import sys, _tools; sys.exit(not _tools.mnnconvert(sys.argv))"
+    files = ["--modelFile", str(file.resolve()), "--MNNModel", str(target.resolve())]
+    command = [sys.executable, "-c", code, "-f", "ONNX", "--bizCode", "fcnxs", *files]
+    if subprocess.run(command, cwd=file.parent).returncode:  # there, since it writes a file where it runs
         raise FCNXSError(f"{file.name}: MNN cannot convert it")
     interpreter, image = MNN.Interpreter(str(target)), _image(file)
     session = interpreter.createSession({"backend": "CPU", "numThread": threads(), "precision": "high"})
