@@ -140,7 +140,7 @@ def mypy(tmp_path_factory):
     folder = tmp_path_factory.mktemp("types")
     package = folder / "site" / "fcnxs"
     package.mkdir(parents=True)
-    (folder / "mypy.ini").write_text("[mypy-nncf,openvino]\nignore_missing_imports = True\n")
+    (folder / "mypy.ini").write_text("[mypy]\n[mypy-nncf,openvino]\nignore_missing_imports = True\n")
     for child in (*(ROOT / "fcnxs").iterdir(), ROOT / "symbols", ROOT / "tools"):
         (package / child.name).symlink_to(child)
 
