@@ -1,8 +1,8 @@
 """The READMEs: their Python runs, their table has all commands, the files and names that they mention exist."""
 
-import importlib.util
 import pkgutil
 import re
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -58,13 +58,16 @@ def test_exports_give_what_the_segmenter_gives(folder):
     source = checkpoint.load("run/fcn8s", 19)
     write.export(source, "deploy/fcn8s")
     write.export(source, "deploy/fcn8s", Form(format="onnx"))
+    if find_spec("ncnn"):
+        write.export(source, "deploy/fcn8s", Form(format="ncnn"))
     with Image.open("photo.jpg") as image:
         image.getexif()[0x0112] = 6  # turned
         image.save("photo.jpg", exif=image.getexif())
     write.export(source, "deploy/fixed", Form(format="onnx", size=(60, 50), trimmed=True, raw="float32"))
     for code in re.findall(r"```python\n(.*?)```", (ROOT / "tools/README.md").read_text(), re.S):
         names, quantized = {}, "nncf" in code
-        if quantized and not all(map(importlib.util.find_spec, ("nncf", "openvino"))):
+        needed = {"nncf", "openvino", "ncnn"}.intersection(re.findall(r"import (\w+)", code))
+        if not all(map(find_spec, needed)):
             continue
         exec(code, names)
         expected = fcnxs.Segmenter(source).probabilities("photo.jpg")

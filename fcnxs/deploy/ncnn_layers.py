@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from ast import literal_eval
+from functools import partial
 from typing import Any, Callable, Dict, List, NamedTuple, Sequence, Tuple
 
 import numpy as np
@@ -20,7 +21,9 @@ from ..symbols.interpolation import is_bilinear
 
 UNCOMPRESSED = np.zeros(1, np.float32)  # these four bytes stand before a kernel
 ALL = -233  # as the size of a crop: all that is left; as an end of a slice: the last cell
+LATE = ("null", "BatchNorm")  # become layers when one is asked for that does not contain them
 OFF = ("", "0", "None", "False", "(0,0)", "()", "NCHW")  # values of settings that change nothing
+Settings = Dict[int, Any]  # by ncnn's numbers: whole numbers, floats, or lists of whole numbers
 WITHOUT_EFFECT = ("workspace", "cudnn_off", "cudnn_tune", "use_global_stats", "momentum", "num_args")
 
 
@@ -28,15 +31,14 @@ class Layer(NamedTuple):
     """A layer of ncnn; its output has its name.
 
     Args:
-        settings: values by ncnn's numbers: whole numbers, floats, or lists of whole numbers.
-        weights: arrays in the order of the file.
+        weights: arrays or lists of numbers, in the order of the file.
     """
 
     kind: str
     name: str
     inputs: List[str]
-    settings: Dict[int, Any]
-    weights: Sequence[np.ndarray] = ()
+    settings: Settings
+    weights: Sequence = ()
 
 
 def translated(net: Net, size: Tuple[int, int] | None) -> List[Layer]:
@@ -51,14 +53,16 @@ def translated(net: Net, size: Tuple[int, int] | None) -> List[Layer]:
     """
     translation = _Translation(net, size)
     for i, node in enumerate(translation.nodes):
-        if node["op"] != "null":
-            _check(node)
+        _check(node)
+        if node["op"] not in LATE:
             translation.names[i] = TRANSLATIONS[node["op"]][0](translation, i, node)
     return translation.layers
 
 
 def _check(node: Node) -> None:
     """Refuse an operator, a setting or a name that is not translated."""
+    if node["op"] == "null":
+        return
     if node["op"] not in TRANSLATIONS:
         raise _refusal(node, "this operator is not translated")
     if any(entry[1] for entry in node["inputs"]):
@@ -91,9 +95,7 @@ class _Translation:
         self.shifts: Dict[int, int] = {}  # of nodes with further cells before the first: how many
         self.shapes = layer_shapes(net.symbol, data=(1, 3, *(size or (500, 500))))
 
-    def add(
-        self, kind: str, name: str, inputs: List[str], settings: Dict[int, Any], *weights: np.ndarray
-    ) -> str:
+    def add(self, kind: str, name: str, inputs: List[str], settings: Settings, *weights: Sequence) -> str:
         """Add a layer; returns its name, which is made one that no other layer has, and that ncnn can read."""
         name = re.sub(r"[^\w.-]", "_", name, flags=re.ASCII)[:200]
         while name in {layer.name for layer in self.layers}:
@@ -102,11 +104,13 @@ class _Translation:
         return name
 
     def taken(self, node: Node, number: int = 0) -> str:
-        """Name of an input of a node; the image and constants become layers when they are first asked for."""
+        """Name of an input of a node; what is `LATE` becomes a layer when it is first asked for."""
         i = node["inputs"][number][0]
         if i not in self.names:
             name = self.nodes[i]["name"]
-            if name == "data":
+            if self.nodes[i]["op"] == "BatchNorm":
+                self.names[i] = self.batch_norm(i, self.nodes[i])
+            elif name == "data":
                 shape = {0: self.size[1], 1: self.size[0], 2: 3} if self.size else {}
                 self.names[i] = self.add("Input", name, [], shape)
             else:
@@ -120,17 +124,28 @@ class _Translation:
         """A layer's parameters."""
         return [self.params[self.nodes[entry[0]]["name"]].asnumpy() for entry in node["inputs"][1:]]
 
-    def same(self, i: int, node: Node) -> str:
-        return self.taken(node)
-
     def convolution(self, i: int, node: Node) -> str:
         weight, *bias = self.arrays(node)
         settings = {0: len(weight), **_window(node, 1, 3, 4, 2), 5: len(bias), 6: weight.size}
-        return self._with_groups(node, settings, weight, bias)
+        before = self.nodes[node["inputs"][0][0]]
+        factor, added = self._linear(before) if before["op"] == "BatchNorm" else (0, 0)
+        if np.any(factor != 1) or not bias or setting(node, "num_group", 0, 1) > 1:
+            return self._with_groups(node, settings, weight, bias)
+        # W (x + a) + b = W x + (W a + b), and zeros around x + a are -a around x: a border, and no pass over x.
+        rows, columns = settings.pop(14), settings.pop(4)
+        sizes = {0: rows, 1: rows, 2: columns, 3: columns, 6: len(added)}
+        x = self.add("Padding", f"{node['name']}_border", [self.taken(before)], sizes, -added)
+        moved = bias[0] + weight.sum((2, 3), dtype=np.float64) @ added
+        return self.add("Convolution", node["name"], [x], settings, UNCOMPRESSED, weight, moved)
 
-    def _with_groups(
-        self, node: Node, settings: Dict[int, Any], weight: np.ndarray, bias: List[np.ndarray]
-    ) -> str:
+    def _linear(self, node: Node) -> Tuple[np.ndarray, np.ndarray]:
+        """Factor and summand of a BatchNorm, for each channel."""
+        gamma, beta, mean, variance = self.arrays(node)
+        fixed = "fix_gamma" not in node["attrs"] or flag(node, "fix_gamma")
+        factor = (1 if fixed else gamma) / np.sqrt(variance + np.float32(_number(node, "eps", 1e-3)))
+        return factor, beta - mean * factor
+
+    def _with_groups(self, node: Node, settings: Settings, weight: np.ndarray, bias: List[np.ndarray]) -> str:
         """Add a convolution or deconvolution, whose type is another one if it has groups."""
         kind, groups = node["op"], setting(node, "num_group", 0, 1)
         if groups > 1:
@@ -139,33 +154,28 @@ class _Translation:
 
     def activation(self, i: int, node: Node) -> str:
         """A ReLU, which becomes part of the convolution before it unless something else takes that too."""
-        x, before, alone = self.taken(node), self.layers[-1], len(self._readers(node["inputs"][0][0])) == 1
+        x, before = self.taken(node), self.layers[-1]
+        alone = len(self.graph.consumers[node["inputs"][0][0]]) == 1
         if alone and before.name == x and before.kind.startswith("Convolution"):
             before.settings[9] = 1
             return x
         return self.add("ReLU", node["name"], [x], {})
 
-    def _readers(self, i: int) -> List[Node]:
-        return [self.nodes[k] for k in self.graph.consumers[i]]
-
     def pooling(self, i: int, node: Node) -> str:
-        down = node["attrs"].get("pooling_convention", "valid") == "valid"
-        settings = {0: 0, **_window(node, 1, 2, 3), 5: int(down)}
-        return self.add("Pooling", node["name"], [self.taken(node)], settings)
+        down = int(node["attrs"].get("pooling_convention") != "full")
+        return self.add("Pooling", node["name"], [self.taken(node)], {0: 0, **_window(node, 1, 2, 3), 5: down})
 
     def deconvolution(self, i: int, node: Node) -> str:
         weight, *bias = self.arrays(node)
-        factor = setting(node, "stride", 0, 1)
-        windows = [window(node, axis) for axis in (0, 1)]
-        adj = [setting(node, "adj", axis, 0) for axis in (0, 1)]
-        if windows == [(2 * factor, factor, 0)] * 2 and factor % 2 == 0 and not bias and is_bilinear(weight):
+        windows, adj = zip(*((window(node, axis), setting(node, "adj", axis, 0)) for axis in (0, 1)))
+        factor, groups = setting(node, "stride", 0, 1), setting(node, "num_group", 0, 1)
+        if windows == ((2 * factor, factor, 0),) * 2 and factor % 2 == 0 and not bias and is_bilinear(weight):
             return self._interpolation(i, node, factor, adj)
-        groups = setting(node, "num_group", 0, 1)
         by_output = weight.reshape(groups, -1, *weight.shape[1:]).swapaxes(1, 2)  # MXNet's is by input
         settings = {0: weight.shape[1] * groups, **_window(node, 1, 3, 4, 2), 5: len(bias), 6: weight.size}
         return self._with_groups(node, {**settings, 18: adj[1], 19: adj[0]}, by_output, bias)
 
-    def _interpolation(self, i: int, node: Node, factor: int, adj: List[int]) -> str:
+    def _interpolation(self, i: int, node: Node, factor: int, adj: Sequence[int]) -> str:
         """Bilinear upsampling as an interpolation, which is much faster than a deconvolution.
 
         Beyond the border a deconvolution has zeros, and ncnn's `Interp` repeats the border's cells: zeros are
@@ -175,7 +185,8 @@ class _Translation:
         after = [1 if more <= start else 2 for more in adj]
         x = self.add("Padding", f"{name}_border", [self.taken(node)], {0: 1, 1: after[0], 2: 1, 3: after[1]})
         scales = {0: 2, 1: float(factor), 2: float(factor)}
-        if all(reader["op"] == "Crop" and reader["inputs"][0][0] == i for reader in self._readers(i)):
+        readers = [self.nodes[k] for k in self.graph.consumers[i]]
+        if all(reader["op"] == "Crop" and reader["inputs"][0][0] == i for reader in readers):
             self.shifts[i] = start
             return self.add("Interp", name, [x], scales)
         x = self.add("Interp", f"{name}_wide", [x], scales)
@@ -216,16 +227,12 @@ class _Translation:
         return self.add("Padding", node["name"], [self.taken(node)], settings)
 
     def batch_norm(self, i: int, node: Node) -> str:
-        gamma, beta, mean, variance = self.arrays(node)
-        if "fix_gamma" not in node["attrs"] or flag(node, "fix_gamma"):
-            gamma = np.ones_like(gamma)
-        settings = {0: len(beta), 1: _number(node, "eps", 1e-3)}
-        return self.add("BatchNorm", node["name"], [self.taken(node)], settings, gamma, mean, variance, beta)
+        factor, added = self._linear(node)
+        return self.add("Scale", node["name"], [self.taken(node)], {0: len(added), 1: 1}, factor, added)
 
     def lrn(self, i: int, node: Node) -> str:
-        numbers = {2: ("alpha", 1e-4), 3: ("beta", 0.75), 4: ("knorm", 2)}
-        settings = {0: 0, 1: setting(node, "nsize", 0, 5)}
-        settings.update({number: _number(node, *named) for number, named in numbers.items()})
+        alpha, beta, bias = map(partial(_number, node), ("alpha", "beta", "knorm"), (1e-4, 0.75, 2))
+        settings = {0: 0, 1: setting(node, "nsize", 0, 5), 2: alpha, 3: beta, 4: bias}
         return self.add("LRN", node["name"], [self.taken(node)], settings)
 
     def of_two(self, i: int, node: Node) -> str:
@@ -233,8 +240,8 @@ class _Translation:
         return self.add("BinaryOp", node["name"], [self.taken(node), self.taken(node, 1)], {0: kind})
 
     def times(self, i: int, node: Node) -> str:
-        settings = {0: 2, 1: 1, 2: _number(node, "scalar", 1)}
-        return self.add("BinaryOp", node["name"], [self.taken(node)], settings)
+        factor = _number(node, "scalar", 1)
+        return self.add("BinaryOp", node["name"], [self.taken(node)], {0: 2, 1: 1, 2: factor})
 
     def softmax(self, i: int, node: Node) -> str:
         return self.add("Softmax", node["name"], [self.taken(node)], {0: 0, 1: 1})
@@ -250,8 +257,8 @@ class _Translation:
         largest = self.add("Reduction", f"{name}_largest", [x], {0: 4, **over_classes, 4: 1})
         below = self.add("BinaryOp", f"{name}_below", [largest, x], {0: 1})
         is_below = self.add("Threshold", f"{name}_is_below", [below], {0: 0.0})
-        numbers = (np.full(classes, classes), np.arange(classes))
-        number = self.add("Scale", f"{name}_number", [is_below], {0: classes, 1: 1}, *numbers)
+        scale = {0: classes, 1: 1}
+        number = self.add("Scale", f"{name}_number", [is_below], scale, [classes] * classes, range(classes))
         return self.add("Reduction", name, [number], {0: 5, **over_classes})
 
 
@@ -259,31 +266,23 @@ def _number(node: Node, key: str, default: float) -> float:
     return float(node["attrs"].get(key, default))
 
 
-def _window(node: Node, kernel: int, stride: int, pad: int, dilate: int | None = None) -> Dict[int, int]:
-    """Settings of a layer with a window; each has its number for columns, and that plus 10 for rows."""
-    found = {}
-    for key, number, default in (
-        ("kernel", kernel, 1),
-        ("stride", stride, 1),
-        ("pad", pad, 0),
-        ("dilate", dilate, 1),
-    ):
-        if number is not None:
-            found[number], found[number + 10] = (setting(node, key, axis, default) for axis in (1, 0))
+def _window(node: Node, *numbers: int) -> Settings:
+    """Kernel, stride, pad and dilation by their numbers for columns, those for rows are larger by 10."""
+    found: Settings = {}
+    for key, default, number in zip(("kernel", "stride", "pad", "dilate"), (1, 1, 0, 1), numbers):
+        found[number], found[number + 10] = (setting(node, key, axis, default) for axis in (1, 0))
     return found
 
 
 # By operator: its translation, and the settings that it reads, with the values that it takes; None: any.
 WINDOW = {"kernel": None, "stride": None, "pad": None}
 CONVOLUTION = {**WINDOW, "dilate": None, "num_filter": None, "num_group": None, "no_bias": None}
+POOLING = {**WINDOW, "pool_type": ("max",), "pooling_convention": ("valid", "full")}
 OF_TWO = ("elemwise_add", "broadcast_add", "broadcast_sub", "broadcast_mul")
 TRANSLATIONS: Dict[str, Tuple[Callable[[_Translation, int, Node], str], Dict[str, Any]]] = {
     "Convolution": (_Translation.convolution, CONVOLUTION),
     "Deconvolution": (_Translation.deconvolution, {**CONVOLUTION, "adj": None}),
-    "Pooling": (
-        _Translation.pooling,
-        {**WINDOW, "pool_type": ("max",), "pooling_convention": ("valid", "full")},
-    ),
+    "Pooling": (_Translation.pooling, POOLING),
     "Activation": (_Translation.activation, {"act_type": ("relu",)}),
     "LRN": (_Translation.lrn, {"alpha": None, "beta": None, "knorm": None, "nsize": None}),
     "BatchNorm": (_Translation.batch_norm, {"eps": None, "fix_gamma": None, "axis": ("1",)}),
@@ -294,6 +293,6 @@ TRANSLATIONS: Dict[str, Tuple[Callable[[_Translation, int, Node], str], Dict[str
     **{op: (_Translation.of_two, {}) for op in OF_TWO},
     "softmax": (_Translation.softmax, {"axis": ("1",)}),
     "argmax": (_Translation.class_map, {"axis": ("1",)}),
-    "Cast": (_Translation.same, {"dtype": ("float32",)}),
-    "_copy": (_Translation.same, {}),
+    "Cast": (lambda self, i, node: self.taken(node), {"dtype": ("float32",)}),
+    "_copy": (lambda self, i, node: self.taken(node), {}),
 }

@@ -224,7 +224,7 @@ class FCNxs(mx.gluon.SymbolBlock):
         Args:
             path: prefix of the files; the default form writes PATH-symbol.json, PATH-NNNN.params with the
                 number of the epoch, and PATH-meta.json.
-            epoch: 0 or more; the formats onnx and mar have 0 alone.
+            epoch: 0 or more; the formats onnx, ncnn and mar have 0 alone.
             form: None: json, scores (N, C, H, W), images of any size; see `fcnxs.deploy.form.Form`.
 
         Raises:

@@ -2,11 +2,16 @@
 
 import builtins
 import json
+import re
+import shutil
+import subprocess
 from math import prod
+from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import FC, WIDTH, photo, random_params
+from PIL import Image
 
 from fcnxs import FCNXSError, checkpoint
 from fcnxs.checkpoint import Meta
@@ -23,6 +28,7 @@ from fcnxs.symbols.graph.rewrite import scores_symbol
 from fcnxs.symbols.interpolation import bilinear
 from fcnxs.system.files import sha256_of
 
+ROOT = Path(__file__).parent.parent.parent
 MEAN = (120.0, 110.0, 100.0)
 pytestmark = pytest.mark.usefixtures("in_process")
 
@@ -82,8 +88,9 @@ def floats(kind, settings):
 
     if kind.startswith(("Convolution", "Deconvolution")):
         return 1 + value("6") + value("5") * value("0")
-    per_channel = {"BatchNorm": 4, "Scale": 1 + value("1")}
-    return prod(map(value, "012")) if kind == "MemoryData" else per_channel.get(kind, 0) * value("0")
+    if kind == "MemoryData":
+        return prod(map(value, "012"))
+    return {"Padding": value("6"), "Scale": (1 + value("1")) * value("0")}.get(kind, 0)
 
 
 @pytest.mark.parametrize("form", [Form("ncnn"), Form("ncnn", "argmax", (56, 64), raw="uint8", trimmed=True)])
@@ -103,7 +110,7 @@ def test_each_output_is_read_once_and_the_weights_are_as_long_as_the_layers_say(
     assert (tmp_path / "net.bin").stat().st_size == 4 * size
     (convolution,) = (layer for layer in layers if layer[1] == "conv2_1")
     assert convolution[4]["9"] == "1"  # its ReLU is part of it
-    assert ("BatchNorm" in {layer[0] for layer in layers}) == form.trimmed
+    assert ("conv2_1_border" in known) == form.trimmed
 
 
 @pytest.mark.parametrize("upsampling", ["trained", "bilinear"])
@@ -155,6 +162,23 @@ def test_raw_images_in_and_class_maps_out(tmp_path):
         described = json.loads((tmp_path / "net-ncnn.json").read_text())["export"]
         assert described["input"]["shape"] == [3, "H", "W"] and described["input"]["dtype"] == "float32"
         assert described["output"]["shape"] == ["H", "W"]
+
+
+def test_the_cpp_program_of_the_readme(tmp_path, monkeypatch):
+    """With a compiler and ncnn's headers and library; CPATH and LIBRARY_PATH name their folders to it."""
+    headers = ["g++", "-fsyntax-only", "-include", "ncnn/net.h", "-xc++", "/dev/null"]
+    if not shutil.which("g++") or subprocess.run(headers, capture_output=True).returncode:
+        pytest.skip("no C++ compiler with ncnn's headers")
+    monkeypatch.chdir(tmp_path)
+    source, image = make(tmp_path), photo(45, 61)
+    export(source, "deploy/fcn8s", Form("ncnn", "argmax", raw="uint8"))
+    Image.fromarray(image).save("photo.ppm")
+    (code,) = re.findall(r"```cpp\n(.*?)```", (ROOT / "tools/README.md").read_text(), re.S)
+    Path("segment.cpp").write_text(code)
+    subprocess.run(["g++", "segment.cpp", "-o", "segment", "-lncnn", "-fopenmp"], check=True)
+    output = subprocess.run(["./segment"], check=True, capture_output=True).stdout
+    classes = np.frombuffer(output, np.uint8).reshape(45, 61)
+    np.testing.assert_array_equal(classes, scores(source, image).argmax(0))
 
 
 def written(folder, symbol, params=None):
