@@ -36,9 +36,9 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     from . import symbols as symbols
     from . import tools as tools
     from . import vis as vis
-    from .predict.segmenter import Segmenter
+    from .predict.segmenter import Scene, Segmenter
 
-__all__ = ["FCNXSError", "FCNXSWarning", "Segmenter", "__version__"]
+__all__ = ["FCNXSError", "FCNXSWarning", "Scene", "Segmenter", "__version__"]
 __version__ = "0.1.0"
 
 # The modules that the READMEs use, imported at their first use. `from fcnxs import *` leaves them out, since
@@ -63,11 +63,11 @@ if (_beside / "setup.py").is_file() and (_beside / "symbols" / "coord_map.py").i
 if not TYPE_CHECKING:  # or every name would be an attribute
 
     def __getattr__(name: str) -> object:
-        """Import `fcnxs.Segmenter` or one of the modules at its first use."""
-        if name == "Segmenter":
-            from .predict.segmenter import Segmenter
+        """Import `fcnxs.Segmenter`, `fcnxs.Scene` or one of the modules at its first use."""
+        if name in ("Scene", "Segmenter"):
+            from .predict import segmenter
 
-            return Segmenter
+            return getattr(segmenter, name)
         if name not in MODULES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         return importlib.import_module(f".{name}", __name__)

@@ -17,6 +17,8 @@ VOC_CLASSES = (  # PASCAL VOC's, in the order of its labels
 # Means of each kind of image that a net can take: of colour by default, of the others in shelhamer/
 # fcn.berkeleyvision.org nyud_layers.py, in the order of the file's channels; depth is a logarithm.
 IMAGE_MEANS = {"color": VGG_MEAN, "hha": (132.431, 94.076, 118.477), "depth": (7.844,)}
+COLOR = ("color",)  # the kinds of images that most nets take
+FUSION = ("color", "hha")  # those of late fusion, which end the names of their layers
 # Of the authors' nets for other data sets, in the order of their scores. SIFT Flow has two labellings, a head
 # of the net for each. Source: shelhamer/fcn.berkeleyvision.org data/*/classes*.txt.
 CONTEXT_CLASSES = (

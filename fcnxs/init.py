@@ -7,6 +7,7 @@ from functools import reduce
 from typing import Dict, List, Tuple
 
 from .compat import mxnet as mx
+from .conventions import FUSION
 from .errors import FCNXSError
 from .heads import heads_of, refuse_upsampling, without_head
 from .net import (
@@ -55,8 +56,9 @@ def init_from_fcnxs(
     `bigscore_weight` is always new: its size differs from net to net. From a net of the same stride, skips and
     their upsampling are copied too. Returns and raises as `init_from_vgg16`.
     """
-    heads = heads_of(fcnxs_symbol)
+    heads, fused = heads_of(fcnxs_symbol), f"score{FUSION[0]}_weight" in fcnxs_symbol.list_arguments()
     scores = [f"score_{head}_weight" for head in heads] or ["score_weight"]
+    scores = [f"score{image}_weight" for image in FUSION] if fused else scores
     if not {*scores} <= fcnxs_args_from.keys():
         refuse_upsampling(fcnxs_args_from, "parent")
         raise FCNXSError(
@@ -92,6 +94,8 @@ def begun_anew(arg_params: Params) -> List[str]:
     """
     if has_masks(arg_params):  # regression of masks is trained further as a whole
         return []
+    if f"score{FUSION[0]}_weight" in arg_params:
+        return ["bigscore_weight"]
     if "score_weight" not in arg_params:  # VGG-16's
         scores = [f"{layer}_{kind}" for layer in (*SCORES, "mask") for kind in ("weight", "bias")]
         return [*scores, *(f"{layer}_weight" for layer in DECONVOLUTIONS)]
@@ -113,11 +117,17 @@ def trunk_of(symbol: mx.sym.Symbol, arg_params: Params, where: str) -> Tuple[Var
             f"{where}: regresses masks of {fcn.numclass} classes, and has no fc6 and fc7 of VGG-16; start from "
             "VGG-16 itself"
         )
+    if fcn.name == "nyud_fcn32s_color_hha":
+        raise FCNXSError(
+            f"{where}: a net of late fusion for {fcn.numclass} classes has two trunks; finetune an FCN-32s of "
+            "each image for the other classes, and begin from the two"
+        )
     net = replace(fcn, name=lineage(fcn.name)[-1], numclass=None)
     options = {"width": net.width, "fc": net.fc, "pooling_convention": net.pooling_convention}
     trunk = NETS[f"{net.name}fc"](**options)
     _refuse_others(symbol, trunk, CLASSIFIERS[net.name].split()[0], where)
-    named = zip(trunk.list_arguments(), trunk.infer_shape(data=ANY_SIZE)[0])
+    image = (1, 4 if fcn.name == "nyud_fcn32s_color_d" else 3, *ANY_SIZE[2:])
+    named = zip(trunk.list_arguments(), trunk.infer_shape(data=image)[0])
     return net, {
         name: check_param(name, shape, arg_params, where) for name, shape in named if not is_input(name)
     }
@@ -131,7 +141,7 @@ def refuse_other_layers(symbol: mx.sym.Symbol, net: Variant, where: str) -> None
     if net.name in CLASSIFIERS or net.sizes is not None:  # whose pads are those of the net that starts from it
         return
     options = {"width": net.width, "fc": net.fc, "pooling_convention": net.pooling_convention}
-    _refuse_others(symbol, NETS[net.name](net.numclass, **options), net.name, where)
+    _refuse_others(symbol, NETS[net.name](numclass=net.numclass, **options), net.name, where)
 
 
 def _refuse_others(symbol: mx.sym.Symbol, ours: mx.sym.Symbol, name: str, where: str) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ast
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Callable, Dict, List, NamedTuple, Sequence, Tuple
 
 import numpy as np
 
 from .compat import mxnet as mx
+from .conventions import FUSION
 from .errors import FCNXSError
 from .feasible import check_layers
 from .heads import check_one_head, refuse_upsampling
@@ -47,7 +48,7 @@ def is_input(name: str) -> bool:
 class Variant:
     """The net that a set of parameters belongs to."""
 
-    name: str  # vgg16, fcn32s, ..., fcn2s, fcn8s_atonce, alexnet, fcn_alexnet or mask_regression
+    name: str  # of `fcnxs.symbols.NETS`; the classifiers are vgg16 and alexnet
     width: float  # channels, relative to VGG-16's or AlexNet's
     fc: int  # channels of fc6 and fc7; 0 without them
     numclass: int | None  # None for VGG-16 and AlexNet
@@ -68,6 +69,11 @@ def net_of(arg_params: Params, where: str, symbol: mx.sym.Symbol | None = None) 
     Raises:
         FCNXSError: the net is neither VGG-16, AlexNet, nor an FCN on them, or has more than 255 classes.
     """
+    if f"conv1_1{FUSION[0]}_weight" in arg_params:
+        where = f"{where}: the {FUSION[0]} image's part"
+        own = {name.replace(f"{FUSION[0]}_", "_"): array for name, array in arg_params.items()}
+        pooling = "full" if symbol is not None and Graph.of(symbol).rounds_up else "valid"
+        return replace(net_of(own, where), name="nyud_fcn32s_color_hha", pooling_convention=pooling)
     first, channels = ("conv1_weight", 96) if "conv1_weight" in arg_params else ("conv1_1_weight", 64)
     masks = has_masks(arg_params)
     for name in (first, *([] if masks else ["fc6_weight"])):
@@ -90,6 +96,7 @@ def net_of(arg_params: Params, where: str, symbol: mx.sym.Symbol | None = None) 
     has = {name.rpartition("_")[0] for name in arg_params}
     name = next((net for net, layers in [*SKIPS.items()][::-1] if has.intersection(layers)), "fcn32s")
     numclass = check_numclass(arg_params["score_weight"].shape[0], where)
+    name = "nyud_fcn32s_color_d" if name == "fcn32s" and arg_params[first].shape[1] == 4 else name
     name = "fcn8s_atonce" if graph and "_mul_scalar" in graph.ops else name  # it scales layers by a constant
     return Variant("fcn_alexnet" if alexnet else name, width, fc, numclass, pooling)
 
@@ -100,7 +107,7 @@ def check_params(
     aux_params: Params,
     where: str,
     inputs: Tuple[str, str] = ("data", "softmax_label"),
-    image_shape: Tuple[int, ...] = ANY_SIZE,
+    image_shape: Tuple[int, ...] | None = None,
 ) -> None:
     """Raise an error that names `where` unless every parameter of a net is there, float32, in its shape.
 
@@ -108,11 +115,11 @@ def check_params(
 
     Args:
         inputs: names of image and label.
-        image_shape: shape of the image; only nets with fully connected layers depend on it.
+        image_shape: shape of the image; only nets with fully connected layers depend on it. None: any.
     """
-    fixed = fixed_size(symbol, inputs[0])
-    image_shape = image_shape if fixed is None else (1, 3, *fixed)
-    arg_shapes, _, aux_shapes = symbol.infer_shape(**{inputs[0]: image_shape})
+    shapes = Graph.of(symbol).image_shapes(fixed_size(symbol, inputs[0]) or ANY_SIZE[2:])
+    shapes = {inputs[0]: image_shape} if image_shape else shapes
+    arg_shapes, _, aux_shapes = symbol.infer_shape(**shapes)
     attrs = symbol.attr_dict()
     given = {**arg_params, **aux_params}
     needed = [*zip(symbol.list_arguments(), arg_shapes), *zip(symbol.list_auxiliary_states(), aux_shapes)]

@@ -17,7 +17,8 @@ class Stage:
 
     Args:
         name: the net, by its name in `fcnxs.symbols.NETS`.
-        parent: net that its initial parameters come from; vgg16 and alexnet are the classifiers.
+        parent: net that its initial parameters come from; vgg16 and alexnet are the classifiers. Late fusion
+            has none: it begins from two nets (`checkpoint.source.fused`).
         optimizer: MXNet's name of the optimizer.
         learning_rate, momentum, wd: settings of the optimizer; momentum is None if it has none.
         epochs: passes over the training images.
@@ -73,7 +74,7 @@ def lineage(name: str) -> Tuple[str, ...]:
     ('fcn16s', 'fcn32s', 'vgg16')
     """
     parents = {stage.name: stage.parent for recipe in ALL_STAGES.values() for stage in recipe.values()}
-    return (name, *lineage(parents[name])) if name in parents else (name,)
+    return (name, *lineage(parents[name])) if parents.get(name) else (name,)
 
 
 def _recipe(*stages: Stage) -> Dict[str, Stage]:
@@ -112,6 +113,10 @@ _FCN_ALEXNET = Stage(
     accumulate=20,
 )
 
+# nyud-fcn32s-color-d and -color-hha/solver.prototxt and solve.py of the same: 100,000 steps of one image, 126
+# epochs of the 795 images of NYUDv2's trainval. Averaged losses have FCN-32s's rates above, in their ratio.
+_COLOR_D, _COLOR_HHA = ("nyud_fcn32s_color_d", "vgg16"), ("nyud_fcn32s_color_hha", "")
+
 # Other nets, each with the settings of a recipe.
 OTHER_STAGES: Dict[str, Dict[str, Stage]] = {
     # Nobody has published these three with an averaged loss: FCN-4s and FCN-2s continue the rates above, FCN-8s
@@ -120,17 +125,23 @@ OTHER_STAGES: Dict[str, Dict[str, Stage]] = {
         Stage("fcn4s", "fcn8s", "sgd", 1e-7, 0.99, 5e-4, 19),
         Stage("fcn2s", "fcn4s", "sgd", 1e-8, 0.99, 5e-4, 19),
         Stage("fcn8s_atonce", "vgg16", "sgd", 1e-4, 0.99, 5e-4, 93),
+        Stage(*_COLOR_D, "sgd", 1e-4, 0.99, 5e-4, 126),
+        Stage(*_COLOR_HHA, "sgd", 1e-6, 0.99, 5e-4, 126),
         _FCN_ALEXNET,
     ),
     # voc-fcn8s-atonce/solver.prototxt: 300,000 steps of one image.
     "caffe": _recipe(
         Stage("fcn8s_atonce", "vgg16", "sgd", 1e-10, 0.99, 5e-4, 36, ALL_DECONVOLUTIONS, True, True),
+        Stage(*_COLOR_D, "sgd", 1e-10, 0.99, 5e-4, 126, BIGSCORE, True, True),
+        Stage(*_COLOR_HHA, "sgd", 1e-12, 0.99, 5e-4, 126, BIGSCORE, True, True),
         _FCN_ALEXNET,
     ),
     "adam": _recipe(
         Stage("fcn4s", "fcn8s", "adam", 3e-4, None, 0.0, 5),
         Stage("fcn2s", "fcn4s", "adam", 3e-4, None, 0.0, 5),
         Stage("fcn8s_atonce", "vgg16", "adam", 1e-3, None, 0.0, 10),
+        Stage(*_COLOR_D, "adam", 1e-3, None, 0.0, 10),
+        Stage(*_COLOR_HHA, "adam", 3e-4, None, 0.0, 5),
         Stage("fcn_alexnet", "alexnet", "adam", 1e-3, None, 0.0, 10),
         # Nobody has published settings; sizes as in the article, of 21 masks, and VGG-16's.
         Stage(

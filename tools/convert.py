@@ -121,6 +121,9 @@ def _convert(args: argparse.Namespace) -> int:
     if args.verify and (converted.numclass or converted.heads) and args.pooling_convention == "valid":
         raise FCNXSError("--verify compares with Caffe, which rounds up: leave out --pooling-convention valid")
     meta = checkpoint.Meta(mean=converted.mean, source=checkpoint.source_of(args.source), means=converted.means)
+    starts = [each.start for each in converted.source.prepared.values()] if converted.source else []
+    if len(starts) == 1 and not starts[0].bgr:
+        meta = replace(meta, means={"hha": converted.mean})
     if classes and len(classes) != converted.numclass:
         title = TITLES[converted.net]
         has = f"has {converted.numclass}" if converted.numclass else f"is {title}, which has none of its own"

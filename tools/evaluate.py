@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Callable, List, Sequence
 
 import numpy as np
 
-from ..data.images import preprocess, read_image, size_of
+from ..data.images import preprocess, size_of
 from ..data.samples import Samples
 from ..errors import FCNXSError
 from ..predict.multiscale import check_scales
@@ -125,6 +125,7 @@ def run(args: argparse.Namespace) -> int:
     segmenter = Segmenter(source, ctx=ctx, **how)
     ignore = data_options.ignored(args.ignore_label, Path(args.prefix).parent)
     samples = samples.reading(segmenter.exif, max_pixels=args.max_pixels, ignore=ignore)
+    samples = samples.of_kinds(segmenter.images)
     _refuse_sizes(samples, segmenter)
     classes = _classes(args, samples, source, segmenter.numclass)
     palette = source.meta.palette or samples.palette or segmenter.palette
@@ -203,9 +204,8 @@ def _go_through(
             return evaluate(segmenter, data, dump)
         finally:
             data.close()
-    for image in samples.images:
-        pixels = read_image(image, samples.exif, samples.max_pixels)
-        dump(image, segmenter.class_map(preprocess(pixels, segmenter.mean), image))
+    for number, image in enumerate(samples.images):
+        dump(image, segmenter.class_map(preprocess(samples.image(number), segmenter.mean), image))
     return None
 
 

@@ -171,6 +171,7 @@ def run(args: argparse.Namespace) -> int:
     if samples:
         numclass = net_of(source.arg_params, str(source.params_file)).numclass
         ignore = data_options.ignored(args.ignore_label, Path(args.prefix).parent)
+        samples = samples.of_kinds(source.meta.images)
         samples = samples.reading(source.meta.exif, max_pixels=args.max_pixels, ignore=ignore)
         data_checks.checked(samples, source.meta.classes or options.default_classes(numclass))
     images = [Picture(str(file), read_image(file, source.meta.exif, args.max_pixels)) for file in files]

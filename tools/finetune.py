@@ -1,7 +1,8 @@
 """Train FCN-32s, FCN-16s and FCN-8s in a row, each from the one before, the first from VGG-16 or an FCN.
 
 --stages names other nets: fcn4s and fcn2s after fcn8s, fcn8s_atonce from VGG-16, fcn_alexnet from AlexNet,
-mask_regression from VGG-16 (--recipe adam), on images and masks of one size.
+mask_regression from VGG-16 (--recipe adam), on images and masks of one size; nyud_fcn32s_color_d from VGG-16,
+on RGB and depth; nyud_fcn32s_color_hha, late fusion of RGB and HHA, from two FCN-32s.
 
 Writes checkpoints of every epoch (RUN/fcn32s-symbol.json, RUN/fcn32s-0001.params, ...), the best by mean IU
 (RUN/fcn32s-best, epoch 0), the state to go on from (RUN/fcn32s-last.*), a line for each epoch to
@@ -30,6 +31,7 @@ from ..compat import use_the_machine
 from ..data.samples import Samples
 from ..errors import FCNXSError, FCNXSWarning, quoted
 from ..stages import Stage
+from .finetuning import images
 from .finetuning.data_report import (
     keep_good,
     make_loaders,
@@ -67,6 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--prefix", help="prefix of the checkpoint to start from: VGG-16 or an FCN")
     options.add_operators(parser)
     add("--epoch", type=int, help="epoch of this checkpoint; 0 after `fcnxs convert`")
+    images.add_images(parser)
     add("--output", metavar="RUN", help="folder for the checkpoints, the logs and the state of the run")
     add("--resume", metavar="RUN", help="go on with the run in this folder; if there is none, begin it there")
     add_stages(parser)
@@ -141,6 +144,7 @@ def run(args: argparse.Namespace) -> int:
         raise FCNXSError(f"--patience {args.patience}: needs data to evaluate on; give --val or --val-split")
 
     from .. import checkpoint
+    from ..checkpoint.source import checkpoint_of
     from ..finetune import Data, Output, Settings, finetune
     from ..finetune.run_folder import PLAN, refuse_to_overwrite
     from ..solver.collective import exchange_for
@@ -152,8 +156,8 @@ def run(args: argparse.Namespace) -> int:
     if not first:
         warnings.simplefilter("ignore", FCNXSWarning)  # the first process says it
     own = {"pooling_convention": args.pooling_convention, "strict": False}  # the stages' may be another one
-    own["operators"] = args.operators
-    load = cache(partial(checkpoint.load, args.prefix, args.epoch, **own))
+    source = images.initial(args.init) if args.init else args.prefix
+    load = cache(partial(checkpoint_of, source, args.epoch, operators=args.operators, **own))
     if before is None:
         refuse_to_overwrite(folder, stages)
         quiet = args.quiet or not first
@@ -164,6 +168,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         same_stages(args, stages, before)
         meta = checkpoint.meta_of(before["meta"], folder / PLAN)
+        samples = {name: part.of_kinds(meta.images) for name, part in samples.items()}
         samples, kept = same_data(args, samples, before), before
     data = Data(**make_loaders(args, samples, meta, stages))
     output = Output(folder, meta, args.checkpoint_every, args.keep_epochs, args.resume is not None, kept)
@@ -231,6 +236,7 @@ def _begin(
     meta, told = make_meta(args, parent, samples["train"], quiet)
     if not quiet:
         options.tell_mean(args.prefix, parent)
+    meta, samples = images.with_images(args, stages, meta, samples, quiet)
     data = {name: part.fingerprint() for name, part in samples.items()}
     samples = {name: part.reading(meta.exif) for name, part in samples.items()}
     weights = None
@@ -290,5 +296,5 @@ def _listeners(
     if args.tensorboard:
         from ..finetune.tensorboard import TensorBoard
 
-        listeners.append(TensorBoard(folder / TENSORBOARD, meta.classes, meta.palette, meta.mean))
+        listeners.append(TensorBoard(folder / TENSORBOARD, meta.classes, meta.palette, meta.input_mean))
     return listeners

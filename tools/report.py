@@ -16,7 +16,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, List, Tuple
 
-from ..conventions import IGNORE_LABEL
+from ..conventions import COLOR, IGNORE_LABEL
 from ..errors import FCNXSError
 from ..system.json_files import Or, checked, told_of
 from ..system.own import refuse_strangers
@@ -73,7 +73,8 @@ def run(args: argparse.Namespace) -> int:
     if samples and told.records:
         exif = (told.plan.get("meta") or {}).get("exif")
         ignore = data_options.ignored(args.ignore_label, args.folder)
-        samples = samples.reading(exif, max_pixels=args.max_pixels, ignore=ignore)
+        kinds = tuple((told.plan.get("meta") or {}).get("means") or COLOR)
+        samples = samples.of_kinds(kinds).reading(exif, max_pixels=args.max_pixels, ignore=ignore)
         classes = told.classes or options.default_classes(IGNORE_LABEL)
         data_checks.checked(samples, classes)
     evaluation = _evaluation(args, told, samples, same) if samples and told.records else None

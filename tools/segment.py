@@ -26,32 +26,28 @@ from __future__ import annotations
 import argparse
 import os
 import re
-import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Callable, Iterator, List, TextIO, Tuple
+from typing import TYPE_CHECKING, Iterator, List, Tuple
 
 import numpy as np
-from tqdm import tqdm
 
-from ..errors import FCNXSError, shown
+from ..errors import FCNXSError
 from ..system.files import sha256_of
 from ..system.own import refuse_strangers, results
 from ..vis import palette_bytes
 from .shared import data_checks, devices, options
 from .shared.inputs import Input, found
-from .shared.printing import say
+from .shared.segment_progress import SegmentProgress
 
 if TYPE_CHECKING:
+    from ..predict.inputs import Scene
     from ..predict.segmenter import Segmenter
 
 # OpenCV and its FFmpeg print lines of their own about files that they cannot read; our errors name those files.
 QUIET = {"OPENCV_LOG_LEVEL": "SILENT", "OPENCV_FFMPEG_LOGLEVEL": "-8"}
-BAR = "{desc} |{bar}| {n_fmt}/{total_fmt}, {rate_noinv_fmt}, left: {remaining}"
-EARLIEST = 30  # seconds from one line about a video to the next
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -77,6 +73,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="class that overlays leave clear, or none (default: the one named background; class 0, if the "
         "classes have no names)",
     )
+    parser.add_argument(
+        "--second",
+        type=Path,
+        metavar="FILE|DIR",
+        help="for a net of two images, the HHA or depth image of IMAGE, or a folder of those of a folder, by "
+        "the same names (default: in the folder hha or depth beside the folder images that IMAGE is in)",
+    )
     options.add_overwrite(parser)
     data_checks.add_exif(parser, "as the checkpoint's meta file says")
     data_checks.add_max_pixels(parser)
@@ -97,6 +100,8 @@ def run(args: argparse.Namespace) -> int:
         raise FCNXSError(f"{missing[0]}: no such file{more}")
     written = [(target, each.file) for each in inputs for target in each.targets(args.output)]
     options.refuse_clashes("--output", args.output, written)
+    if args.second and not args.second.is_dir() and len(inputs) > 1:
+        raise FCNXSError(f"--second {args.second}: is no folder, and there are {len(inputs)} images")
     options.choose_epoch(args)
     for variable, value in QUIET.items():
         os.environ.setdefault(variable, value)
@@ -133,7 +138,7 @@ def _segment(
         for folder, error in unreadable:
             progress.failed(folder, error)
         free = list(_free(inputs, output, args.overwrite, palette_bytes(segmenter.palette), progress))
-        for each, result in _results(segmenter, free, output, progress):
+        for each, result in _results(segmenter, free, output, args.second, progress):
             if isinstance(result, FCNXSError):
                 progress.failed(each.file, result)
                 continue
@@ -170,8 +175,18 @@ def _free(
             progress.failed(each.file, error)
 
 
+def _scene(image: Input, second: Path | None) -> Path | Scene:
+    """An image, and by --second its further one: a file, or in a folder the one of the same name."""
+    from ..data.scenes import named_as
+    from ..predict.inputs import Scene
+
+    if second is None:
+        return image.file
+    return Scene(image.file, named_as(second / image.name) if second.is_dir() else second)
+
+
 def _results(
-    segmenter: Segmenter, inputs: List[Input], output: Path, progress: SegmentProgress
+    segmenter: Segmenter, inputs: List[Input], output: Path, second: Path | None, progress: SegmentProgress
 ) -> Iterator[Tuple[Input, Tuple[np.ndarray, int | None] | FCNXSError]]:
     """Write the results of each input in order; yield the input with its error, or two numbers.
 
@@ -195,7 +210,7 @@ def _results(
                     result = error
                 yield each, result
             continue
-        files = [(each.file, each.targets(output)) for each in some]
+        files = [(_scene(each, second), each.targets(output)) for each in some]
         with closing(segmented(segmenter, files, segmenter.palette)) as futures:
             for each, future in zip(some, futures):
                 error = future.exception()
@@ -210,90 +225,3 @@ def _shares(counts: np.ndarray, classes: List[str]) -> List[str]:
     shares = [f"{classes[number]} {counts[number] / counts.sum():.0%}" for number in order[:4]]
     rest = counts[order[4:]].sum()
     return shares + [f"{len(order) - 4} more {rest / counts.sum():.0%}"] * bool(rest)
-
-
-class SegmentProgress:
-    """Print a line for each file, on stdout if it is done, on stderr if it failed; on a terminal also bars.
-
-    Args:
-        total: number of files to segment.
-        clock: returns seconds.
-    """
-
-    def __init__(self, total: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self._total, self._clock, self._began = total, clock, clock()
-        self._images = self._frames = 0
-        self._failed: List[Path] = []
-        self._bars = [self._bar("images", total, "images")]
-        self._video = ""
-
-    def video(self, file: Path, count: int | None) -> None:
-        """Call when a video begins. `count` is the number of frames in its header, None if that is unknown."""
-        self._bars.append(self._bar(shown(file.name), count, "frames"))
-        self._video, self._count, self._done = str(file), count, 0
-        self._video_began = self._told = self._clock()
-
-    def frame(self) -> None:
-        """Call when a frame of the video is done. Moves the bar; without a bar, prints a line now and then."""
-        self._done += 1
-        self._bars[-1].update()
-        now = self._clock()
-        if self._bars[-1].disable and now - self._told >= EARLIEST:
-            self._told, of = now, f"/{self._count}" if self._count else ""
-            rate = self._done / (now - self._video_began)
-            self._say(f"{self._video}: {self._done}{of} frames, {rate:.2f} frames/s")
-
-    def done(self, line: str, frames: int | None = None) -> None:
-        """Call when a file is done. `line` is printed; `frames` is the number of frames if it is a video."""
-        self._images += frames is None
-        self._frames += frames or 0
-        self._say(line)
-        self._next()
-
-    def failed(self, file: Path, error: FCNXSError) -> None:
-        """Call when a file cannot be segmented; prints the error."""
-        self._failed.append(file)
-        self._say(f"fcnxs: {error}", sys.stderr)
-        self._next()
-
-    def summary(self) -> bool:
-        """Remove the bars, print the totals, the speed and all failures. Returns whether nothing failed."""
-        self.close()
-        seconds = self._clock() - self._began
-        counts = {"image": self._images, "frame": self._frames}
-        done = [f"{number} {what}{'s' * (number > 1)}" for what, number in counts.items() if number]
-        if done:
-            rate = (self._images + self._frames) / max(seconds, 1e-9)
-            unit = "images" if self._images else "frames"
-            say(f"{' and '.join(done)} in {seconds:.1f} s: {rate:.2f} {unit}/s")
-        if self._failed:
-            say(f"fcnxs: {len(self._failed)} of {self._total} failed:", sys.stderr)
-            for file in self._failed:
-                say(f"  {file}", sys.stderr)
-        return not self._failed
-
-    def close(self) -> None:
-        """Remove the bars."""
-        while self._bars:
-            self._bars.pop().close()
-
-    def _next(self) -> None:
-        while len(self._bars) > 1:
-            self._bars.pop().close()
-        self._bars[0].update()
-
-    def _say(self, line: str, where: TextIO | None = None) -> None:
-        """Print a line above the bars."""
-        with tqdm.external_write_mode(file=where or sys.stdout):
-            say(line, where)
-
-    def _bar(self, title: str, total: int | None, unit: str) -> tqdm:
-        return tqdm(
-            total=total,
-            desc=title,
-            unit=f" {unit}",
-            leave=False,
-            bar_format=BAR if total else None,
-            dynamic_ncols=True,
-            disable=not sys.stderr.isatty(),
-        )

@@ -6,13 +6,13 @@ import os
 import platform
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, List, Sequence, Tuple
 
 import numpy as np
 
 from .. import __version__
 from ..compat import mxnet as mx
-from ..conventions import IGNORE_LABEL, VGG_MEAN
+from ..conventions import COLOR, IGNORE_LABEL, IMAGE_MEANS, VGG_MEAN
 from ..errors import LARGEST_MEAN, FCNXSError, finite_mean
 from ..symbols.layers import check_numclass
 from ..system.files import sha256_of
@@ -39,7 +39,7 @@ FORM = {
     "exif": Or({"apply", "ignore"}, "apply"),  # older files have none
     "source": Null({str: str}),
     "heads": Or({str: [str]}),  # nor these two
-    "means": Or({str: MEAN}),
+    "means": Or({str: [MEAN[0]]}),
     "versions": {str: str},
     "checksums": Or({str: [str]}, {}),  # nor checksums
 }
@@ -58,7 +58,8 @@ class Meta:
         ignore_label: label of pixels that count neither in the loss nor in the scores, always 255.
         source: {"file", "sha256"} of the weights that these were made from.
         heads: names of the classes of each head, of a net with several; `classes` is None then.
-        means: as `mean`, of each image by the name of the net's input, of a net with several.
+        means: as `mean`, of each image by its kind (`conventions.IMAGE_MEANS`), in the order of the net's
+            channels; None for a net of one colour image. Kinds may end in _data, as the net's inputs do.
         versions: versions of the packages that wrote the checkpoint.
         checksums: SHA-256 of the other files by name; of the last version and, if any, the one before.
 
@@ -74,7 +75,7 @@ class Meta:
     exif: str = "apply"
     source: Dict[str, str] | None = None
     heads: Dict[str, List[str]] | None = None
-    means: Dict[str, Tuple[float, float, float]] | None = None
+    means: Dict[str, Sequence[float]] | None = None
     versions: Dict[str, str] = field(default_factory=versions)
     checksums: Dict[str, List[str]] = field(default_factory=dict, compare=False)
 
@@ -83,6 +84,16 @@ class Meta:
         for name, classes in (self.heads or {}).items():
             check_numclass(len(classes), f"head {name}")
         check_numclass(len(self.classes) if isinstance(self.classes, (list, tuple)) else 0, "classes")
+
+    @property
+    def images(self) -> Tuple[str, ...]:
+        """Kinds of the images that the net takes."""
+        return tuple(name.removesuffix("_data") for name in self.means or COLOR)
+
+    @property
+    def input_mean(self) -> Tuple[float, ...]:
+        """Mean of all channels of these images."""
+        return tuple(value for mean in (self.means or {"color": self.mean}).values() for value in mean)
 
 
 def read_meta(file: Path) -> Meta:
@@ -103,6 +114,10 @@ def meta_of(content: Dict[str, Any], where: object) -> Meta:
     """
     check_numclass(len(content["classes"] or ()), where)
     meta = Meta(**{key: content[key] for key in FORM})
+    for kind, mean in zip(meta.images, (meta.means or {}).values()):
+        if len(mean) != len(IMAGE_MEANS.get(kind, ())):
+            known = ", ".join(f"{len(each)} of {name}" for name, each in IMAGE_MEANS.items())
+            raise FCNXSError(f"{where}: means.{kind}: expected a number for each channel: {known}")
     if meta.classes is not None and len(meta.palette or ()) != len(meta.classes):
         raise FCNXSError(
             f"{where}: palette: expected a colour (R, G, B) for each of {len(meta.classes)} classes"

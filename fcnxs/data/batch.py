@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 from typing import Dict, List, Sequence, Tuple
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from ..compat import mxnet as mx
 from ..conventions import PathLike
+from ..errors import FCNXSError
 
 
 class Batch(Dict[str, np.ndarray]):
@@ -46,6 +48,11 @@ class Batch(Dict[str, np.ndarray]):
         self.numbers, self.files, self.seed = tuple(numbers), tuple(map(Path, files)), seed
         self.data_names, self.label_names = [*images], [*labels]
 
+    @property
+    def stacked(self) -> np.ndarray:
+        """Channels of all images, float32 (N, C, H, W)."""
+        return stack_of(self, self.data_names)
+
     @cached_property
     def data(self) -> List[mx.nd.NDArray]:
         """Images, float32 (N, 3, H, W), in a list."""
@@ -75,3 +82,19 @@ class Batch(Dict[str, np.ndarray]):
     def provide_label(self) -> List[mx.io.DataDesc]:
         """Name and shape of the labels."""
         return [mx.io.DataDesc(name, self[name].shape, layout="NHW") for name in self.label_names]
+
+
+def stack_of(batch: Dict[str, np.ndarray], names: Sequence[str]) -> np.ndarray:
+    """Channels of the images of these names, (N, C, H, W), in their order."""
+    return np.concatenate([batch[name] for name in names], axis=1) if names[1:] else batch[names[0]]
+
+
+def by_names(images: np.ndarray, names: Sequence[str], channels: Sequence[int]) -> Dict[str, np.ndarray]:
+    """Images (N, C, H, W) by one name, or each of several, of so many `channels`, by its own.
+
+    Raises:
+        FCNXSError: there are several names, and not as many images.
+    """
+    if len(names) not in (1, len(channels)):
+        raise FCNXSError(f"data_name {', '.join(names)}: there are {len(channels)} images in a sample")
+    return dict(zip(names, np.split(images, [*accumulate(channels)][:-1] if names[1:] else [], axis=1)))

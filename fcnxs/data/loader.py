@@ -13,17 +13,17 @@ from typing import Callable, Collection, Dict, Generator, Iterable, List, Sequen
 import numpy as np
 
 from ..compat import mxnet as mx
-from ..conventions import VGG_MEAN, PathLike
+from ..conventions import COLOR, VGG_MEAN, PathLike
 from ..errors import FCNXSError, finite_mean
 from ..heads import with_head
 from ..symbols.layers import check_numclass
 from ..system.threads import default_workers, in_order, result_of
 from .augment import Augmentation, Size
-from .batch import Batch
+from .batch import Batch, by_names
 from .lists import read_list
 from .reader import Reader
 from .samples import Samples
-from .scenes import COLOR, channels_of
+from .scenes import channels_of
 
 _DROPOUT = 2  # separates the random numbers of dropout from those of augmentation, 1
 
@@ -45,14 +45,13 @@ class Loader(mx.io.DataIter):
         resize: (height, width) that all images are resized to, bilinearly, and those of their labels, by
             nearest neighbour. None: as they are.
         shuffle: whether each epoch has a new random order.
-        num_classes: labels must be below this, or 255; of several heads the number of each, by name. None: not
-            checked.
+        num_classes: labels must be below this, or 255; of several heads that of each, by name. None: any.
         workers: threads that read; None: `default_workers()` of `system/threads.py`.
-        data_name, label_name: names of the symbol's inputs; of several heads, `softmax_label` becomes
-            `softmax_sem_label` and the like (`heads.with_head`).
+        data_name, label_name: names of the symbol's inputs; a name for each of several images, or one for all
+            their channels. Of several heads `softmax_label` becomes `softmax_sem_label` (`heads.with_head`).
 
     Attributes:
-        label_names: names of the labels; `label_name` is the first.
+        data_names, label_names: names of the images and labels; `data_name` and `label_name` are the first.
         should_stop: asked while a file is waited for; if it says so, `next` raises `StalledError`.
 
     Raises:
@@ -73,7 +72,7 @@ class Loader(mx.io.DataIter):
         seed: int = 0,
         num_classes: int | Dict[str, int] | None = None,
         workers: int | None = None,
-        data_name: str = "data",
+        data_name: str | Sequence[str] = "data",
         label_name: str = "softmax_label",
     ) -> None:
         super().__init__(batch_size)
@@ -90,14 +89,13 @@ class Loader(mx.io.DataIter):
         counts = num_classes if isinstance(num_classes, dict) else {"": num_classes} if num_classes else {}
         for count in counts.values():
             check_numclass(count, "num_classes")
-        kinds = getattr(samples, "kinds", COLOR)
-        if augmentation is not None and augmentation.jitter and kinds[0] != "color":
-            raise FCNXSError(f"jitter {augmentation.jitter:g}: changes colours, and the images are {kinds[0]}")
-        mean = finite_mean(mean, "mean", channels_of(kinds))
-        self.samples, self.mean, self.cut_off_size, self.resize = samples, mean, cut_off_size, resize
+        self._channels = [*map(channels_of, zip(getattr(samples, "kinds", COLOR)))]
+        self.mean = finite_mean(mean, "mean", sum(self._channels))
+        self.samples, self.cut_off_size, self.resize = samples, cut_off_size, resize
         self.shuffle, self.seed, self.num_classes = shuffle, seed, num_classes
-        self.data_name, self.label_names = data_name, [with_head(label_name, head) for head in samples.heads]
-        self.label_name = self.label_names[0]
+        self.data_names = [data_name] if isinstance(data_name, str) else [*data_name]
+        self.label_names = [with_head(label_name, head) for head in samples.heads]
+        self.data_name, self.label_name = self.data_names[0], self.label_names[0]
         self._read = Reader(samples, self.mean, augmentation, cut_off_size, counts, seed, resize)
         self._workers = workers
         self.should_stop: Callable[[], bool] | None = None
@@ -256,7 +254,8 @@ class Loader(mx.io.DataIter):
         images, labels = (np.concatenate(arrays) if len(arrays) > 1 else arrays[0] for arrays in zip(*pairs))
         seed = np.random.SeedSequence((self.seed, self.epoch, numbers[0], _DROPOUT)).generate_state(1)[0]
         of_heads = {name: labels[:, k] for k, name in enumerate(self.label_names)}
-        return Batch({self.data_name: images}, of_heads, numbers, self._files, int(seed) & 0x7FFFFFFF)
+        by_name = by_names(images, self.data_names, self._channels)
+        return Batch(by_name, of_heads, numbers, self._files, int(seed) & 0x7FFFFFFF)
 
 
 class FileIter(Loader):
@@ -271,6 +270,7 @@ class FileIter(Loader):
         rgb_mean: subtracted from every pixel (R, G, B).
         cut_off_size, data_name, label_name: see `Loader`.
         ignore: values of the labels that become 255.
+        images: kinds of the images of a sample, such as ("color", "hha"); `rgb_mean` is that of all channels.
         **options: shuffle, seed and num_classes of `Loader`.
 
     Source: the arguments by position are those of apache/mxnet 1.4.1 example/fcn-xs/data.py.
@@ -286,13 +286,15 @@ class FileIter(Loader):
         flist_name: PathLike,
         rgb_mean: Iterable[float] = VGG_MEAN,
         cut_off_size: int | None = None,
-        data_name: str = "data",
+        data_name: str | Sequence[str] = "data",
         label_name: str = "softmax_label",
         *,
         ignore: Collection[int] = (),
+        images: Sequence[str] = COLOR,
         **options: bool | int | None,
     ) -> None:
         samples = Samples(*zip(*read_list(root_dir, flist_name)), root_dir).reading(ignore=ignore)
+        samples = samples.of_kinds(images)
         names = {"data_name": data_name, "label_name": label_name}
         super().__init__(samples, rgb_mean, cut_off_size=cut_off_size, **names, **options)
         self._last()

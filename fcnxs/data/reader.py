@@ -7,6 +7,8 @@ from typing import Dict, Tuple
 
 import numpy as np
 
+from ..conventions import COLOR
+from ..errors import FCNXSError
 from .augment import Augmentation, Size, cut, fit
 from .images import preprocess
 from .labels import check_label
@@ -26,6 +28,11 @@ class Reader:
     num_classes: Dict[str, int]  # by head; a head without a number is not checked
     seed: int
     resize: Tuple[Size, Size] | None = None  # of the image and of the label, last of all
+
+    def __post_init__(self) -> None:
+        kind = getattr(self.samples, "kinds", COLOR)[0]
+        if self.augmentation is not None and self.augmentation.jitter and kind != "color":
+            raise FCNXSError(f"jitter {self.augmentation.jitter:g}: changes colours, and the images are {kind}")
 
     def __call__(self, item: Tuple[int, int]) -> Tuple[np.ndarray, np.ndarray]:
         """Image (1, C, H, W) and the labels of its heads (1, K, H, W), both float32, of (epoch, number)."""

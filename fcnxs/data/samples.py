@@ -10,11 +10,11 @@ from typing import Any, BinaryIO, Callable, Collection, Dict, Sequence, Tuple
 
 import numpy as np
 
-from ..conventions import MAX_PIXELS, Palette, PathLike
+from ..conventions import COLOR, MAX_PIXELS, Palette, PathLike
 from ..errors import FCNXSError
 from .labels import Label, leave_out, load_label, read_label
 from .records import Records
-from .scenes import COLOR, beside, load_images
+from .scenes import beside, load_images
 
 Size = Tuple[int, int]
 

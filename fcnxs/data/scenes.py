@@ -14,11 +14,10 @@ from typing import BinaryIO, Dict, List, Sequence, Tuple, Union
 
 import numpy as np
 
-from ..conventions import IMAGE_MEANS, MAX_PIXELS, PathLike
+from ..conventions import COLOR, IMAGE_MEANS, MAX_PIXELS, PathLike
 from ..errors import FCNXSError
 from .images import IMAGE_SUFFIXES, load_image, loaded, opened
 
-COLOR = ("color",)
 CHOICES = (COLOR, ("hha",), ("color", "hha"), ("color", "depth"))  # the images that a net can take
 FOLDERS = ("images", "Images", "JPEGImages")  # of colour images, beside which those of the others are
 Source = Union[PathLike, BinaryIO]
@@ -85,20 +84,31 @@ def load_depth(source: Source, exif: str = "apply", max_pixels: int = MAX_PIXELS
         image, orientation = loaded(image, exif)
         if image.mode not in ("L", "I", "F") and not image.mode.startswith("I;16"):
             raise ValueError(f"depth has one channel of 8 or 16 bits, and this image has the mode {image.mode}")
-        depth = np.asarray(image).astype(np.float32)
+        depth = np.asarray(image)
+    return log_of(depth, source), orientation
+
+
+def log_of(depth: np.ndarray, where: object) -> np.ndarray:
+    """Logarithm, float32 (H, W, 1), of depth (H, W), in any type; `where` names it in an error.
+
+    Raises:
+        FCNXSError: a pixel has no depth, which is 0 or not finite.
+    """
+    depth = depth.astype(np.float32)
     missing = np.count_nonzero(~(depth > 0) | np.isinf(depth))
     if missing:
         raise FCNXSError(
-            f"{source}: {missing} of {depth.size} pixels have no depth (0), which has no logarithm; fill the "
+            f"{where}: {missing} of {depth.size} pixels have no depth (0), which has no logarithm; fill the "
             "holes, as NYUDv2's toolbox does"
         )
-    return np.log(depth)[..., np.newaxis], orientation
+    return np.log(depth)[..., np.newaxis]
 
 
 def beside(images: Sequence[Path], kind: str, root: PathLike | None = None) -> List[Path]:
     """Files of the images of another kind: in a folder `kind` beside images, by the names without suffix.
 
-    Of several folders named images the first below `root` counts. A file that there is not has the suffix .png.
+    Of several folders named images the first below `root` counts, without `root` the last. A file that there is
+    not has the suffix .png.
 
     Raises:
         FCNXSError: an image is in no folder of `FOLDERS`.
@@ -107,16 +117,20 @@ def beside(images: Sequence[Path], kind: str, root: PathLike | None = None) -> L
         return list(images)
     found, names = [], lru_cache(maxsize=None)(_names)
     for image in images:
-        base = Path(root) if root is not None and image.is_relative_to(root) else Path()
-        parts = image.relative_to(base).parts
-        number = next((i for i, part in enumerate(parts[:-1]) if part in FOLDERS), None)
-        if number is None:
-            raise FCNXSError(
-                f"{image}: is in no folder images, beside which a folder {kind} would have its {kind} image"
-            )
-        folder = base.joinpath(*parts[:number], kind, *parts[number + 1 : -1])
+        parts, inside = image.parts, root is not None and image.is_relative_to(root)
+        start = len(Path(root).parts) if inside else 0
+        numbers = [number for number in range(start, len(parts) - 1) if parts[number] in FOLDERS]
+        if not numbers:
+            raise FCNXSError(f"{image}: is in no folder images, beside which a folder {kind} would be")
+        number = numbers[0 if inside else -1]
+        folder = Path(*parts[:number], kind, *parts[number + 1 : -1])
         found.append(folder / names(folder).get(image.stem, f"{image.stem}.png"))
     return found
+
+
+def named_as(path: Path) -> Path:
+    """File of an image of this path without suffix; one that there is not has the suffix .png."""
+    return path.parent / _names(path.parent).get(path.name, f"{path.name}.png")
 
 
 def _names(folder: Path) -> Dict[str, str]:

@@ -147,6 +147,9 @@ def export(
         ExportMismatch: the export gives other outputs than the checkpoint; nothing is written.
     """
     form, source = form or Form(), one_head(source)
+    if source.meta.images[1:]:
+        kinds = " and ".join(source.meta.images)
+        raise FCNXSError(f"{source.params_file}: takes images of {kinds}; only nets of one are exported")
     net, mean = _net_of(source, prefix), source.meta.mean
     shape = (1, 3, *(form.size or (500, 500)))
     check_size(net.symbol, "data", shape, f"--image-size {shape[3]}x{shape[2]}")

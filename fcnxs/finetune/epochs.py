@@ -142,7 +142,7 @@ def _evaluate(run: Run) -> Tuple[Dict[str, Any], Scores | None]:
         for i in range(len(probabilities)):
             if done < PICTURES:
                 class_map = mx.nd.argmax(probabilities[i], axis=0).astype("uint8").asnumpy()
-                data, truth = batch[val.data_name][i], batch[val.label_name][i].astype(np.uint8)
+                data, truth = batch.stacked[i], batch[val.label_name][i].astype(np.uint8)
                 run.tell("prediction", run.stage, run.state.epoch, done, data, truth, class_map)
             done += 1
         run.tell("evaluated", run.stage, run.state.epoch, done)

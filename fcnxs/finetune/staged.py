@@ -28,7 +28,7 @@ from ..epoch_choice import best_prefix
 from ..errors import FCNXSError, last_line
 from ..init import begun_anew, init_from_fcnxs, init_from_vgg16, refuse_other_layers, trunk_of
 from ..lr_schedule import schedule_of
-from ..net import Params, Variant, check_params, devices_of, net_of
+from ..net import Params, Variant, check_params, devices_of, is_input, net_of
 from ..solver.collective import exchange_for
 from ..stages import CLASSIFIERS, Stage, lineage
 from ..symbols import legacy
@@ -69,7 +69,8 @@ def finetune(
 
     Args:
         parent: VGG-16 or an FCN; the parameters' shapes say which. It is the prefix of a checkpoint's files, a
-            Checkpoint, or a function that returns one, such as the method `checkpoint` of a Gluon net. Of an
+            Checkpoint, or a function that returns one, such as the method `checkpoint` of a Gluon net; for late
+            fusion a dict of an FCN-32s of each image, {"color": "run/fcn32s", "hha": "hha/fcn32s"}. Of an
             FCN for another number of classes only VGG-16 is taken, and the scores begin anew. The parent is
             read only if there is no state to resume from; what a function returns is emptied, to save memory.
         settings: None: `Settings()`.
@@ -155,10 +156,10 @@ def _from_parent(run: Run, parent: Checkpoint) -> Weights:
         left_out = f"; left out, since they are of {count} classes, not {numclass}: {others}"
     for before, name in zip([net.name, *names], names):
         if before not in lineage(name):
+            parents = ", ".join(lineage(name)[:0:-1]) or "an FCN-32s of each image, by --init"
             raise FCNXSError(
                 f"{name} cannot start from {before}, whose layers differ; change --stages or --prefix ({name} "
-                f"starts from {', '.join(lineage(name)[:0:-1])}; `fcnxs convert --trunk` takes the first out "
-                "of an FCN)"
+                f"starts from {parents}; `fcnxs convert --trunk` takes the first out of an FCN)"
             )
     run.last_good = where
     weights = Weights(net, args, parent.aux_params, left_out)
@@ -236,7 +237,7 @@ def _first_weights(run: Run, stage: Stage, weights: Weights) -> Weights:
     init = init_from_vgg16 if net.name in CLASSIFIERS or net.sizes else init_from_fcnxs
     run.state = State(state.run, stage.name, symbol=symbol.tojson(), records=state.records, rows=state.rows)
     new = [name for name in begun_anew(weights.arg_params) if name in symbol.list_arguments()]
-    copied = len(symbol.list_arguments()) - len(new) - 2  # without image and label
+    copied = sum(not is_input(name) for name in symbol.list_arguments()) - len(new)
     account = f"{copied} parameters copied from {run.last_good}; begun anew: {', '.join(new)}"
     run.tell("weights", stage, account + weights.left_out)
     return Weights(net, *init(device, symbol, weights.arg_params, weights.aux_params))

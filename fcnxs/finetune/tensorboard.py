@@ -53,7 +53,7 @@ class TensorBoard(Listener):
     ) -> None:
         self._tensorboardx = _tensorboardx()
         self.folder, self.classes, self.palette = folder, classes, palette
-        self.mean = np.asarray(mean, np.float32)
+        self.mean = np.asarray(mean[:3], np.float32)
         self._clock = clock
         self._images, self._stage, self._file, self._writer = 0, "", folder, None
 
@@ -83,7 +83,7 @@ class TensorBoard(Listener):
             data: the net's input (3, H, W).
             truth, class_map: classes, uint8 (H, W), or of a size of their own; 255 in the truth is left out.
         """
-        image = (data.transpose(1, 2, 0) + self.mean).round().clip(0, 255).astype(np.uint8)
+        image = (data[:3].transpose(1, 2, 0) + self.mean).round().clip(0, 255).astype(np.uint8)
         maps = [Image.fromarray(each).resize(image.shape[1::-1], Image.NEAREST) for each in (truth, class_map)]
         truth, predicted = (colour(np.asarray(each), self.palette) for each in maps)
         picture = comparison([{"image": image, "truth": truth, "prediction": predicted}])

@@ -17,13 +17,14 @@ import numpy as np
 from PIL import Image
 
 from ..conventions import Palette
-from ..data.images import preprocess, read_image, size_of
+from ..data.images import preprocess, size_of
 from ..errors import FCNXSError
 from ..system.files import written_whole
 from ..system.memory import available_memory
 from ..system.own import png_info
 from ..system.threads import in_order
 from ..vis import overlay, save_mask
+from .inputs import Scene, picture_of
 from .segmenter import Segmenter
 
 AHEAD = 2  # images read in advance, and images whose results are still being written
@@ -35,20 +36,20 @@ Targets = Tuple[Path, Path]  # files of the mask and the overlay
 
 
 def segmented(
-    segmenter: Segmenter, files: Sequence[Tuple[Path, Targets]], palette: Palette
+    segmenter: Segmenter, files: Sequence[Tuple[Path | Scene, Targets]], palette: Palette
 ) -> Iterator[Future]:
-    """Segment files; yield for each, in order, a Future of its number of pixels by class (256,).
+    """Segment files, or scenes of two; yield for each in order a Future of the pixels of each class (256,).
 
     A Future is done when both results of its image are written. When the generator ends, also by an
     interruption, each image has both results or none.
     """
     pending: Deque[Future] = deque()
     with ThreadPoolExecutor(AHEAD, thread_name_prefix="fcnxs-write") as pool:
-        reading = in_order(partial(_read, segmenter), [file for file, _ in files], AHEAD, AHEAD)
+        reading = in_order(partial(_read, segmenter), [scene for scene, _ in files], AHEAD, AHEAD)
         try:
             with closing(reading):
-                for (file, targets), image in zip(files, reading):
-                    pending.append(_begun(segmenter, pool, file, image, targets, palette))
+                for (scene, targets), image in zip(files, reading):
+                    pending.append(_begun(segmenter, pool, scene, image, targets, palette))
                     del image
                     while pending and (len(pending) > AHEAD or pending[0].done()):
                         yield pending.popleft()
@@ -57,19 +58,23 @@ def segmented(
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _read(segmenter: Segmenter, file: Path) -> Tuple[np.ndarray, np.ndarray] | None:
+def _read(segmenter: Segmenter, scene: Path | Scene) -> Tuple[np.ndarray, np.ndarray] | None:
     """Image, RGB (H, W, 3), and input of the net; None for a large image, which is read in its turn."""
-    width, height = size_of(file, segmenter.max_pixels)
+    width, height = size_of(_first(scene), segmenter.max_pixels)
     if width * height >= LARGE:
         return None
-    picture = read_image(file, segmenter.exif, segmenter.max_pixels)
-    return picture, preprocess(picture, segmenter.mean)
+    image = segmenter.read(scene)
+    return picture_of(image), preprocess(image, segmenter.mean)
+
+
+def _first(scene: Path | Scene) -> Path:
+    return scene.color if isinstance(scene, Scene) else scene
 
 
 def _begun(
     segmenter: Segmenter,
     pool: ThreadPoolExecutor,
-    file: Path,
+    scene: Path | Scene,
     image: Future,
     targets: Targets,
     palette: Palette,
@@ -77,11 +82,11 @@ def _begun(
     """Compute an image and start writing its results."""
     done: Future = Future()
     try:
-        read = image.result()
+        read, file = image.result(), _first(scene)
         if read is not None and segmenter.fits(read[0].shape[:2], file):
             mask = segmenter.class_map(read[1], file)
             return pool.submit(_overlay_and_write, segmenter.background, read[0], mask, targets, palette)
-        done.set_result(_by_itself(segmenter, file, targets, palette))
+        done.set_result(_by_itself(segmenter, scene, targets, palette))
     except FCNXSError as error:
         done.set_exception(error)
     return done
@@ -102,8 +107,9 @@ def _write(coloured: Image.Image, mask: np.ndarray, targets: Targets, palette: P
     return np.asarray(Image.fromarray(mask).histogram())  # np.bincount would make 8 bytes of each pixel
 
 
-def _by_itself(segmenter: Segmenter, file: Path, targets: Targets, palette: Palette) -> np.ndarray:
+def _by_itself(segmenter: Segmenter, scene: Path | Scene, targets: Targets, palette: Palette) -> np.ndarray:
     """Read, compute and write an image, if the memory holds it; return its number of pixels by class (256,)."""
+    file = _first(scene)
     width, height = size_of(file, segmenter.max_pixels)
     needed, there = READING * width * height, available_memory()
     if needed > there:
@@ -111,7 +117,7 @@ def _by_itself(segmenter: Segmenter, file: Path, targets: Targets, palette: Pale
             f"{file}: reading its {width * height / 1e6:.0f} million pixels needs {needed / 1e9:.1f} GB, and "
             f"{there / 1e9:.1f} are available; cut it into several images"
         )
-    picture = read_image(file, segmenter.exif, segmenter.max_pixels)
+    picture = segmenter.read(scene)
     mask = np.empty(picture.shape[:2], np.uint8)
     for row, band in segmenter.bands(picture, file):
         mask[row : row + len(band)] = band
@@ -119,7 +125,7 @@ def _by_itself(segmenter: Segmenter, file: Path, targets: Targets, palette: Pale
     coloured = Image.new("RGB", mask.shape[::-1])
     for row in range(0, len(mask), ROWS):
         rows = slice(row, row + ROWS)
-        part = overlay(picture[rows], mask[rows], palette, background=segmenter.background)
+        part = overlay(picture_of(picture[rows]), mask[rows], palette, background=segmenter.background)
         coloured.paste(Image.fromarray(part), (0, row))
     del picture
     return _write(coloured, mask, targets, palette)

@@ -5,16 +5,26 @@ from __future__ import annotations
 import os
 from contextlib import closing
 from functools import partial
-from typing import Any, Iterable, Iterator, Tuple, Union
+from pathlib import Path
+from typing import Any, Iterable, Iterator, NamedTuple, Sequence, Tuple, Union
 
 import numpy as np
 
-from ..conventions import MAX_PIXELS
-from ..data.images import read_image
+from ..conventions import COLOR, MAX_PIXELS
+from ..data.scenes import beside, load_images, log_of
 from ..errors import FCNXSError
 from ..system.threads import in_order
 
-Image = Union[str, "os.PathLike[str]", np.ndarray]
+File = Union[str, "os.PathLike[str]"]
+Image = Union[File, np.ndarray]
+
+
+class Scene(NamedTuple):
+    """A colour image and the further one of the same scene, for nets of both: two paths or two arrays."""
+
+    color: Image
+    second: Image
+
 
 AHEAD = 2  # images that threads read in advance
 WANTED = "expected uint8 (H, W, 3), RGB"
@@ -26,7 +36,7 @@ def is_one(images: Any) -> bool:  # noqa: ANN401  (it is what this tells)
     Raises:
         FCNXSError: it is neither.
     """
-    if isinstance(images, (str, os.PathLike, np.ndarray)):
+    if isinstance(images, (str, os.PathLike, np.ndarray, Scene)):
         return True
     # Other libraries' arrays, bytes and files can be iterated over too, but not by images.
     alone = hasattr(images, "shape") or hasattr(images, "read") or isinstance(images, (bytes, bytearray))
@@ -39,44 +49,72 @@ def is_one(images: Any) -> bool:  # noqa: ANN401  (it is what this tells)
 
 
 def read(
-    image: Image, where: object = "an image", exif: str = "apply", max_pixels: int = MAX_PIXELS
+    image: Image | Scene,
+    where: object = "an image",
+    exif: str = "apply",
+    max_pixels: int = MAX_PIXELS,
+    kinds: Sequence[str] = COLOR,
 ) -> Tuple[object, np.ndarray]:
     """Return the name of an image (its path, or `where` for an array) and its pixels, RGB uint8 (H, W, 3).
 
     `exif` says what is done with a file's EXIF orientation, `max_pixels` how many pixels a file may have (see
-    `read_image`).
+    `read_image`), `kinds` what images a net takes. Two are one array (H, W, C), as `load_images` makes it; of
+    one path the further image is looked for beside the folder images that it is in.
 
     Raises:
-        FCNXSError: it is neither a path nor an array, the file cannot be read, or the array is of another kind.
+        FCNXSError: it is neither a path nor an array, the file cannot be read, the array is of another kind, or
+            there are more or fewer images than `kinds`.
     """
-    if isinstance(image, np.ndarray):
-        return where, checked(image, where)
-    if not isinstance(image, (str, os.PathLike)):
+    images = list(image) if isinstance(image, Scene) else [image]
+    for each in images:
+        if not isinstance(each, (str, os.PathLike, np.ndarray)):
+            raise FCNXSError(
+                f"{where}: a {type(each).__name__}; expected a path, or a NumPy array uint8 (H, W, 3), RGB"
+            )
+    files = [each for each in images if not isinstance(each, np.ndarray)]
+    if len(images) < len(kinds) and files:
+        images = files = [Path(files[0]), *beside([Path(files[0])], kinds[1])]
+    if len(images) != len(kinds) or len(files) not in (0, len(images)):
         raise FCNXSError(
-            f"{where}: a {type(image).__name__}; expected a path, or a NumPy array uint8 (H, W, 3), RGB"
+            f"{images[0] if files else where}: the net takes images of {' and '.join(kinds)}, all paths or "
+            f"all arrays{f', as fcnxs.Scene(image, {kinds[1]})' if kinds[1:] else ''}"
         )
-    return image, read_image(image, exif, max_pixels)
+    if files:
+        return images[0], load_images([Path(file) for file in files], kinds, exif, max_pixels)[0]
+    first = checked(images[0], where)
+    if not kinds[1:]:
+        return where, first
+    further = f"{where}'s {kinds[1]}"
+    second = log_of(images[1], further) if kinds[1] == "depth" else checked(images[1], further)
+    if second.shape[:2] != first.shape[:2] or second.ndim != 3:
+        raise FCNXSError(f"{further}: has the shape {images[1].shape}, and the image {first.shape}")
+    return where, np.dstack([first, second])
 
 
 def read_ahead(
-    images: Iterable[Image], exif: str = "apply", max_pixels: int = MAX_PIXELS
+    images: Iterable[Image | Scene],
+    exif: str = "apply",
+    max_pixels: int = MAX_PIXELS,
+    kinds: Sequence[str] = COLOR,
 ) -> Iterator[Tuple[object, np.ndarray]]:
     """Yield (name, RGB uint8 (H, W, 3)) of each image; threads read the next files meanwhile.
 
     An error of an image or of the iterable is raised in its turn, after all images before it.
     """
-    numbered = partial(_read_numbered, exif=exif, max_pixels=max_pixels)
+    numbered = partial(_read_numbered, exif=exif, max_pixels=max_pixels, kinds=kinds)
     with closing(in_order(numbered, _numbered(images), AHEAD, AHEAD)) as results:
         for result in results:
             yield result.result()
 
 
-def checked(image: np.ndarray, where: object = "an image") -> np.ndarray:
-    """Return the image if it is RGB uint8 (H, W, 3).
+def checked(image: np.ndarray, where: object = "an image", channels: int = 3) -> np.ndarray:
+    """Return the image if it is RGB uint8 (H, W, 3), or of more `channels` (H, W, C).
 
     Raises:
         FCNXSError: it is not; the message has its dtype and shape, and how to convert it.
     """
+    if channels > 3 and image.ndim == 3 and image.shape[2] == channels:
+        return image
     shape = image.shape
     channels = shape[2] if image.ndim == 3 else None
     if image.dtype == np.uint8 and channels == 3 and image.size:
@@ -101,6 +139,11 @@ def checked(image: np.ndarray, where: object = "an image") -> np.ndarray:
     raise FCNXSError(f"{where}: {image.dtype} {shape}; {WANTED}: {way}")
 
 
+def picture_of(image: np.ndarray) -> np.ndarray:
+    """The first three channels of an image (H, W, C), uint8 (H, W, 3), to look at."""
+    return np.ascontiguousarray(image[..., :3].astype(np.uint8, copy=False))
+
+
 def _numbered(images: Iterable[Image]) -> Iterator[Tuple[int, object]]:
     """Number the images; an error of the iterable takes the place of the next image."""
     number, once = -1, iter(images) is images  # an iterator may fill and give the same array again
@@ -111,8 +154,10 @@ def _numbered(images: Iterable[Image]) -> Iterator[Tuple[int, object]]:
         yield number + 1, error
 
 
-def _read_numbered(item: Tuple[int, object], exif: str, max_pixels: int) -> Tuple[object, np.ndarray]:
+def _read_numbered(
+    item: Tuple[int, object], exif: str, max_pixels: int, kinds: Sequence[str]
+) -> Tuple[object, np.ndarray]:
     number, image = item
     if isinstance(image, Exception):
         raise image
-    return read(image, f"images[{number}]", exif, max_pixels)
+    return read(image, f"images[{number}]", exif, max_pixels, kinds)

@@ -29,7 +29,7 @@ def evaluate(
     matrix, ignored = np.zeros((segmenter.numclass, segmenter.numclass), np.int64), 0
     data.reset()
     for batch in data:
-        images, labels = batch[data.data_name], batch[data.label_name]
+        images, labels = batch.stacked, batch[data.label_name]
         for image, label, file in zip(images, labels, batch.files):
             prediction = segmenter.class_map(image[np.newaxis], file)
             matrix += confusion_matrix(label, prediction, segmenter.numclass)

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..checkpoint.source import Source, checkpoint_of, one_head
 from ..compat import mxnet as mx
-from ..conventions import MAX_PIXELS
+from ..conventions import FUSION, MAX_PIXELS
 from ..data.images import preprocess
 from ..errors import FCNXSError
 from ..net import Net, check_params
@@ -16,11 +16,12 @@ from ..symbols.graph.rewrite import scores_symbol
 from ..symbols.layers import check_numclass
 from ..vis import background_of, default_palette, overlay
 from . import inputs
-from .inputs import Image
+from .inputs import Image, Scene
 from .multiscale import average, check_scales, naming, scaled, softmax
 from .tiling import reader, windows
 from .within_memory import Bounded
 
+One = Union[Image, Scene]
 Answers = Union[np.ndarray, Iterator[np.ndarray]]  # one for an image; for several, in their order
 
 
@@ -28,6 +29,7 @@ class Segmenter:
     """Segments images of any size with the weights of a checkpoint.
 
     An image is a path or an array, RGB uint8 (H, W, 3); OpenCV's BGR arrays are given as `image[..., ::-1]`.
+    For a net of two images it is an `fcnxs.Scene` of both, where depth is an array (H, W) of numbers above 0.
     For one image, each method returns one array. For an iterable of images, such as a list of paths, it returns
     an iterator of arrays in the same order, and threads read the next files meanwhile. An image that cannot be
     read raises an error when its turn comes, which ends the iterator.
@@ -83,7 +85,8 @@ class Segmenter:
         classes: names of the classes from the checkpoint's meta file; without one "class 0" and so on.
         palette: colour (R, G, B) of each class, 0 to 255, from the meta file; without one VOC's colours.
         background: number of the class that overlays leave clear, or None.
-        mean: (R, G, B), subtracted from every pixel of an image.
+        images: kinds of the images that the net takes, ("color",) for most.
+        mean: (R, G, B), subtracted from every pixel of an image; that of all channels of several images.
         exif: what is done with the EXIF orientation of files.
         max_pixels: most pixels of a file's image.
         numclass: number of classes.
@@ -118,14 +121,18 @@ class Segmenter:
         source = one_head(source, head)
         symbol, params_file = scores_symbol(source.symbol), source.params_file
         check_params(symbol, source.arg_params, source.aux_params, str(params_file))
-        if "score_weight" not in source.arg_params:
+        score = next(
+            (f"score{end}_weight" for end in ("", *FUSION) if f"score{end}_weight" in source.arg_params), ""
+        )
+        if not score:
             raise FCNXSError(
                 f"{params_file}: has no parameter score_weight: not an FCN, or one whose class scores are not "
                 "named score"
             )
         self.ctx = mx.cpu() if ctx is None else ctx
-        self.mean, self.exif, self.max_pixels = source.meta.mean, exif or source.meta.exif, max_pixels
-        self.numclass = check_numclass(source.arg_params["score_weight"].shape[0], params_file)
+        self.exif, self.max_pixels = exif or source.meta.exif, max_pixels
+        self.images, self.mean = source.meta.images, source.meta.input_mean
+        self.numclass = check_numclass(source.arg_params[score].shape[0], params_file)
         names = source.meta.classes
         if names is not None and len(names) != self.numclass:
             raise FCNXSError(f"{params_file}: {self.numclass} classes, but its meta file names {len(names)}")
@@ -139,12 +146,12 @@ class Segmenter:
         self._net = Bounded(Net(symbol, params, auxs), self.numclass, self.ctx, trim, memory_limit)
 
     @overload  # a string is an iterable of strings too: the first that fits counts
-    def __call__(self, image: Image) -> np.ndarray: ...
+    def __call__(self, image: One) -> np.ndarray: ...
 
     @overload
-    def __call__(self, image: Iterable[Image]) -> Iterator[np.ndarray]: ...
+    def __call__(self, image: Iterable[One]) -> Iterator[np.ndarray]: ...
 
-    def __call__(self, image: Image | Iterable[Image]) -> Answers:
+    def __call__(self, image: One | Iterable[One]) -> Answers:
         """Return the class map, uint8 (H, W), of an image, or an iterator of them for an iterable of images.
 
         Raises:
@@ -153,12 +160,12 @@ class Segmenter:
         return self._answers(image, lambda array, where: _whole(self.bands(array, where)))
 
     @overload
-    def probabilities(self, image: Image) -> np.ndarray: ...
+    def probabilities(self, image: One) -> np.ndarray: ...
 
     @overload
-    def probabilities(self, image: Iterable[Image]) -> Iterator[np.ndarray]: ...
+    def probabilities(self, image: Iterable[One]) -> Iterator[np.ndarray]: ...
 
-    def probabilities(self, image: Image | Iterable[Image]) -> Answers:
+    def probabilities(self, image: One | Iterable[One]) -> Answers:
         """Return the class probabilities, float32 (C, H, W), of an image, or an iterator of them.
 
         They need 4 bytes for each class and pixel, which count towards the memory limit.
@@ -171,12 +178,12 @@ class Segmenter:
         )
 
     @overload
-    def overlay(self, image: Image, alpha: float = 0.5) -> np.ndarray: ...
+    def overlay(self, image: One, alpha: float = 0.5) -> np.ndarray: ...
 
     @overload
-    def overlay(self, image: Iterable[Image], alpha: float = 0.5) -> Iterator[np.ndarray]: ...
+    def overlay(self, image: Iterable[One], alpha: float = 0.5) -> Iterator[np.ndarray]: ...
 
-    def overlay(self, image: Image | Iterable[Image], alpha: float = 0.5) -> Answers:
+    def overlay(self, image: One | Iterable[One], alpha: float = 0.5) -> Answers:
         """Return the image blended with its class map's colours, RGB uint8 (H, W, 3), or an iterator of them.
 
         Args:
@@ -190,7 +197,7 @@ class Segmenter:
 
         def laid_over(array: np.ndarray, where: object) -> np.ndarray:
             mask = _whole(self.bands(array, where))
-            return overlay(np.ascontiguousarray(array), mask, self.palette, alpha, self.background)
+            return overlay(inputs.picture_of(array), mask, self.palette, alpha, self.background)
 
         return self._answers(image, laid_over)
 
@@ -200,13 +207,21 @@ class Segmenter:
         An image that is not computed in tiles is one band. `where` names the image in an error.
 
         Args:
-            image: RGB uint8 (H, W, 3); it may be a memory-mapped file.
+            image: RGB uint8 (H, W, 3), which may be a memory-mapped file; or as `data.scenes.load_images`.
         """
-        size = inputs.checked(image, where).shape[:2]
+        size = inputs.checked(image, where, len(self.mean)).shape[:2]
         if self.averages:
             yield 0, self.class_map(preprocess(image, self.mean), where)
         else:
             yield from self._net.class_bands(size, reader(image, self.mean), where)
+
+    def read(self, image: One) -> np.ndarray:
+        """Pixels of an image or a scene, (H, W, C), as `bands` takes them.
+
+        Raises:
+            FCNXSError: it cannot be read, or is not what the net takes.
+        """
+        return inputs.read(image, "an image", self.exif, self.max_pixels, self.images)[1]
 
     def class_map(self, data: np.ndarray, where: object = "an image") -> np.ndarray:
         """Class map, uint8 (H, W), of a preprocessed image, float32 (1, 3, H, W); `where` is its name.
@@ -253,11 +268,12 @@ class Segmenter:
         if self.averages:
             self._net.room(self._net.bytes_of_scores(size), where)
 
-    def _answers(self, image: Image | Iterable[Image], answer: Callable[[np.ndarray, object], Any]) -> Answers:
+    def _answers(self, image: One | Iterable[One], answer: Callable[[np.ndarray, object], Any]) -> Answers:
+        how = self.exif, self.max_pixels, self.images
         if inputs.is_one(image):
-            where, array = inputs.read(image, exif=self.exif, max_pixels=self.max_pixels)
+            where, array = inputs.read(image, "an image", *how)
             return answer(array, where)
-        return (answer(array, where) for where, array in inputs.read_ahead(image, self.exif, self.max_pixels))
+        return (answer(array, where) for where, array in inputs.read_ahead(image, *how))
 
     def _probabilities(self, data: np.ndarray, where: object) -> np.ndarray:
         """Probabilities, float32 (C, H, W), of the net's input (1, 3, H, W)."""

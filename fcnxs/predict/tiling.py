@@ -85,7 +85,7 @@ class Tiling:
         ]
         self._strides = [[None if fp is None else fp[0] for fp in walk(graph, a).maps] for a in (0, 1)]
         self._dtype = np.dtype(next(iter(net.arg_params.values())).dtype)
-        self._channels = _channels(net.symbol, self._nodes, size)
+        self._channels = _channels(net.symbol, graph, size)
         self.phases = _phases(self._nodes, graph.heads[0][0])
         for phase in self.phases:
             for rows_or_columns in self._sizes:
@@ -247,9 +247,9 @@ def _phases(nodes: List[Node], head: int) -> List[Phase]:
     return [Phase(members, outputs) for members, outputs in phases if outputs]
 
 
-def _channels(symbol: mx.sym.Symbol, nodes: List[Node], size: Tuple[int, int]) -> List[int | None]:
-    by_name = layer_shapes(symbol, data=(1, 3, *size))
-    names = [node["name"] if node["op"] == "null" else f"{node['name']}_output" for node in nodes]
+def _channels(symbol: mx.sym.Symbol, graph: Graph, size: Tuple[int, int]) -> List[int | None]:
+    by_name = layer_shapes(symbol, **graph.image_shapes(size))
+    names = [node["name"] if node["op"] == "null" else f"{node['name']}_output" for node in graph.nodes]
     return [by_name[name][1] if len(by_name.get(name, ())) == 4 else None for name in names]
 
 

@@ -50,6 +50,9 @@ def segment_video(
         FCNXSError: the video cannot be read to its end, its frames are too small for the net, or the results
             cannot be written. Neither file is then written.
     """
+    if len(segmenter.mean) != 3:
+        kinds = " and ".join(segmenter.images)
+        raise FCNXSError(f"{video.file}: the net takes images of {kinds}, and a video has one")
 
     def read(_: int) -> Tuple[np.ndarray, np.ndarray] | None:
         frame = video.read()

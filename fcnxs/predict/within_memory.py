@@ -41,19 +41,20 @@ class Bounded:
     def __init__(self, net: Net, numclass: int, ctx: mx.Context, trim: bool, limit: float | None) -> None:
         self.passes, self.numclass, self.limit = Passes(net, ctx, trim), numclass, limit
         self.turn = threading.RLock()
+        self.channels = self.passes.graph.image_shapes((1, 1))["data"][1]
         self._tiling: Tiling | None = None
         self._tiled: Tuple[object, ...] = ()  # the size and limits that it was planned for
 
     def check_size(self, size: Tuple[int, int], where: object) -> None:
         """Refuse a size (rows, columns) that is too small for the net; `where` names the image."""
         with self.turn:
-            if not self.passes.has((1, 3, *size)):
-                net, shape = self.passes.net, (1, 3, *size)
+            if not self.passes.has((1, self.channels, *size)):
+                net, shape = self.passes.net, (1, self.channels, *size)
                 check_size(net.symbol, "data", shape, where, self.passes.graph, memory=False)
 
     def fits(self, size: Tuple[int, int], taken: int = 0) -> bool:
         """Whether an image is computed as a whole if `taken` bytes of the limit are in use already."""
-        shape = (1, 3, *size)
+        shape = (1, self.channels, *size)
         with self.turn:
             if self.passes.has(shape):
                 return True
@@ -91,7 +92,7 @@ class Bounded:
 
     def bytes_of_scores(self, size: Tuple[int, int]) -> int:
         """Bytes of the scores of an image and of its input to the net."""
-        return 4 * (self.numclass + 3) * prod(size)
+        return 4 * (self.numclass + self.channels) * prod(size)
 
     def room(self, taken: int, where: object) -> float:
         """Bytes left to work in besides `taken` for the scores, which are in the host's memory.

@@ -10,11 +10,13 @@ from typing import Callable, Dict, List, Tuple
 import numpy as np
 
 from ..compat import mxnet as mx
+from ..data.images import preprocess
 from ..data.labels import check_label
 from ..data.samples import Samples
 from ..epoch_choice import best_of
 from ..errors import FCNXSError
 from ..finetune.run_folder import params_file
+from ..predict.inputs import picture_of
 from ..predict.segmenter import Segmenter
 from ..regression import MASKS
 from ..score import Scores, confusion_matrix, scores
@@ -51,7 +53,7 @@ class Example:
 
     Args:
         number, name: its number in the data set, and its file.
-        image, truth: RGB uint8 (H, W, 3); labels uint8 (H, W).
+        image, truth: RGB uint8 (H, W, 3), the first of several images; labels uint8 (H, W).
         class_maps: class map, uint8 (H, W), of each stage's net.
     """
 
@@ -114,12 +116,9 @@ def evaluate(
         scored = _scored(segmenter, samples, stage, epoch, on_image)
         stages.insert(0, scored)
         if len(stages) == 1:
-            best, worst = (
-                [Example(i, samples.name(i), *samples.read(i)) for i in chosen]
-                for chosen in choose(scored.image_iu)
-            )
+            best, worst = ([_example(samples, i) for i in chosen] for chosen in choose(scored.image_iu))
         for example in (*best, *worst):
-            example.class_maps[stage] = segmenter(example.image)
+            example.class_maps[stage] = _class_map(segmenter, samples.image(example.number))
         written, now = run.chosen[stage]["mean_iu"], scored.scores.mean_iu
         if same_data and written is not None and not abs(written - now) <= TOLERANCE:  # NaN is not
             notes.append(
@@ -128,6 +127,15 @@ def evaluate(
             )
         del segmenter  # before the next one takes as much memory
     return Evaluation(len(samples), stages, best, worst, notes)
+
+
+def _example(samples: Samples, number: int) -> Example:
+    image, truth = samples.read(number)
+    return Example(number, samples.name(number), picture_of(image), truth)
+
+
+def _class_map(segmenter: Segmenter, image: np.ndarray) -> np.ndarray:
+    return segmenter.class_map(preprocess(image, segmenter.mean))
 
 
 def _file(run: RunRecord, stage: str, epoch: int) -> Path:
@@ -161,7 +169,7 @@ def _scored(
         image, truth = future.result()
         check_label(truth, numclass, samples.label_name(number))
         try:
-            matrix = confusion_matrix(truth, segmenter(image), numclass)
+            matrix = confusion_matrix(truth, _class_map(segmenter, image), numclass)
         except FCNXSError as error:
             raise FCNXSError(f"{samples.name(number)}: {error}") from None
         total += matrix

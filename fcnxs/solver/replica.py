@@ -11,12 +11,14 @@ import numpy as np
 from ..class_weights import ARGUMENT, weighted
 from ..compat import mxnet as mx
 from ..conventions import IGNORE_LABEL
+from ..data.batch import stack_of
 from ..data.labels import check_label
 from ..errors import FCNXSError
 from ..heads import labels_of
 from ..metric import count_batch
 from ..net import Net, Params, Shape
-from ..symbols.graph.rewrite import with_freed_concats, with_seeded_dropout
+from ..symbols.graph.nodes import Graph
+from ..symbols.graph.rewrite import stacked, with_freed_concats, with_seeded_dropout
 from .executors import Executors, Pass, Segments
 
 Batch = Dict[str, np.ndarray]  # image (N, 3, H, W) and label (N, H, W), by name; `loader.Batch` says more
@@ -46,11 +48,12 @@ class Replica:
         trim: bool = True,
         class_weights: Sequence[float] | None = None,
     ) -> None:
-        self.symbol, self.ctx, self.optimizer, self.labels = symbol, ctx, optimizer, labels_of(symbol)
+        self.images, self.labels = [*Graph.of(symbol).image_shapes((1, 1))], labels_of(symbol)
+        self.symbol, self.ctx, self.optimizer = stacked(symbol), ctx, optimizer
         self.recompute, self.trim, self.class_weights = recompute, trim, class_weights
         self.arg_params = {name: array.as_in_context(ctx) for name, array in arg_params.items()}
         self.aux_params = {name: array.as_in_context(ctx) for name, array in aux_params.items()}
-        arguments = symbol.list_arguments()
+        arguments = self.symbol.list_arguments()
         self.trained = [name for name in arg_params if name in arguments and name not in fixed]
         if ctx.device_type == "cpu":  # where MXNet is slower at several parameters at once
             optimizer.aggregate_num = 0
@@ -59,12 +62,16 @@ class Replica:
         self.totals: Params = {}  # sums of gradients in steps with several batches on this device
 
     def inputs_of(self, data: mx.io.DataIter) -> Tuple[str, ...]:
-        """Names of the net's inputs, which `data` gives: the image, then the labels in order of the outputs.
+        """Names of the inputs of `symbol`, which `data` gives: image, then labels in the order of the outputs.
 
         Raises:
-            FCNXSError: the net has no such input, or takes other labels.
+            FCNXSError: the net has no such input, or takes other images or labels.
         """
-        arguments, (image, labels) = self.symbol.list_arguments(), names_of(data)
+        arguments, (images, labels) = self.symbol.list_arguments(), names_of(data)
+        image = "data" if images[1:] else images[0]
+        if images[1:] and {*images} != {*self.images}:
+            takes = f"the images {', '.join(self.images)}" if self.images[1:] else "one array"
+            raise FCNXSError(f"the net takes {takes}, and the data has the images {', '.join(images)}")
         if {*labels} != {*(self.labels or labels[:1])}:
             takes = f"the labels {', '.join(self.labels)}" if self.labels else "one label"
             raise FCNXSError(f"the net takes {takes}, and the data has {', '.join(labels)}")
@@ -81,7 +88,6 @@ class Replica:
             **inputs: shape of an image (N, 3, H, W) by its input's name.
         """
         grads = {name: mx.nd.zeros(self.arg_params[name].shape, self.ctx) for name in self.trained}
-        # `self.symbol`, which is saved, stays as it is.
         symbol = with_freed_concats(with_seeded_dropout(self.symbol), **inputs)
         params = self.arg_params
         if self.class_weights is not None:
@@ -98,9 +104,11 @@ class Replica:
         Args:
             monitor: told of the layers' outputs, if `is_train`.
         """
-        (data_name, label_names), where = names_of(data), files_of(batch, data)
-        executor = self.executors.get(data_name, batch[data_name].shape, where)
-        executor.arg_dict[data_name][:] = batch[data_name]
+        (names, label_names), where = names_of(data), files_of(batch, data)
+        image = stack_of(batch, self.images if names[1:] else names)
+        data_name = "data" if names[1:] else names[0]
+        executor = self.executors.get(data_name, image.shape, where)
+        executor.arg_dict[data_name][:] = image
         for name, output in zip(self.labels or label_names, executor.outputs):
             check_label(np.asarray(batch[name]), output.shape[1], f"{where}: {name}")
             executor.arg_dict[name][:] = np.reshape(batch[name], executor.arg_dict[name].shape)
@@ -127,7 +135,7 @@ class Replica:
         self, batch: Batch, data: mx.io.DataIter, executor: mx.executor.Executor | Pass
     ) -> List[mx.nd.NDArray]:
         """Probabilities (N, C, H, W) of each head for a batch, which `executor` may have as (N*H*W, C)."""
-        images, _, *size = batch[names_of(data)[0]].shape
+        images, _, *size = batch[names_of(data)[0][0]].shape
         return [
             x if x.ndim == 4 else mx.nd.transpose(x.reshape((images, *size, x.shape[1])), (0, 3, 1, 2))
             for x in executor.outputs
@@ -223,19 +231,19 @@ def _leaves(state: mx.nd.NDArray | tuple | list | None) -> List[mx.nd.NDArray]:
     return [] if state is None else [state]
 
 
-def names_of(data: mx.io.DataIter) -> Tuple[str, List[str]]:
+def names_of(data: mx.io.DataIter) -> Tuple[List[str], List[str]]:
     """Names of an iterator's images, and of its labels; MXNet's own iterators have them in `provide_data`.
 
     Raises:
-        FCNXSError: it gives several arrays of images, or no labels.
+        FCNXSError: it gives no images, or no labels.
     """
     if hasattr(data, "data_name"):
-        return data.data_name, getattr(data, "label_names", None) or [data.label_name]
-    for name, most in (("provide_data", 1), ("provide_label", math.inf)):
-        if not 1 <= len(getattr(data, name)) <= most:
-            has = ", ".join(each[0] for each in getattr(data, name)) or "nothing"
-            raise FCNXSError(f"{type(data).__name__}: its {name} has {has}; expected one array")
-    return data.provide_data[0][0], [each[0] for each in data.provide_label]
+        names = getattr(data, "data_names", None), getattr(data, "label_names", None)
+        return names[0] or [data.data_name], names[1] or [data.label_name]
+    for name in ("provide_data", "provide_label"):
+        if not getattr(data, name):
+            raise FCNXSError(f"{type(data).__name__}: its {name} has nothing; expected one array")
+    return [each[0] for each in data.provide_data], [each[0] for each in data.provide_label]
 
 
 def arrays_of(batch: Batch | mx.io.DataBatch, data: mx.io.DataIter) -> Batch:
@@ -245,8 +253,8 @@ def arrays_of(batch: Batch | mx.io.DataBatch, data: mx.io.DataIter) -> Batch:
     # With roll_over, `pad` counts images that the epoch before has left over.
     filled = 0 if getattr(data, "last_batch_handle", "pad") == "roll_over" else batch.pad or 0
     kept = len(batch.data[0]) - filled
-    image, labels = names_of(data)
-    return dict(zip([image, *labels], (array[:kept].asnumpy() for array in (*batch.data, *batch.label))))
+    images, labels = names_of(data)
+    return dict(zip([*images, *labels], (array[:kept].asnumpy() for array in (*batch.data, *batch.label))))
 
 
 def weight_of(batch: Batch, image: str, labels: List[str], unnormalised: bool, labelled: bool) -> float:

@@ -9,9 +9,11 @@ import numpy as np
 
 from ..class_weights import check_weights
 from ..compat import mxnet as mx
+from ..data.batch import stack_of
 from ..errors import FCNXSError
 from ..heads import check_one_head
 from ..net import ANY_SIZE, Params, check_params, check_size, devices_of, is_input
+from ..symbols.graph.nodes import Graph
 from .callbacks import BatchEndParam, Callbacks, call
 from .collective import Exchange, exchange_for
 from .optimizers import optimizer_of
@@ -181,7 +183,7 @@ class Solver:
         batches = [batches] if isinstance(batches, (dict, mx.io.DataBatch)) else batches
         batches = [arrays_of(batch, train_data) for batch in batches]
         self._begin(train_data, batches)
-        (image, labels), count = names_of(train_data), len(self.replicas)
+        ((image, *_), labels), count = names_of(train_data), len(self.replicas)
         if self.monitor is not None:
             self.monitor.tic()
         if images is None:
@@ -259,12 +261,13 @@ class Solver:
         """Before the first pass: check the parameters, allocate gradients, connect to the other devices."""
         if self.replicas[0].executors is not None:
             return
-        inputs = self.replicas[0].inputs_of(data)
-        shape = batches[0][inputs[0]].shape if batches else ANY_SIZE
-        check_size(self.symbol, inputs[0], shape, files_of(batches[0], data) if batches else "an image")
-        check_params(self.symbol, self.arg_params, self.aux_params, "Solver", inputs, shape)
+        inputs, symbol = self.replicas[0].inputs_of(data), self.replicas[0].symbol
+        shape = stack_of(batches[0], names_of(data)[0]).shape if batches else None
+        shape = shape or Graph.of(symbol).image_shapes(ANY_SIZE[2:])[inputs[0]]
+        check_size(symbol, inputs[0], shape, files_of(batches[0], data) if batches else "an image")
+        check_params(symbol, self.arg_params, self.aux_params, "Solver", inputs, shape)
         if self.class_weights is not None:
-            _, outputs, _ = self.symbol.infer_shape(**{inputs[0]: shape})
+            _, outputs, _ = symbol.infer_shape(**{inputs[0]: shape})
             check_weights(self.class_weights, outputs[0][1])
         self._exchange = exchange_for(self.kvstore, self.devices)
         for replica in self.replicas:

@@ -126,7 +126,7 @@ def own_map(node: Node, axis: int) -> Map | None:
     op, attrs = node["op"], node["attrs"]
     if op == "Concat" and attrs.get("dim", "1") not in ("0", "1"):
         return None
-    if op in SAME or op in JOIN:
+    if op in SAME or op in JOIN or (op == "slice_axis" and attrs["axis"] == "1"):  # of channels
         return IDENTITY
     if not flag(node, "global_pool") and not flag(node, "center_crop") and not has(node, "target_shape"):
         if op in ("Convolution", "Pooling"):

@@ -13,6 +13,7 @@ This makes every pad of a graph three times as large:
 from __future__ import annotations
 
 import json
+from itertools import accumulate
 from typing import Any, Callable, Dict, List, Optional, Sequence
 
 from ...compat import mxnet as mx
@@ -108,6 +109,29 @@ class Writer:
 def symbol_of(graph: Graph) -> mx.sym.Symbol:
     """A graph as MXNet's symbol, without the nodes that no output needs."""
     return mx.sym.load_json(json.dumps(graph.content, ensure_ascii=False))
+
+
+def stacked(symbol: mx.sym.Symbol) -> mx.sym.Symbol:
+    """The same net with one input `data` (N, C, H, W), the channels of all its images; a net of one as it is.
+
+    >>> from fcnxs.symbols import get_late_fusion_symbol
+    >>> stacked(get_late_fusion_symbol()).list_arguments()[:2]
+    ['data', 'conv1_1color_weight']
+    """
+    graph, writer = Graph.of(symbol, casts=True), Writer()
+    if not graph.images[1:]:
+        return symbol
+    ends = [0, *accumulate(shape[1] for shape in graph.image_shapes((0, 0)).values())]
+    spans = dict(zip(graph.image_shapes((0, 0)), zip(ends, ends[1:])))
+    data = writer.variable("data", (0, ends[-1], 0, 0))
+
+    def cut(_: int, node: Node, inputs: List[Entry]) -> Entry | None:
+        if node["op"] != "null" or node["name"] not in spans:
+            return None
+        begin, end = spans[node["name"]]
+        return writer.add("slice_axis", f"{node['name']}_of_data", [data], axis=1, begin=begin, end=end)
+
+    return writer.symbol(writer.write(graph, cut))
 
 
 def scores_symbol(symbol: mx.sym.Symbol, several: bool = False) -> mx.sym.Symbol:

@@ -155,7 +155,7 @@ def make_meta(
     if net.numclass not in (None, len(classes)) and net.sizes is None and not quiet:
         say(
             f"{parent.params_file}: an {net.name} for {net.numclass} classes, and these are {len(classes)}: "
-            f"its {CLASSIFIERS[lineage(net.name)[-1]]} is kept; scores and upsampling begin anew"
+            f"its {CLASSIFIERS.get(lineage(net.name)[-1], 'trunk')} is kept; scores and upsampling begin anew"
         )
     unnamed = [f"class {number}" for number in range(len(classes))]
     if net.numclass == len(classes) and classes != of_parent and unnamed not in (classes, of_parent):
@@ -165,7 +165,7 @@ def make_meta(
     palette = samples.palette if classes == samples.classes else imported
     palette = palette or (parent.meta.palette if same else None) or default_palette(classes)
     exif = args.exif or parent.meta.exif
-    source = source_of(parent.params_file)
+    source = parent.meta.source if args.init else source_of(parent.params_file)
     return replace(parent.meta, classes=classes, palette=palette, exif=exif, source=source), warnings + unread
 
 
@@ -198,7 +198,7 @@ def make_loaders(
     """Loaders to train on and, if there is such data, to evaluate on: whole images, one at a time."""
     from ...data.loader import Loader
 
-    settings = {"mean": meta.mean, "num_classes": len(meta.classes), "workers": args.workers}
+    settings = {"mean": meta.input_mean, "num_classes": len(meta.classes), "workers": args.workers}
     settings["resize"] = stages[0].resize  # a stage that resizes is alone
     changes = {
         "batch_size": args.batch_size,

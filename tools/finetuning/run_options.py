@@ -65,7 +65,11 @@ def restored(args: argparse.Namespace) -> Tuple[argparse.Namespace, Dict[str, An
         store, job = options.get("kv_store"), os.environ.get("DMLC_ROLE") == "worker"
         store = store if ("dist" in (store or "")) == job else "dist_sync" if job else None
         given = {**options, "kv_store": store, **free}
+    of_one = ("prefix", "epoch")
+    if given.get("init") and any(given.get(name) is not None for name in of_one):
+        raise FCNXSError("--init: takes the place of --prefix and --epoch; leave them out")
     missing = [_option(name) for name in REQUIRED if given.get(name) is None]
+    missing = [] if given.get("init") and {*missing} <= {*map(_option, of_one)} else missing
     if missing:
         what = f"no run to go on with in {args.resume}, and " if args.resume is not None else ""
         raise FCNXSError(f"{what}missing: {', '.join(missing)}; see fcnxs finetune --help")
