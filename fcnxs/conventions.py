@@ -8,6 +8,7 @@ from typing import Sequence, Union
 IGNORE_LABEL = 255  # pixels with this label count neither in the loss nor in the scores
 MAX_PIXELS = 179_000_000  # of an image or a label, by its header; more are refused before they are decoded
 MOST_CLASSES = IGNORE_LABEL  # 0 to 254: a class map has 8 bits
+HEADED = "siftflow_"  # begins the names of nets with several heads, which end in that of the FCN of one
 VGG_MEAN = (123.68, 116.779, 103.939)  # (R, G, B); the original example and Oxford's VGG-16 subtract it
 VOC_CLASSES = (  # PASCAL VOC's, in the order of its labels
     *("background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),

@@ -26,11 +26,13 @@ from .system.json_files import Null, Number, Or, checked, parse_json
 
 METRICS = "metrics.jsonl"
 EPOCH = Number(int, 1, 10**6)
+LOSSES = ("train_loss", "val_loss")
 SCORES = {name: Null(Number(float, 0, 1)) for name in NAMES}
 RECORD = {  # a line of metrics.jsonl
     **{"stage": str, "epoch": EPOCH, "mean_iu": SCORES["mean_iu"]},
     **{name: Or(SCORES[name]) for name in NAMES if name != "mean_iu"},
-    **{name: Or(Number()) for name in ("learning_rate", "train_loss", "val_loss", "seconds")},
+    **{name: Or(Number()) for name in ("learning_rate", *LOSSES, "seconds")},
+    "heads": Or({str: {**{name: Or(Number()) for name in LOSSES}, **SCORES}}),  # of each, if there are several
 }
 
 

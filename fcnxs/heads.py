@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Dict, List
+from functools import reduce
+from typing import Dict, Iterable, List
 
 from .compat import mxnet as mx
 from .errors import FCNXSError
@@ -48,6 +49,11 @@ def with_head(name: str, head: str) -> str:
     ('softmax_sem_label', 'score_geo', 'score_bias')
     """
     return re.sub(r"(?=(?:_weight|_bias|_label|_output)?$)", f"_{head}", name, count=1) if head else name
+
+
+def plain_name(name: str, heads: Iterable[str]) -> str:
+    """Name of a layer or parameter of any of these heads, as a net of one head has it."""
+    return reduce(without_head, heads, name)
 
 
 def net_of_head(symbol: mx.sym.Symbol, head: str) -> mx.sym.Symbol:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import reduce
 from typing import Dict, List, Tuple
 
 from .compat import mxnet as mx
-from .conventions import FUSION
+from .conventions import FUSION, HEADED
 from .errors import FCNXSError
-from .heads import heads_of, refuse_upsampling, without_head
+from .heads import heads_of, net_of_head, plain_name, refuse_upsampling, without_head
 from .net import (
     ANY_SIZE,
     DECONVOLUTIONS,
@@ -64,7 +63,7 @@ def init_from_fcnxs(
         raise FCNXSError(
             f"{' or '.join(scores)} is missing, so these are not parameters of an FCN; use init_from_vgg16"
         )
-    plain = {reduce(without_head, heads, name): array for name, array in fcnxs_args_from.items()}
+    plain = {plain_name(name, heads): array for name, array in fcnxs_args_from.items()}
     return _init(ctx, fcnxs_symbol, fcnxs_args_from, fcnxs_auxs_from, begun_anew(plain))
 
 
@@ -105,13 +104,25 @@ def begun_anew(arg_params: Params) -> List[str]:
     return [*new, "bigscore_weight"]
 
 
+def variant_of(arg_params: Params, where: str, symbol: mx.sym.Symbol) -> Variant:
+    """As `net_of`, and also of a net with several heads, each of which is an FCN on one trunk."""
+    found = {}
+    for head in heads_of(symbol):
+        own = {without_head(name, head): array for name, array in arg_params.items()}
+        found[head] = net_of(own, where, net_of_head(symbol, head))
+    if not found:
+        return net_of(arg_params, where, symbol)
+    first, heads = next(iter(found.values())), {head: each.numclass for head, each in found.items()}
+    return replace(first, name=f"{HEADED}{first.name}", numclass=None, heads=heads)
+
+
 def trunk_of(symbol: mx.sym.Symbol, arg_params: Params, where: str) -> Tuple[Variant, Params]:
     """VGG-16 or AlexNet of an FCN, which nets for other classes start from; errors name `where`.
 
     Raises:
         FCNXSError: a parameter is missing, or a layer of the trunk is another than training builds.
     """
-    fcn = net_of(arg_params, where, symbol)
+    fcn = variant_of(arg_params, where, symbol)
     if fcn.sizes is not None:
         raise FCNXSError(
             f"{where}: regresses masks of {fcn.numclass} classes, and has no fc6 and fc7 of VGG-16; start from "
@@ -122,7 +133,7 @@ def trunk_of(symbol: mx.sym.Symbol, arg_params: Params, where: str) -> Tuple[Var
             f"{where}: a net of late fusion for {fcn.numclass} classes has two trunks; finetune an FCN-32s of "
             "each image for the other classes, and begin from the two"
         )
-    net = replace(fcn, name=lineage(fcn.name)[-1], numclass=None)
+    net = replace(fcn, name=lineage(fcn.name)[-1], numclass=None, heads=None)
     options = {"width": net.width, "fc": net.fc, "pooling_convention": net.pooling_convention}
     trunk = NETS[f"{net.name}fc"](**options)
     _refuse_others(symbol, trunk, CLASSIFIERS[net.name].split()[0], where)
@@ -133,6 +144,12 @@ def trunk_of(symbol: mx.sym.Symbol, arg_params: Params, where: str) -> Tuple[Var
     }
 
 
+def fcn_of(net: Variant) -> mx.sym.Symbol:
+    """The graph that training builds for an FCN."""
+    options = {"width": net.width, "fc": net.fc, "pooling_convention": net.pooling_convention}
+    return NETS[net.name](**{"heads": net.heads} if net.heads else {"numclass": net.numclass}, **options)
+
+
 def refuse_other_layers(symbol: mx.sym.Symbol, net: Variant, where: str) -> None:
     """Raise an error that names `where` if an FCN's layers are not those that training builds for its weights.
 
@@ -140,8 +157,7 @@ def refuse_other_layers(symbol: mx.sym.Symbol, net: Variant, where: str) -> None
     """
     if net.name in CLASSIFIERS or net.sizes is not None:  # whose pads are those of the net that starts from it
         return
-    options = {"width": net.width, "fc": net.fc, "pooling_convention": net.pooling_convention}
-    _refuse_others(symbol, NETS[net.name](numclass=net.numclass, **options), net.name, where)
+    _refuse_others(symbol, fcn_of(net), net.name, where)
 
 
 def _refuse_others(symbol: mx.sym.Symbol, ours: mx.sym.Symbol, name: str, where: str) -> None:
@@ -172,7 +188,7 @@ def _init(
     for name, shape in zip(symbol.list_arguments(), arg_shapes):
         if is_input(name):
             continue
-        plain = reduce(without_head, heads, name)
+        plain = plain_name(name, heads)
         if plain not in new:
             with_depth = name == "conv1_1_weight" and shape[1] == 4 and args.get(name, shape).shape[1:2] == (3,)
             given = check_param(name, (shape[0], 3, *shape[2:]) if with_depth else shape, args, "parent")

@@ -115,11 +115,14 @@ class HeadsMetric(mx.metric.EvalMetric):
 
     Args:
         heads: number of classes of each head by name; {"": 21} of a net of one.
-        class_weights: as for `SegmentationMetric`.
+        class_weights, squared: as for `SegmentationMetric`.
     """
 
-    def __init__(self, heads: Dict[str, int], class_weights: Sequence[float] | None = None) -> None:
-        self.heads = {head: SegmentationMetric(count, class_weights) for head, count in heads.items()}
+    def __init__(
+        self, heads: Dict[str, int], class_weights: Sequence[float] | None = None, squared: bool = False
+    ) -> None:
+        how = class_weights, squared
+        self.heads = {head: SegmentationMetric(count, *how) for head, count in heads.items()}
         super().__init__("segmentation of heads")
 
     def reset(self) -> None:

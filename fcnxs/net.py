@@ -51,9 +51,15 @@ class Variant:
     name: str  # of `fcnxs.symbols.NETS`; the classifiers are vgg16 and alexnet
     width: float  # channels, relative to VGG-16's or AlexNet's
     fc: int  # channels of fc6 and fc7; 0 without them
-    numclass: int | None  # None for VGG-16 and AlexNet
+    numclass: int | None  # None for VGG-16 and AlexNet, and for several heads
     pooling_convention: str = "valid"
     sizes: Sizes | None = field(default=None, repr=False)  # of a net that regresses masks
+    heads: Dict[str, int] | None = field(default=None, repr=False)  # classes of several heads by name
+
+    @property
+    def classes(self) -> Dict[str, int] | None:
+        """Number of classes of each head, of one by ""; None for VGG-16 and AlexNet."""
+        return self.heads or (None if self.numclass is None else {"": self.numclass})
 
 
 def net_of(arg_params: Params, where: str, symbol: mx.sym.Symbol | None = None) -> Variant:

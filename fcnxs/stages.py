@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Dict, Iterable, Tuple
+from typing import Dict, Iterable, Iterator, Sequence, Tuple
+
+from .conventions import HEADED
 
 CLASSIFIERS = {"vgg16": "VGG-16 (conv1_1 to fc7)", "alexnet": "AlexNet (conv1 to fc7)"}  # and their layers
 BIGSCORE = ("bigscore_weight",)
@@ -56,6 +58,11 @@ class Stage:
     def resize(self) -> Tuple[Tuple[int, int], Tuple[int, int]] | None:
         """Sizes (height, width) of images and labels, as `Loader` takes them."""
         return self.image_size and (self.image_size, (self.mask_size, self.mask_size))
+
+    @property
+    def headed(self) -> bool:
+        """Whether the net has several heads."""
+        return self.name.startswith(HEADED)
 
     def multipliers(self, names: Iterable[str]) -> Dict[str, Dict[str, float]]:
         """`lr_mult` and `wd_mult` of the solver for parameters of these names.
@@ -117,11 +124,29 @@ _FCN_ALEXNET = Stage(
 # epochs of the 795 images of NYUDv2's trainval. Averaged losses have FCN-32s's rates above, in their ratio.
 _COLOR_D, _COLOR_HHA = ("nyud_fcn32s_color_d", "vgg16"), ("nyud_fcn32s_color_hha", "")
 
-# Other nets, each with the settings of a recipe.
+
+def _siftflow(
+    optimizer: str,
+    rates: Sequence[float],
+    epochs: Sequence[int],
+    fixed: Tuple[str, ...] = BIGSCORE,
+    caffe: bool = False,
+) -> Iterator[Stage]:
+    """FCN-32s, 16s and 8s with several heads, each from the one before."""
+    parent, how = "vgg16", (0.99, 5e-4) if optimizer == "sgd" else (None, 0.0)
+    for name, rate, count in zip(("fcn32s", "fcn16s", "fcn8s"), rates, epochs):
+        yield Stage(f"{HEADED}{name}", parent, optimizer, rate, *how, count, fixed, caffe, caffe)
+        parent = f"{HEADED}{name}"
+
+
+# Other nets, each with the settings of a recipe. Of several heads, Caffe's rates and steps are those of
+# siftflow-fcn*s/solver.prototxt and solve.py: 100,000 steps of one image, 40 epochs of SIFT Flow's 2,488.
 OTHER_STAGES: Dict[str, Dict[str, Stage]] = {
-    # Nobody has published these three with an averaged loss: FCN-4s and FCN-2s continue the rates above, FCN-8s
-    # at-once has FCN-32s's rate for three times its epochs, as in Caffe.
+    # Nobody has published these with an averaged loss: nets of several heads have the settings of those of one,
+    # FCN-4s and FCN-2s continue the rates above, FCN-8s at-once has FCN-32s's rate for three times its epochs,
+    # as in Caffe.
     "mxnet": _recipe(
+        *_siftflow("sgd", (1e-4, 1e-5, 1e-6), (31, 27, 19)),
         Stage("fcn4s", "fcn8s", "sgd", 1e-7, 0.99, 5e-4, 19),
         Stage("fcn2s", "fcn4s", "sgd", 1e-8, 0.99, 5e-4, 19),
         Stage("fcn8s_atonce", "vgg16", "sgd", 1e-4, 0.99, 5e-4, 93),
@@ -131,12 +156,14 @@ OTHER_STAGES: Dict[str, Dict[str, Stage]] = {
     ),
     # voc-fcn8s-atonce/solver.prototxt: 300,000 steps of one image.
     "caffe": _recipe(
+        *_siftflow("sgd", (1e-10, 1e-12, 1e-12), (40, 40, 40), fixed=ALL_DECONVOLUTIONS, caffe=True),
         Stage("fcn8s_atonce", "vgg16", "sgd", 1e-10, 0.99, 5e-4, 36, ALL_DECONVOLUTIONS, True, True),
         Stage(*_COLOR_D, "sgd", 1e-10, 0.99, 5e-4, 126, BIGSCORE, True, True),
         Stage(*_COLOR_HHA, "sgd", 1e-12, 0.99, 5e-4, 126, BIGSCORE, True, True),
         _FCN_ALEXNET,
     ),
     "adam": _recipe(
+        *_siftflow("adam", (1e-3, 1e-3, 3e-4), (10, 5, 5)),
         Stage("fcn4s", "fcn8s", "adam", 3e-4, None, 0.0, 5),
         Stage("fcn2s", "fcn4s", "adam", 3e-4, None, 0.0, 5),
         Stage("fcn8s_atonce", "vgg16", "adam", 1e-3, None, 0.0, 10),

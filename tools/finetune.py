@@ -33,6 +33,7 @@ from ..errors import FCNXSError, FCNXSWarning, quoted
 from ..stages import Stage
 from .finetuning import images
 from .finetuning.data_report import (
+    heads_wanted,
     keep_good,
     make_loaders,
     make_meta,
@@ -139,7 +140,7 @@ def run(args: argparse.Namespace) -> int:
     if "OMP_NUM_THREADS" not in environment:
         os.environ.pop("OMP_NUM_THREADS", None)
         use_the_machine(devices.processors_shared_by(args.device))
-    samples = samples_of(args)
+    samples = samples_of(args, heads_wanted(args, stages, before))
     if args.patience is not None and "val" not in samples:
         raise FCNXSError(f"--patience {args.patience}: needs data to evaluate on; give --val or --val-split")
 
@@ -243,7 +244,7 @@ def _begin(
     if args.class_weights not in (None, AUTO):
         weights = read_weights(Path(args.class_weights), meta.classes)
     smallest = smallest_of(args, stages, parent)
-    samples, skipped, warnings, found = keep_good(args, samples, meta.classes, quiet, stages, smallest)
+    samples, skipped, warnings, found = keep_good(args, samples, meta.of_heads, quiet, stages, smallest)
     if args.class_weights == AUTO:
         weights = median_frequency(found.of_good[0], found.of_good[2])
     kept = {"options": storable(args), "meta": asdict(meta), "data": data, "skipped": skipped}
@@ -278,11 +279,12 @@ def _listeners(
     from .shared.progress import Progress
 
     folder, meta, kept = output.folder, output.meta, output.plan
-    weights = dict(zip(meta.classes, kept.get("class_weights") or ()))
+    weights = dict(zip(meta.classes or (), kept.get("class_weights") or ()))
     if not args.quiet:
-        named = args.classes or args.num_classes is not None
+        named = args.classes or args.num_classes is not None or meta.heads
         origin = "" if named else " (--classes or --num-classes give others)"
-        say(f"{len(meta.classes)} classes{origin}: {', '.join(meta.classes)}")
+        for head, names in meta.of_heads.items():
+            say(f"{len(names)} classes{f' of the head {head}' if head else ''}{origin}: {', '.join(names)}")
         if weights:
             say(f"weights of the classes in the loss: {', '.join(f'{k} {v:.4g}' for k, v in weights.items())}")
         for stage in stages:
@@ -296,5 +298,6 @@ def _listeners(
     if args.tensorboard:
         from ..finetune.tensorboard import TensorBoard
 
-        listeners.append(TensorBoard(folder / TENSORBOARD, meta.classes, meta.palette, meta.input_mean))
+        colours = meta.classes, meta.palette, meta.input_mean
+        listeners.append(TensorBoard(folder / TENSORBOARD, *colours, heads=meta.heads))
     return listeners

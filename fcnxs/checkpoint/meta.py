@@ -79,6 +79,11 @@ class Meta:
     versions: Dict[str, str] = field(default_factory=versions)
     checksums: Dict[str, List[str]] = field(default_factory=dict, compare=False)
 
+    @property
+    def of_heads(self) -> Dict[str, List[str]]:
+        """Names of the classes of each head; those of a net with one by ""."""
+        return self.heads or {"": self.classes or []}
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "mean", finite_mean(self.mean, "mean"))
         for name, classes in (self.heads or {}).items():

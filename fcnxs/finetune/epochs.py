@@ -12,11 +12,14 @@ from ..compat import mxnet as mx
 from ..conventions import IGNORE_LABEL
 from ..data.loader import Batch
 from ..errors import FCNXSError, quoted
+from ..heads import with_head
+from ..metric import HeadsMetric
 from ..score import NAMES, Scores, or_none, scores
 from ..system.threads import StalledError
 from .run import Run, StoppedError, all_finite
 from .run_folder import params_file
 
+LABEL = "softmax_label"  # of a net with one head
 PICTURES = 4  # predictions of each evaluation that listeners get
 
 
@@ -112,11 +115,12 @@ def _check_finite(run: Run, batches: List[Batch], own: int) -> None:
 def _end_epoch(run: Run, began: float) -> None:
     """Evaluate, and write and tell the record of an epoch."""
     stage, epoch = run.stage, run.state.epoch
-    if not run.metric.matrix.any():
-        where = f"{stage.name}, epoch {epoch}"
-        raise FCNXSError(f"{where}: every pixel of the training labels is {IGNORE_LABEL}")
+    for head, metric in run.metric.heads.items():
+        if not metric.matrix.any():
+            where = f"{stage.name}, epoch {epoch}"
+            of = f" of the head {head}" if head else ""
+            raise FCNXSError(f"{where}: every pixel of the training labels{of} is {IGNORE_LABEL}")
     record = {"stage": stage.name, "epoch": epoch, "learning_rate": run.solver.learning_rate}
-    record.update(_losses("train", dict(run.metric.get_name_value())))
     values, result = _evaluate(run)
     seconds = time.time() - began
     record.update(values, seconds=round(seconds, 1))
@@ -126,24 +130,25 @@ def _end_epoch(run: Run, began: float) -> None:
         run.tell("ended_early", stage, epoch, run.best["epoch"] if run.best else 0)
 
 
-def _evaluate(run: Run) -> Tuple[Dict[str, Any], Scores | None]:
-    """Validation loss and scores by name, and the scores with those of each class; None without data."""
+def _evaluate(run: Run) -> Tuple[Dict[str, Any], Scores | Dict[str, Scores] | None]:
+    """Losses and scores for a record, and the scores with those of each class; None without data."""
     val = run.data.val
     if val is None:
-        return {"val_loss": None, **dict.fromkeys(NAMES)}, None
+        return _values(run, None), None
     run.save(run.metric)  # an evaluation may take long
     metric, done = run.new_metric(), 0
 
-    def on_batch(batch: Batch, probabilities: mx.nd.NDArray) -> None:
+    def on_batch(batch: Batch, *probabilities: mx.nd.NDArray) -> None:
         nonlocal done
         if run.should_stop():
             run.agree(True)  # the other processes wait for this evaluation
             raise StoppedError(run.save(run.metric))
-        for i in range(len(probabilities)):
-            if done < PICTURES:
-                class_map = mx.nd.argmax(probabilities[i], axis=0).astype("uint8").asnumpy()
-                data, truth = batch.stacked[i], batch[val.label_name][i].astype(np.uint8)
-                run.tell("prediction", run.stage, run.state.epoch, done, data, truth, class_map)
+        for i in range(len(probabilities[0])):
+            for head, each in zip(metric.heads, probabilities if done < PICTURES else ()):
+                truth = batch[with_head(LABEL, head) if head else val.label_name][i].astype(np.uint8)
+                class_map = mx.nd.argmax(each[i], axis=0).astype("uint8").asnumpy()
+                picture = batch.stacked[i], truth, class_map, *([head] if head else [])
+                run.tell("prediction", run.stage, run.state.epoch, done, *picture)
             done += 1
         run.tell("evaluated", run.stage, run.state.epoch, done)
 
@@ -153,20 +158,35 @@ def _evaluate(run: Run) -> Tuple[Dict[str, Any], Scores | None]:
         raise StoppedError(run.save(run.metric)) from None
     if not math.isfinite(metric.loss_sum):
         raise run.diverged(f"epoch {run.state.epoch}: the loss on the validation images is not finite")
-    _warn_of_one_class(run, metric.matrix, done)
-    values = {name: or_none(value) for name, value in metric.get_name_value()}
-    return {**_losses("val", values), **{name: values[name] for name in NAMES}}, scores(metric.matrix)
+    for head, each in metric.heads.items():
+        _warn_of_one_class(run, head, each.matrix, done)
+    found = {head: scores(each.matrix) for head, each in metric.heads.items()}
+    return _values(run, metric), found.get("", found)
 
 
-def _losses(of: str, values: Dict[str, float]) -> Dict[str, float | None]:
-    """Losses of a metric, named for a record: `train_loss`, and with class weights `train_weighted_loss`."""
-    return {f"{of}_{name}": or_none(value) for name, value in values.items() if name.endswith("loss")}
+def _values(run: Run, val: HeadsMetric | None) -> Dict[str, Any]:
+    """Losses and scores for a record; if there are several heads, those of each too."""
+    values: Dict[str, Any] = _named(run.metric, val)
+    if run.stage.headed:
+        heads = run.metric.heads.items()
+        values["heads"] = {head: _named(metric, val and val.heads[head]) for head, metric in heads}
+    return values
 
 
-def _warn_of_one_class(run: Run, matrix: np.ndarray, images: int) -> None:
-    """Warn if a single class is predicted everywhere, although the labels have more."""
+def _named(train: mx.metric.EvalMetric, val: mx.metric.EvalMetric | None) -> Dict[str, float | None]:
+    """`train_loss`, `val_loss` and the scores; with class weights also the weighted losses."""
+    values = {f"train_{name}": or_none(x) for name, x in train.get_name_value() if name.endswith("loss")}
+    if val is None:
+        return {**values, "val_loss": None, **dict.fromkeys(NAMES)}
+    for name, value in val.get_name_value():
+        values[f"val_{name}" if name.endswith("loss") else name] = or_none(value)
+    return values
+
+
+def _warn_of_one_class(run: Run, head: str, matrix: np.ndarray, images: int) -> None:
+    """Warn if a head predicts a single class everywhere, although its labels have more."""
     if (matrix.sum(axis=0) > 0).sum() == 1 and (matrix.sum(axis=1) > 0).sum() > 1:
-        name = run.output.meta.classes[int(matrix.sum(axis=0).argmax())]
+        name = run.classes[head][int(matrix.sum(axis=0).argmax())]
         causes = (
             ". Likely causes: too few steps yet, a learning rate too small to move or so large that the net "
             "has died, weights that do not belong to the input's mean or scale, or labels that are nearly all "
@@ -175,6 +195,6 @@ def _warn_of_one_class(run: Run, matrix: np.ndarray, images: int) -> None:
         run.tell(
             "warning",
             f"{run.stage.name}, epoch {run.state.epoch}: every pixel of the {images} validation images is "
-            f"predicted as {name!r}{'' if run.one_class else causes}",
+            f"predicted as {name!r}{f' by the head {head}' if head else ''}{'' if run.one_class else causes}",
         )
         run.one_class = True

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from math import prod
-from typing import Sequence
+from typing import Dict, Sequence
 
 from ..compat import mxnet as mx
 from ..errors import FCNXSError
 from ..feasible import LARGEST
+from ..heads import heads_of, plain_name
 from ..lr_schedule import schedule_of
 from ..net import Params, Variant, devices_of
 from ..regression import Sizes
@@ -31,13 +32,17 @@ def check_sizes(stages: Sequence[Stage], data: Data) -> None:
                 )
 
 
-def symbol_of(stage: Stage, numclass: int, parent: Variant, pooling_convention: str) -> mx.sym.Symbol:
+def symbol_of(stage: Stage, classes: Dict[str, int], parent: Variant, pooling_convention: str) -> mx.sym.Symbol:
     """Net of a stage, as wide as its parent.
+
+    Args:
+        classes: number of classes of each head, of one head by "".
 
     Raises:
         FCNXSError: the parent regresses masks of another size, or their weights have no room in memory.
     """
-    how = {"numclass": numclass, "width": parent.width, "pooling_convention": pooling_convention}
+    heads = {"heads": classes} if stage.headed else {"numclass": classes[""]}
+    how = {**heads, "width": parent.width, "pooling_convention": pooling_convention}
     if stage.image_size is None:
         return NETS[stage.name](fc=parent.fc, **how)
     own = Sizes(tuple(stage.image_size), stage.mask_size)
@@ -81,6 +86,8 @@ def make_solver(
     names = ("optimizer", "learning_rate", "momentum", "wd", "fixed", "unnormalised", "labelled")
     settings = {name: getattr(stage, name) for name in names if getattr(stage, name) is not None}
     settings.update(stage.multipliers(arg_params), arg_params=arg_params, aux_params=aux_params)
+    heads = heads_of(symbol)
+    settings["fixed"] = [name for name in arg_params if plain_name(name, heads) in stage.fixed]
     schedule = schedule_of(stage, steps)
     settings.update({"lr_scheduler": schedule} if schedule else {})
     return Solver(symbol, devices, num_epoch=stage.epochs, **settings, **how)

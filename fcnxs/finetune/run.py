@@ -14,11 +14,12 @@ from ..compat import mxnet as mx
 from ..data.loader import Loader
 from ..epoch_choice import best_of, best_prefix
 from ..errors import FCNXSError, quoted
-from ..metric import LOSS_UNIT, SegmentationMetric
-from ..score import NAMES, Scores
+from ..metric import LOSS_UNIT, HeadsMetric
+from ..score import NAMES
 from ..solver.collective import Exchange
 from ..solver.solver import Solver
 from ..stages import Stage
+from .listener import Listener
 from .run_folder import params_file, write_scores
 from .state import State, leave_out_bilinear, save_state
 
@@ -92,58 +93,6 @@ class Settings:
     patience: int | None = None
 
 
-class Listener:
-    """Base class of listeners: `finetune` calls a method for each event; here, they do nothing."""
-
-    def begin(self, stages: Sequence[Stage], images: int, evaluated: int) -> None:
-        """The run begins or resumes, with so many images to train and to evaluate on (0: none)."""
-
-    def goes_on(self, stage: str, epoch: int, batches: int) -> None:
-        """The run resumes after so many batches of a stage's epoch, counted from 1."""
-
-    def weights(self, stage: Stage, account: str) -> None:
-        """A stage begins: which parameters are copied from where, which begin anew, and which are left out."""
-
-    def step(self, stage: Stage, epoch: int, done: int, images: int, loss: float) -> None:
-        """A step is done.
-
-        Args:
-            epoch: epoch of the stage, from 1.
-            done: images of this epoch so far, including this step's.
-            images: images of this step, on all devices and machines.
-            loss: mean over this process's pixels that are not ignored, before the update; NaN if all are.
-        """
-
-    def evaluated(self, stage: Stage, epoch: int, done: int) -> None:
-        """So many images of the evaluation are done."""
-
-    def prediction(
-        self, stage: Stage, epoch: int, number: int, data: np.ndarray, truth: np.ndarray, class_map: np.ndarray
-    ) -> None:
-        """One of the first few images of an evaluation is predicted.
-
-        Args:
-            number: number of the image, from 0, in the order of evaluation.
-            data: the net's input, float32 (3, H, W), RGB minus the mean.
-            truth, class_map: classes, uint8 (H, W), or of the masks' size; 255 in the truth is ignored.
-        """
-
-    def epoch(self, record: Dict[str, Any], result: Scores | None) -> None:
-        """An epoch is done: its line of metrics.jsonl, and its scores with those of each class."""
-
-    def ended_early(self, stage: Stage, epoch: int, best: int) -> None:
-        """A stage has ended after this epoch, since its mean IU has not risen since the epoch `best`."""
-
-    def saved(self, file: Path) -> None:
-        """A checkpoint or a state is written."""
-
-    def warning(self, text: str) -> None:
-        """Something is likely to be wrong, but the run continues."""
-
-    def close(self) -> None:
-        """The run has ended, with or without an error."""
-
-
 @dataclass
 class Run:
     """One process's view of a run.
@@ -159,6 +108,7 @@ class Run:
         last_state: the state that was saved last, or that the run resumed from.
 
     Attributes:
+        classes: names of the classes of each head, of one head by "".
         rank: number of this process, from 0.
         workers: number of processes.
     """
@@ -173,12 +123,13 @@ class Run:
     state: State | None = None
     stage: Stage | None = None
     solver: Solver | None = None
-    metric: SegmentationMetric | None = None
+    metric: HeadsMetric | None = None
     last_good: str = ""
     last_state: Path | None = None
     one_class: bool = False
 
     def __post_init__(self) -> None:
+        self.classes = self.output.meta.of_heads
         self.rank, self.workers = (self.exchange.rank, self.exchange.workers) if self.exchange else (0, 1)
         for loader in (self.data.train, self.data.val):
             if loader is not None and self.workers == 1:  # others would wait for this process's part of a step
@@ -199,30 +150,34 @@ class Run:
         """Whether any process wants to stop. All processes must call this at the same points."""
         return self.exchange.any(stop) if self.exchange else stop
 
-    def counted(self) -> SegmentationMetric:
+    def counted(self) -> HeadsMetric:
         """Sum of all processes' metrics. All processes must call this at the same points."""
         if self.workers == 1:
             return self.metric
-        losses = [self.metric.loss_sum / LOSS_UNIT, self.metric.weighted_sum / LOSS_UNIT]
-        loss, weighted, *matrix = self.exchange.totals(
-            np.array([*losses, *self.metric.matrix.flat], np.float64)
-        )
         result = self.new_metric()
-        sums = {"loss_sum": loss * LOSS_UNIT, "weighted_sum": weighted * LOSS_UNIT}
-        result.restore({**sums, "matrix": matrix})
+        for head, metric in self.metric.heads.items():
+            losses = [metric.loss_sum / LOSS_UNIT, metric.weighted_sum / LOSS_UNIT]
+            counts = np.array([*losses, *metric.matrix.flat], np.float64)
+            loss, weighted, *matrix = self.exchange.totals(counts)
+            sums = {"loss_sum": loss * LOSS_UNIT, "weighted_sum": weighted * LOSS_UNIT}
+            result.heads[head].restore({**sums, "matrix": matrix})
         return result
 
-    def new_metric(self) -> SegmentationMetric:
-        """A metric of the run's classes and their weights, which has counted nothing."""
-        how = len(self.output.meta.classes), self.settings.class_weights, self.stage.resize is not None
-        return SegmentationMetric(*how)
+    @property
+    def numbers(self) -> Dict[str, int]:
+        """Number of classes of each head, of one head by ""."""
+        return {head: len(names) for head, names in self.classes.items()}
+
+    def new_metric(self) -> HeadsMetric:
+        """A metric of the run's heads, classes and their weights, which has counted nothing."""
+        return HeadsMetric(self.numbers, self.settings.class_weights, self.stage.resize is not None)
 
     def tell(self, what: str, *args: Any) -> None:  # noqa: ANN401  (as the listeners' methods)
         """Call the method `what` of every listener, with these arguments."""
         for listener in self.listeners:
             getattr(listener, what)(*args)
 
-    def save(self, counted: SegmentationMetric | None = None) -> Path:
+    def save(self, counted: HeadsMetric | None = None) -> Path:
         """Save the state (on rank 0), and return its file.
 
         Args:
@@ -262,8 +217,9 @@ class Run:
         state.epoch, state.position, state.seconds = epoch + 1, 0, 0.0
         if epoch == stage.epochs or self.impatient:
             row = (self.best or record) if self.settings.patience else record
-            row = {"name": stage.name, "epoch": row["epoch"], **{name: row[name] for name in NAMES}}
-            state.rows.append({**row, "seconds": round(state.stage_seconds, 1)})
+            scores = {name: row[name] for name in (*NAMES, "heads") if name in row}
+            seconds = round(state.stage_seconds, 1)
+            state.rows.append({"name": stage.name, "epoch": row["epoch"], **scores, "seconds": seconds})
         self.save()
         if self.output.keep is not None:
             for old in range(1, epoch - self.output.keep + 1):

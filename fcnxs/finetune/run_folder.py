@@ -46,7 +46,8 @@ FORM = {  # of run.json; all but the first three, class_weights and patience are
     "patience": Or(COUNT),
     "stages": Or([{"name": str, "epochs": EPOCH}]),
 }
-ROW = {"name": str, "epoch": EPOCH, **SCORES, "seconds": Number(float, 0)}  # of summary.json
+# A row of summary.json.
+ROW = {"name": str, "epoch": EPOCH, **SCORES, "heads": RECORD["heads"], "seconds": Number(float, 0)}
 
 
 def params_file(folder: Path, stage: str, epoch: int) -> Path:
@@ -126,10 +127,10 @@ def refuse_to_overwrite(folder: Path, stages: Sequence[Stage]) -> None:
 def write_scores(folder: Path, records: List[Dict[str, Any]], rows: List[Dict[str, Any]]) -> None:
     """Write the lines of metrics.jsonl, and the rows of summary.json if there are any."""
     with written_whole(folder / METRICS) as (part,):
-        part.write_text("".join(json.dumps(record) + "\n" for record in records))
+        part.write_text("".join(json.dumps(_tidy(record)) + "\n" for record in records))
     if rows:
         with written_whole(folder / SUMMARY) as (part,):
-            write_json(part, {"stages": rows})
+            write_json(part, {"stages": [_tidy(row) for row in rows]})
 
 
 def read_records(folder: Path) -> List[Dict[str, Any]]:
@@ -139,7 +140,7 @@ def read_records(folder: Path) -> List[Dict[str, Any]]:
     records = []
     for number, line in enumerate(lines, 1):
         with told_of(f"{file}, line {number}", what, SCORES_WAY_OUT.format(quoted(folder))):
-            records.append(checked(parse_json(line), RECORD))
+            records.append(_tidy(checked(parse_json(line), RECORD)))
     return records
 
 
@@ -148,7 +149,13 @@ def read_rows(folder: Path) -> List[Dict[str, Any]]:
     file, form = folder / SUMMARY, {"stages": [ROW]}
     if not file.exists():
         return []
-    return read_json(file, "a summary of finetuning", form, SCORES_WAY_OUT.format(quoted(folder)))["stages"]
+    content = read_json(file, "a summary of finetuning", form, SCORES_WAY_OUT.format(quoted(folder)))
+    return [_tidy(row) for row in content["stages"]]
+
+
+def _tidy(scores: Dict[str, Any]) -> Dict[str, Any]:
+    """Scores without the key `heads`, if there are not several."""
+    return {name: value for name, value in scores.items() if name != "heads" or value is not None}
 
 
 @contextmanager

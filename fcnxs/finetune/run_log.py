@@ -19,7 +19,7 @@ from ..compat import mxnet as mx
 from ..errors import FCNXSError, reason, shown
 from ..score import Scores
 from ..stages import Stage
-from .run import Listener
+from .listener import Listener
 
 PACKAGES = ("gluoncv", "opencv-python", "pillow", "protobuf", "tensorboardX")
 VARIABLES = (
@@ -63,7 +63,7 @@ def facts(
         "seed": seed,
         "parent": meta.source,
         "data": dict(data),
-        "classes": meta.classes,
+        "classes": meta.heads or meta.classes,
         "mean": meta.mean,
         **more,
     }
@@ -120,7 +120,7 @@ class RunLog(Listener):
         """Write where the parameters of a stage come from."""
         self._write(f"weights of {stage.name}: {account}")
 
-    def epoch(self, record: Dict[str, Any], result: Scores | None) -> None:
+    def epoch(self, record: Dict[str, Any], result: Scores | Dict[str, Scores] | None) -> None:
         """Write the line of metrics.jsonl."""
         self._write(f"epoch: {json.dumps(record)}")
 

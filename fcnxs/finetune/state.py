@@ -30,12 +30,14 @@ ARRAYS = {"arg": "arg_params", "aux": "aux_params", "state": "arrays"}  # prefix
 KERNELS = {f"{layer}_weight" for layer in DECONVOLUTIONS}
 
 UPDATES = Number(int, 0, 2**31)  # of a parameter
+WEIGHTED = {"weighted_sum": Or(Number(), 0.0)}
+HEADS = {"heads": Or({str: {"loss_sum": Number(), "matrix": [[COUNT]], **WEIGHTED}})}  # of several
 FORM = {
     **{"run": str, "stage": str, "symbol": str},
     **{"epoch": EPOCH, "position": COUNT, "steps": COUNT},
     **{"seconds": Number(float, 0), "stage_seconds": Number(float, 0)},
     "optimizer": Or({"num_update": UPDATES, "counts": {str: UPDATES}, "m_schedule": Or(Number())}, {}),
-    "metric": Or({"loss_sum": Number(), "matrix": [[COUNT]], "weighted_sum": Or(Number(), 0.0)}, {}),
+    "metric": Or({"loss_sum": Or(Number()), "matrix": Or([[COUNT]]), **WEIGHTED, **HEADS}, {}),
     **{"records": [RECORD], "rows": [ROW], "best": SCORES["mean_iu"]},
     **{"arrays_sha256": str, "bilinear": Or([str], [])},
 }
@@ -54,7 +56,7 @@ class State:
         seconds, stage_seconds: time that this epoch and this stage have taken.
         symbol: JSON of the net.
         optimizer: numbers of the optimizer's state.
-        metric: loss and confusion matrix of this epoch's training so far.
+        metric: loss and confusion matrix of this epoch's training so far; those of several heads in `heads`.
         records: lines of metrics.jsonl.
         rows: rows of summary.json.
         best: mean IU of STAGE-best.
@@ -98,13 +100,13 @@ def leave_out_bilinear(state: State, fixed: Collection[str]) -> None:
     state.arg_params = {name: array for name, array in args.items() if name not in state.bilinear}
 
 
-def restore_bilinear(state: State, numclass: int) -> None:
-    """Put what `leave_out_bilinear` left out back in its place; the run has `numclass` classes.
+def restore_bilinear(state: State, classes: Dict[str, int]) -> None:
+    """Put what `leave_out_bilinear` left out back in its place; the run has so many classes for each head.
 
     Raises:
         FCNXSError: the net of the stage has no such kernel.
     """
-    net = NETS[state.stage](numclass)
+    net = NETS[state.stage](**{"numclass": classes[""]} if "" in classes else {"heads": classes})
     shapes = dict(zip(net.list_arguments(), net.infer_shape(data=ANY_SIZE)[0]))
     for name in state.bilinear:
         if name not in KERNELS.intersection(shapes):

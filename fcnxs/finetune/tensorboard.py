@@ -17,8 +17,8 @@ from ..conventions import Palette
 from ..errors import FCNXSError, reason
 from ..score import NAMES, Scores
 from ..stages import Stage
-from ..vis import colour, comparison
-from .run import Listener
+from ..vis import colour, comparison, default_palette
+from .listener import Listener
 
 INSTALL_HINT = "TensorBoard's files need tensorboardX, which is not installed: pip install tensorboardX"
 SPEED_EVERY = 10  # seconds
@@ -38,6 +38,8 @@ class TensorBoard(Listener):
         palette: their colours.
         mean: mean of the net's input, RGB.
         clock: returns seconds.
+        heads: names of the classes of each head, of a net with several, in the place of `classes`; each has
+            tags of its own, such as `geo/scores/mean iu`, beside those of all together.
 
     Raises:
         FCNXSError: tensorboardX is not installed, or a file cannot be written.
@@ -46,13 +48,15 @@ class TensorBoard(Listener):
     def __init__(
         self,
         folder: Path,
-        classes: Sequence[str],
-        palette: Palette,
+        classes: Sequence[str] | None,
+        palette: Palette | None,
         mean: Sequence[float],
         clock: Callable[[], float] = time.monotonic,
+        heads: Dict[str, Sequence[str]] | None = None,
     ) -> None:
         self._tensorboardx = _tensorboardx()
-        self.folder, self.classes, self.palette = folder, classes, palette
+        self.folder, self.classes = folder, heads or {"": classes}
+        self.palettes = {head: default_palette(heads[head]) if heads else palette for head in self.classes}
         self.mean = np.asarray(mean[:3], np.float32)
         self._clock = clock
         self._images, self._stage, self._file, self._writer = 0, "", folder, None
@@ -74,7 +78,14 @@ class TensorBoard(Listener):
         self._write_scalars(stage.name, at, values)
 
     def prediction(
-        self, stage: Stage, epoch: int, number: int, data: np.ndarray, truth: np.ndarray, class_map: np.ndarray
+        self,
+        stage: Stage,
+        epoch: int,
+        number: int,
+        data: np.ndarray,
+        truth: np.ndarray,
+        class_map: np.ndarray,
+        head: str = "",
     ) -> None:
         """Write a picture: image, truth and prediction side by side.
 
@@ -82,20 +93,27 @@ class TensorBoard(Listener):
             number: number of the image in the data set.
             data: the net's input (3, H, W).
             truth, class_map: classes, uint8 (H, W), or of a size of their own; 255 in the truth is left out.
+            head: whose prediction it is.
         """
         image = (data[:3].transpose(1, 2, 0) + self.mean).round().clip(0, 255).astype(np.uint8)
         maps = [Image.fromarray(each).resize(image.shape[1::-1], Image.NEAREST) for each in (truth, class_map)]
-        truth, predicted = (colour(np.asarray(each), self.palette) for each in maps)
+        truth, predicted = (colour(np.asarray(each), self.palettes[head]) for each in maps)
         picture = comparison([{"image": image, "truth": truth, "prediction": predicted}])
-        summary = self._tensorboardx.summary.image(f"predictions/{number}", picture, dataformats="HWC")
+        tag = f"{_prefix(head)}predictions/{number}"
+        summary = self._tensorboardx.summary.image(tag, picture, dataformats="HWC")
         self._write(stage.name, epoch * self._images, summary)
 
-    def epoch(self, record: Dict[str, Any], result: Scores | None) -> None:
+    def epoch(self, record: Dict[str, Any], result: Scores | Dict[str, Scores] | None) -> None:
         """Write the losses and scores."""
-        values = {"train loss": record["train_loss"], "val loss": record["val_loss"]}
-        values.update({f"scores/{name.replace('_', ' ')}": record[name] for name in NAMES})
-        if result is not None:
-            values.update({f"IU/{name}": iu for name, iu in zip(self.classes, result.class_iu)})
+        values: Dict[str, float | None] = {}
+        for head, each in {"": record, **(record.get("heads") or {})}.items():
+            tags = {"train loss": each["train_loss"], "val loss": each["val_loss"]}
+            tags.update({f"scores/{name.replace('_', ' ')}": each[name] for name in NAMES})
+            values.update({f"{_prefix(head)}{tag}": value for tag, value in tags.items()})
+        results = result if isinstance(result, dict) else {"": result} if result else {}
+        for head, scores in results.items():
+            ius = zip(self.classes[head], scores.class_iu)
+            values.update({f"{_prefix(head)}IU/{name}": iu for name, iu in ius})
         self._write_scalars(record["stage"], record["epoch"] * self._images, values)
         self._flush()
         self._count()  # the speed is that of training, without the evaluation
@@ -162,6 +180,10 @@ class TensorBoard(Listener):
 
     def _error(self, error: OSError) -> FCNXSError:
         return FCNXSError(f"{self._file}: cannot write TensorBoard's events: {reason(error)}")
+
+
+def _prefix(head: str) -> str:
+    return f"{head}/" if head else ""
 
 
 def _tensorboardx() -> ModuleType:

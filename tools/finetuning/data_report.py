@@ -30,10 +30,40 @@ _ADDED = {"schedule": "constant", "warmup": 0, "biases": "_bias", "labelled": Fa
 _ADDED.update(image_size=None, mask_size=None)
 
 
-def samples_of(args: argparse.Namespace) -> Dict[str, Samples]:
+def heads_wanted(args: argparse.Namespace, stages: Sequence[Stage], before: Dict[str, Any] | None) -> List[str]:
+    """Names of the heads of the nets to train: those that the data has labels for; none of nets with one.
+
+    Args:
+        before: run.json of the run that is resumed.
+
+    Raises:
+        FCNXSError: the data has not labels of several heads, or an option goes with nets of one alone.
+    """
+    headed = [stage.name for stage in stages if stage.headed]
+    if not headed:
+        return []
+    if len(headed) < len(stages):
+        raise FCNXSError(f"--stages {args.stages}: are nets of one head and of several; give one kind")
+    for name in ("classes", "num_classes", "class_weights", "ignore_label"):
+        value = getattr(args, name)
+        if value is not None:
+            option, value = f"--{name.replace('_', '-')}", value[0] if isinstance(value, list) else value
+            why = f"goes with nets of one head, and {headed[0]} has several"
+            how = "the folder's classes-HEAD.txt name the classes, and labels of 255 are ignored"
+            raise FCNXSError(f"{option} {value}: {why}; {how}")
+    heads = [*before["meta"]["heads"]] if before else data_options.heads_of_data(args.data)
+    if len(heads) < 2:
+        has = f"those of {heads[0]} alone" if heads else "labels of one kind"
+        way_out = "give a folder with images/, labels-A/ and labels-B/, for heads of any names, or siftflow"
+        raise FCNXSError(f"--data {args.data}: {headed[0]} has several heads, and there are {has}; {way_out}")
+    return heads
+
+
+def samples_of(args: argparse.Namespace, heads: Sequence[str]) -> Dict[str, Samples]:
     """Data sets to train on and, if asked for, to evaluate on; their files are not looked at yet."""
-    samples = {"train": data_options.samples_of(args.data, args.split, args.root, "train", 0, allow=args.allow)}
-    val = data_options.validation_samples(args)
+    where = (args.data, args.split, args.root, "train", 0)
+    samples = {"train": data_options.headed_samples(heads, *where, allow=args.allow)}
+    val = data_options.validation_samples(args, heads)
     samples = {**samples, "val": val} if val else samples
     how = {"max_pixels": args.max_pixels, "ignore": args.ignore_label}
     return {name: part.reading(**how) for name, part in samples.items()}
@@ -41,10 +71,10 @@ def samples_of(args: argparse.Namespace) -> Dict[str, Samples]:
 
 def smallest_of(args: argparse.Namespace, stages: Sequence[Stage], parent: Checkpoint) -> Tuple[int, int]:
     """(height, width) of the smallest image that all stages take, as they round the sizes of pooled layers."""
-    from ...net import net_of
+    from ...init import variant_of
     from ...symbols import NETS, smallest_input
 
-    own = net_of(parent.arg_params, str(parent.params_file), parent.symbol).pooling_convention
+    own = variant_of(parent.arg_params, str(parent.params_file), parent.symbol).pooling_convention
     how = {"pooling_convention": args.pooling_convention or own}
     sizes = [smallest_input(NETS[stage.name](**how)) for stage in stages if stage.image_size is None]
     heights, widths = zip(*sizes, (1, 1))
@@ -54,7 +84,7 @@ def smallest_of(args: argparse.Namespace, stages: Sequence[Stage], parent: Check
 def keep_good(
     args: argparse.Namespace,
     samples: Dict[str, Samples],
-    classes: Sequence[str],
+    classes: Dict[str, Sequence[str]],
     quiet: bool,
     stages: Sequence[Stage],
     smallest: Tuple[int, int] = SMALLEST,
@@ -62,11 +92,12 @@ def keep_good(
     """Read every image and label, so that none stops the run after hours; --skip-bad leaves bad ones out.
 
     Args:
+        classes: names of the classes of each head.
         smallest: (height, width) of the smallest image that all stages take.
 
     Returns:
         the data sets to use, the numbers and names of the images that are left out, warnings, and what was
-        found in the training data.
+        found in the training data with the labels of the first head.
 
     Raises:
         FCNXSError: training would fail, or the data is refused.
@@ -80,17 +111,22 @@ def keep_good(
         settings = {"batch_size": alike, "crop_size": args.crop_size} if train else {}
         least = tuple(math.ceil(side / low) for side in smallest) if train and not args.crop_size else smallest
         how = {"quiet": quiet or args.quiet, "smallest": least, **settings}
-        report = data_checks.inspected(part, classes, f"checking {name}", args.workers, **how)
-        reports[name], option = report, f"--{'data' if train else 'val'}"
-        warnings += data_checks.accepted(report.findings, option)
-        if not args.skip_bad:
-            data_checks.refuse_bad(report, "`fcnxs check-data` lists them, --skip-bad leaves them out")
-        if not report.good:
-            raise FCNXSError(f"{option}: every pair is bad: {report.bad[0][1]}")
-        for _, text in report.bad if not quiet else ():
-            say(f"left out: {text}")
-        good[name] = part.subset(report.good)
-        skipped[name] = [[number, part.name(number)] for number, _ in report.bad]
+        option, bad = f"--{'data' if train else 'val'}", {}
+        for head, own in part.heads.items():
+            title = f"checking {name}{f', {head}' if head else ''}"
+            report = data_checks.inspected(own, classes[head], title, args.workers, **how)
+            reports.setdefault(name, report)
+            said = data_checks.accepted(report.findings, option)
+            warnings += [f"labels of the head {head}: {text}" if head else text for text in said]
+            if not args.skip_bad:
+                data_checks.refuse_bad(report, "`fcnxs check-data` lists them, --skip-bad leaves them out")
+            bad = {**dict(report.bad), **bad}
+        if len(bad) == len(part):
+            raise FCNXSError(f"{option}: every pair is bad: {bad[0]}")
+        for number in sorted(bad) if not quiet else ():
+            say(f"left out: {bad[number]}")
+        good[name] = part.subset([number for number in range(len(part)) if number not in bad])
+        skipped[name] = [[number, part.name(number)] for number in sorted(bad)]
     warnings += data_checks.accepted(across(reports, args.allow or ()), "--val")
     if not quiet:
         evaluated = len(good["val"]) if "val" in good else "none"
@@ -144,29 +180,55 @@ def make_meta(
     VGG-16 alone is taken; a line says so.
     """
     from ...checkpoint import source_of
-    from ...net import net_of
-    from ...vis import default_palette
+    from ...init import variant_of
 
-    net = net_of(parent.arg_params, str(parent.params_file), parent.symbol)
-    named = options.class_names(args)
-    classes = data_options.classes_of(named, samples, net.numclass, quiet, any_number=True)
-    of_parent = parent.meta.classes or options.default_classes(net.numclass)
-    classes, warnings = classes or of_parent, []
-    if net.numclass not in (None, len(classes)) and net.sizes is None and not quiet:
+    net = variant_of(parent.arg_params, str(parent.params_file), parent.symbol)
+    found, warnings = {}, []
+    for head, own in samples.heads.items():
+        found[head], told = _classes_of_head(args, parent, own, head, (net.classes or {}).get(head), quiet)
+        warnings += told
+    counts = {head: len(names) for head, names in found.items()}
+    if net.classes not in (None, counts) and net.sizes is None and not quiet:
+        of, these = (" and ".join(map(str, each.values())) for each in (net.classes, counts))
         say(
-            f"{parent.params_file}: an {net.name} for {net.numclass} classes, and these are {len(classes)}: "
+            f"{parent.params_file}: an {net.name} for {of} classes, and these are {these}: "
             f"its {CLASSIFIERS.get(lineage(net.name)[-1], 'trunk')} is kept; scores and upsampling begin anew"
         )
+    source = parent.meta.source if args.init else source_of(parent.params_file)
+    meta = {"exif": args.exif or parent.meta.exif, "source": source}
+    if "" not in found:
+        return replace(parent.meta, classes=None, palette=None, heads=found, **meta), warnings
+    palette, unread = _palette(args, parent, samples, found[""])
+    return replace(parent.meta, classes=found[""], palette=palette, heads=None, **meta), warnings + unread
+
+
+def _classes_of_head(
+    args: argparse.Namespace, parent: Checkpoint, samples: Samples, head: str, count: int | None, quiet: bool
+) -> Tuple[List[str], List[str]]:
+    """Names of a head's classes, and warnings; `count` is the number of classes that the parent's has."""
+    named = options.class_names(args)
+    classes = data_options.classes_of(named, samples, count, quiet, any_number=True, head=head)
+    of_parent = parent.meta.of_heads.get(head) or ([] if head else options.default_classes(count))
+    classes = classes or of_parent
+    if not classes:
+        file = samples.root / data_options.classes_file(head)
+        raise FCNXSError(f"{file}: no such file; it should name the classes of the head {head}, one a line")
     unnamed = [f"class {number}" for number in range(len(classes))]
-    if net.numclass == len(classes) and classes != of_parent and unnamed not in (classes, of_parent):
-        warnings = [_other_names(str(parent.params_file), classes, of_parent)]
-    same = classes == parent.meta.classes
+    if count == len(classes) and of_parent and classes != of_parent and unnamed not in (classes, of_parent):
+        return classes, [_other_names(str(parent.params_file), classes, of_parent)]
+    return classes, []
+
+
+def _palette(
+    args: argparse.Namespace, parent: Checkpoint, samples: Samples, classes: List[str]
+) -> Tuple[Palette, List[str]]:
+    """Colours of the classes: the data set's, those of an import, the parent's or VOC's; and warnings."""
+    from ...vis import default_palette
+
     imported, unread = _imported_palette(args, samples, classes)
     palette = samples.palette if classes == samples.classes else imported
-    palette = palette or (parent.meta.palette if same else None) or default_palette(classes)
-    exif = args.exif or parent.meta.exif
-    source = parent.meta.source if args.init else source_of(parent.params_file)
-    return replace(parent.meta, classes=classes, palette=palette, exif=exif, source=source), warnings + unread
+    of_parent = parent.meta.palette if classes == parent.meta.classes else None
+    return palette or of_parent or default_palette(classes), unread
 
 
 def _imported_palette(
@@ -198,7 +260,8 @@ def make_loaders(
     """Loaders to train on and, if there is such data, to evaluate on: whole images, one at a time."""
     from ...data.loader import Loader
 
-    settings = {"mean": meta.input_mean, "num_classes": len(meta.classes), "workers": args.workers}
+    counts = {head: len(names) for head, names in meta.of_heads.items()}
+    settings = {"mean": meta.input_mean, "num_classes": counts, "workers": args.workers}
     settings["resize"] = stages[0].resize  # a stage that resizes is alone
     changes = {
         "batch_size": args.batch_size,

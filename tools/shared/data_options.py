@@ -193,8 +193,11 @@ def classes_of(
     numclass: int | None = None,
     quiet: bool = False,
     any_number: bool = False,
+    head: str = "",
 ) -> List[str] | None:
     """Class names from the options, else those of a data set by name, else from classes.txt in its folder.
+
+    Those of a head of a net with several stand in classes-HEAD.txt.
 
     A file with another number of names than the net is left out, and so is one that is not a list of names
     where the net's classes are known; a line says so.
@@ -211,7 +214,7 @@ def classes_of(
     Raises:
         FCNXSError: the file is not a list of names, and the net can have any number of classes.
     """
-    names, file = given or samples.classes, samples.root / CLASSES
+    names, file = given or samples.classes, samples.root / classes_file(head)
     if names or not os.path.lexists(file):
         return names
     try:
@@ -223,10 +226,15 @@ def classes_of(
             raise FCNXSError(f"{error} (--classes or --num-classes set this file aside)") from None
         said, names = f"{error}; this file is not used", None
     else:
-        said = f"class names from {file} (--classes names another file)"
+        said = f"class names from {file}{'' if head else ' (--classes names another file)'}"
     if not quiet:
         say(said)
     return names
+
+
+def classes_file(head: str = "") -> str:
+    """Name of the file of class names in a data set's folder."""
+    return f"classes-{head}.txt" if head else CLASSES
 
 
 def ignored(given: List[int] | None, folder: Path) -> List[int]:
@@ -249,13 +257,13 @@ def ignored(given: List[int] | None, folder: Path) -> List[int]:
     return values
 
 
-def validation_samples(args: argparse.Namespace) -> Samples | None:
+def validation_samples(args: argparse.Namespace, heads: Sequence[str] = ()) -> Samples | None:
     """Data set to evaluate on, None if --val and --val-split are not given; its files may be missing."""
     if not args.val and not args.val_split:
         return None
     root = None if args.val and args.val not in NAMED and Path(args.val).exists() else args.root
     data, option = (args.val, "--val") if args.val else (args.data, "--data")
-    return samples_of(data, args.val_split, root, "val", 0, "--val-split", option, args.allow)
+    return headed_samples(heads, data, args.val_split, root, "val", 0, "--val-split", option, args.allow)
 
 
 def augmentation_of(args: argparse.Namespace) -> Augmentation | None:

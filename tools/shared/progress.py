@@ -89,7 +89,7 @@ class Progress(Listener):
         later = self._later(stage, epoch)
         self._show(title, before, done, self._to_evaluate, self._evaluation.mean, "", later)
 
-    def epoch(self, record: Dict[str, Any], result: Scores | None) -> None:
+    def epoch(self, record: Dict[str, Any], result: Scores | Dict[str, Scores] | None) -> None:
         """Print the losses and scores of an epoch."""
         self.close()
         self._passed()
@@ -100,6 +100,9 @@ class Progress(Listener):
                 f"mean acc. {record['mean_accuracy']:.4f}, mean IU {record['mean_iu']:.4f}, "
                 f"f.w. IU {record['frequency_weighted_iu']:.4f}"
             )
+        for head, scores in (record.get("heads") or {}).items():
+            if scores["mean_iu"] is not None:
+                line += f"; {head}: val loss {scores['val_loss']:.4f}, mean IU {scores['mean_iu']:.4f}"
         if not self.quiet:
             say(f"{line} ({record['seconds']} s)")
 

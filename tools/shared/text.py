@@ -50,9 +50,16 @@ def without_scores(result: Scores, classes: Sequence[str]) -> str:
 
 
 def summary_table(rows: Sequence[dict]) -> str:
-    """Table with a row for each stage of a run: its net, epochs, four scores and seconds."""
+    """Table with a row for each stage of a run: its net, epochs, four scores and seconds.
+
+    Below a net of several heads, whose scores are means, stands a row for each.
+    """
     header = ("net", "epoch", "pixel acc.", "mean acc.", "mean IU", "f.w. IU", "seconds")
-    cells = [(row["name"], row["epoch"], *(row[key] for key in NAMES), round(row["seconds"])) for row in rows]
+    cells = []
+    for row in rows:
+        cells.append((row["name"], row["epoch"], *(row[key] for key in NAMES), round(row["seconds"])))
+        for head, scores in (row.get("heads") or {}).items():
+            cells.append((f"  {head}", row["epoch"], *(scores[key] for key in NAMES), None))
     return table(header, cells)
 
 
