@@ -10,6 +10,9 @@ With --scales and --flip, class probabilities are averaged over resized and mirr
 each pixel gets the class with the largest average. Images, and the probabilities back to the image's size, are
 resized bilinearly; at every scale the net takes the whole image, neither cut nor padded.
 
+Of a net with several heads each is scored on its labels (labels-HEAD/ beside images/, or --data siftflow), and
+its name ends those of the files written: scores-geo.json. --task scores one head.
+
 Examples:
     fcnxs evaluate --prefix run/fcn8s --data VOC2012 --split val --json scores.json --confusion confusion.png
     fcnxs evaluate --prefix run/fcn8s --data VOC2012 --split test --dump results/comp6_test_cls
@@ -88,14 +91,48 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Evaluate the checkpoint; print a table of the classes and the four scores."""
+    """Evaluate the checkpoint, each head of a net with several on its labels."""
+    data_options.folder_here(vars(args))
+    heads = [args.task] if args.task else _heads_with_labels(args)
+    for head in heads or [None]:
+        if heads[1:]:
+            show(f"head {head}:")
+        _evaluate(_for_head(args, head) if heads[1:] else argparse.Namespace(**{**vars(args), "task": head}))
+    return 0
+
+
+def _heads_with_labels(args: argparse.Namespace) -> List[str]:
+    """Heads of the net that the data has labels for; none of a net with one."""
+    labelled = data_options.heads_of_data(args.data)
+    if not labelled:
+        return []
+    options.choose_epoch(args)
+    from .. import checkpoint
+    from ..heads import heads_of
+
+    symbol = checkpoint.read_symbol(Path(f"{args.prefix}-symbol.json"), args.pooling_convention, False).symbol
+    return [head for head in heads_of(symbol) if head in labelled]
+
+
+def _for_head(args: argparse.Namespace, head: str) -> argparse.Namespace:
+    """Options for one head of several: what is written has its name."""
+
+    def named(file: Path) -> Path:
+        return file.with_name(f"{file.stem}-{head}{file.suffix}")
+
+    own = {"task": head, "json": args.json and named(args.json), "dump": args.dump and args.dump / head}
+    return argparse.Namespace(**{**vars(args), **own, "confusion": [named(file) for file in args.confusion]})
+
+
+def _evaluate(args: argparse.Namespace) -> None:
+    """Evaluate one head; print a table of the classes and the four scores."""
     if args.json:
         refuse_strangers([args.json], args.overwrite, json_with("prefix", "epoch", "images", "per_class"))
     _refuse_confusion(args)
     scales = check_scales(args.scales.split(","), f"--scales {args.scales}")
-    data_options.folder_here(vars(args))
+    head = args.task if args.task in data_options.heads_of_data(args.data) else ""
     where = (args.data, args.split, args.root, "val")
-    samples = data_options.samples_of(*where, need=1 if args.dump else 2, allow=args.allow)
+    samples = data_options.samples_of(*where, need=1 if args.dump else 2, allow=args.allow, head=head)
     labelled = any(map(samples.has_label, range(len(samples))))
     for option, files in (("--json", [args.json] * bool(args.json)), ("--confusion", args.confusion)):
         if files and not labelled:
@@ -104,22 +141,19 @@ def run(args: argparse.Namespace) -> int:
             )
     written = _masks(args, samples) if args.dump else []
     if args.dump and labelled:  # raises an error that names a missing label
-        data_options.samples_of(*where, allow=args.allow)
+        data_options.samples_of(*where, allow=args.allow, head=head)
 
     data_options.tell_split(args.data, args.split)
     options.choose_epoch(args)
 
     from .. import checkpoint
     from ..checkpoint.source import one_head
-    from ..data.authors_sets import SETS_OF_HEADS
-    from ..heads import heads_of
     from ..predict.segmenter import Segmenter
 
     ctx = devices.device(args.device)
     how = {"mapped": True, "pooling_convention": args.pooling_convention, "operators": args.operators}
     source = checkpoint.load(args.prefix, args.epoch, **how)
-    task = next(iter(SETS_OF_HEADS.get(args.data, {})), None) if heads_of(source.symbol) else None
-    source = one_head(source, args.task or task)
+    source = one_head(source, args.task)
     how = {"trim": not args.no_trim, "scales": scales, "flip": args.flip}
     how.update({"exif": args.exif, "max_pixels": args.max_pixels})
     segmenter = Segmenter(source, ctx=ctx, **how)
@@ -127,7 +161,7 @@ def run(args: argparse.Namespace) -> int:
     samples = samples.reading(segmenter.exif, max_pixels=args.max_pixels, ignore=ignore)
     samples = samples.of_kinds(segmenter.images)
     _refuse_sizes(samples, segmenter)
-    classes = _classes(args, samples, source, segmenter.numclass)
+    classes = _classes(args, samples, source, segmenter.numclass, head)
     palette = source.meta.palette or samples.palette or segmenter.palette
     refuse_strangers(written, args.overwrite, masks(palette_bytes(palette)))
     if labelled:
@@ -146,7 +180,6 @@ def run(args: argparse.Namespace) -> int:
         _report(args, result, classes, len(samples), segmenter.scales)
     else:
         say(f"none of the {len(samples)} images has a label, so nothing was scored")
-    return 0
 
 
 def _refuse_confusion(args: argparse.Namespace) -> None:
@@ -179,10 +212,15 @@ def _masks(args: argparse.Namespace, samples: Samples) -> List[Path]:
     return written
 
 
-def _classes(args: argparse.Namespace, samples: Samples, source: Checkpoint, numclass: int) -> List[str]:
+def _classes(
+    args: argparse.Namespace, samples: Samples, source: Checkpoint, numclass: int, head: str
+) -> List[str]:
     """Class names from --classes, else from the data set, else from the checkpoint, else numbers."""
     given = options.read_classes(args.classes) if args.classes else None
-    classes, origin = data_options.classes_of(given, samples, numclass), args.classes or f"--data {args.data}"
+    classes, origin = (
+        data_options.classes_of(given, samples, numclass, head=head),
+        args.classes or f"--data {args.data}",
+    )
     if not classes:
         classes, origin = source.meta.classes, f"{args.prefix}-meta.json"
     classes = classes or options.default_classes(numclass)

@@ -91,6 +91,29 @@ def test_evaluate_and_export_take_one_head(two, tmp_path, capsys):
     np.testing.assert_array_equal(Segmenter(str(tmp_path / "out"), 0)(photo()), scores["sem"][0].argmax(0))
 
 
+def test_evaluate_scores_each_head_in_one_run(two, tmp_path, capsys):
+    """Against NumPy, from the outputs of the whole graph; files have the heads' names."""
+    prefix, scores = two
+    folder, rng = tmp_path / "set", np.random.default_rng(0)
+    (folder / "images").mkdir(parents=True)
+    Image.fromarray(photo()).save(folder / "images" / "one.png")
+    labels = {head: rng.integers(0, len(names), photo().shape[:2]) for head, names in HEADS.items()}
+    for head, label in labels.items():
+        (folder / f"labels-{head}").mkdir()
+        Image.fromarray(label.astype(np.uint8)).save(folder / f"labels-{head}" / "one.png")
+    command = ["evaluate", "--prefix", prefix, "--epoch", "0", "--data", str(folder)]
+    command += ["--json", str(tmp_path / "scores.json"), "--dump", str(tmp_path / "maps")]
+    assert main(command) == 0, capsys.readouterr().err
+    told = capsys.readouterr().out
+    for head, label in labels.items():
+        assert f"head {head}:" in told
+        found = json.loads((tmp_path / f"scores-{head}.json").read_text())
+        assert found["pixel_accuracy"] == pytest.approx((scores[head][0].argmax(0) == label).mean())
+        assert [row["class"] for row in found["per_class"]] == HEADS[head]
+        assert_map(tmp_path / "maps" / head / "one.png", scores[head])
+    assert main([*command, "--task", "geo", "--overwrite"]) == 0 and (tmp_path / "scores.json").exists()
+
+
 def test_each_head_is_scored_on_its_labels_of_sift_flow(tmp_path, capsys):
     """From the authors' file and layout on; the scores are those of the two outputs of the whole graph."""
     rng, outdoor = np.random.default_rng(0), "spatial_envelope_256x256_static_8outdoorcategories"
@@ -114,7 +137,7 @@ def test_each_head_is_scored_on_its_labels_of_sift_flow(tmp_path, capsys):
         (tmp_path / labels / outdoor).mkdir(parents=True)
         savemat(tmp_path / labels / outdoor / "coast_natu975.mat", {"S": label.astype(np.float64)})
         command = ["evaluate", "--prefix", prefix, "--epoch", "0", "--data", data, "--root", str(tmp_path)]
-        command += ["--split", "test", "--json", str(tmp_path / f"{head}.json")]
+        command += ["--split", "test", "--json", str(tmp_path / f"{head}.json"), "--task", head]
         assert main([*command, *(["--classes", str(names)] if head == "geo" else [])]) == 0, (
             capsys.readouterr().err
         )
