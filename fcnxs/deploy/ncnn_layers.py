@@ -65,8 +65,6 @@ def _check(node: Node) -> None:
         return
     if node["op"] not in TRANSLATIONS:
         raise _refusal(node, "this operator is not translated")
-    if any(entry[1] for entry in node["inputs"]):
-        raise _refusal(node, "it takes a second output of a layer")
     known = TRANSLATIONS[node["op"]][1]
     for key, value in node["attrs"].items():
         plain = re.sub(r"\s", "", value).replace("[", "(").replace("]", ")")

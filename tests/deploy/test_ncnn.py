@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import subprocess
+from importlib.util import find_spec
 from math import prod
 from pathlib import Path
 
@@ -54,13 +55,13 @@ def centred(image):
     return (image - np.float32(MEAN)).transpose(2, 0, 1).astype(np.float32)
 
 
-def computed(prefix, data, output):
+def computed(prefix, data, output, name="data"):
     """By ncnn, for data (3, H, W)."""
     ncnn = pytest.importorskip("ncnn")
     net, data = ncnn.Net(), np.ascontiguousarray(data, np.float32)
     assert net.load_param(f"{prefix}.param") == 0 and net.load_model(f"{prefix}.bin") == 0
     extractor = net.create_extractor()
-    extractor.input("data", ncnn.Mat(data))
+    extractor.input(name, ncnn.Mat(data))
     failed, result = extractor.extract(output)
     assert failed == 0
     return np.array(result)
@@ -162,6 +163,21 @@ def test_raw_images_in_and_class_maps_out(tmp_path):
         described = json.loads((tmp_path / "net-ncnn.json").read_text())["export"]
         assert described["input"]["shape"] == [3, "H", "W"] and described["input"]["dtype"] == "float32"
         assert described["output"]["shape"] == ["H", "W"]
+
+
+def test_pnnx_makes_the_same_scores_of_the_onnx_form(tmp_path):
+    """A second opinion: by ncnn's own converter, for one size (`pip install --no-deps pnnx`)."""
+    found = find_spec("pnnx")
+    if found is None:
+        pytest.skip("pnnx is not installed")
+    source, image = make(tmp_path, upsampling="bilinear"), photo(64, 96)
+    for format in ("onnx", "ncnn"):
+        export(source, tmp_path / format, Form(format, "logits", (64, 96), trimmed=format == "ncnn"))
+    command = [Path(found.origin).with_name("pnnx"), "onnx.onnx", "inputshape=[1,3,64,96]", "fp16=0"]
+    subprocess.run(command, check=True, capture_output=True, cwd=tmp_path)
+    ours = computed(tmp_path / "ncnn", centred(image), "scores_output")
+    theirs = computed(tmp_path / "onnx.ncnn", centred(image), "out0", "in0")
+    assert np.abs(ours - theirs).max() <= 2e-5 * np.abs(theirs).max()
 
 
 def test_the_cpp_program_of_the_readme(tmp_path, monkeypatch):

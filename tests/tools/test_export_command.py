@@ -63,6 +63,10 @@ def test_options_that_do_not_go_together(command, voc, tmp_path, capsys):
             ["--precision", "bf16", "--format", "onnx"],
             "--precision bf16 with --format onnx: MXNet cannot",
         ),
+        (
+            ["--precision", "bf16", "--format", "ncnn"],
+            "lower the precision in the runtime (opt.use_bf16_storage",
+        ),
         ([*int8, image, "--format", "onnx"], "--precision int8 with --format onnx: MXNet cannot"),
         (
             ["--calibration-mode", "entropy"],
