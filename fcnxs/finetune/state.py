@@ -16,8 +16,9 @@ from ..checkpoint.params_file import check_finite, load_params, write_arrays
 from ..compat import mxnet as mx
 from ..epoch_choice import EPOCH, RECORD, SCORES
 from ..errors import FCNXSError, printable, reason
-from ..net import ANY_SIZE, DECONVOLUTIONS, Params
+from ..net import ANY_SIZE, DECONVOLUTIONS, Params, fixed_size
 from ..symbols import NETS
+from ..symbols.graph.nodes import Graph
 from ..symbols.interpolation import bilinear
 from ..symbols.upsampling import upsamples_bilinearly
 from ..system.files import sha256_of, written_whole
@@ -107,7 +108,8 @@ def restore_bilinear(state: State, classes: Dict[str, int]) -> None:
         FCNXSError: the net of the stage has no such kernel.
     """
     net = NETS[state.stage](**{"numclass": classes[""]} if "" in classes else {"heads": classes})
-    shapes = dict(zip(net.list_arguments(), net.infer_shape(data=ANY_SIZE)[0]))
+    images = Graph.of(net).image_shapes(fixed_size(net) or ANY_SIZE[2:])
+    shapes = dict(zip(net.list_arguments(), net.infer_shape(**images)[0]))
     for name in state.bilinear:
         if name not in KERNELS.intersection(shapes):
             raise FCNXSError(f"bilinear: {name!r:.80} is no upsampling of {state.stage}")

@@ -12,6 +12,7 @@ from fcnxs import FCNXSError, checkpoint
 from fcnxs.checkpoint.source import fused
 from fcnxs.compat import mxnet as mx
 from fcnxs.conventions import IMAGE_MEANS
+from fcnxs.finetune.run import Run
 from fcnxs.net import Net, outputs_of
 from fcnxs.symbols import NETS
 from fcnxs.symbols.graph.rewrite import scores_symbol
@@ -198,3 +199,29 @@ def test_nets_that_cannot_be_fused_are_refused_by_their_files(tmp_path):
         fused({"color": color})
     with pytest.warns(fcnxs.FCNXSWarning, match="taken for hha"):
         fused({"color": color, "hha": color})
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_run_goes_on_with_both_images(name, data, vgg, tmp_path, monkeypatch):
+    """It is stopped after its first epoch, and ends with the parameters of one that was not."""
+    start = ("--prefix", vgg, "--epoch", 0)
+    if name.endswith("hha"):
+        start = ("--init", *(f"{kind}={saved(tmp_path, kind, seed)}" for seed, kind in enumerate(KINDS[name])))
+    at = ("--data", data, *start, "--stages", name)
+    finetune(*at, "--output", tmp_path / "whole")
+    with monkeypatch.context() as patched:
+        patched.setattr(Run, "save_epoch", stopped_after(Run.save_epoch))
+        with pytest.raises(AssertionError):  # interrupted
+            finetune(*at, "--output", tmp_path / "run")
+    assert main(["finetune", "--resume", str(tmp_path / "run"), "--quiet"]) == 0
+    ends = [checkpoint.load(tmp_path / run / name, 2).arg_params for run in ("whole", "run")]
+    for key, array in ends[0].items():
+        np.testing.assert_array_equal(array.asnumpy(), ends[1][key].asnumpy(), key)
+
+
+def stopped_after(save):
+    def stop(run, *args):
+        save(run, *args)
+        raise KeyboardInterrupt
+
+    return stop
