@@ -65,9 +65,11 @@ def run(args: argparse.Namespace) -> int:
     from ..report.run import read_run
     from ..system.files import written_whole
 
-    refuse_strangers([output], args.overwrite, _is_report)
     data_options.folder_here(vars(args))
     told = read_run(args.folder)
+    outputs = {head: output.with_name(f"{output.stem}-{head}{output.suffix}") for head in told.heads}
+    outputs = outputs or {"": output}
+    refuse_strangers([*outputs.values()], args.overwrite, _is_report)
     options.refuse_unwritable("--output", output.parent)
     samples, same, notes = _samples(args, told)
     if samples and told.records:
@@ -75,15 +77,18 @@ def run(args: argparse.Namespace) -> int:
         ignore = data_options.ignored(args.ignore_label, args.folder)
         kinds = tuple((told.plan.get("meta") or {}).get("means") or COLOR)
         samples = samples.of_kinds(kinds).reading(exif, max_pixels=args.max_pixels, ignore=ignore)
-        classes = told.classes or options.default_classes(IGNORE_LABEL)
-        data_checks.checked(samples, classes)
-    evaluation = _evaluation(args, told, samples, same) if samples and told.records else None
-    for note in (*told.notes, *notes, *(evaluation.notes if evaluation else ())):
-        say(note)
-    html = page(told, evaluation, notes).encode("utf-8", "backslashreplace")  # names of files may be no text
-    with written_whole(output) as (part,):
-        part.write_bytes(html)
-    say(f"wrote {output} ({len(html) / 1e6:.1f} MB)")
+    for head, output in outputs.items():
+        of_head, evaluation = told.of_head(head), None
+        if samples and told.records:
+            own = samples.heads[head]
+            data_checks.checked(own, of_head.classes or options.default_classes(IGNORE_LABEL))
+            evaluation = _evaluation(args, of_head, own, same)
+        for note in (*told.notes, *notes, *(evaluation.notes if evaluation else ())):
+            say(note)
+        html = page(of_head, evaluation, notes).encode("utf-8", "backslashreplace")  # names may be no text
+        with written_whole(output) as (part,):
+            part.write_bytes(html)
+        say(f"wrote {output} ({len(html) / 1e6:.1f} MB)")
     return 0
 
 
@@ -98,7 +103,8 @@ def _samples(args: argparse.Namespace, told: RunRecord) -> Tuple[Samples | None,
 
     fingerprint = (told.plan["data"] or {}).get("val")
     if args.data is not None:
-        samples = data_options.samples_of(args.data, args.split, args.root, "val", allow=args.allow)
+        where = (args.data, args.split, args.root, "val")
+        samples = data_options.headed_samples([*told.heads], *where, allow=args.allow)
         data_options.tell_split(args.data, args.split)
         if samples.fingerprint() == fingerprint:
             return _without_skipped(samples, told), True, []
@@ -108,7 +114,8 @@ def _samples(args: argparse.Namespace, told: RunRecord) -> Tuple[Samples | None,
     given["allow"] = [*given["allow"], *(args.allow or ())]
     way_out = "--data and --split name some"
     try:
-        samples = data_options.validation_samples(argparse.Namespace(**given)) if fingerprint else None
+        given = argparse.Namespace(**given)
+        samples = data_options.validation_samples(given, [*told.heads]) if fingerprint else None
     except FCNXSError as error:
         return None, False, [f"The validation data is gone, so nothing is scored here ({way_out}): {error}"]
     if samples is None:
@@ -147,5 +154,6 @@ def _evaluation(args: argparse.Namespace, told: RunRecord, samples: Samples, sam
 
         evaluation = evaluate(told, samples, devices.device(args.device), on_image, same)
     for each in evaluation.stages:
-        say(f"{each.stage} epoch {each.epoch}: mean IU {each.scores.mean_iu:.4f} on {len(samples)} images")
+        of = f", head {told.head}" if told.head else ""
+        say(f"{each.stage} epoch {each.epoch}{of}: mean IU {each.scores.mean_iu:.4f} on {len(samples)} images")
     return evaluation

@@ -112,7 +112,7 @@ def evaluate(
             continue
         epoch = run.chosen[stage]["epoch"]
         prefix, _, number = file.stem.rpartition("-")
-        segmenter = Segmenter(file.with_name(prefix), int(number), ctx=ctx)
+        segmenter = Segmenter(file.with_name(prefix), int(number), ctx=ctx, head=run.head or None)
         scored = _scored(segmenter, samples, stage, epoch, on_image)
         stages.insert(0, scored)
         if len(stages) == 1:

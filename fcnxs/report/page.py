@@ -62,7 +62,7 @@ def page(run: RunRecord, evaluation: Evaluation | None, notes: Sequence[str] = (
     examples = [*evaluation.best, *evaluation.worst] if evaluation else []
     return template.render(
         run=run,
-        name="/".join(run.folder.resolve().parts[-2:]),  # many are called `run`
+        name="/".join(run.folder.resolve().parts[-2:]) + f", head {run.head}" * bool(run.head),  # often `run`
         state=_state(run),
         notes=[
             *run.notes,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Dict, List, Tuple
 
@@ -13,7 +13,7 @@ from ..errors import FCNXSError
 from ..finetune.run_folder import LOG, PLAN, read_plan, read_records
 from ..system.files import read_text
 from ..system.json_files import parse_json
-from ..vis import full_palette
+from ..vis import default_palette, full_palette
 
 Record = Dict[str, Any]
 
@@ -44,6 +44,7 @@ class RunRecord:
         records: lines of metrics.jsonl by stage, in the order of training.
         classes, palette: names; colours (R, G, B) of the classes, then VOC's up to 256.
         notes: sentences on missing files.
+        head: whose classes and scores these are, of nets with several heads.
     """
 
     folder: Path
@@ -53,6 +54,23 @@ class RunRecord:
     classes: List[str]
     palette: List[List[int]]
     notes: Tuple[str, ...] = ()
+    head: str = ""
+
+    @property
+    def heads(self) -> Dict[str, List[str]]:
+        """Names of the classes of each head, of nets with several."""
+        return (self.plan.get("meta") or {}).get("heads") or {}
+
+    def of_head(self, head: str) -> RunRecord:
+        """The run as that of one of its heads, with its classes and scores; of a net with one, "", itself."""
+        if not head:
+            return self
+        records = {
+            stage: [{**each, **(each.get("heads") or {}).get(head, {})} for each in epochs]
+            for stage, epochs in self.records.items()
+        }
+        palette = full_palette(default_palette(self.heads[head]))
+        return replace(self, records=records, classes=self.heads[head], palette=palette, head=head)
 
     @property
     def chosen(self) -> Dict[str, Record]:

@@ -141,6 +141,11 @@ def test_the_command_trains_on_sift_flow_as_its_authors_layer_reads_it(run_folde
     begun, _ = init_from_vgg16(mx.cpu(), found.symbol, vgg16, {})
     for name in ("bigscore_sem_weight", "bigscore_geo_weight"):  # fixed
         np.testing.assert_array_equal(found.arg_params[name].asnumpy(), begun[name].asnumpy())
+    assert main(["report", str(run)]) == 0, capsys.readouterr().err
+    record, told = json.loads((run / "metrics.jsonl").read_text()), capsys.readouterr().out
+    for head, scores in record["heads"].items():
+        assert f"head {head}: mean IU {scores['mean_iu']:.4f} on 2 images" in told
+        assert f"head {head}" in (run / f"report-{head}.html").read_text()
     assert found.arg_params["score_geo_bias"].asnumpy().any()
     assert found.arg_params["score_sem_weight"].shape[0] == 33
 
