@@ -2,15 +2,19 @@
 
 import numpy as np
 import pytest
+from conftest import FC, WIDTH, random_params
 from PIL import Image
 
 from fcnxs import FCNXSError
+from fcnxs.compat import mxnet as mx
 from fcnxs.conventions import IMAGE_MEANS
+from fcnxs.data import FileIter
 from fcnxs.data.augment import Augmentation
 from fcnxs.data.datasets import named
 from fcnxs.data.layouts import open_samples
 from fcnxs.data.loader import Loader
 from fcnxs.data.scenes import channels_of, kinds_of
+from fcnxs.symbols import NETS
 from fcnxs.tools.main import main
 
 BOTH, DEPTH = ("color", "hha"), ("color", "depth")
@@ -142,3 +146,17 @@ def test_what_makes_no_sense_is_refused(data):
         Loader(open_samples(data).of_kinds(["hha"]), augmentation=Augmentation(jitter=0.1))
     with pytest.raises(FCNXSError, match="expected 6 finite numbers"):
         Loader(open_samples(data).of_kinds(BOTH))
+
+
+def test_a_module_fits_a_net_of_two_images_on_file_iter(data):
+    (data / "all.lst").write_text("0\timages/train/a.png\tlabels/train/a.png\n")
+    names = ("color_data", "hha_data")
+    batches = FileIter(data, "all.lst", MEAN, data_name=names, images=BOTH)
+    assert [(each.name, each.shape) for each in batches.provide_data] == [
+        (name, (1, 3, 30, 40)) for name in names
+    ]
+    net = NETS["nyud_fcn32s_color_hha"](numclass=3, width=WIDTH, fc=FC)
+    module, before = mx.mod.Module(net, data_names=names, label_names=["softmax_label"]), random_params(net)
+    module.fit(batches, num_epoch=1, arg_params=before, optimizer_params={"learning_rate": 0.1})
+    after = module.get_params()[0]
+    assert all((after[f"fc7{kind}_bias"] != before[f"fc7{kind}_bias"]).sum().asscalar() for kind in BOTH)
