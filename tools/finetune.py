@@ -217,7 +217,8 @@ def _print_end(
         f"{'there are' if ended_before else 'wrote'} {folder / SUMMARY}, {METRICS} and checkpoints, the last "
         f"with --prefix {quoted(folder / stages[-1].name)} --epoch last"
     )
-    say(f"`fcnxs report {quoted(folder)}` makes one page of it")
+    what = "a page of each head" if any(row.get("heads") for row in rows) else "one page of it"
+    say(f"`fcnxs report {quoted(folder)}` makes {what}")
 
 
 def _begin(
