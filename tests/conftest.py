@@ -25,9 +25,7 @@ from fcnxs import compat
 
 compat.use_the_machine()  # before MXNet loads
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what is in the background
-    signal.signal(
-        signal.SIGINT, signal.default_int_handler
-    )  # or the processes of the tests would ignore it too
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # or the tests' processes would ignore it too
 
 from fcnxs import checkpoint  # noqa: E402
 from fcnxs.compat import mxnet as mx  # noqa: E402
@@ -182,6 +180,12 @@ def shared(tmp_path_factory):
     return make
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory):
+    """What checks of data remember is kept with the tests' files."""
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture(scope="session")
 def voc(shared) -> Path:
     """Six pictures of shapes to train on and three others, in VOC layout."""
@@ -191,9 +195,8 @@ def voc(shared) -> Path:
 @pytest.fixture(scope="session")
 def caffemodel(shared) -> Path:
     """A narrow random VGG-16 in Caffe's format."""
-    return shared("caffe", lambda folder: write_caffemodel(folder / "vgg.caffemodel", random_vgg16())) / (
-        "vgg.caffemodel"
-    )
+    write = lambda folder: write_caffemodel(folder / "vgg.caffemodel", random_vgg16())  # noqa: E731
+    return shared("caffe", write) / "vgg.caffemodel"
 
 
 @pytest.fixture(scope="session")
@@ -208,18 +211,14 @@ def run_folder(caffemodel, voc, shared):
 
 
 def finetune(voc, folder, *more):
-    return [
-        *(
-            "finetune",
-            "--data",
-            str(voc),
-            "--classes",
-            str(voc / "classes.txt"),
-            "--prefix",
-            str(folder / "vgg"),
-        ),
-        *("--epoch", "0", "--output", str(folder / "run"), "--recipe", "adam", *more),
-    ]
+    files = {
+        "--data": voc,
+        "--classes": voc / "classes.txt",
+        "--prefix": folder / "vgg",
+        "--output": folder / "run",
+    }
+    words = [str(word) for pair in files.items() for word in pair]
+    return ["finetune", *words, "--epoch", "0", "--recipe", "adam", *more]
 
 
 @pytest.fixture(scope="session")

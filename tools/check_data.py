@@ -72,6 +72,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--bad", type=Path, metavar="FILE", help="write the pairs that cannot be used to this file, one a line")
     options.add_overwrite(parser)
     add(
+        "--fresh",
+        action="store_true",
+        help="read all files (default: not those that have not changed since a command has read them)",
+    )
+    add(
         "--workers",
         type=int,
         metavar="N",
@@ -92,7 +97,11 @@ def run(args: argparse.Namespace) -> int:
     inspections: Dict[str, Inspection] = {}
     for name, samples in parts.items():
         # Other splits than the first are only evaluated on, one image at a time.
-        how = {"batch_size": 1 if inspections else args.batch_size, "crop_size": args.crop_size}
+        how = {
+            "fresh": args.fresh,
+            "batch_size": 1 if inspections else args.batch_size,
+            "crop_size": args.crop_size,
+        }
         inspections[name] = data_checks.inspected(samples, classes, name, args.workers, **how)
         _tell(name, inspections[name], classes)
         show()

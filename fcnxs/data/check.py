@@ -1,25 +1,30 @@
 """Inspect a data set: sizes, classes, and everything that would make training fail or give wrong results.
 
-Every image and label is read. The commands check-data, finetune, evaluate, report and export call `check`.
+Every image and label is read, unless it was read before and has not changed (`remembered.py`). The commands
+check-data, finetune, evaluate, report and export call `check`.
 """
 
 from __future__ import annotations
 
 import hashlib
-from functools import partial
-from typing import Callable, Sequence
+import os
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Callable, Iterator, List, Sequence, Tuple, Union
 
 import numpy as np
 
 from ..conventions import IGNORE_LABEL
 from ..errors import FCNXSError
-from ..system.files import real
 from ..system.threads import default_workers, in_order
 from .findings import findings
 from .inspection import Inspection, Seen, Size
 from .labels import check_label
+from .remembered import Look, Remembered
 from .samples import Samples
 
+Result = Tuple[Union[str, None], Union[Look, None], Union[Seen, None]]
+AT_ONCE = 500  # pairs that are looked up before the unknown ones of them are read
 SMALLEST = (26, 26)  # smallest (height, width) that FCN-32s to FCN-2s take by default
 
 
@@ -32,6 +37,7 @@ def check(
     workers: int | None = None,
     on_progress: Callable[[], None] | None = None,
     names: Sequence[str] | None = None,
+    file: Path | None = None,
 ) -> Inspection:
     """Read every pair of a data set and return the findings; those of kinds in `samples.allow` only warn.
 
@@ -41,6 +47,8 @@ def check(
         workers: threads that read; None: as many as a `Loader` takes.
         on_progress: called after each pair.
         names: names of the classes, for the findings.
+        file: where what was seen is kept, so that pairs whose files have not changed are not read again; the
+            commands give `remembered.place()`. None: nowhere.
 
     Raises:
         FCNXSError: `crop_size` is smaller than the net needs.
@@ -53,32 +61,32 @@ def check(
     found = Inspection(
         [samples.name(number) for number in numbers],
         [samples.label_name(number) for number in numbers],
-        [real(image).with_suffix("") for image in samples.images],
+        _places(samples.images),
     )
     values, digest = np.zeros(256, np.int64), hashlib.sha256()
     found.of_good = np.zeros((3, num_classes), np.int64)
     found.left_out = {value: 0 for value in samples.ignore if value != IGNORE_LABEL}
-    look = partial(_look, samples, num_classes, least)
-    for number, future in enumerate(in_order(look, numbers, workers, 4 * workers)):
-        error, size, pixels, left_out, image_hash, seen = future.result()
-        digest.update(image_hash + (seen.label if seen else b""))
-        found.hashes.append(image_hash)
-        if error is not None:
-            found.bad.append((number, error))
-        if seen is not None:
-            found.seen.append(seen)
-        if size is not None:
-            found.sizes[size] += 1
-            values += pixels
-            if error is None:
-                there = pixels[:num_classes] > 0
-                found.of_good += [pixels[:num_classes], there, there * pixels.sum()]
-            for value, count in left_out.items():
-                found.left_out[value] += count
-            if pixels[IGNORE_LABEL] == pixels.sum():
-                found.empty.append(number)
-        if on_progress is not None:
-            on_progress()
+    with Remembered(samples, file) as remembered:
+        looks = _looks(samples, num_classes, least, remembered, workers)
+        for number, (error, look, seen) in enumerate(looks):
+            found.hashes.append(look.image if look else b"")
+            digest.update(found.hashes[-1] + (seen.label if seen else b""))
+            if error is not None:
+                found.bad.append((number, error))
+            if seen is not None:
+                found.seen.append(seen)
+            if look is not None:
+                found.sizes[look.size] += 1
+                values += look.pixels
+                if error is None:
+                    pixels = look.pixels[:num_classes]
+                    found.of_good += [pixels, pixels > 0, (pixels > 0) * look.pixels.sum()]
+                for value, count in look.left_out.items():
+                    found.left_out[value] += count
+                if look.pixels[IGNORE_LABEL] == look.pixels.sum():
+                    found.empty.append(number)
+            if on_progress is not None:
+                on_progress()
     found.pixels = values[:num_classes].copy()
     found.ignored = int(values[IGNORE_LABEL])
     found.fingerprint = digest.hexdigest()
@@ -87,12 +95,45 @@ def check(
     return found
 
 
-def _look(samples: Samples, num_classes: int, least: Size, number: int) -> tuple:
-    """Read one pair: its error, size, pixels by value of the label (256,), left out, image's hash, and Seen."""
+def _places(images: Sequence[Path]) -> List[str]:
+    """Paths of files, links resolved, without suffix; the folders' links are resolved once."""
+    real_folder = lru_cache(maxsize=None)(os.path.realpath)
+    result = []
+    for image in images:
+        folder, name = os.path.split(image)
+        place = os.path.realpath(image) if os.path.islink(image) else os.path.join(real_folder(folder), name)
+        result.append(os.path.splitext(place)[0])
+    return result
+
+
+def _looks(
+    samples: Samples, num_classes: int, least: Size, remembered: Remembered, workers: int
+) -> Iterator[Result]:
+    """What `_look` gives for each pair, in order; threads read those that are not remembered as good."""
+    look = partial(_look, samples, num_classes, least)
+    for start in range(0, len(samples), AT_ONCE):
+        numbers = range(start, min(start + AT_ONCE, len(samples)))
+        files = [remembered.files(number) for number in numbers]
+        known = {number: remembered.recall(each) for number, each in zip(numbers, files)}
+        for number, each in known.items():
+            if each and _fault(samples, num_classes, least, each.size, each.seen.values, number):
+                known[number] = None  # its error has numbers that are not remembered
+        read = in_order(look, [number for number in numbers if known[number] is None], workers, 4 * workers)
+        for number, each in zip(numbers, files):
+            if known[number] is not None:
+                yield None, known[number], known[number].seen
+            else:
+                result = next(read).result()
+                remembered.keep(each, result[1])
+                yield result
+
+
+def _look(samples: Samples, num_classes: int, least: Size, number: int) -> Result:
+    """Read one pair: its error, what is kept if its sizes fit, and what is seen if it can be read."""
     try:
         image, turn, label = samples.load(number)
     except FCNXSError as error:
-        return str(error), None, None, {}, b"", None
+        return str(error), None, None
     size, shape = image.shape[:2], label.values.shape
     pixels = np.bincount(label.values.reshape(-1), minlength=256)
     values = np.flatnonzero(pixels).astype(np.uint8)
@@ -102,16 +143,25 @@ def _look(samples: Samples, num_classes: int, least: Size, number: int) -> tuple
     seen = Seen(number, values, colours, _hash(label.values), *turns, label.faults)
     error = samples.misfit(number, size, shape, turn)
     if error is not None:
-        return error, None, None, {}, b"", seen
-    try:
-        check_label(label.values, num_classes, samples.label_name(number))
-    except FCNXSError as wrong:
-        error = f"{wrong}{_way_out(values[values >= num_classes])}"
+        return error, None, seen
+    error = _fault(samples, num_classes, least, size, label.values, number)
+    return error, Look(size, pixels, label.left_out, _hash(image), seen), seen
+
+
+def _fault(
+    samples: Samples, num_classes: int, least: Size, size: Size, label: np.ndarray, number: int
+) -> str | None:
+    """Error of an image of this size with these values of the label; None if there is none."""
     if size[0] < least[0] or size[1] < least[1]:
-        error = (
+        return (
             f"{samples.name(number)}: {size[1]}x{size[0]} pixels; the net needs at least {least[1]}x{least[0]}"
         )
-    return error, size, pixels, label.left_out, _hash(image), seen
+    try:
+        check_label(label, num_classes, samples.label_name(number))
+    except FCNXSError as wrong:
+        values = np.unique(label)
+        return f"{wrong}{_way_out(values[values >= num_classes])}"
+    return None
 
 
 def _way_out(wrong: np.ndarray) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Dict, List, NamedTuple, Tuple
 
 import numpy as np
@@ -76,7 +75,7 @@ class Inspection:
 
     files: List[str]
     labels: List[str] = field(default_factory=list)
-    places: List[Path] = field(default_factory=list)
+    places: List[str] = field(default_factory=list)
     sizes: Counter[Size] = field(default_factory=Counter)
     bad: List[Tuple[int, str]] = field(default_factory=list)
     pixels: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))

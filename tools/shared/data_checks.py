@@ -17,6 +17,7 @@ from ...data.check import check
 from ...data.findings import KINDS
 from ...data.images import EXIF
 from ...data.inspection import Finding, Inspection
+from ...data.remembered import place
 from ...data.samples import Samples
 from ...errors import FCNXSError, shown
 from .printing import say
@@ -97,12 +98,18 @@ def inspected(
     title: str,
     workers: int | None = None,
     quiet: bool = False,
+    fresh: bool = False,
     **settings: Any,  # noqa: ANN401  (of `check`)
 ) -> Inspection:
-    """What `data.check.check` finds, with a bar on a terminal; `settings` are its further arguments."""
+    """What `data.check.check` finds, with a bar on a terminal; `settings` are its further arguments.
+
+    Args:
+        fresh: read all files, also those that have not changed since they were read.
+    """
     hidden = quiet or not sys.stderr.isatty()
     with tqdm(total=len(samples), desc=shown(title), unit="image", leave=False, disable=hidden) as bar:
-        return check(samples, len(classes), workers=workers, on_progress=bar.update, names=classes, **settings)
+        settings = {"names": classes, "file": None if fresh else place(), **settings}
+        return check(samples, len(classes), workers=workers, on_progress=bar.update, **settings)
 
 
 def accepted(findings: Sequence[Finding], option: str) -> List[str]:
