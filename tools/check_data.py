@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="further splits or lists to check (default: val if the split is train, train if it is val)",
     )
     options.add_classes(parser, "the data set's, classes.txt in its folder, or VOC's 21")
-    data_options.add_images(parser, "color")
+    data_options.add_modality(parser, "color")
     data_checks.add_exif(parser, "apply")
     data_checks.add_ignore_label(parser, "none")
     data_checks.add_allow(parser)
@@ -124,7 +124,7 @@ def _parts(args: argparse.Namespace) -> Dict[str, Samples]:
     data_options.folder_here(vars(args))
     data, root = args.data, args.root
     how = {"exif": args.exif, "max_pixels": args.max_pixels, "ignore": args.ignore_label}
-    kinds = kinds_of(args.images)
+    kinds = kinds_of(args.modality)
 
     def opened(*where: str | None, **options: str) -> Samples:
         named = data_options.samples_of(*where, default="train", need=0, allow=args.allow, **options)

@@ -70,7 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--prefix", help="prefix of the checkpoint to start from: VGG-16 or an FCN")
     options.add_operators(parser)
     add("--epoch", type=int, help="epoch of this checkpoint; 0 after `fcnxs convert`")
-    images.add_images(parser)
+    images.add_options(parser)
     add("--output", metavar="RUN", help="folder for the checkpoints, the logs and the state of the run")
     add("--resume", metavar="RUN", help="go on with the run in this folder; if there is none, begin it there")
     add_stages(parser)

@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("data", metavar="DIR|LST|NAME", help=data_options.DATA_HELP)
     add("out", metavar="OUT.rec", type=Path, help="file to write; OUT.idx is written beside it")
     data_options.add_root_and_split(parser, "train")
-    data_options.add_images(parser, "color")
+    data_options.add_modality(parser, "color")
     data_checks.add_allow(parser)
     options.add_overwrite(parser)
 
@@ -53,9 +53,9 @@ def run(args: argparse.Namespace) -> int:
     samples = data_options.samples_of(
         args.data, args.split, args.root, "train", data_option="pack", allow=args.allow
     )
-    samples = samples.of_kinds(kinds_of(args.images))
+    samples = samples.of_kinds(kinds_of(args.modality))
     if samples.kinds[0] != "color":
-        raise FCNXSError(f"--images {args.images}: a record has colour, and perhaps others; add color")
+        raise FCNXSError(f"--modality {args.modality}: a record has colour, and perhaps others; add color")
     if real(file) == real(args.data):
         raise FCNXSError(f"{file}: is the file that is read; choose another name")
     options.refuse_unwritable("the folder", file.parent)

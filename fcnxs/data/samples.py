@@ -221,7 +221,7 @@ class RecordedSamples(Samples):
         lacking = [kind for kind in kinds if kind not in self.recorded]
         if lacking:
             raise FCNXSError(
-                f"{self.records.file}: has no {lacking[0]} images; `fcnxs pack --images` writes them too"
+                f"{self.records.file}: has no {lacking[0]} images; `fcnxs pack --modality` writes them too"
             )
         result = self.subset(range(len(self)))
         result.kinds = tuple(kinds)

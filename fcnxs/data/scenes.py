@@ -23,7 +23,7 @@ FOLDERS = ("images", "Images", "JPEGImages")  # of colour images, beside which t
 Source = Union[PathLike, BinaryIO]
 
 
-def kinds_of(text: str, where: str = "--images") -> Tuple[str, ...]:
+def kinds_of(text: str, where: str = "--modality") -> Tuple[str, ...]:
     """Kinds of images that a text such as "color,hha" names.
 
     Raises:

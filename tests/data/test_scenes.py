@@ -111,20 +111,20 @@ def test_a_further_image_that_does_not_fit_is_a_bad_pair_by_its_file(data, capsy
     with pytest.raises(FCNXSError, match="train.a.png") as error:
         open_samples(data).of_kinds(kinds).read(0)
     assert text in str(error.value) and "\n" not in str(error.value)
-    assert main(["check-data", str(data), "--num-classes", "3", "--images", ",".join(kinds)]) == 1
+    assert main(["check-data", str(data), "--num-classes", "3", "--modality", ",".join(kinds)]) == 1
     assert text in capsys.readouterr().out
 
 
 def test_a_packed_data_set_has_the_same_images(data, tmp_path, capsys):
     packed = tmp_path / "all.rec"
-    assert main(["pack", str(data), str(packed), "--images", "color,depth"]) == 0
+    assert main(["pack", str(data), str(packed), "--modality", "color,depth"]) == 0
     ours, theirs = open_samples(packed), open_samples(data)
     for kinds in (("color",), DEPTH):
         np.testing.assert_array_equal(ours.of_kinds(kinds).read(1)[0], theirs.of_kinds(kinds).read(1)[0])
     again = tmp_path / "again.rec"
-    assert main(["pack", str(packed), str(again), "--images", "color,depth"]) == 0
+    assert main(["pack", str(packed), str(again), "--modality", "color,depth"]) == 0
     assert again.read_bytes() == packed.read_bytes()
-    assert main(["pack", str(packed), str(again), "--images", "color,hha", "--overwrite"]) == 2
+    assert main(["pack", str(packed), str(again), "--modality", "color,hha", "--overwrite"]) == 2
     assert "has no hha images" in capsys.readouterr().err
 
 

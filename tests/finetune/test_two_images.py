@@ -148,7 +148,7 @@ def test_depth_begins_with_the_mean_of_the_colours(data, vgg, tmp_path):
 
 def test_a_net_of_hha_alone_has_the_mean_of_its_images(data, vgg, tmp_path):
     at = ("--data", data, "--output", tmp_path / "run", "--prefix", vgg, "--epoch", 0)
-    finetune(*at, "--stages", "fcn32s", "--images", "hha")
+    finetune(*at, "--stages", "fcn32s", "--modality", "hha")
     found = checkpoint.load(tmp_path / "run" / "fcn32s", 2)
     assert found.meta.images == ("hha",) and found.meta.mean == IMAGE_MEANS["hha"]
     segmenter = fcnxs.Segmenter(found)
@@ -168,12 +168,12 @@ WRONG = {
     ),
     "both": (["--prefix", "VGG", "--init", "color=C", "hha=H"], "--init: takes the place of --prefix"),
     "stages": (
-        [*VGG, "--images", "color,hha"],
-        "--images color,hha: does not fit",
+        [*VGG, "--modality", "color,hha"],
+        "--modality color,hha: does not fit",
     ),
     "images": (
-        [*VGG, "--images", "depth"],
-        "--images depth: expected color, or hha",
+        [*VGG, "--modality", "depth"],
+        "--modality depth: expected color, or hha",
     ),
 }
 

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 OF_TWO = {"nyud_fcn32s_color_d": ("color", "depth"), "nyud_fcn32s_color_hha": FUSION}
 
 
-def add_images(parser: argparse.ArgumentParser) -> None:
-    """Add --init and --images."""
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add --init and --modality."""
     parser.add_argument(
         "--init",
         nargs=len(FUSION),
@@ -32,7 +32,7 @@ def add_images(parser: argparse.ArgumentParser) -> None:
         help="in the place of --prefix and --epoch, for late fusion (--stages nyud_fcn32s_color_hha): an "
         "FCN-32s of each image, at its best epoch, color=PREFIX hha=PREFIX",
     )
-    data_options.add_images(parser, "those that the stages and the parent take")
+    data_options.add_modality(parser, "those that the stages and the parent take")
 
 
 def _initial(text: str) -> str:
@@ -51,20 +51,22 @@ def initial(texts: Sequence[str]) -> Dict[str, str]:
 def with_images(
     args: argparse.Namespace, stages: Sequence[Stage], meta: Meta, samples: Dict[str, Samples], quiet: bool
 ) -> Tuple[Meta, Dict[str, Samples]]:
-    """Meta and data with the images that the stages take, by --images or the parent where they take one.
+    """Meta and data with the images that the stages take, by --modality or the parent where they take one.
 
     Means are the parent's; of images that it does not take, those of NYUDv2's authors.
 
     Raises:
-        FCNXSError: the stages take other images than --images says, or than one another.
+        FCNXSError: the stages take other images than --modality says, or than one another.
     """
     takes = {OF_TWO.get(stage.name, COLOR) for stage in stages}
     one = meta.images if len(meta.images) == 1 else COLOR
     wanted = takes.pop() if len(takes) == 1 else COLOR
-    kinds = kinds_of(args.images) if args.images else (one if wanted == COLOR else wanted)
+    kinds = kinds_of(args.modality) if args.modality else (one if wanted == COLOR else wanted)
     if takes or (kinds != wanted and (wanted != COLOR or len(kinds) > 1)):
         nets = "; ".join(f"{name} takes {','.join(images)}" for name, images in OF_TWO.items())
-        raise FCNXSError(f"--images {','.join(kinds)}: does not fit --stages {args.stages}: {nets}, others one")
+        raise FCNXSError(
+            f"--modality {','.join(kinds)}: does not fit --stages {args.stages}: {nets}, others one"
+        )
     known = dict(zip(meta.images, (meta.means or {"color": meta.mean}).values()))
     means = {kind: tuple(known.get(kind, IMAGE_MEANS[kind])) for kind in kinds}
     meta = replace(meta, mean=means[kinds[0]], means=None if kinds == COLOR else means)

@@ -45,10 +45,10 @@ def add_root_and_split(parser: argparse.ArgumentParser, default: str) -> None:
     parser.add_argument("--split", help=f"split of a folder or of a data set by name (default: {default})")
 
 
-def add_images(parser: argparse.ArgumentParser, default: str) -> None:
-    """Add --images, the kinds of images of a sample; `default` says what is read without it."""
+def add_modality(parser: argparse.ArgumentParser, default: str) -> None:
+    """Add --modality, the kinds of images of a sample; `default` says what is read without it."""
     parser.add_argument(
-        "--images",
+        "--modality",
         metavar="KIND[,KIND]",
         default=default if default in IMAGE_MEANS else None,
         help="images of each sample: color, hha, color,hha or color,depth; those of HHA and depth lie in the "
