@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import LONG, photo
+from conftest import LONG, finetune, photo
 from PIL import Image
 
+from fcnxs.data import check as check_module
 from fcnxs.data import remembered
 from fcnxs.data.check import check
 from fcnxs.data.layouts import open_samples
@@ -155,6 +156,21 @@ def test_commands_share_what_they_remember(folder, tmp_path, reads, monkeypatch,
         assert len(reads) == read
         outputs.append(capsys.readouterr().out)
     assert outputs[0] == outputs[1] == outputs[2]
+
+
+def test_a_run_starts_and_resumes_without_reading_all_pairs(run_folder, voc, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(remembered, "FRESH", 0)
+    numbers, look = [], check_module._look
+    monkeypatch.setattr(check_module, "_look", lambda *args: numbers.append(args[-1]) or look(*args))
+    run = ["--val-split", "val", "--stages", "fcn32s", "--epochs", "1", "--output", str(tmp_path / "run")]
+    for command, count in (
+        (["check-data", str(voc), "--classes", str(voc / "classes.txt")], 9),
+        (finetune(voc, run_folder, *run), 0),
+        (["finetune", "--resume", str(tmp_path / "run")], 0),
+    ):
+        numbers.clear()
+        assert main(command) == 0 and len(numbers) == count
 
 
 MANY = """
