@@ -15,7 +15,7 @@ from fcnxs.convert.caffemodel import write_caffemodel
 from fcnxs.convert.conversion import read
 from fcnxs.data.authors_sets import IN_THE_400
 from fcnxs.data.images import preprocess, read_image
-from fcnxs.net import Net, scores_of
+from fcnxs.net import Net, outputs_of
 from fcnxs.score import NAMES, confusion_matrix, scores
 from fcnxs.symbols.graph.rewrite import scores_symbol
 from fcnxs.tools.benchmarks import published
@@ -91,28 +91,33 @@ def others(tmp_path):
 
 def test_nets_of_other_data_sets_are_scored_on_theirs(files, others, monkeypatch, capsys):
     """On images, classes and heads of their own; SIFT Flow's mean IU is over the classes that occur."""
-    ours, sets = (
-        {},
-        {"siftflow sem": (others[1], "siftflow", "test"), "siftflow geo": (others[1], "siftflow_geo", "test")},
-    )
+    ours, sets = {}, {f"siftflow {head}": (others[1], "siftflow", "test") for head in ("sem", "geo")}
     sets.update({"pascal": (others[0], "pascal_context", "val"), "nyud": (others[2], "nyud", "test")})
     for name, (root, data, split) in sets.items():
         file = next(each for each in OTHERS if each.startswith(name.split()[0]))
         prefix, result = str(files / file), files / "scores.json"
         assert main(["convert", str(files / "weights" / f"{file}.caffemodel"), prefix]) == 0
         command = ["evaluate", "--prefix", prefix, "--epoch", "0", "--data", data, "--root", str(root)]
-        assert main([*command, "--split", split, "--json", str(result), "--overwrite"]) == 0
+        head = [f"--task={head}" for head in name.split()[1:]]
+        assert main([*command, "--split", split, *head, "--json", str(result), "--overwrite"]) == 0
         found = json.loads(result.read_text())
         if "siftflow" in name:
             found["mean_iu"] = np.mean([each["iu"] for each in found["per_class"] if each["pixels"]])
         ours[" ".join([file, *name.split()[1:]])] = [100 * found[key] for key in NAMES]
-    source = files / "weights" / "nyud-fcn32s-hha-heavy.caffemodel"
-    converted, hha = read(source), read_image(others[2] / "data" / "hha" / "img_5.png")
-    net = Net(scores_symbol(converted.symbol), converted.arg_params, {})
-    prediction = scores_of(net, preprocess(hha, converted.mean)).argmax(1)[0]
-    truth = loadmat(others[2] / "segmentation" / "img_5.mat")["segmentation"].astype(int)
-    result = scores(confusion_matrix(np.where(truth == 0, 256, truth) - 1, prediction, 40))
-    ours["nyud-fcn32s-hha-heavy"] = [100 * getattr(result, key) for key in NAMES]
+    for file, pictures in (
+        ("hha", {"data": "hha"}),
+        ("color-hha", {"color_data": "images", "hha_data": "hha"}),
+    ):
+        file = f"nyud-fcn32s-{file}-heavy"
+        converted, inputs = read(files / "weights" / f"{file}.caffemodel"), {}
+        means = converted.means or {"data": converted.mean}
+        for name, folder in pictures.items():
+            picture = read_image(next((others[2] / "data" / folder).iterdir()))
+            inputs[name] = preprocess(picture, means[name])
+        prediction = outputs_of(Net(scores_symbol(converted.symbol), converted.arg_params, {}), inputs)[0]
+        truth = loadmat(others[2] / "segmentation" / "img_5.mat")["segmentation"].astype(int)
+        matrix = confusion_matrix(np.where(truth == 0, 256, truth) - 1, prediction.argmax(1)[0], 40)
+        ours[file] = [100 * getattr(scores(matrix), key) for key in NAMES]
     capsys.readouterr()
 
     code, rows, printed = run(files, capsys, *others)

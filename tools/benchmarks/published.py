@@ -192,9 +192,8 @@ def _results(
     if fault or not compared.equal:
         yield "", (NO_CELLS, f"FAIL: {fault or verified}")
         return
-    missing = f"--data has no folder of {DATA[expected.data].title}" if own is None else ""
-    missing = missing or (f"it takes {' and '.join(expected.images)}" if expected.images[1:] else "")
-    if missing:
+    if own is None:
+        missing = f"--data has no folder of {DATA[expected.data].title}"
         yield "", (NO_CELLS, f"converted; {verified}; not evaluated, since {missing}")
         return
     for head, known in expected.scores.items():
