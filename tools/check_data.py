@@ -3,6 +3,7 @@
 Checks the given split, and by default val along with train, or train along with val, if the data set has both.
 Images that are in two splits are listed. The exit code is 1 if training would fail or the data is refused, 0
 otherwise. finetune, evaluate, report and export refuse the same; --allow KIND passes what it names.
+Of a folder with labels-HEAD/ and no labels/, and of siftflow, the labels of each head are checked.
 
 Examples:
     fcnxs check-data VOC2012
@@ -16,7 +17,7 @@ import argparse
 import re
 from itertools import combinations
 from pathlib import Path
-from typing import Dict, List, Sequence
+from typing import Dict, List, Sequence, Tuple
 
 import numpy as np
 
@@ -85,12 +86,42 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Check each split and print the findings."""
+    """Check each split, with the labels of each head, and print the findings."""
     options.refuse_below(1, args, "batch_size", "crop_size", "workers")
     if args.bad:
         refuse_strangers([args.bad], args.overwrite, _is_bad)
-    parts = _parts(args)
-    classes = data_options.classes_of(options.class_names(args), next(iter(parts.values())))
+    data_options.folder_here(vars(args))
+    heads = data_options.heads_alone(args.data)
+    if heads[1:]:
+        data_options.refuse_one_head(
+            args, f"{args.data} has labels of several", "classes", "num_classes", "ignore_label"
+        )
+    failing, bad = [], []
+    for head in heads or [""]:
+        if heads[1:]:
+            show(f"head {head}:")
+        inspections, between = _inspected(args, head)
+        of_head = f" of the head {head}" if heads[1:] else ""
+        failing += [f"{name}{of_head}" for name, found in inspections.items() if found.fails]
+        failing += [f"what they share{of_head}"] * any(finding.refuses for finding in between)
+        bad += [(name, found.files[i], text) for name, found in inspections.items() for i, text in found.bad]
+    if args.bad:
+        _write_bad(args.bad, [*dict.fromkeys(bad)])
+    say(
+        f"training would fail because of the errors in {', '.join(failing)}"
+        if failing
+        else "no error found that makes training fail"
+    )
+    return 1 if failing else 0
+
+
+def _inspected(args: argparse.Namespace, head: str) -> Tuple[Dict[str, Inspection], List[Finding]]:
+    """Check the splits with the labels of one head, and print what is found in each and in what they share."""
+    parts = _parts(args, head)
+    first = next(iter(parts.values()))
+    classes = data_options.classes_of(options.class_names(args), first, head=head)
+    if head and not classes:
+        raise data_options.no_classes(first, head)
     if not classes:
         say("21 classes, by default VOC's (the data's classes.txt, --classes or --num-classes give others)")
         classes = options.default_classes(None)
@@ -107,27 +138,17 @@ def run(args: argparse.Namespace) -> int:
         show()
     between = [*across(inspections, args.allow or ())]
     _tell_overlaps(inspections, between)
-    if args.bad:
-        _write_bad(args.bad, inspections)
-    failing = [name for name, found in inspections.items() if found.fails]
-    failing += ["what they share"] * any(finding.refuses for finding in between)
-    say(
-        f"training would fail because of the errors in {', '.join(failing)}"
-        if failing
-        else "no error found that makes training fail"
-    )
-    return 1 if failing else 0
+    return inspections, between
 
 
-def _parts(args: argparse.Namespace) -> Dict[str, Samples]:
-    """Data sets to check, by split or list name; the requested one first."""
-    data_options.folder_here(vars(args))
+def _parts(args: argparse.Namespace, head: str) -> Dict[str, Samples]:
+    """Data sets to check, by split or list name, with the labels of a head; the requested one first."""
     data, root = args.data, args.root
     how = {"exif": args.exif, "max_pixels": args.max_pixels, "ignore": args.ignore_label}
     kinds = kinds_of(args.modality)
 
     def opened(*where: str | None, **options: str) -> Samples:
-        named = data_options.samples_of(*where, default="train", need=0, allow=args.allow, **options)
+        named = data_options.samples_of(*where, default="train", need=0, allow=args.allow, head=head, **options)
         return named.of_kinds(kinds)
 
     first = opened(data, args.split, root, data_option="check-data").reading(**how)
@@ -229,10 +250,8 @@ def _is_bad(file: Path) -> bool:
     return all(re.fullmatch(r"[^\t]*\t[^\t]+\t[^\t]+: .*", line) for line in lines)
 
 
-def _write_bad(file: Path, inspections: Dict[str, Inspection]) -> None:
-    lines = [
-        f"{name}\t{found.files[i]}\t{text}\n" for name, found in inspections.items() for i, text in found.bad
-    ]
+def _write_bad(file: Path, bad: Sequence[Tuple[str, str, str]]) -> None:
+    lines = ["\t".join(pair) + "\n" for pair in bad]
     with written_whole(file) as (part,):
         Path(part).write_text("".join(lines), encoding="utf-8", errors="surrogateescape")
     say(f"wrote {_count(len(lines), 'bad pair')} to {file}")

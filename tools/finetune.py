@@ -45,6 +45,7 @@ from .finetuning.data_report import (
 from .finetuning.run_options import restored, storable
 from .finetuning.stage_options import AUTO, add_stages, describe, plan
 from .shared import data_checks, data_options, devices, options
+from .shared.augmentation import add_augmentation, augmentation_of
 from .shared.printing import say, show
 from .shared.signals import Stopping
 from .shared.text import best_epochs, summary_table
@@ -74,7 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--output", metavar="RUN", help="folder for the checkpoints, the logs and the state of the run")
     add("--resume", metavar="RUN", help="go on with the run in this folder; if there is none, begin it there")
     add_stages(parser)
-    data_options.add_augmentation(parser)
+    add_augmentation(parser)
     add(
         "--cut-off-size",
         type=int,
@@ -268,7 +269,7 @@ def _check(args: argparse.Namespace) -> None:
         raise FCNXSError("--no-val: goes neither with --val nor with --val-split")
     if args.cut_off_size is not None and args.crop_size is not None:
         raise FCNXSError("--cut-off-size and --crop-size: give one of them")
-    data_options.augmentation_of(args)
+    augmentation_of(args)
 
 
 def _listeners(

@@ -22,6 +22,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from ..data.class_names import read_classes
+from ..data.datasets import NAMED
 from ..data.labels import read_label
 from ..data.records import SUFFIX, Records, write_records
 from ..data.samples import RecordedSamples, Samples
@@ -50,6 +51,14 @@ def run(args: argparse.Namespace) -> int:
     if file.suffix != SUFFIX:
         raise FCNXSError(f"{file}: give a name that ends in {SUFFIX}, such as {file}{SUFFIX}")
     data_options.folder_here(vars(args))
+    heads = [] if args.data in NAMED else data_options.heads_alone(args.data)
+    if heads:
+        way_out = (
+            "pack a list (.lst) of the images and the labels of one, or give the folder as it is to --data"
+        )
+        raise FCNXSError(
+            f"{args.data}: has labels of the heads {' and '.join(heads)}, and a record has one label; {way_out}"
+        )
     samples = data_options.samples_of(
         args.data, args.split, args.root, "train", data_option="pack", allow=args.allow
     )

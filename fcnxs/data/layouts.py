@@ -89,7 +89,9 @@ def _folder_pair(
     if not images:
         raise FCNXSError(f"{folders[0]}: no image in this folder ({', '.join(IMAGE_SUFFIXES)})")
     if need != 1 and not folders[1].is_dir():
-        raise FCNXSError(f"{folders[1]}: no such folder; it should hold the labels of {folders[0]}")
+        heads = heads_in(path) if beside == LABELS else []
+        there = f"; there are labels of the heads {' and '.join(heads)}, for nets of several" if heads else ""
+        raise FCNXSError(f"{folders[1]}: no such folder; it should hold the labels of {folders[0]}{there}")
     stems = sorted({*images, *labels})
     no_image = ("image", labels, images, folders[0], IMAGE_SUFFIXES)
     no_label = ("label", images, labels, folders[1], LOSSLESS)

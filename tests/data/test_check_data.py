@@ -144,6 +144,46 @@ def test_the_command_fails_when_training_would(tmp_path, capsys):
     assert lines[0].split("\t")[1] == str(tmp_path / "images" / "p1.png")
 
 
+def test_the_labels_of_each_head_are_checked(tmp_path, capsys):
+    """A section for each head; a wrong label of one makes the check fail. `pack` refuses such a folder."""
+    for number in range(3):
+        write_image(tmp_path / "images" / f"p{number}.png", number)
+        for head, values in (("sem", (0, 1, 2)), ("geo", (0, 1, 255))):
+            write_label(tmp_path / f"labels-{head}" / f"p{number}.png", random_label(values, number))
+    code, out, err = run(capsys, tmp_path)
+    assert code == 2 and "classes-geo.txt: no such file; it should name the classes of the head geo" in err
+    (tmp_path / "classes-geo.txt").write_text("flat\nsteep\n")
+    (tmp_path / "classes-sem.txt").write_text("sky\nsea\nsand\n")
+    code, out, _ = run(capsys, tmp_path)
+    geo, sem = out.split("head sem:\n")
+    assert code == 0 and geo.startswith("head geo:\n") and "no error found" in sem
+    for names, section in ((("flat", "steep"), geo), (("sky", "sea", "sand"), sem)):
+        found = [int(re.search(rf"{name} +(\d+)", section)[1]) for name in names]
+        files = sorted(tmp_path.glob("labels-geo/*" if section is geo else "labels-sem/*"))
+        labels = np.stack([np.asarray(Image.open(file)) for file in files])
+        assert found == [np.count_nonzero(labels == i) for i in range(len(names))]
+    write_label(tmp_path / "labels-sem" / "p1.png", random_label((0, 7), 1))
+    (tmp_path / "images" / "p2.png").write_bytes(b"")
+    code, out, _ = run(capsys, tmp_path, "--bad", tmp_path / "bad.txt")
+    geo, sem = out.split("head sem:\n")
+    assert code == 1 and "labels-sem/p1.png" not in geo and "labels-sem/p1.png" in sem
+    lines = (tmp_path / "bad.txt").read_text().splitlines()
+    assert [line.split("\t")[1].rpartition("/")[2] for line in lines] == ["p2.png", "p1.png"]
+    code, _, err = run(capsys, tmp_path, "--num-classes", 2)
+    assert code == 2 and "--num-classes 2: goes with nets of one head" in err
+
+    assert main(["pack", str(tmp_path), str(tmp_path / "o.rec")]) == 2
+    assert (
+        "has labels of the heads geo and sem, and a record has one label; pack a list"
+        in capsys.readouterr().err
+    )
+    with pytest.raises(FCNXSError, match="labels: no such folder.*; there are labels of the heads geo and sem"):
+        open_samples(tmp_path)
+    write_label(tmp_path / "labels" / "p0.png", random_label((0, 1)))
+    code, out, _ = run(capsys, tmp_path, "--num-classes", 2)
+    assert "head geo" not in out and "labels/p1.png" in out  # which the folder labels/ lacks
+
+
 def test_long_lists_are_cut_short(tmp_path, capsys):
     write_pairs(tmp_path, "", 25, values=(0, 7))
     code, out, _ = run(capsys, tmp_path, "--num-classes", 2)

@@ -14,24 +14,25 @@ from fcnxs.data.samples import Samples
 from fcnxs.finetune.run_folder import write_plan
 from fcnxs.tools.main import main
 from fcnxs.tools.shared import data_options
+from fcnxs.tools.shared.augmentation import add_augmentation, augmentation_of
 
 
 def parsed(*arguments):
     parser = argparse.ArgumentParser()
-    data_options.add_augmentation(parser)
+    add_augmentation(parser)
     return parser.parse_args(list(arguments))
 
 
 def test_defaults_are_whole_images_one_at_a_time_unchanged():
     args = parsed()
-    assert data_options.augmentation_of(args) is None and args.batch_size == 1 and args.workers is None
+    assert augmentation_of(args) is None and args.batch_size == 1 and args.workers is None
 
 
 def test_options_make_the_augmentation():
     options = ("--crop-size", "96", "--random-scale", "0.5,2", "--random-flip", "--color-jitter", "0.3")
-    assert data_options.augmentation_of(parsed(*options)) == Augmentation(96, (0.5, 2.0), True, 0.3)
+    assert augmentation_of(parsed(*options)) == Augmentation(96, (0.5, 2.0), True, 0.3)
     for flip in ("--random-flip", "--random-mirror"):  # the name of earlier versions
-        assert data_options.augmentation_of(parsed(flip)) == Augmentation(flip=True)
+        assert augmentation_of(parsed(flip)) == Augmentation(flip=True)
 
 
 @pytest.mark.parametrize(
@@ -49,7 +50,7 @@ def test_options_make_the_augmentation():
 )
 def test_options_that_make_no_sense_are_named(options):
     with pytest.raises(FCNXSError, match=re.escape(f"{' '.join(options)}: expected ")):
-        data_options.augmentation_of(parsed(*options))
+        augmentation_of(parsed(*options))
 
 
 def test_evaluate_takes_folder_pairs_and_data_sets_by_name(run_folder, voc, tmp_path, capsys):

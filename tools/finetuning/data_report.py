@@ -17,6 +17,7 @@ from ...data.samples import Samples
 from ...errors import FCNXSError, quoted
 from ...stages import CLASSIFIERS, Stage, lineage
 from ..shared import data_checks, data_options, options
+from ..shared.augmentation import augmentation_of
 from ..shared.printing import say
 
 if TYPE_CHECKING:
@@ -44,13 +45,8 @@ def heads_wanted(args: argparse.Namespace, stages: Sequence[Stage], before: Dict
         return []
     if len(headed) < len(stages):
         raise FCNXSError(f"--stages {args.stages}: are nets of one head and of several; give one kind")
-    for name in ("classes", "num_classes", "class_weights", "ignore_label"):
-        value = getattr(args, name)
-        if value is not None:
-            option, value = f"--{name.replace('_', '-')}", value[0] if isinstance(value, list) else value
-            why = f"goes with nets of one head, and {headed[0]} has several"
-            how = "the folder's classes-HEAD.txt name the classes, and labels of 255 are ignored"
-            raise FCNXSError(f"{option} {value}: {why}; {how}")
+    of_one = ("classes", "num_classes", "class_weights", "ignore_label")
+    data_options.refuse_one_head(args, f"{headed[0]} has several", *of_one)
     heads = [*before["meta"]["heads"]] if before else data_options.heads_of_data(args.data)
     if len(heads) < 2:
         has = f"those of {heads[0]} alone" if heads else "labels of one kind"
@@ -102,7 +98,7 @@ def keep_good(
     Raises:
         FCNXSError: training would fail, or the data is refused.
     """
-    augmentation = data_options.augmentation_of(args)
+    augmentation = augmentation_of(args)
     low = augmentation.scale[0] if augmentation else 1
     good, skipped, reports, warnings = {}, {}, {}, []
     for name, part in samples.items():
@@ -211,8 +207,7 @@ def _classes_of_head(
     of_parent = parent.meta.of_heads.get(head) or ([] if head else options.default_classes(count))
     classes = classes or of_parent
     if not classes:
-        file = samples.root / data_options.classes_file(head)
-        raise FCNXSError(f"{file}: no such file; it should name the classes of the head {head}, one a line")
+        raise data_options.no_classes(samples, head)
     unnamed = [f"class {number}" for number in range(len(classes))]
     if count == len(classes) and of_parent and classes != of_parent and unnamed not in (classes, of_parent):
         return classes, [_other_names(str(parent.params_file), classes, of_parent)]
@@ -265,7 +260,7 @@ def make_loaders(
     settings["resize"] = stages[0].resize  # a stage that resizes is alone
     changes = {
         "batch_size": args.batch_size,
-        "augmentation": data_options.augmentation_of(args),
+        "augmentation": augmentation_of(args),
         "cut_off_size": args.cut_off_size,
         "shuffle": True,
         "seed": args.seed,

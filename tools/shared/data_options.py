@@ -1,4 +1,4 @@
-"""Options of the commands that read data sets: the data set, its split and classes, and the augmentation.
+"""Options of the commands that read data sets: the data set, its split and its classes.
 
 Every command finds two things in a data set by itself, and prints a line about each one that it takes: the file
 classes.txt in its folder (`classes_of`), and its split `val` (`take_val`, `tell_split`). Options go before.
@@ -12,18 +12,16 @@ from pathlib import Path
 from typing import Any, Collection, Dict, List, Sequence
 
 from ...conventions import IMAGE_MEANS
-from ...data.augment import Augmentation
 from ...data.authors_sets import SETS_OF_HEADS
 from ...data.class_names import read_classes
 from ...data.datasets import NAMED, named
 from ...data.headed import HeadedSamples
-from ...data.layouts import heads_in, open_samples, splits_of
+from ...data.layouts import LABELS, heads_in, open_samples, splits_of
 from ...data.lists import fitting
 from ...data.samples import Samples
 from ...errors import FCNXSError
 from ...system.json_files import Number, Or, checked, told_of
 from .data_checks import warn
-from .options import add_renamed, refuse_below
 from .printing import say
 
 CLASSES = "classes.txt"  # in the folder of a data set: the names of its classes, one a line
@@ -68,39 +66,6 @@ def folder_here(options: Dict[str, Any], quiet: bool = False) -> None:
             if not quiet:
                 usual = Path("~", ".mxnet", "datasets", NAMED[name].home)
                 say(f"reading the folder ./{name} here; with --root {usual} the data set named {name} is read")
-
-
-def add_augmentation(parser: argparse.ArgumentParser) -> None:
-    """Add --batch-size, --crop-size, --random-scale, --random-flip, --color-jitter and --workers."""
-    add = parser.add_argument
-    add(
-        "--batch-size",
-        type=int,
-        default=1,
-        metavar="N",
-        help="number of images in a training step, which have all one size (default: 1)",
-    )
-    add("--crop-size", type=int, metavar="N", help="train on random crops of NxN pixels (default: none)")
-    add(
-        "--random-scale",
-        metavar="LO,HI",
-        help="resize each image by a random factor from LO to HI, before the crop (default: 1,1)",
-    )
-    flip = "flip half of the images left to right, chosen at random"
-    add_renamed(parser, ["--random-flip"], "--random-mirror", action="store_true", help=flip)
-    add(
-        "--color-jitter",
-        type=float,
-        default=0.0,
-        metavar="X",
-        help="change brightness, contrast and saturation by factors from 1-X to 1+X (default: 0)",
-    )
-    add(
-        "--workers",
-        type=int,
-        metavar="N",
-        help="number of threads that read images (default: one a processor, up to 8)",
-    )
 
 
 def samples_of(
@@ -162,6 +127,31 @@ def headed_samples(heads: Sequence[str], data: str, *where: Any, **how: Any) -> 
 def heads_of_data(data: str) -> List[str]:
     """Names of the heads of nets that a data set has labels for; none for most."""
     return [*SETS_OF_HEADS.get(data, {})] if data in NAMED else heads_in(data)
+
+
+def heads_alone(data: str) -> List[str]:
+    """As `heads_of_data`; none of a folder that also has labels/, which nets of one head read."""
+    return [] if data not in NAMED and Path(data, LABELS).is_dir() else heads_of_data(data)
+
+
+def refuse_one_head(args: argparse.Namespace, several: str, *names: str) -> None:
+    """Refuse options that go with nets of one head; `several` says what has several, for the message.
+
+    Raises:
+        FCNXSError: one of the options is given.
+    """
+    for name in names:
+        value = getattr(args, name)
+        if value is not None:
+            option, value = f"--{name.replace('_', '-')}", value[0] if isinstance(value, list) else value
+            how = "the folder's classes-HEAD.txt name the classes, and labels of 255 are ignored"
+            raise FCNXSError(f"{option} {value}: goes with nets of one head, and {several}; {how}")
+
+
+def no_classes(samples: Samples, head: str) -> FCNXSError:
+    """Error of a data set whose head's classes have no names."""
+    file = samples.root / classes_file(head)
+    return FCNXSError(f"{file}: no such file; it should name the classes of the head {head}, one a line")
 
 
 def splits(data: str) -> Sequence[str]:
@@ -264,22 +254,3 @@ def validation_samples(args: argparse.Namespace, heads: Sequence[str] = ()) -> S
     root = None if args.val and args.val not in NAMED and Path(args.val).exists() else args.root
     data, option = (args.val, "--val") if args.val else (args.data, "--data")
     return headed_samples(heads, data, args.val_split, root, "val", 0, "--val-split", option, args.allow)
-
-
-def augmentation_of(args: argparse.Namespace) -> Augmentation | None:
-    """Augmentation by --crop-size, --random-scale, --random-flip and --color-jitter; None if none is given.
-
-    Raises:
-        FCNXSError: one of these options, --batch-size or --workers is out of range.
-    """
-    refuse_below(1, args, "batch_size", "crop_size", "workers")
-    if not 0 <= args.color_jitter <= 1:
-        raise FCNXSError(f"--color-jitter {args.color_jitter:g}: expected a number from 0 to 1")
-    try:
-        low, high = map(float, ("1,1" if args.random_scale is None else args.random_scale).split(","))
-        augmentation = Augmentation(args.crop_size, (low, high), args.random_flip, args.color_jitter)
-    except (ValueError, FCNXSError):  # the scale's: crop size and jitter are valid here
-        raise FCNXSError(
-            f"--random-scale {args.random_scale}: expected LO,HI, two factors above 0, LO not above HI"
-        ) from None
-    return None if augmentation == Augmentation() else augmentation
