@@ -247,6 +247,7 @@ def _begin(
         weights = read_weights(Path(args.class_weights), meta.classes)
     smallest = smallest_of(args, stages, parent)
     samples, skipped, warnings, found = keep_good(args, samples, meta.of_heads, quiet, stages, smallest)
+    warnings += images.depth_warnings(samples, meta)
     if args.class_weights == AUTO:
         weights = median_frequency(found.of_good[0], found.of_good[2])
     kept = {"options": storable(args), "meta": asdict(meta), "data": data, "skipped": skipped}

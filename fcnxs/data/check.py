@@ -25,6 +25,8 @@ from .samples import Samples
 
 Result = Tuple[Union[str, None], Union[Look, None], Union[Seen, None]]
 AT_ONCE = 500  # pairs that are looked up before the unknown ones of them are read
+DEPTHS = 20  # most images of which the depth's unit is told
+MOST_APART = 2  # of the median and the mean of depth's logarithm: a factor of 7
 SMALLEST = (26, 26)  # smallest (height, width) that FCN-32s to FCN-2s take by default
 
 
@@ -93,6 +95,25 @@ def check(
     one_size = batch_size if crop_size is None else 1
     found.findings = findings(found, names, samples.allow, samples.exif, one_size)
     return found
+
+
+def unlike_depth(samples: Samples, mean: float) -> str | None:
+    """Warning of depth in another unit than that of the `mean` of its logarithm; None if there is none.
+
+    The median of the logarithm is that of the medians of up to `DEPTHS` images, spread evenly.
+
+    Raises:
+        FCNXSError: an image cannot be read.
+    """
+    numbers = range(0, len(samples), -(-len(samples) // DEPTHS))
+    middle = float(np.median([np.median(samples.image(number)[..., -1]) for number in numbers]))
+    if abs(middle - mean) <= MOST_APART:
+        return None
+    return (
+        f"{samples.root}: the median logarithm of depth is {middle:.3f} (a depth of {np.exp(middle):.4g}) in "
+        f"{len(numbers)} images, and the mean that is subtracted is {mean:g} (of {np.exp(mean):.4g}): NYUDv2's "
+        "depth is in millimetres; convert yours if it is in another unit"
+    )
 
 
 def _places(images: Sequence[Path]) -> List[str]:

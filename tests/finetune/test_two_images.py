@@ -1,6 +1,7 @@
 """Nets of two images: trained, resumed, fused, evaluated and used for segmentation."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -144,6 +145,25 @@ def test_depth_begins_with_the_mean_of_the_colours(data, vgg, tmp_path):
     own = checkpoint.load(vgg, 0).arg_params["conv1_1_weight"].asnumpy()
     np.testing.assert_allclose(weight[:, :3], own, atol=1e-6)
     np.testing.assert_allclose(weight[:, 3], own.mean(axis=1), atol=1e-6)
+
+
+@pytest.mark.parametrize(("of", "warned"), [(6, False), (9, True), (1 / 9, True)])
+def test_depth_in_another_unit_is_told(of, warned, data, vgg, tmp_path, capsys):
+    """The depth's median is 2250; 2551, whose logarithm is the mean, times e^2 and e^-2 are 18850 and 345."""
+    shutil.copytree(data / "images" / "train", tmp_path / "images")
+    shutil.copytree(data / "labels" / "train", tmp_path / "labels")
+    (tmp_path / "depth").mkdir()
+    for number in (1, 2, 3):
+        depth = np.where(np.arange(48) % 2, 2300, 2200) * np.ones((40, 1)) * of
+        Image.fromarray(depth.astype(np.float32)).save(tmp_path / "depth" / f"p{number}.tif")
+    how = ("--data", tmp_path, "--output", tmp_path / "run", "--prefix", vgg, "--epoch", 0, "--num-classes", 3)
+    finetune(*how, "--stages", "nyud_fcn32s_color_d", "--epochs", 1)
+    told = capsys.readouterr().err
+    middle = np.log(of * np.array([2200.0, 2300.0])).mean()
+    assert (
+        f"the median logarithm of depth is {middle:.3f} (a depth of {np.exp(middle):.4g}) in 3" in told
+    ) == warned
+    assert ("the mean that is subtracted is 7.844" in told) == warned
 
 
 def test_a_net_of_hha_alone_has_the_mean_of_its_images(data, vgg, tmp_path):

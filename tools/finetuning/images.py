@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Dict, Sequence, Tuple
+from typing import TYPE_CHECKING, Dict, List, Sequence, Tuple
 
 from ...conventions import COLOR, FUSION, IMAGE_MEANS
+from ...data.check import unlike_depth
 from ...data.scenes import kinds_of
 from ...errors import FCNXSError
 from ...stages import Stage
@@ -73,3 +74,10 @@ def with_images(
     if kinds != COLOR and not quiet:
         say("; ".join(f"{kind} minus {', '.join(map(str, mean))}" for kind, mean in means.items()))
     return meta, {name: part.of_kinds(kinds) for name, part in samples.items()}
+
+
+def depth_warnings(samples: Dict[str, Samples], meta: Meta) -> List[str]:
+    """Warnings of depth whose unit is not that of the mean, for data that is good."""
+    if "depth" not in meta.images:
+        return []
+    return [*filter(None, (unlike_depth(part, meta.input_mean[-1]) for part in samples.values()))]
