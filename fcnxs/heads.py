@@ -13,7 +13,7 @@ from .symbols.graph.rewrite import Writer
 
 Params = Dict[str, mx.nd.NDArray]
 
-SOFTMAX = re.compile(r"softmax_(\w+)_output")
+OUTPUT = re.compile(r"(?:softmax|scores)_(\w+)_output")  # scores are those of an export
 
 
 def heads_of(symbol: mx.sym.Symbol) -> List[str]:
@@ -23,7 +23,7 @@ def heads_of(symbol: mx.sym.Symbol) -> List[str]:
     >>> heads_of(get_fcn8s_symbol(heads={"sem": 33, "geo": 3})), heads_of(get_fcn8s_symbol())
     (['sem', 'geo'], [])
     """
-    found = [SOFTMAX.fullmatch(name) for name in symbol.list_outputs()]
+    found = [OUTPUT.fullmatch(name) for name in symbol.list_outputs()]
     return [match[1] for match in found] if len(found) > 1 and all(found) else []
 
 

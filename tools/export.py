@@ -139,7 +139,8 @@ def run(args: argparse.Namespace) -> int:
     _refuse_alone(args)
     data_options.folder_here(vars(args))
     where = (args.data, args.split, args.root, "val")
-    samples = data_options.samples_of(*where, allow=args.allow) if args.data else None
+    labels = args.task if args.data and args.task in data_options.heads_of_data(args.data) else ""
+    samples = data_options.samples_of(*where, allow=args.allow, head=labels) if args.data else None
     files = _image_files(args.calibrate or [])
     if samples:
         data_options.tell_split(args.data, args.split)
@@ -155,6 +156,7 @@ def run(args: argparse.Namespace) -> int:
     from ..deploy.own import refuse_to_replace
     from ..deploy.precision import KEEP
     from ..deploy.write import export
+    from ..heads import check_one_head
     from ..net import net_of
 
     keep = KEEP
@@ -164,11 +166,15 @@ def run(args: argparse.Namespace) -> int:
     form = Form(args.format, head, size, args.precision, args.raw_input, args.bgr, args.trim, keep)
     refuse_to_replace(args.output, args.format, args.overwrite)
     how = {"pooling_convention": args.pooling_convention, "operators": args.operators}
-    source = one_head(checkpoint.load(args.prefix, args.epoch, **how), args.task)
+    source = checkpoint.load(args.prefix, args.epoch, **how)
+    source = one_head(source, args.task) if args.task else source
     options.tell_mean(args.prefix, source)
     limits = {"mode": args.calibration_mode, "least": args.min_agreement, "most_loss": args.layer_loss}
     given = {name: value for name, value in limits.items() if value is not None}
     if samples:
+        check_one_head(
+            source.symbol, source.params_file, "--data: exports are scored for one head; choose it (--task)"
+        )
         numclass = net_of(source.arg_params, str(source.params_file)).numclass
         ignore = data_options.ignored(args.ignore_label, Path(args.prefix).parent)
         samples = samples.of_kinds(source.meta.images)
@@ -265,7 +271,7 @@ def _layers_table(exported: Exported, precision: str) -> str:
 def _images_table(exported: Exported) -> str:
     rows = [
         (
-            each.name,
+            each.where,
             "x".join(map(str, each.size)),
             "-" if each.difference is None else f"{each.difference:.1e}",
             f"{each.agreement:.4%}",

@@ -100,17 +100,11 @@ def fused(parents: Dict[str, Checkpoint]) -> Checkpoint:
     return Checkpoint(symbol, args, auxs, meta, Path(f"{files['color']} and {files['hha']}"))
 
 
-def one_head(source: Checkpoint, head: str | None = None) -> Checkpoint:
-    """The checkpoint of one head of a net, with the names of a net of one; a net of one head as it is.
-
-    Several images become the channels of one input `data` (`symbols/graph/rewrite.py`, `stacked`).
-
-    Args:
-        head: name of the head; None if the net has one.
+def of_one_image(source: Checkpoint) -> Checkpoint:
+    """The checkpoint with one input `data`, whose channels are those of all its images (`rewrite.stacked`).
 
     Raises:
-        FCNXSError: the net has no such head, or several and `head` is None; or its input has other channels
-            than the meta file says.
+        FCNXSError: the input has other channels than the meta file says.
     """
     file, source = source.params_file, replace(source, symbol=stacked(source.symbol))
     (shape,), mean = Graph.of(source.symbol).image_shapes((1, 1)).values(), source.meta.input_mean
@@ -119,6 +113,21 @@ def one_head(source: Checkpoint, head: str | None = None) -> Checkpoint:
             f"{file}: the net's input has {shape[1]} channels, and its meta file a mean of {len(mean)} (of "
             f"{' and '.join(source.meta.images)}); `Meta.means` has that of each image"
         )
+    return source
+
+
+def one_head(source: Checkpoint, head: str | None = None) -> Checkpoint:
+    """The checkpoint of one head of a net, with the names of a net of one; a net of one head as it is.
+
+    Several images become one input (`of_one_image`).
+
+    Args:
+        head: name of the head; None if the net has one.
+
+    Raises:
+        FCNXSError: the net has no such head, or several and `head` is None; or as `of_one_image`.
+    """
+    file, source = source.params_file, of_one_image(source)
     if head is None:
         check_one_head(source.symbol, file, "choose one of them (--task)")
         return source

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import tempfile
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Iterable, Iterator, List, NamedTuple, Sequence, Tuple
@@ -20,7 +20,7 @@ from ..data.images import preprocess
 from ..data.labels import check_label
 from ..data.samples import Samples
 from ..errors import FCNXSError
-from ..net import Net, scores_of
+from ..net import Net, outputs_of
 from ..score import Scores, confusion_matrix, scores
 from ..system import children
 from .form import Form
@@ -63,10 +63,17 @@ class Compared(Agreement):
     Args:
         name: name of the image.
         size: size of the image, (H, W).
+        head: name of the head; "" if the net has one.
     """
 
     name: str
     size: Tuple[int, int]
+    head: str = ""
+
+    @property
+    def where(self) -> str:
+        """The image, and the head of a net of several."""
+        return f"{self.name}, head {self.head}" if self.head else self.name
 
 
 def generated(form: Form) -> List[Picture]:
@@ -90,7 +97,7 @@ def compare(
         ExportMismatch: the runtime of the export cannot run the written files.
     """
     outputs = run_fresh(form, written, [form.input_of(each.image, mean) for each in pictures], "full")
-    return _compared(net, mean, pictures, outputs, form.head)
+    return _compared(net, mean, form, pictures, outputs)
 
 
 def check_archive(net: Net, mean: Sequence[float], form: Form, least: float | None, archive: Path) -> None:
@@ -101,7 +108,9 @@ def check_archive(net: Net, mean: Sequence[float], form: Form, least: float | No
     """
     pictures = generated(form)
     answers = answers_of(archive, [each.image for each in pictures])
-    result = _compared(net, mean, pictures, [answer[np.newaxis] for answer in answers], "argmax")
+    result = _compared(
+        net, mean, replace(form, head="argmax"), pictures, [[each[np.newaxis]] for each in answers]
+    )
     refuse_mismatch(form, result, least)
 
 
@@ -109,7 +118,7 @@ def refuse_mismatch(form: Form, result: Sequence[Compared], least: float | None 
     """Refuse an export that does not give what its checkpoint gives.
 
     In fp32 the outputs of every image must be equal (`fcnxs.agreement`). In other precisions the agreement of
-    the class maps counts, as a mean over the images.
+    the class maps of each head counts, as a mean over the images.
 
     Args:
         least: least agreement in another precision; None: that of `LEAST`.
@@ -122,18 +131,21 @@ def refuse_mismatch(form: Form, result: Sequence[Compared], least: float | None 
             # A probability changes by at most half of what the scores change.
             limit = TOLERANCE * (each.largest if form.head == "logits" else max(each.largest / 2, 0.1))
             if each.difference is not None and not each.difference <= limit:  # NaN is not
-                raise ExportMismatch(f"differs from the checkpoint by {each.difference:.1e} on {each.name}")
+                raise ExportMismatch(f"differs from the checkpoint by {each.difference:.1e} on {each.where}")
             if not each.same_classes:
                 raise ExportMismatch(
-                    f"gives the checkpoint's class in {each.agreement:.4%} of the pixels of {each.name}"
+                    f"gives the checkpoint's class in {each.agreement:.4%} of the pixels of {each.where}"
                 )
         return
-    least, mean = LEAST[form.precision] if least is None else least, mean_agreement(result)
-    if not mean >= least:
-        raise ExportMismatch(
-            f"in {form.precision} gives the checkpoint's class in {mean:.2%} of the pixels, not {least:.2%}; "
-            "keep more layers in float32 (--keep-layers), or accept less (--min-agreement)"
-        )
+    least = LEAST[form.precision] if least is None else least
+    for head in form.heads:
+        mean = mean_agreement([each for each in result if each.head == head])
+        if not mean >= least:
+            of = f"of the head {head} " if head else ""
+            raise ExportMismatch(
+                f"in {form.precision} gives the checkpoint's class {of}in {mean:.2%} of the pixels, not "
+                f"{least:.2%}; keep more layers in float32 (--keep-layers), or accept less (--min-agreement)"
+            )
 
 
 def mean_agreement(result: Sequence[Compared]) -> float:
@@ -155,15 +167,17 @@ def score_both(
         numbers = range(start, min(start + AT_ONCE, len(samples)))
         pairs = [_fitted_pair(samples, number, form, numclass) for number in numbers]
         inputs = [form.input_of(image, mean) for image, _ in pairs]
-        for (image, label), theirs in zip(pairs, run_fresh(form, written, inputs, "map")):
-            ours = scores_of(net, preprocess(image, mean)).argmax(1)
+        for (image, label), (theirs,) in zip(pairs, run_fresh(form, written, inputs, "map")):
+            ours = outputs_of(net, {"data": preprocess(image, mean)})[0].argmax(1)
             for matrix, prediction in zip(matrices, (ours, theirs)):
                 matrix += confusion_matrix(label, prediction[0], numclass)
     return scores(matrices[0]), scores(matrices[1])
 
 
-def run_fresh(form: Form, written: Path, inputs: Sequence[np.ndarray], kind: str) -> Iterator[np.ndarray]:
+def run_fresh(form: Form, written: Path, inputs: Sequence[np.ndarray], kind: str) -> Iterator[List[np.ndarray]]:
     """Yield an export's outputs for inputs (N, 3, H, W), in order; a fresh process with its runtime runs it.
+
+    The process asks for the outputs by their names; there is one for each head.
 
     Args:
         kind: `full` for the outputs themselves, `map` for class maps, uint8 (N, H, W).
@@ -177,10 +191,10 @@ def run_fresh(form: Form, written: Path, inputs: Sequence[np.ndarray], kind: str
         for file, data in zip(files, inputs):
             np.save(file, data)
         compat = [mxnet_compat.__file__] if runtime == "mxnet" else []
-        arguments = [runtime, str(Path(written).absolute()), folder, *compat]
+        arguments = [runtime, str(Path(written).absolute()), folder, ",".join(form.outputs), *compat]
         _run_script("plain_net.py", arguments, folder, f"does not run in plain {runtime}")
         for file in files:
-            yield np.load(file.with_name(f"out-{file.name}"))
+            yield [np.load(file.with_name(f"out-{i}-{file.name}")) for i in range(len(form.heads))]
 
 
 def answers_of(archive: Path, images: Sequence[np.ndarray]) -> List[np.ndarray]:
@@ -214,13 +228,18 @@ def _run_script(name: str, arguments: Sequence[str], folder: str, failed: str) -
 
 
 def _compared(
-    net: Net, mean: Sequence[float], pictures: Sequence[Picture], outputs: Iterable[np.ndarray], head: str
+    net: Net,
+    mean: Sequence[float],
+    form: Form,
+    pictures: Sequence[Picture],
+    outputs: Iterable[Sequence[np.ndarray]],
 ) -> List[Compared]:
     result = []
-    for each, output in zip(pictures, outputs):
-        expected = scores_of(net, preprocess(each.image, mean))
-        found = agreement_of(expected, output, probabilities=head == "softmax")
-        result.append(Compared(**vars(found), name=each.name, size=each.image.shape[:2]))
+    for each, given in zip(pictures, outputs):
+        expected = outputs_of(net, {"data": preprocess(each.image, mean)})
+        for head, ours, output in zip(form.heads, expected, given):
+            found = agreement_of(ours, output, probabilities=form.head == "softmax")
+            result.append(Compared(**vars(found), name=each.name, size=each.image.shape[:2], head=head))
     return result
 
 

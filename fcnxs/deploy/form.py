@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Sequence, Tuple
+from functools import partial
+from typing import List, Sequence, Tuple
 
 import numpy as np
 
 from ..compat import mxnet as mx
 from ..errors import FCNXSError
+from ..heads import with_head
 from ..net import Net
 from ..symbols.graph.nodes import Graph
 from .precision import FUSED, KEEP
 
-OUTPUTS = {"softmax": "softmax_output", "logits": "scores_output", "argmax": "class_map_output"}
+ENDS = {"softmax": "softmax", "logits": "scores", "argmax": "class_map"}  # the last layer
 LOWERED_BY = {  # in these formats, exports are in fp32, and other tools lower the precision
     "onnx": "onnxruntime.quantization, TensorRT",
     "ncnn": "opt.use_bf16_storage, opt.use_fp16_storage, ncnn2int8",
@@ -36,6 +38,8 @@ class Form:
         bgr: whether the channels of a raw input are blue, green, red.
         trimmed: whether the graph computes only what depends on the image.
         keep: patterns of convolutions that stay in float32.
+        heads: names of the net's heads, in the order of its outputs; `export` sets them. A net of one head
+            has the name "".
 
     Raises:
         FCNXSError: the options exclude each other; the message names the way out.
@@ -49,6 +53,7 @@ class Form:
     bgr: bool = False
     trimmed: bool = False
     keep: Tuple[str, ...] = KEEP
+    heads: Tuple[str, ...] = ("",)
 
     def __post_init__(self) -> None:
         if self.format in LOWERED_BY and self.precision != "fp32":
@@ -66,9 +71,15 @@ class Form:
             raise FCNXSError("--keep-layers: has no effect with --precision fp32; give bf16 or int8")
 
     @property
-    def output(self) -> str:
-        """Name of the graph's output."""
-        return OUTPUTS[self.head]
+    def ends(self) -> List[str]:
+        """Name of the last layer of each head."""
+        return [with_head(ENDS[self.head], head) for head in self.heads]
+
+    @property
+    def outputs(self) -> List[str]:
+        """Name of the output of each head: in ONNX and ncnn the head's own; MXNet names outputs by layers."""
+        own = self.heads if self.format in LOWERED_BY else ()
+        return [*own] if any(own) else [f"{end}_output" for end in self.ends]
 
     def fitted(self, image: np.ndarray) -> np.ndarray:
         """The image (H, W, 3), resized if the form takes one size only."""
@@ -90,13 +101,20 @@ class Form:
             image = image[..., ::-1]
         return np.ascontiguousarray(image.transpose(2, 0, 1)[np.newaxis], self.raw or np.float32)
 
-    def described(self, mean: Sequence[float], numclass: int) -> dict:
-        """Description of input and output for the meta file: all that a user of the export needs."""
+    def described(self, mean: Sequence[float], counts: Sequence[int]) -> dict:
+        """Description of input and outputs for the meta file: all that a user of the export needs.
+
+        Args:
+            counts: number of classes of each head.
+        """
         batch = [] if self.format == "ncnn" else ["N"]
         height, width = self.size or ("H", "W")
-        shape = [*batch, height, width] if self.head == "argmax" else [*batch, numclass, height, width]
         # MXNet's argmax is float32, and the C API returns float32 only.
         kind = "uint8" if self.format == "onnx" and self.head == "argmax" else "float32"
+        outputs = {}
+        for head, name, count in zip(self.heads, self.outputs, counts):
+            shape = [*batch, *([] if self.head == "argmax" else [count]), height, width]
+            outputs[head] = {"name": name, "head": self.head, "shape": shape, "dtype": kind}
         return {
             "format": self.format,
             "precision": self.precision,
@@ -109,12 +127,12 @@ class Form:
                 "values": "0 to 255" if self.raw else "0 to 255, minus the mean",
                 "mean_folded": list(self.ordered(mean)) if self.raw else None,
             },
-            "output": {"name": self.output, "head": self.head, "shape": shape, "dtype": kind},
+            **({"output": outputs[""]} if "" in outputs else {"outputs": outputs}),
         }
 
 
 def with_ends(net: Net, form: Form, mean: Sequence[float]) -> Net:
-    """Put the form's input in front of the net and the form's head behind its scores.
+    """Put the form's input in front of the net and the form's output behind the scores of each head.
 
     Args:
         net: takes images minus the mean, in the form's order of channels, and ends in scores.
@@ -127,14 +145,10 @@ def with_ends(net: Net, form: Form, mean: Sequence[float]) -> Net:
         # A bias of conv1_1 cannot do this: the zeros that conv1_1 pads with stand for the mean.
         data = mx.sym.broadcast_sub(data, mx.sym.Variable(MEAN, shape=(1, 3, 1, 1)), name="centred")
         args[MEAN] = mx.nd.array(np.reshape(form.ordered(mean), (1, 3, 1, 1)))
-    scores = net.symbol(data=data)
-    if form.head == "softmax":
-        symbol = mx.sym.softmax(scores, axis=1, name="softmax")
-    elif form.head == "logits":
-        symbol = mx.sym.identity(scores, name="scores")
-    else:
-        symbol = mx.sym.argmax(scores, axis=1, name="class_map")
-    return Net(symbol, args, net.aux_params)
+    make = {"softmax": partial(mx.sym.softmax, axis=1), "argmax": partial(mx.sym.argmax, axis=1)}
+    make = make.get(form.head, mx.sym.identity)
+    ends = [make(scores, name=end) for scores, end in zip(net.symbol(data=data), form.ends)]
+    return Net(mx.sym.Group(ends), args, net.aux_params)
 
 
 def for_bgr(net: Net) -> Net:

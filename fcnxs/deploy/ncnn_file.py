@@ -21,7 +21,7 @@ MAGIC = 7767517
 
 
 def write_ncnn(net: Net, form: Form, param: Path, weights: Path) -> None:
-    """Write a net to ncnn's two files. Its input is `data` (3, H, W), its output has the form's name.
+    """Write a net to ncnn's two files. Its input is `data` (3, H, W), its outputs have the form's names.
 
     Args:
         net: the net to write, from `with_ends`.
@@ -29,8 +29,9 @@ def write_ncnn(net: Net, form: Form, param: Path, weights: Path) -> None:
     Raises:
         FCNXSError: ncnn cannot compute a layer, which the message names.
     """
-    layers = translated(net, form.size)
-    layers[-1] = layers[-1]._replace(name=form.output)
+    layers, ends = translated(net, form.size)
+    names = dict(zip(ends, form.outputs))
+    layers = [layer._replace(name=names.get(layer.name, layer.name)) for layer in layers]
     param.write_text(_text(layers), encoding="utf-8")
     with weights.open("wb") as stream:
         for array in (array for layer in layers for array in layer.weights):

@@ -41,11 +41,11 @@ class Layer(NamedTuple):
     weights: Sequence = ()
 
 
-def translated(net: Net, size: Tuple[int, int] | None) -> List[Layer]:
-    """The layers of ncnn, in order; the last one is the output.
+def translated(net: Net, size: Tuple[int, int] | None) -> Tuple[List[Layer], List[str]]:
+    """The layers of ncnn, in order, and the names of those that are the outputs.
 
     Args:
-        net: takes `data` (N, 3, H, W), and has one output.
+        net: takes `data` (N, 3, H, W).
         size: (H, W) of the only images that the net takes; None: any.
 
     Raises:
@@ -56,7 +56,7 @@ def translated(net: Net, size: Tuple[int, int] | None) -> List[Layer]:
         _check(node)
         if node["op"] not in LATE:
             translation.names[i] = TRANSLATIONS[node["op"]][0](translation, i, node)
-    return translation.layers
+    return translation.layers, [translation.names[head[0]] for head in translation.graph.heads]
 
 
 def _check(node: Node) -> None:

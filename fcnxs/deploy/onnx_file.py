@@ -10,6 +10,7 @@ import numpy as np
 
 from ..compat import mxnet as mx
 from ..errors import FCNXSError
+from ..heads import with_head
 from ..net import Net, layer_shapes
 from ..symbols.graph.nodes import Entry, Graph, Node, flag, setting, window
 from ..symbols.graph.rewrite import Writer
@@ -146,7 +147,7 @@ def _multiply_by_constants(graph) -> None:  # noqa: ANN001
 
 
 def _tidy(graph, form: Form, shape: tuple) -> None:  # noqa: ANN001
-    """Make the image the only input, name the output and its sizes, and cast a class map to uint8."""
+    """Make the image the only input, name the outputs and their sizes, and cast class maps to uint8."""
     import onnx
 
     images = [value for value in graph.input if value.name == "data"]
@@ -155,12 +156,13 @@ def _tidy(graph, form: Form, shape: tuple) -> None:  # noqa: ANN001
     used = {name for node in graph.node for name in node.input}
     for tensor in [tensor for tensor in graph.initializer if tensor.name not in used]:
         graph.initializer.remove(tensor)
-    output, new = graph.output.pop(), form.output
-    if form.head == "argmax":
-        kind, dims = onnx.TensorProto.UINT8, [shape[0], *shape[2:]]
-        node = onnx.helper.make_node("Cast", [output.name], [new], to=kind, name=new)
-    else:
-        kind, dims = onnx.TensorProto.FLOAT, [shape[0], "C", *shape[2:]]
-        node = onnx.helper.make_node("Identity", [output.name], [new], name=new)
-    graph.node.append(node)
-    graph.output.append(onnx.helper.make_tensor_value_info(new, kind, dims))
+    del graph.output[:]
+    for head, end, new in zip(form.heads, form.ends, form.outputs):
+        if form.head == "argmax":
+            kind, dims = onnx.TensorProto.UINT8, [shape[0], *shape[2:]]
+            node = onnx.helper.make_node("Cast", [end], [new], to=kind, name=new)
+        else:
+            kind, dims = onnx.TensorProto.FLOAT, [shape[0], with_head("C", head), *shape[2:]]
+            node = onnx.helper.make_node("Identity", [end], [new], name=new)
+        graph.node.append(node)
+        graph.output.append(onnx.helper.make_tensor_value_info(new, kind, dims))

@@ -16,10 +16,11 @@ import numpy as np
 
 from .. import checkpoint, mxnet_compat
 from ..checkpoint import Checkpoint, Meta
-from ..checkpoint.source import one_head
+from ..checkpoint.source import of_one_image
 from ..data.images import preprocess
 from ..data.samples import Samples
 from ..errors import FCNXSError
+from ..heads import check_one_head, heads_of
 from ..net import Net, check_params, check_size
 from ..predict.forward import trim
 from ..score import Scores
@@ -124,7 +125,7 @@ def export(
     most_loss: float = MOST_LOSS,
     epoch: int = 0,
 ) -> Exported:
-    """Export a checkpoint to a form; write all of its files, or none.
+    """Export a checkpoint to a form, with an output for each head; write all of its files, or none.
 
     The files are PREFIX-symbol.json, PREFIX-0000.params, PREFIX-meta.json and PREFIX-mxnet_compat.py (a copy of
     `mxnet_compat.py`) for the format json, PREFIX.onnx and PREFIX.json for onnx, PREFIX.param, PREFIX.bin and
@@ -146,14 +147,19 @@ def export(
             image is too small; the processor cannot run bf16; or the files cannot be written.
         ExportMismatch: the export gives other outputs than the checkpoint; nothing is written.
     """
-    form, source = form or Form(), one_head(source)
+    form, source = form or Form(), of_one_image(source)
     if source.meta.images[1:]:
         kinds = " and ".join(source.meta.images)
         raise FCNXSError(f"{source.params_file}: takes images of {kinds}; only nets of one are exported")
+    if form.format == "mar" or samples is not None:
+        what = "--format mar: archives answer" if form.format == "mar" else "--data: exports are scored"
+        check_one_head(source.symbol, source.params_file, f"{what} for one head; choose it (--task)")
+    form = replace(form, heads=tuple(heads_of(source.symbol)) or ("",))
     net, mean = _net_of(source, prefix), source.meta.mean
     shape = (1, 3, *(form.size or (500, 500)))
     check_size(net.symbol, "data", shape, f"--image-size {shape[3]}x{shape[2]}")
-    numclass = check_numclass(net.symbol.infer_shape(data=shape)[1][0][1], source.params_file)
+    outputs = net.symbol.infer_shape(data=shape)[1]
+    counts = [check_numclass(output[1], source.params_file) for output in outputs]
     check_installed(form.format)
     pictures = _pictures(net, form, images)
     ordered = for_bgr(net) if form.bgr else net
@@ -165,14 +171,14 @@ def export(
     lowered, exported.layers, exported.kept = _lowered(lowered, form, batches, mode, most_loss)
     meta = replace(source.meta, source=checkpoint.source_of(source.params_file))
     meta = meta if form.raw is None else replace(meta, mean=(0.0, 0.0, 0.0))  # the graph subtracts it
-    described = {**form.described(mean, numclass), "trimmed": exported.trimmed}
+    described = {**form.described(mean, counts), "trimmed": exported.trimmed}
 
     def check(written: Path) -> dict:
         """Compare the written files with the checkpoint; the result is the meta file's part `export`."""
         exported.compared = compare(net, mean, form, written, pictures[:MOST_COMPARED])
         refuse_mismatch(form, exported.compared, least)
         if samples is not None:
-            exported.scores = score_both(net, mean, form, written, samples, numclass)
+            exported.scores = score_both(net, mean, form, written, samples, *counts)
         return {"export": {**described, "compared": exported.as_json()}}
 
     pending = (with_ends(lowered, form, mean), Path(prefix), meta, check)
@@ -189,7 +195,7 @@ def export(
 def _net_of(source: Checkpoint, prefix: str | os.PathLike[str]) -> Net:
     """Net of a checkpoint, ending in scores; refuse one that cannot be exported to `prefix`."""
     refuse_exported(source.symbol, source.params_file)
-    symbol = scores_symbol(source.symbol)
+    symbol = scores_symbol(source.symbol, several=bool(heads_of(source.symbol)))
     check_params(source.symbol, source.arg_params, source.aux_params, str(source.params_file))
     source_prefix = source.params_file.with_name(source.params_file.stem[: -len("-0000")])
     if real(prefix) == real(source_prefix):

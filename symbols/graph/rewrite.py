@@ -24,7 +24,8 @@ from .shapes import Shape, output_shapes
 # The version whose names of operators and settings are written, so that MXNet upgrades nothing.
 VERSION = 10901
 HEADS = ("SoftmaxOutput", "softmax")
-LOGITS = ("_copy", "scores")  # operator and name of the last node of a net that was exported with its scores
+# Operator and name of the last node of an exported net that gives scores; with several heads, _HEAD follows.
+LOGITS = ("_copy", "scores")
 
 # From a node's number, the node and its inputs as written, to the entry in its place; None copies the node.
 Change = Callable[[int, Node, List[Entry]], Optional[Entry]]
@@ -151,7 +152,8 @@ def scores_symbol(symbol: mx.sym.Symbol, several: bool = False) -> mx.sym.Symbol
     """
     graph, writer = Graph.of(symbol, casts=True), Writer()
     ends = [graph.nodes[head[0]] for head in graph.heads]
-    scored = all(end["op"] in HEADS or (end["op"], end["name"]) == LOGITS for end in ends)
+    logits = [(end["op"], end["name"].split("_")[0]) == LOGITS for end in ends]
+    scored = all(end["op"] in HEADS or scores for end, scores in zip(ends, logits))
     if (len(ends) > 1 and not several) or not scored:
         found = ", ".join(f"{node['op']} {node['name']!r}" for node in ends)
         if found == "LinearRegressionOutput 'euclidean'":

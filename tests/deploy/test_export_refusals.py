@@ -40,8 +40,9 @@ def test_a_mismatch_leaves_everything_as_it_was(tmp_path, monkeypatch):
     source = make(tmp_path)
     export(source, tmp_path / "out" / "net")
     before = {file.name: file.read_bytes() for file in (tmp_path / "out").iterdir()}
-    scores_of = compare.scores_of
-    monkeypatch.setattr(compare, "scores_of", lambda *args: scores_of(*args) + np.reshape([1, 0, 0], (3, 1, 1)))
+    outputs_of = compare.outputs_of
+    off = np.reshape([1, 0, 0], (3, 1, 1))
+    monkeypatch.setattr(compare, "outputs_of", lambda *args: [each + off for each in outputs_of(*args)])
     with pytest.raises(ExportMismatch, match="differs from the checkpoint by .* on picture 1"):
         export(source, tmp_path / "out" / "net")
     with pytest.raises(ExportMismatch, match="of the pixels of picture 1"):

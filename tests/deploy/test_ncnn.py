@@ -105,7 +105,7 @@ def test_each_output_is_read_once_and_the_weights_are_as_long_as_the_layers_say(
         assert left.issuperset(inputs) and known.isdisjoint(outputs)
         left = (left - {*inputs}) | {*outputs}
         known |= {*outputs}
-    assert left == {form.output}
+    assert left == {*form.outputs}
     assert len({layer[1] for layer in layers}) == len(layers)
     size = sum(floats(kind, settings) for kind, *_, settings in layers)
     assert (tmp_path / "net.bin").stat().st_size == 4 * size
@@ -264,7 +264,7 @@ def test_files_are_whole_known_as_an_export_and_say_how_to_use_them(tmp_path, mo
 
     source, files = make(tmp_path), [tmp_path / f"net{end}" for end in (".param", ".bin", "-ncnn.json")]
     with monkeypatch.context() as patch:
-        patch.setattr(compare, "scores_of", lambda *args: scores_of(*args)[..., ::-1])
+        patch.setattr(compare, "outputs_of", lambda net, images: [scores_of(net, images["data"])[..., ::-1]])
         with pytest.raises(ExportMismatch, match="differs from the checkpoint by"):
             export(source, tmp_path / "net", Form("ncnn"))
     assert not any(file.exists() for file in files)

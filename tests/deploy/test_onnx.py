@@ -162,9 +162,8 @@ def test_the_file_and_the_json_beside_it_say_how_to_use_it(tmp_path):
 def test_a_mismatch_and_a_missing_package_leave_nothing(tmp_path, monkeypatch):
     source = make(tmp_path)
     (tmp_path / "net.onnx").write_text("old")
-    scores_of = compare.scores_of
     with monkeypatch.context() as patch:
-        patch.setattr(compare, "scores_of", lambda *args: scores_of(*args)[..., ::-1])
+        patch.setattr(compare, "outputs_of", lambda net, images: [scores_of(net, images["data"])[..., ::-1]])
         with pytest.raises(ExportMismatch, match="differs from the checkpoint by"):
             export(source, tmp_path / "net", Form(format="onnx"))
     assert (tmp_path / "net.onnx").read_text() == "old" and not (tmp_path / "net.json").exists()

@@ -1,6 +1,7 @@
 """Commands on nets of several heads: each head is a net of its own; what takes two images is refused."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -66,7 +67,7 @@ def test_segment_writes_a_map_of_each_head(two, tmp_path, capsys):
         Segmenter(prefix)
 
 
-def test_evaluate_and_export_take_one_head(two, tmp_path, capsys):
+def test_evaluate_and_export_take_one_head_and_export_all(two, tmp_path, capsys):
     prefix, scores = two
     folder = tmp_path / "set"
     for name in ("images", "labels"):
@@ -83,10 +84,15 @@ def test_evaluate_and_export_take_one_head(two, tmp_path, capsys):
     capsys.readouterr()
     for command in (
         ["evaluate", *at, "--data", str(folder)],
-        ["export", *at, "--output", str(tmp_path / "out")],
+        ["export", *at, "--output", str(tmp_path / "out"), "--data", str(folder)],
     ):
         assert main(command) == 2
-        assert "a net with the heads sem and geo; choose one of them (--task)" in capsys.readouterr().err
+        assert re.search(r"a net with the heads sem and geo; .*\(--task\)", capsys.readouterr().err)
+    assert main(["export", *at, "--output", str(tmp_path / "both")]) == 0
+    assert "picture 1, head geo" in capsys.readouterr().out
+    for head in HEADS:  # of one file
+        found = Segmenter(str(tmp_path / "both"), 0, head=head)
+        np.testing.assert_array_equal(found(photo()), scores[head][0].argmax(0))
     assert main(["export", *at, "--output", str(tmp_path / "out"), "--task", "sem"]) == 0
     np.testing.assert_array_equal(Segmenter(str(tmp_path / "out"), 0)(photo()), scores["sem"][0].argmax(0))
 

@@ -36,7 +36,8 @@ def add_checkpoint(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--task",
         metavar="HEAD",
-        help="head of a net with several, such as sem or geo of SIFT Flow's nets (segment: default all)",
+        help="head of a net with several, such as sem or geo of SIFT Flow's nets (default of segment and "
+        "export: all)",
     )
     add_operators(parser)
 
