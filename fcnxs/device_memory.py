@@ -1,11 +1,15 @@
-"""Memory of the device that a net computes on, and how many executors are kept there."""
+"""Memory of the device that a net computes on, and the executors that are kept and share arrays there."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import Callable, Dict, Tuple
 
 from .compat import mxnet as mx
 from .system.memory import available_memory
+
+Arrays = Dict[str, mx.nd.NDArray]
+Shape = Tuple[int, ...]
 
 # Sizes of images whose executors are kept on a GPU. To bind one takes Python 20 to 30 ms, a good part of a pass
 # there. Beside the memory that they share, each takes some 2% of the largest's.
@@ -51,3 +55,52 @@ def _is_short(ctx: mx.Context) -> bool:
         return False
     free, total = mx.context.gpu_memory_info(ctx.device_id)
     return free < RESERVE * total
+
+
+class SharedMemory:
+    """Arrays of activations that the executors of one net share; only one of these may run at a time.
+
+    Binding a net at many image sizes would allocate its activations once for each size. Instead one executor,
+    the donor, is bound at the largest height and width, and all others work in its arrays:
+
+        memory = SharedMemory(ctx)
+        memory.grow(shape, bind, free)           # binds the donor if `shape` is larger than all before
+        memory.bind(symbol, args, grads, auxs)   # an executor in the donor's arrays
+
+    Args:
+        ctx: device of all the executors.
+    """
+
+    def __init__(self, ctx: mx.Context) -> None:
+        self.ctx = ctx
+        self.donor: mx.executor.Executor | None = None
+        self.shape: Shape = ()  # of the donor's image
+
+    def grow(
+        self, shape: Shape, bind: Callable[[Shape], mx.executor.Executor], free: Callable[[], None]
+    ) -> None:
+        """Bind a larger donor if an image of `shape` (N, 3, H, W) is larger in any of these than all before.
+
+        Args:
+            bind: binds the donor for an image of the shape that it is given. The donor is never run.
+            free: drops the executors bound so far, so that their memory is free before the donor takes more.
+        """
+        largest = tuple(map(max, self.shape, shape)) if self.shape else shape
+        if largest != self.shape:
+            self.release()
+            free()
+            self.donor, self.shape = bind(largest), largest
+
+    def bind(self, symbol: mx.sym.Symbol, args: Arrays, grads: Arrays, auxs: Arrays) -> mx.executor.Executor:
+        """Bind an executor in the donor's arrays, or, without a donor, in its own.
+
+        Args:
+            args, auxs: arrays for all arguments and auxiliary states of `symbol`; more are ignored.
+            grads: arrays that the backward pass writes gradients to; the other arguments get none.
+        """
+        requests = dict.fromkeys(grads, "write")
+        return symbol.bind(self.ctx, args, grads, requests, auxs, shared_exec=self.donor)
+
+    def release(self) -> None:
+        """Drop the donor."""
+        self.donor, self.shape = None, ()

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 import warnings
 from dataclasses import asdict
 from functools import cache, partial
@@ -42,17 +41,17 @@ from .finetuning.data_report import (
     samples_of,
     smallest_of,
 )
+from .finetuning.listeners import listeners_of, print_end
 from .finetuning.run_options import restored, storable
-from .finetuning.stage_options import AUTO, add_stages, describe, plan
+from .finetuning.stage_options import AUTO, add_stages, plan
 from .shared import data_checks, data_options, devices, options
 from .shared.augmentation import add_augmentation, augmentation_of
-from .shared.printing import say, show
+from .shared.printing import say
 from .shared.signals import Stopping
-from .shared.text import best_epochs, summary_table
 
 if TYPE_CHECKING:
     from ..checkpoint import Checkpoint, Meta
-    from ..finetune import Listener, Output
+    from ..finetune import Listener
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -177,11 +176,11 @@ def run(args: argparse.Namespace) -> int:
     how = (args.pooling_convention, args.recompute, args.trim, args.accumulate, kept.get("class_weights"))
     how += (args.patience,)
     settings = Settings(contexts, exchange or args.kv_store, *how)
-    listeners = _listeners(args, output, stages, contexts, workers) if first else []
+    listeners = listeners_of(args, output, stages, contexts, workers) if first else []
     train = partial(finetune, load, stages, data, output, settings, listeners)
     rows = _train(train, listeners, folder, workers)
     if first:
-        _print_end(folder, stages, rows, bool(before and before.get("finished")))
+        print_end(folder, stages, rows, bool(before and before.get("finished")))
     return 0
 
 
@@ -199,27 +198,6 @@ def _train(train: Callable, listeners: List[Listener], folder: Path, workers: in
         finally:
             for listener in listeners:
                 listener.close()
-
-
-def _print_end(
-    folder: Path, stages: Sequence[Stage], rows: Sequence[Dict[str, Any]], ended_before: bool
-) -> None:
-    """Print the table of stages, the best epochs, and where the checkpoints are."""
-    from ..epoch_choice import METRICS
-    from ..finetune.run_folder import SUMMARY, read_records
-
-    if ended_before:
-        say(f"the run in {folder} has ended already; nothing is left to do")
-    show(summary_table(rows))
-    best = best_epochs(read_records(folder))
-    if best:
-        say(f"best by mean IU, which --prefix {quoted(folder / 'STAGE')} reads by default: {best}")
-    say(
-        f"{'there are' if ended_before else 'wrote'} {folder / SUMMARY}, {METRICS} and checkpoints, the last "
-        f"with --prefix {quoted(folder / stages[-1].name)} --epoch last"
-    )
-    what = "a page of each head" if any(row.get("heads") for row in rows) else "one page of it"
-    say(f"`fcnxs report {quoted(folder)}` makes {what}")
 
 
 def _begin(
@@ -271,36 +249,3 @@ def _check(args: argparse.Namespace) -> None:
     if args.cut_off_size is not None and args.crop_size is not None:
         raise FCNXSError("--cut-off-size and --crop-size: give one of them")
     augmentation_of(args)
-
-
-def _listeners(
-    args: argparse.Namespace, output: Output, stages: Sequence[Stage], contexts: list, processes: int
-) -> List[Listener]:
-    """Print what will be done; make the progress bars, run.log, and TensorBoard's files if asked for."""
-    from ..finetune.run_folder import LOG, TENSORBOARD
-    from ..finetune.run_log import RunLog, facts
-    from .shared.progress import Progress
-
-    folder, meta, kept = output.folder, output.meta, output.plan
-    weights = dict(zip(meta.classes or (), kept.get("class_weights") or ()))
-    if not args.quiet:
-        named = args.classes or args.num_classes is not None or meta.heads
-        origin = "" if named else " (--classes or --num-classes give others)"
-        for head, names in meta.of_heads.items():
-            say(f"{len(names)} classes{f' of the head {head}' if head else ''}{origin}: {', '.join(names)}")
-        if weights:
-            say(f"weights of the classes in the loss: {', '.join(f'{k} {v:.4g}' for k, v in weights.items())}")
-        for stage in stages:
-            say(describe(stage, args.accumulate))
-    more = {"options": storable(args), "skipped": kept["skipped"], "processes": processes}
-    more.update({"class weights": weights} if weights else {})
-    command = ["fcnxs", *sys.argv[1:]]
-    known = facts(command, contexts, args.seed, meta, kept["data"], **more)
-    log = RunLog(folder / LOG, known, kept.get("warnings", ()))  # which older versions do not write
-    listeners: List[Listener] = [Progress(args.quiet), log]
-    if args.tensorboard:
-        from ..finetune.tensorboard import TensorBoard
-
-        colours = meta.classes, meta.palette, meta.input_mean
-        listeners.append(TensorBoard(folder / TENSORBOARD, *colours, heads=meta.heads))
-    return listeners

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import threading
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext
 from typing import BinaryIO, Iterator, Sequence, Tuple
 
 import numpy as np
@@ -15,16 +15,8 @@ from ..conventions import MAX_PIXELS, VGG_MEAN, PathLike
 from ..errors import FCNXSError, reason
 from ..system.files import refuse_irregular
 from .bands import refuse_bands
+from .formats import FORMATS, what_it_is
 
-# The formats that are opened, whatever a file's suffix. Pillow reads 40 others; that of EPS starts Ghostscript.
-FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
-OTHERS = {  # names of formats that Pillow does not know, by how they begin
-    b"\x76\x2f\x31\x01": "OpenEXR",
-    b"#?RADIANCE": "Radiance HDR",
-    b"%PDF": "PDF",
-    b"<svg": "SVG",
-    b"ftyphe": "HEIF",  # behind four bytes
-}
 SMALL = 64  # bytes: the least that the parts of a file have on average, after the first PARTS
 PARTS = 20_000
 TILE = (322, 323)  # TIFF's tags of the width and height of a tile
@@ -154,7 +146,7 @@ def opened(
     except FCNXSError:
         raise
     except UnidentifiedImageError:
-        raise UnknownFormat(f"{path}: {_what_it_is(path) if is_path else 'not an image'}") from None
+        raise UnknownFormat(f"{path}: {what_it_is(path) if is_path else 'not an image'}") from None
     except MemoryError:
         raise FCNXSError(f"{path}: cannot read this image: it does not fit into memory") from None
     except FileNotFoundError:
@@ -197,23 +189,6 @@ class _NoOtherLimit:
 
 
 _LIMIT = _NoOtherLimit()
-
-
-def _what_it_is(path: PathLike) -> str:
-    """What a file is that is in none of the formats, and the way out; by its first bytes."""
-    with open(path, "rb") as file:
-        head = file.read(32)
-    if not head:
-        return "empty"
-    Image.init()  # the readers of all formats, of which each knows the first bytes of its own
-    known = [name for start, name in OTHERS.items() if start in (head[: len(start)], head[4 : 4 + len(start)])]
-    for name, (_, accept) in Image.OPEN.items():
-        with suppress(Exception):  # of a file of a few bytes
-            known += [name] * bool(accept and accept(head[:16]) is True)
-    known = [name for name in known if name != "CUR"]  # whose mark is that of many a TGA too
-    if known and known[0] not in FORMATS:
-        return f"an image in the format {known[0]}, which is not read; save it as JPEG or PNG"
-    return "not an image of a known format (JPEG, PNG, BMP, GIF, TIFF, WebP or PPM), or damaged"
 
 
 def loaded(image: Image.Image, exif: str) -> Tuple[Image.Image, int]:

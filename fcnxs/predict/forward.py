@@ -12,9 +12,9 @@ from typing import Container, Dict, Set
 import numpy as np
 
 from ..compat import mxnet as mx
-from ..device_memory import give_back, make_room
+from ..device_memory import SharedMemory, give_back, make_room
 from ..feasible import LARGEST
-from ..net import Net, Shape, SharedMemory, check_size, layer_shapes, unfused
+from ..net import Net, Shape, check_size, layer_shapes, unfused
 from ..symbols.graph.nodes import Graph
 from ..symbols.interpolation import is_bilinear
 from ..symbols.trimming.trimmed import Trimmer, fixed_params

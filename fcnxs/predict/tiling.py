@@ -19,8 +19,9 @@ from typing import Callable, ContextManager, Dict, Iterator, List, NamedTuple, S
 import numpy as np
 
 from ..compat import mxnet as mx
+from ..device_memory import SharedMemory
 from ..errors import FCNXSError
-from ..net import Net, SharedMemory, layer_shapes, unfused
+from ..net import Net, layer_shapes, unfused
 from ..symbols.graph.layer_sizes import layer_sizes
 from ..symbols.graph.maps import walk
 from ..symbols.graph.nodes import Graph, Node, image_inputs

@@ -17,9 +17,9 @@ from math import prod
 from typing import FrozenSet, List, NamedTuple, Sequence, Tuple
 
 from ..compat import mxnet as mx
-from ..device_memory import make_room
+from ..device_memory import SharedMemory, make_room
 from ..errors import FCNXSError
-from ..net import Net, Params, Shape, SharedMemory, check_size, unfused
+from ..net import Net, Params, Shape, check_size, unfused
 from ..symbols.graph.nodes import Entry, Graph, Node
 from ..symbols.graph.rewrite import Writer, symbol_of
 from ..symbols.trimming.trimmed import Trimmer, fixed_params
