@@ -24,7 +24,7 @@ from ..graph.nodes import Entry, Graph, Node, setting, window
 from ..graph.rewrite import Writer
 from ..interpolation import matrix
 from .plateaus import constants, frame
-from .trunk import Axes, Trunk, Trunks
+from .trunk import Axes, Trunk, Trunks, Upsampling
 
 # A BatchNorm with beta = -c subtracts the plateau, since it keeps oneDNN's layout of its input. With a variance
 # of 1 - EPS it divides by 1; EPS is exact in float32.
@@ -141,6 +141,7 @@ class _Net:
         self.scales = {skip.scale: skip for skip in trunk.skips if skip.scale is not None}
         self.rebased: Dict[int, Entry] = {}  # entries of layers minus their plateaus, by number
         self.layers = {i: k for k, i in enumerate(trunk.layers)}
+        self.upsamplings = {i: up for up in trunk.upsamplings for i in (up.deconv, up.crop)}
         self.matrices: Dict[str, np.ndarray] = {}
 
     def written(self) -> List[Entry]:
@@ -152,8 +153,8 @@ class _Net:
             return self._layer(node, inputs, self.layers[i])
         if i in self.skips:
             return self._skip(i, node, inputs)
-        if self.trunk.upsampling is not None and i in self.trunk.upsampling[:2]:
-            return self._upsampling(i, node, inputs)
+        if i in self.upsamplings:
+            return self._upsampling(i, node, inputs, self.upsamplings[i])
         if i in self.scales:
             return self.writer.copy(node, [self._rebase(self.scales[i].pool)])
         return None
@@ -198,28 +199,28 @@ class _Net:
         x = inputs[0] if skip.scale is not None else self._rebase(skip.pool)
         return self.writer.copy(node, [x, inputs[1], self.known[f"{node['name']}_plateau"]], pad=skip.pads)
 
-    def _upsampling(self, i: int, node: Node, inputs: List[Entry]) -> Entry:
-        """Write the last deconvolution, on the scores that the crop keeps cells of, or that crop."""
-        up, name = self.trunk.upsampling, node["name"]
+    def _upsampling(self, i: int, node: Node, inputs: List[Entry], up: Upsampling) -> Entry:
+        """Write a head's last deconvolution, on the scores that the crop keeps cells of, or that crop."""
         if i == up.crop:
-            return inputs[0] if self.matrices else self.writer.copy(node, inputs, offset=up.offsets)
-        scores = self.writer.cut(inputs[0], f"{name}_window", *up.spans)
+            cut = f"{self.nodes[up.deconv]['name']}_rows" in self.matrices
+            return inputs[0] if cut else self.writer.copy(node, inputs, offset=up.offsets)
+        scores = self.writer.cut(inputs[0], f"{node['name']}_window", *up.spans)
         weight, *bias = (self.nodes[entry[0]]["name"] for entry in node["inputs"][1:])
         plain = all(setting(node, key, axis, 1) == 1 for key in ("num_group", "dilate") for axis in (0, 1))
         if weight in self.bilinear and plain and not bias:
-            return self._interpolation(node, scores)
+            return self._interpolation(node, scores, up)
         return self.writer.copy(node, [scores, *inputs[1:]])
 
-    def _interpolation(self, node: Node, scores: Entry) -> Entry:
-        """Write the last deconvolution and its crop as two products for each channel: columns, then rows."""
-        writer, name, up = self.writer, node["name"], self.trunk.upsampling
+    def _interpolation(self, node: Node, scores: Entry, up: Upsampling) -> Entry:
+        """Write such a deconvolution and its crop as two products for each channel: columns, then rows."""
+        writer, name = self.writer, node["name"]
         rows, columns = (
             matrix(window(node, axis), up.spans[axis][1] - up.spans[axis][0], up.offsets[axis], length)
             for axis, length in enumerate(up.size)
         )
-        self.matrices[f"{name}_rows"] = rows[np.newaxis]
-        self.matrices[f"{name}_columns"] = columns.T[np.newaxis].copy()
-        by_rows, by_columns = (writer.variable(each, array.shape) for each, array in self.matrices.items())
+        own = {f"{name}_rows": rows[np.newaxis], f"{name}_columns": columns.T[np.newaxis].copy()}
+        self.matrices.update(own)
+        by_rows, by_columns = (writer.variable(each, array.shape) for each, array in own.items())
         planes = writer.add("Reshape", f"{name}_planes", [scores], shape=(-1, rows.shape[1], columns.shape[1]))
         by_columns = self._for_each(by_columns, planes, f"{name}_all_columns")
         wide = writer.add("batch_dot", f"{name}_wide", [planes, by_columns])

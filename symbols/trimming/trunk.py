@@ -42,7 +42,7 @@ class Skip(NamedTuple):
 
 
 class Upsampling(NamedTuple):
-    """The deconvolution that is cropped like the image.
+    """A deconvolution that is cropped like the image.
 
     Args:
         deconv, crop: numbers of the nodes.
@@ -67,7 +67,7 @@ class Trunk(NamedTuple):
         plans: windows to compute, for rows and for columns.
         skips: layers that take poolings before the last one.
         canvas: (rows, columns) of each layer on the small empty canvas.
-        upsampling: the last one; None where the net has none that is cropped like the image.
+        upsamplings: the last one of each head, where it is cropped like the image.
     """
 
     layers: List[int]
@@ -75,7 +75,7 @@ class Trunk(NamedTuple):
     plans: Tuple[Plan, Plan]
     skips: List[Skip]
     canvas: List[Axes]
-    upsampling: Upsampling | None
+    upsamplings: List[Upsampling]
 
 
 class Trunks:
@@ -123,7 +123,7 @@ class Trunks:
         skips = self._skips(layers, plans, size)
         if skips is None:
             return None
-        return Trunk(layers, rebased, tuple(plans), skips, [*zip(*canvas)], self._upsampling(size))
+        return Trunk(layers, rebased, tuple(plans), skips, [*zip(*canvas)], [*self._upsamplings(size)])
 
     def _rebased(self, layers: List[int]) -> List[bool]:
         found, stride = [], 1
@@ -166,13 +166,13 @@ class Trunks:
             offsets.append(offset - (start - pads[-1]))
         return Skip(pool, scale, j, crop, tuple(pads), tuple(offsets))
 
-    def _upsampling(self, size: Axes) -> Upsampling | None:
+    def _upsamplings(self, size: Axes) -> Iterator[Upsampling]:
         for crop in self.consumers[self.graph.image]:
             deconv = self.nodes[crop]["inputs"][0][0]
             cropped = self.nodes[crop]["op"] == "Crop" and self.consumers[deconv] == [crop]
-            if cropped and self.nodes[deconv]["op"] == "Deconvolution":
-                return self._cut(deconv, crop, size)
-        return None
+            cut = cropped and self.nodes[deconv]["op"] == "Deconvolution" and self._cut(deconv, crop, size)
+            if cut:
+                yield cut
 
     def _cut(self, deconv: int, crop: int, size: Axes) -> Upsampling | None:
         node, spans, offsets = self.nodes[deconv], [], []

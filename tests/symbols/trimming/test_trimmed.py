@@ -8,7 +8,7 @@ from conftest import FC, LONG, WIDTH, Images, random_params
 
 from fcnxs.compat import mxnet as mx
 from fcnxs.metric import SegmentationMetric
-from fcnxs.net import Net
+from fcnxs.net import Net, outputs_of
 from fcnxs.predict.forward import trim
 from fcnxs.solver.solver import Solver
 from fcnxs.symbols import NETS
@@ -56,7 +56,7 @@ def with_slices(symbol):
 
 
 def scores_and_gradients(symbol, params, image):
-    """In float64, of a sum of the scores with random weights."""
+    """In float64, of a sum of all heads' scores with random weights."""
     symbol = with_slices(symbol)
     args, auxs = (
         {name: array.astype("float64") for name, array in each.items()}
@@ -67,10 +67,10 @@ def scores_and_gradients(symbol, params, image):
     grads = {name: mx.nd.zeros(array.shape, dtype="float64") for name, array in known.items()}
     req = {name: "write" if name in grads else "null" for name in symbol.list_arguments()}
     executor = symbol.bind(mx.cpu(), {**known, **args}, grads, req, auxs)
-    scores = executor.forward(is_train=True)[0]
-    weights = np.random.default_rng(5).normal(size=scores.shape)
-    executor.backward(mx.nd.array(weights, dtype="float64"))
-    return {"scores": scores.asnumpy(), **{name: grad.asnumpy() for name, grad in grads.items()}}
+    heads, rng = executor.forward(is_train=True), np.random.default_rng(5)
+    executor.backward([mx.nd.array(rng.normal(size=each.shape), dtype="float64") for each in heads])
+    scores = {f"scores {i}": each.asnumpy() for i, each in enumerate(heads)}
+    return {**scores, **{name: grad.asnumpy() for name, grad in grads.items()}}
 
 
 def largest_differences(net, trimmer, remainders, batch=1):
@@ -104,6 +104,24 @@ def test_every_net_is_equal_in_float64(name, convention):
     pairs = [(i, j) for i in range(16) for j in range(16)] if LONG else pairs
     for batch, pair in ((2, (5, 12)), *((1, pair) for pair in pairs)):
         assert max(largest_differences(net, trimmer, pair, batch).values()) < 1e-12, pair
+
+
+def test_every_head_of_a_net_is_trimmed():
+    """Its last upsampling too: scores that reach no pixel are cut off, bilinear kernels become products."""
+    symbol = NETS["fcn16s"](heads={"sem": 3, "geo": 2}, width=1 / 32, fc=8)
+    net = Net(scores_symbol(symbol, several=True), random_params(symbol), {})
+    trimmer = Trimmer(Graph.of(net.symbol))
+    for pair in ((0, 0), (3, 14)):
+        assert max(largest_differences(net, trimmer, pair).values()) < 1e-12, pair
+    trained = trim(net, (1, 3, 64, 96), trimmer).symbol.get_internals().list_outputs()
+    assert {"bigscore_sem_window_output", "bigscore_geo_window_output"} <= {*trained}
+    names = {f"bigscore_{head}_weight" for head in ("sem", "geo")}
+    for name in names:
+        net.arg_params[name][:] = bilinear(net.arg_params[name].shape)
+    trimmed, image = trim(net, (1, 3, 64, 96), trimmer), {"data": photo_like((2, 3, 64, 96))}
+    assert not names & {*trimmed.symbol.list_arguments()}
+    for whole, cut in zip(outputs_of(net, image), outputs_of(trimmed, image)):
+        assert np.abs(whole - cut).max() <= 1e-5 * np.abs(whole).max()
 
 
 def test_a_smaller_canvas_would_not_do(monkeypatch):
