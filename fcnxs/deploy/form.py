@@ -137,6 +137,9 @@ def with_ends(net: Net, form: Form, mean: Sequence[float]) -> Net:
     Args:
         net: takes images minus the mean, in the form's order of channels, and ends in scores.
         mean: RGB.
+
+    Raises:
+        FCNXSError: an output would have the name of a layer.
     """
     data = mx.sym.Variable("data", shape=None if form.size is None else (0, 3, *form.size))
     args = dict(net.arg_params)
@@ -148,7 +151,13 @@ def with_ends(net: Net, form: Form, mean: Sequence[float]) -> Net:
     make = {"softmax": partial(mx.sym.softmax, axis=1), "argmax": partial(mx.sym.argmax, axis=1)}
     make = make.get(form.head, mx.sym.identity)
     ends = [make(scores, name=end) for scores, end in zip(net.symbol(data=data), form.ends)]
-    return Net(mx.sym.Group(ends), args, net.aux_params)
+    symbol = mx.sym.Group(ends)
+    for name in {node["name"] for node in Graph.of(symbol).nodes}.intersection(form.outputs):
+        raise FCNXSError(
+            f"--format {form.format}: the head {name} would name its output, but a layer has this name; "
+            f"export the head alone (--task {name}), or use another --format"
+        )
+    return Net(symbol, args, net.aux_params)
 
 
 def for_bgr(net: Net) -> Net:

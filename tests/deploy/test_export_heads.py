@@ -137,6 +137,18 @@ def test_a_mismatch_of_one_head_is_refused_with_its_name(two, tmp_path, monkeypa
     assert not [*tmp_path.glob("net*")]
 
 
+@pytest.mark.parametrize("name", ["data", "pool3"])
+def test_a_head_with_the_name_of_a_layer_is_no_output_of_onnx_and_ncnn(name, tmp_path):
+    net = get_fcnxs_symbol(32, heads={"sem": 3, name: 3}, width=WIDTH, fc=FC)
+    checkpoint.save(tmp_path / "two", 0, net, random_params(net), {}, checkpoint.Meta())
+    source = checkpoint.load(tmp_path / "two", 0)
+    for kind in ("onnx", "ncnn"):
+        said = rf"--format {kind}: the head {name} would name its output, but a layer .*\(--task {name}\)"
+        with pytest.raises(FCNXSError, match=said):
+            export(source, tmp_path / "net", Form(kind))
+    assert len(export(source, tmp_path / "net").compared) == 4
+
+
 def test_archives_are_refused(two, tmp_path):
     said = r"two-0000.params: a net with the heads sem and geo; .*\(--task\)"
     with pytest.raises(FCNXSError, match=said):
