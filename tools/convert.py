@@ -176,10 +176,13 @@ def _print(converted: Converted) -> None:
     count = f", {converted.numclass or ' and '.join(counts)} classes" if converted.numclass or counts else ""
     say(f"{TITLES[converted.net]} of width {converted.width:g} and fc {converted.fc}{count}")
     say(f"{len(converted.arg_params)} parameters from {len(rows)} arrays of the file; {dropped} were dropped")
-    starts = [each.start for each in converted.source.prepared.values()] if converted.source else [None]
-    for start, mean in zip(starts, (converted.means or {"data": converted.mean}).values()):
-        order = "RGB" if start is None or start.bgr else "HHA"
-        say(f"mean {order} {mean}{f', of {start.said_by}' if start and start.said_by else ''}")
+    means = converted.means or {"color": converted.mean}
+    found = converted.source.prepared.values() if converted.source else ()
+    starts = [each.start for each in found] or [None] * len(means)
+    for start, (kind, mean) in zip(starts, means.items()):
+        rgb = start.bgr if start else kind == "color"
+        order = "RGB" if rgb else "depth" if kind == "depth" else "HHA"
+        say(f"mean {order} {tuple(mean)}{f', of {start.said_by}' if start and start.said_by else ''}")
 
 
 def _text(comparison: Comparison, trunk: bool) -> str:

@@ -67,7 +67,8 @@ class Converted:
         source: the net of a file of Caffe.
         told: sentences on what differs from the published net, and on what was assumed.
         heads: number of classes of each head, where there are several.
-        means: mean of each image by the name of the net's input, where there are several.
+        means: mean of each image by the name of the net's input, where there are several; of a checkpoint of
+            MXNet as its meta file has them.
     """
 
     framework: str
@@ -150,8 +151,9 @@ def _trunk_of_mxnet(path: Path, pooling_convention: str | None, given: Given | N
     ]
     mean = loaded.meta.mean if given is None else given.mean[:: 1 if given.of_image else -1]
     told = [] if given is None else given.told
-    of_file = ("mxnet", net, symbol, params, mean, fates)
-    return Converted(*of_file, width=found.width, fc=found.fc, numclass=None, classifier={}, told=told)
+    of_file, means = ("mxnet", net, symbol, params, mean, fates), loaded.meta.means
+    kept = {"classifier": {}, "told": told, "means": means and {**means, [*means][0]: mean}}
+    return Converted(*of_file, width=found.width, fc=found.fc, numclass=None, **kept)
 
 
 def _converted(file: File, net: str, pooling_convention: str | None, given: Given | None) -> Converted:
