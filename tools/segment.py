@@ -40,6 +40,7 @@ from ..system.own import refuse_strangers, results
 from ..vis import palette_bytes
 from .shared import data_checks, devices, options
 from .shared.inputs import Input, found
+from .shared.printing import say
 from .shared.segment_progress import SegmentProgress
 
 if TYPE_CHECKING:
@@ -119,6 +120,8 @@ def run(args: argparse.Namespace) -> int:
     how = {"trim": not args.no_trim, "memory_limit": limit}
     how.update({"exif": args.exif, "max_pixels": args.max_pixels, "background": args.background})
     options.tell_mean(args.prefix, source)
+    if source.meta.images == ("hha",):
+        say("the net takes HHA images: each IMAGE is read as one")
     code, tasks = 0, [args.task] if args.task else heads_of(source.symbol) or [None]
     for task in tasks:
         output = args.output / task if tasks[1:] else args.output

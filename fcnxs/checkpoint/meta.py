@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Dict, List, Sequence, Tuple
@@ -13,7 +14,7 @@ import numpy as np
 from .. import __version__
 from ..compat import mxnet as mx
 from ..conventions import COLOR, IGNORE_LABEL, IMAGE_MEANS, VGG_MEAN
-from ..errors import LARGEST_MEAN, FCNXSError, finite_mean
+from ..errors import LARGEST_MEAN, FCNXSError, FCNXSWarning, finite_mean
 from ..symbols.layers import check_numclass
 from ..system.files import sha256_of
 from ..system.json_files import BYTE, Null, Number, Or, read_json
@@ -119,6 +120,13 @@ def meta_of(content: Dict[str, Any], where: object) -> Meta:
     """
     check_numclass(len(content["classes"] or ()), where)
     meta = Meta(**{key: content[key] for key in FORM})
+    if meta.means is None and meta.mean == IMAGE_MEANS["hha"]:
+        way_out = f'with "means": {{"hha": {[*meta.mean]}}} in it, their HHA images are read'
+        warnings.warn(
+            f"{where}: the mean {meta.mean} is that of HHA images, but the file does not say that the net "
+            f"takes them (earlier versions did not): of data sets the color images are read; {way_out}",
+            FCNXSWarning,
+        )
     for kind, mean in zip(meta.images, (meta.means or {}).values()):
         if len(mean) != len(IMAGE_MEANS.get(kind, ())):
             known = ", ".join(f"{len(each)} of {name}" for name, each in IMAGE_MEANS.items())

@@ -11,6 +11,7 @@ from PIL import Image
 
 from fcnxs import FCNXSError, Segmenter, checkpoint, gluon
 from fcnxs.compat import mxnet as mx
+from fcnxs.conventions import IMAGE_MEANS
 from fcnxs.convert.caffe_schema import CLASSES
 from fcnxs.convert.caffemodel import write_caffemodel
 from fcnxs.data import preprocess
@@ -41,6 +42,32 @@ def saved(tmp_path):
 
 def of(prefix):
     return ["--prefix", str(prefix), "--epoch", "3"]
+
+
+def test_a_net_of_hha_images_without_means_is_told(tmp_path, voc, capsys):
+    """Earlier versions wrote its mean alone. With `means` in the file, commands take it as one of HHA."""
+    net, prefix, image = NETS["fcn32s"](numclass=21, width=1 / 16, fc=16), tmp_path / "net", tmp_path / "a.png"
+    checkpoint.save(prefix, 0, net, random_params(net), {}, checkpoint.Meta(mean=IMAGE_MEANS["hha"]))
+    Image.fromarray(photo(90, 61)).save(image)
+    start, file = ["--prefix", str(prefix), "--epoch", "0"], tmp_path / "net-meta.json"
+    segment = ["segment", *start, str(image), "--output", str(tmp_path / "masks")]
+    evaluate = ["evaluate", *start, "--data", str(voc), "--split", "val"]
+    for command in (segment, evaluate):
+        assert main(command) == 0
+        assert f"{file}: the mean (132.431, 94.076, 118.477) is that of HHA images" in capsys.readouterr().out
+    meta = json.loads(file.read_text())
+    file.write_text(json.dumps({**meta, "means": {"hha": meta["mean"]}}))
+    assert main([*segment, "--overwrite"]) == 0 and main(evaluate) != 0  # which has no HHA images
+    told = capsys.readouterr()
+    assert "the net takes HHA images: each IMAGE is read as one" in told.out
+    assert "is that of HHA images" not in told.out and "/hha/" in told.err
+    assert main(["convert", "--trunk", f"{prefix}-0000.params", str(tmp_path / "trunk")]) == 0
+    assert "mean HHA (132.431, 94.076, 118.477)" in capsys.readouterr().out
+    assert checkpoint.load(tmp_path / "trunk", 0).meta.images == ("hha",)
+    checkpoint.save(prefix, 0, net, random_params(net), {}, checkpoint.Meta())
+    assert main([*segment, "--overwrite"]) == 0
+    told = capsys.readouterr()
+    assert "HHA" not in told.out + told.err
 
 
 @pytest.mark.parametrize("convention", [None, "full", "valid"])
