@@ -51,17 +51,9 @@ def run(args: argparse.Namespace) -> int:
     if file.suffix != SUFFIX:
         raise FCNXSError(f"{file}: give a name that ends in {SUFFIX}, such as {file}{SUFFIX}")
     data_options.folder_here(vars(args))
-    heads = [] if args.data in NAMED else data_options.heads_alone(args.data)
-    if heads:
-        way_out = (
-            "pack a list (.lst) of the images and the labels of one, or give the folder as it is to --data"
-        )
-        raise FCNXSError(
-            f"{args.data}: has labels of the heads {' and '.join(heads)}, and a record has one label; {way_out}"
-        )
-    samples = data_options.samples_of(
-        args.data, args.split, args.root, "train", data_option="pack", allow=args.allow
-    )
+    head = _head_of(args.data)
+    how = {"data_option": "pack", "allow": args.allow, "head": head}
+    samples = data_options.samples_of(args.data, args.split, args.root, "train", **how)
     samples = samples.of_kinds(kinds_of(args.modality))
     if samples.kinds[0] != "color":
         raise FCNXSError(f"--modality {args.modality}: a record has colour, and perhaps others; add color")
@@ -70,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     options.refuse_unwritable("the folder", file.parent)
     refuse_strangers([file, index], args.overwrite, lambda _: _is_own(file))
     data_options.tell_split(args.data, args.split, "train")
-    names = data_options.classes_of(None, samples)
+    names = data_options.classes_of(None, samples, head=head)
     listed = _names_beside(file, names or [])
     with written_whole(index, *listed, file) as parts:
         hidden = not sys.stderr.isatty()
@@ -82,6 +74,23 @@ def run(args: argparse.Namespace) -> int:
     say(f"wrote {len(samples)} pairs to {file} ({size / 1e6:.1f} MB) and its index to {index}")
     say(f"check them: fcnxs check-data {quoted(file)}")
     return 0
+
+
+def _head_of(data: str) -> str:
+    """Head whose labels are packed; "" for the labels that nets of one head read.
+
+    Raises:
+        FCNXSError: a folder has labels of several heads.
+    """
+    heads = data_options.heads_alone(data)
+    if heads[1:] and data not in NAMED:
+        raise FCNXSError(
+            f"{data}: has labels of the heads {' and '.join(heads)}, and a record has one label; pack a list "
+            "(.lst) of the images and the labels of one, or give the folder as it is to --data"
+        )
+    if heads[1:]:
+        say(f"a record has one label: those of the head {heads[0]} are packed")
+    return heads[0] if heads else ""
 
 
 def _is_own(file: Path) -> bool:

@@ -177,6 +177,12 @@ def test_the_labels_of_each_head_are_checked(tmp_path, capsys):
         "has labels of the heads geo and sem, and a record has one label; pack a list"
         in capsys.readouterr().err
     )
+    (tmp_path / "labels-geo").rename(tmp_path / "geo")
+    (tmp_path / "images" / "p2.png").write_bytes((tmp_path / "images" / "p1.png").read_bytes())
+    assert main(["pack", str(tmp_path), str(tmp_path / "o.rec")]) == 0  # one head alone
+    np.testing.assert_array_equal(open_samples(tmp_path / "o.rec").read(0)[1], random_label((0, 1, 2), 0))
+    assert (tmp_path / "classes.txt").read_text() == "sky\nsea\nsand\n"
+    (tmp_path / "geo").rename(tmp_path / "labels-geo")
     with pytest.raises(FCNXSError, match="labels: no such folder.*; there are labels of the heads geo and sem"):
         open_samples(tmp_path)
     write_label(tmp_path / "labels" / "p0.png", random_label((0, 1)))
