@@ -68,7 +68,7 @@ def test_an_iterator_around_an_iterator_names_its_arrays():
 
 def test_an_iterator_with_other_arrays_is_refused_by_name():
     two = mx.io.NDArrayIter({"data": IMAGES, "depth": IMAGES}, LABELS, 1)
-    with pytest.raises(FCNXSError, match="NDArrayIter: its provide_data has data, depth; expected one array"):
+    with pytest.raises(FCNXSError, match="the net takes one array, and the data has the images data, depth"):
         solver_of().fit(two)
     with pytest.raises(FCNXSError, match="its provide_label has nothing"):
         solver_of().fit(mx.io.NDArrayIter(IMAGES, None, 1))

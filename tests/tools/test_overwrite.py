@@ -250,11 +250,11 @@ def own_sha(content):
     return hashlib.sha256(content).hexdigest()
 
 
-def test_pages_are_known_by_their_title(here, capsys):
+def test_pages_are_known_by_their_title(here, run_folder, capsys):
     from fcnxs.tools.report import _is_report
 
     (here / "page.html").write_text("<title>garden</title>")
-    assert main(["report", "run", "--output", "page.html"]) == 2
+    assert main(["report", str(run_folder / "run"), "--output", "page.html"]) == 2
     assert f"page.html: {WAY_OUT}" in capsys.readouterr().err
     (here / "page.html").write_text("<title>a/run: report of a run of fcnxs</title>")
     assert _is_report(here / "page.html")

@@ -181,7 +181,9 @@ def test_the_solver_gets_the_settings_of_its_stage(recipe):
         expected = {"learning_rate": stage.learning_rate, "wd": stage.wd, "momentum": stage.momentum}
         assert solver.kwargs == {key: value for key, value in expected.items() if value is not None}
         assert solver.optimizer == stage.optimizer and solver.num_epoch == stage.epochs
-        assert solver.fixed == set(stage.fixed) and solver.unnormalised == (recipe == "caffe")
+        assert solver.fixed == {*stage.fixed} & {*solver.arg_params} and solver.unnormalised == (
+            recipe == "caffe"
+        )
         biases = {name: 2.0 for name in solver.arg_params if name.endswith("_bias")}
         assert solver.lr_mult == (biases if recipe == "caffe" else {})
         assert solver.wd_mult == (dict.fromkeys(biases, 0.0) if recipe == "caffe" else {})
