@@ -21,9 +21,7 @@ from fcnxs.symbols import get_fcn8s_symbol
 
 NDArray = mx.nd.NDArray
 SIZES = [(40, 50), (64, 33), (40, 50)]
-KERNEL = (
-    16 * 16 * 3 * 4
-)  # bytes of what is looked at before each pass: the last upsampling's kernel of each class
+KERNEL = 16 * 16 * 3 * 4  # bytes of the last upsampling's kernels, which are looked at before each pass
 
 
 def size_of(array):
