@@ -4,6 +4,7 @@ An executor, a graph or a cached plan that stays of each size would fill a machi
 one call of MXNet's `tojson` for each, which leaks 44 kB of FCN-32s, makes 4 GB of 100,000.
 """
 
+import os
 import subprocess
 import sys
 import time
@@ -21,6 +22,7 @@ from fcnxs.vis import voc_palette
 
 SIZES = 3000 if LONG else 300
 FLAT = 2 if LONG else 25  # kB for each image; of the first hundreds, malloc keeps some
+GIVEN_BACK = {"MALLOC_ARENA_MAX": "1", "MALLOC_TRIM_THRESHOLD_": "0", "MALLOC_TOP_PAD_": "0"}  # what is freed
 MOST = 96  # pixels of a side; the first image is the largest, whose memory the others share
 
 SEGMENTER = """
@@ -66,7 +68,8 @@ def write(folder):
 
 def growth(*arguments):
     """kB that a process has grown by with each image, in the last 60% of its time: the slope of a line."""
-    process = subprocess.Popen([sys.executable, *map(str, arguments)], stdout=subprocess.DEVNULL)
+    command, env = [sys.executable, *map(str, arguments)], {**os.environ, **GIVEN_BACK}
+    process = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL)
     resident, watched = [], psutil.Process(process.pid)
     while process.poll() is None:
         resident.append(watched.memory_info().rss / 1024)
