@@ -15,6 +15,7 @@ from PIL import Image
 
 from .. import mxnet_compat
 from ..agreement import TOLERANCE, Agreement, agreement_of
+from ..conventions import COLOR
 from ..data.generated import picture
 from ..data.images import preprocess
 from ..data.labels import check_label
@@ -50,7 +51,7 @@ class ExportMismatch(Exception):
 
 
 class Picture(NamedTuple):
-    """An image to compare on: RGB uint8 (H, W, 3)."""
+    """An image to compare on: RGB uint8 (H, W, 3), or the channels of several kinds (H, W, C)."""
 
     name: str
     image: np.ndarray
@@ -76,11 +77,17 @@ class Compared(Agreement):
         return f"{self.name}, head {self.head}" if self.head else self.name
 
 
-def generated(form: Form) -> List[Picture]:
+def generated(form: Form, kinds: Sequence[str] = COLOR) -> List[Picture]:
     """Generated pictures: in several sizes, or in the one size that the export takes."""
     rng = np.random.default_rng(0)
     sizes = SIZES if form.size is None else [form.size] * 2
-    return [Picture(f"picture {i + 1}", picture(rng, *size, shapes=3)[0]) for i, size in enumerate(sizes)]
+
+    def channels(kind: str, size: Tuple[int, int]) -> np.ndarray:
+        image = picture(rng, *size, shapes=3)[0]
+        return image if kind != "depth" else np.log(1000 + 20 * image[..., :1].astype(np.float32))  # mm
+
+    images = [[channels(kind, size) for kind in kinds] for size in sizes]
+    return [Picture(f"picture {i + 1}", np.dstack(each)) for i, each in enumerate(images)]
 
 
 def compare(

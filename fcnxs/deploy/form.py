@@ -9,6 +9,7 @@ from typing import List, Sequence, Tuple
 import numpy as np
 
 from ..compat import mxnet as mx
+from ..conventions import COLOR
 from ..errors import FCNXSError
 from ..heads import with_head
 from ..net import Net
@@ -20,6 +21,7 @@ LOWERED_BY = {  # in these formats, exports are in fp32, and other tools lower t
     "onnx": "onnxruntime.quantization, TensorRT",
     "ncnn": "opt.use_bf16_storage, opt.use_fp16_storage, ncnn2int8",
 }
+CHANNELS = {"color": "RGB", "hha": "HHA", "depth": "logarithm of the depth"}  # by the kind of the image
 MEAN = "input_mean"  # name of the parameter that a graph with a folded mean has
 
 
@@ -82,7 +84,7 @@ class Form:
         return [*own] if any(own) else [f"{end}_output" for end in self.ends]
 
     def fitted(self, image: np.ndarray) -> np.ndarray:
-        """The image (H, W, 3), resized if the form takes one size only."""
+        """The image (H, W, C), resized if the form takes one size only."""
         if self.size is None or image.shape[:2] == self.size:
             return image
         import cv2
@@ -94,18 +96,20 @@ class Form:
         return values[::-1] if self.bgr else values
 
     def input_of(self, image: np.ndarray, mean: Sequence[float]) -> np.ndarray:
-        """Input (1, 3, H, W) of the form for an image, RGB uint8 (H, W, 3)."""
+        """Input (1, C, H, W) of the form for an image (H, W, C), RGB uint8 or of several kinds."""
         if self.raw is None:
             image = image.astype(np.float32) - np.asarray(mean, np.float32)
         elif self.bgr:
             image = image[..., ::-1]
         return np.ascontiguousarray(image.transpose(2, 0, 1)[np.newaxis], self.raw or np.float32)
 
-    def described(self, mean: Sequence[float], counts: Sequence[int]) -> dict:
+    def described(self, mean: Sequence[float], counts: Sequence[int], images: Sequence[str] = COLOR) -> dict:
         """Description of input and outputs for the meta file: all that a user of the export needs.
 
         Args:
+            mean: of each channel.
             counts: number of classes of each head.
+            images: kinds of the images whose channels are the input's.
         """
         batch = [] if self.format == "ncnn" else ["N"]
         height, width = self.size or ("H", "W")
@@ -121,9 +125,9 @@ class Form:
             "size": list(self.size) if self.size else "dynamic",
             "input": {
                 "name": "data",
-                "shape": [*batch, 3, height, width],
+                "shape": [*batch, len(mean), height, width],
                 "dtype": "float32" if self.format == "ncnn" else self.raw or "float32",
-                "channel_order": "BGR" if self.bgr else "RGB",
+                "channel_order": "BGR" if self.bgr else ", ".join(CHANNELS[kind] for kind in images),
                 "values": "0 to 255" if self.raw else "0 to 255, minus the mean",
                 "mean_folded": list(self.ordered(mean)) if self.raw else None,
             },
@@ -136,18 +140,19 @@ def with_ends(net: Net, form: Form, mean: Sequence[float]) -> Net:
 
     Args:
         net: takes images minus the mean, in the form's order of channels, and ends in scores.
-        mean: RGB.
+        mean: of each channel, RGB.
 
     Raises:
         FCNXSError: an output would have the name of a layer.
     """
-    data = mx.sym.Variable("data", shape=None if form.size is None else (0, 3, *form.size))
+    shape = (0, len(mean), *(form.size or (0, 0)))
+    data = mx.sym.Variable("data", shape=None if form.size is None and len(mean) == 3 else shape)
     args = dict(net.arg_params)
     if form.raw is not None:
         data = mx.sym.Cast(data, dtype="float32", name="raw")  # takes uint8 as well as float32
         # A bias of conv1_1 cannot do this: the zeros that conv1_1 pads with stand for the mean.
-        data = mx.sym.broadcast_sub(data, mx.sym.Variable(MEAN, shape=(1, 3, 1, 1)), name="centred")
-        args[MEAN] = mx.nd.array(np.reshape(form.ordered(mean), (1, 3, 1, 1)))
+        data = mx.sym.broadcast_sub(data, mx.sym.Variable(MEAN, shape=(1, len(mean), 1, 1)), name="centred")
+        args[MEAN] = mx.nd.array(np.reshape(form.ordered(mean), (1, -1, 1, 1)))
     make = {"softmax": partial(mx.sym.softmax, axis=1), "argmax": partial(mx.sym.argmax, axis=1)}
     make = make.get(form.head, mx.sym.identity)
     ends = [make(scores, name=end) for scores, end in zip(net.symbol(data=data), form.ends)]

@@ -45,7 +45,7 @@ def translated(net: Net, size: Tuple[int, int] | None) -> Tuple[List[Layer], Lis
     """The layers of ncnn, in order, and the names of those that are the outputs.
 
     Args:
-        net: takes `data` (N, 3, H, W).
+        net: takes `data` (N, C, H, W).
         size: (H, W) of the only images that the net takes; None: any.
 
     Raises:
@@ -91,7 +91,8 @@ class _Translation:
         self.layers: List[Layer] = []
         self.names: Dict[int, str] = {}  # of the nodes' outputs, by their numbers
         self.shifts: Dict[int, int] = {}  # of nodes with further cells before the first: how many
-        self.shapes = layer_shapes(net.symbol, data=(1, 3, *(size or (500, 500))))
+        self.input = self.graph.image_shapes(size or (500, 500))["data"]
+        self.shapes = layer_shapes(net.symbol, data=self.input)
 
     def add(self, kind: str, name: str, inputs: List[str], settings: Settings, *weights: Sequence) -> str:
         """Add a layer; returns its name, which is made one that no other layer has, and that ncnn can read."""
@@ -109,7 +110,7 @@ class _Translation:
             if self.nodes[i]["op"] == "BatchNorm":
                 self.names[i] = self.batch_norm(i, self.nodes[i])
             elif name == "data":
-                shape = {0: self.size[1], 1: self.size[0], 2: 3} if self.size else {}
+                shape = dict(enumerate(self.input[:0:-1])) if self.size else {}
                 self.names[i] = self.add("Input", name, [], shape)
             else:
                 array = self.params[name].asnumpy()

@@ -34,9 +34,9 @@ def write_onnx(net: Net, form: Form, metadata: Mapping[str, str], file: Path) ->
     _supply_mapping(onnx)
     from mxnet.onnx.mx2onnx._export_onnx import MXNetGraph
 
-    height, width = form.size or ("H", "W")
-    shape = ("N", 3, height, width)
-    example = (1, 3, *(form.size or (64, 64)))
+    (_, channels, *_), (height, width) = _input_shape(net.symbol), form.size or ("H", "W")
+    shape = ("N", channels, height, width)
+    example = (1, channels, *(form.size or (64, 64)))
     kind = onnx.TensorProto.UINT8 if form.raw == "uint8" else onnx.TensorProto.FLOAT
     params = {**net.arg_params, **net.aux_params}
     try:  # not by export_model, which declares the newest opset of the package though the graph has opset 13
@@ -62,6 +62,10 @@ def write_onnx(net: Net, form: Form, metadata: Mapping[str, str], file: Path) ->
     )
     onnx.helper.set_model_props(model, dict(metadata))
     onnx.save(model, str(file))
+
+
+def _input_shape(symbol: mx.sym.Symbol, size: Tuple[int, int] = (1, 1)) -> Tuple[int, ...]:
+    return Graph.of(symbol, casts=True).image_shapes(size)["data"]
 
 
 def _supply_mapping(onnx: ModuleType) -> None:
@@ -92,7 +96,7 @@ def _convertible(symbol: mx.sym.Symbol, size: Tuple[int, int] | None) -> mx.sym.
     1x1 convolution has a pad, which becomes a layer before it.
     """
     writer = Writer()
-    shapes = layer_shapes(symbol, data=(1, 3, *size)) if size else {}
+    shapes = layer_shapes(symbol, data=_input_shape(symbol, size)) if size else {}
 
     def explicit(_: int, node: Node, inputs: List[Entry]) -> Entry | None:
         name, op = node["name"], node["op"]

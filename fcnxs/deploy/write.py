@@ -148,30 +148,28 @@ def export(
         ExportMismatch: the export gives other outputs than the checkpoint; nothing is written.
     """
     form, source = form or Form(), of_one_image(source)
-    if source.meta.images[1:]:
-        kinds = " and ".join(source.meta.images)
-        raise FCNXSError(f"{source.params_file}: takes images of {kinds}; only nets of one are exported")
+    _refuse_several(source, form, images)
     if form.format == "mar" or samples is not None:
         what = "--format mar: archives answer" if form.format == "mar" else "--data: exports are scored"
         check_one_head(source.symbol, source.params_file, f"{what} for one head; choose it (--task)")
     form = replace(form, heads=tuple(heads_of(source.symbol)) or ("",))
-    net, mean = _net_of(source, prefix), source.meta.mean
-    shape = (1, 3, *(form.size or (500, 500)))
+    net, mean = _net_of(source, prefix), source.meta.input_mean
+    shape = (1, len(mean), *(form.size or (500, 500)))
     check_size(net.symbol, "data", shape, f"--image-size {shape[3]}x{shape[2]}")
     outputs = net.symbol.infer_shape(data=shape)[1]
     counts = [check_numclass(output[1], source.params_file) for output in outputs]
     check_installed(form.format)
-    pictures = _pictures(net, form, images)
+    pictures = _pictures(net, form, images, source.meta.images)
     ordered = for_bgr(net) if form.bgr else net
     # ncnn has a layer for bilinear upsampling, so that it needs no products of matrices.
     bilinear = () if form.format == "ncnn" else None
-    lowered = trim(ordered, (1, 3, *form.size), bilinear=bilinear) if form.trimmed else ordered
+    lowered = trim(ordered, shape, bilinear=bilinear) if form.trimmed else ordered
     exported = Exported(trimmed=lowered is not ordered)
     batches = _Batches(pictures, mean, form.bgr)
     lowered, exported.layers, exported.kept = _lowered(lowered, form, batches, mode, most_loss)
     meta = replace(source.meta, source=checkpoint.source_of(source.params_file))
-    meta = meta if form.raw is None else replace(meta, mean=(0.0, 0.0, 0.0))  # the graph subtracts it
-    described = {**form.described(mean, counts), "trimmed": exported.trimmed}
+    meta = meta if form.raw is None else _without_mean(meta)  # the graph subtracts it
+    described = {**form.described(mean, counts, meta.images), "trimmed": exported.trimmed}
 
     def check(written: Path) -> dict:
         """Compare the written files with the checkpoint; the result is the meta file's part `export`."""
@@ -206,13 +204,34 @@ def _net_of(source: Checkpoint, prefix: str | os.PathLike[str]) -> Net:
     return Net(symbol, args, source.aux_params)
 
 
-def _pictures(net: Net, form: Form, images: Sequence[Picture]) -> List[Picture]:
+def _refuse_several(source: Checkpoint, form: Form, images: Sequence[Picture]) -> None:
+    """Refuse what a net of several images cannot be exported to."""
+    kinds = source.meta.images
+    if not kinds[1:]:
+        return
+    what = f"{source.params_file}: takes images of {' and '.join(kinds)}"
+    if form.format == "mar":
+        raise FCNXSError(f"{what}, and --format mar makes a server of one image; use another --format")
+    if form.precision == "int8" or images:
+        raise FCNXSError(f"{what}, and --calibrate reads one; export it in fp32 or bf16")
+    if form.bgr or (form.raw == "uint8" and "depth" in kinds):
+        wrong = "--bgr: is for three channels" if form.bgr else "--raw-input uint8: is no logarithm of a depth"
+        raise FCNXSError(f"{what}, and {wrong}; leave it out")
+
+
+def _without_mean(meta: Meta) -> Meta:
+    """Meta data of a net that subtracts the mean itself."""
+    means = {kind: (0.0,) * len(mean) for kind, mean in meta.means.items()} if meta.means else None
+    return replace(meta, mean=(0.0, 0.0, 0.0), means=means)
+
+
+def _pictures(net: Net, form: Form, images: Sequence[Picture], kinds: Sequence[str]) -> List[Picture]:
     """Images in a size that the form takes, or generated ones; refuse one that is too small for the net."""
     if form.precision == "int8" and not images:
         raise FCNXSError("--precision int8: needs images to measure ranges on; give --calibrate IMAGE ...")
-    pictures = [each._replace(image=form.fitted(each.image)) for each in images] or generated(form)
+    pictures = [each._replace(image=form.fitted(each.image)) for each in images] or generated(form, kinds)
     for each in pictures:
-        check_size(net.symbol, "data", (1, 3, *each.image.shape[:2]), each.name)
+        check_size(net.symbol, "data", (1, each.image.shape[2], *each.image.shape[:2]), each.name)
     return pictures
 
 

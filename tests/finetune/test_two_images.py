@@ -129,8 +129,13 @@ def test_a_net_of_two_images_is_trained_scored_and_used(name, data, vgg, tmp_pat
         assert main(["segment", *prefix, str(image), "--output", str(folder), *more]) == 0
         mask = np.asarray(Image.open(folder / "p0.png"))
         np.testing.assert_array_equal(mask, np.asarray(Image.open(out / "p0.png")))
-    assert main(["export", *prefix, "--output", str(tmp_path / "net")]) == 2
-    assert "only nets of one are exported" in capsys.readouterr().err
+    for given, said in (
+        (["--format", "mar"], "makes a server of one image"),
+        (["--calibrate", str(image), "--precision", "int8"], "--calibrate reads one"),
+        (["--raw-input", "uint8", "--bgr"], "is for three channels"),
+    ):
+        assert main(["export", *prefix, "--output", str(tmp_path / "net"), *given]) == 2
+        assert said in capsys.readouterr().err
     aside = tmp_path / "alone.png"
     aside.write_bytes(image.read_bytes())
     assert main(["segment", *prefix, str(aside), "--output", str(folder)]) == 1
