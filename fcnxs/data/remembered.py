@@ -117,9 +117,9 @@ class Remembered:
         try:
             query = "SELECT look FROM pairs WHERE files = ? AND stamp = ?"
             row = self._base.execute(query, (files.key, files.stamp)).fetchone()
-        except sqlite3.Error:
-            return None
-        return _read(row[0], files.number) if row else None
+            return _read(row[0], files.number) if row else None
+        except (sqlite3.Error, ValueError, TypeError, AttributeError, IndexError, OverflowError):
+            return None  # damaged, or not ours
 
     def keep(self, files: Files | None, look: Look | None) -> None:
         """Keep what was seen of a pair that fits, unless its files have just been written."""

@@ -59,8 +59,7 @@ class Solver:
     Raises:
         FCNXSError: a device is given twice, arguments of an optimizer with one made already, `monitor` with
             `recompute`, or `labelled` or `class_weights` with several heads; or, when training begins, a
-            parameter is missing or has a shape that the net does not
-            take, or `class_weights` do not fit.
+            parameter is missing or has a shape that the net does not take, or `class_weights` do not fit.
     """
 
     def __init__(

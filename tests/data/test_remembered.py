@@ -1,8 +1,10 @@
 """What checks remember of files that have not changed."""
 
 import os
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -137,6 +139,18 @@ def test_a_cache_that_cannot_be_used(folder, tmp_path, reads, spoil, monkeypatch
     reads.clear()
     found(folder, file)
     assert len(reads) == (0 if spoil in ("damaged", "version") else 5)
+
+
+@pytest.mark.parametrize(
+    "look", ["", "[]", "null", "[1, 2, 3, 4, 5]", '[[1, 2], {"999": 1}, {}, "", []]', b"\xff"]
+)
+def test_entries_that_are_damaged_are_not_used(folder, tmp_path, reads, look):
+    file = tmp_path / "checked.sqlite3"
+    whole = found(folder, file)
+    with closing(sqlite3.connect(file)) as base, base:
+        base.execute("UPDATE pairs SET look = ?", (look,))
+    reads.clear()
+    assert found(folder, file).fingerprint == whole.fingerprint and len(reads) == 5
 
 
 def test_records_are_remembered(folder, tmp_path, reads):
