@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Callable, Iterator, List, Sequence, Tuple, Union
 
 import numpy as np
+from PIL import Image
 
 from ..conventions import IGNORE_LABEL
 from ..errors import FCNXSError
@@ -156,7 +157,7 @@ def _look(samples: Samples, num_classes: int, least: Size, number: int) -> Resul
     except FCNXSError as error:
         return str(error), None, None
     size, shape = image.shape[:2], label.values.shape
-    pixels = np.bincount(label.values.reshape(-1), minlength=256)
+    pixels = np.array(Image.fromarray(label.values).histogram())  # bincount copies the label as int64 first
     values = np.flatnonzero(pixels).astype(np.uint8)
     colours = None if label.colours is None else label.colours[values]
     other = size if turn < 5 else size[::-1]
