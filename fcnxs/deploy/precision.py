@@ -145,9 +145,11 @@ def calibrate(net: Net, batches: Sequence[np.ndarray], mode: str = "minmax") -> 
     collector.include_layer = ["data"] + [
         f"{node['name']}_output" for node in nodes if node["op"] in CALIBRATED
     ]
+    executor = None
     for batch in batches:
-        executor = bind(fused, batch.shape)
-        executor.set_monitor_callback(collector.collect, monitor_all=True)
+        if executor is None or executor.arg_dict["data"].shape != batch.shape:  # MXNet frees none of them
+            executor = bind(fused, batch.shape)
+            executor.set_monitor_callback(collector.collect, monitor_all=True)
         executor.forward(is_train=False, data=mx.nd.array(batch))
         mx.nd.waitall()
     if mode == "minmax":

@@ -275,6 +275,7 @@ def test_the_reference_multiplies_by_the_given_product():
     )
     values = {"data": np.full((1, 1, 1, 1), 1 + 2**-11), "score_weight": np.array([[[[1.0]]], [[[0.0]]]])}
     values |= {"score_bias": np.zeros(2), "softmax_label": np.zeros((1, 1))}
-    for product, score in ((np.tensordot, 1 + 2**-11), (parts.of_tf32, 1.0)):
+    exact = 1 + 2**-11
+    for product, score in ((np.tensordot, exact), (numpy_reference.without_blas, exact), (parts.of_tf32, 1.0)):
         outputs, _ = numpy_reference.run(symbol.tojson(), values, product)
         assert outputs["score"].ravel().tolist() == [score, 0]
