@@ -147,7 +147,7 @@ def calibrate(net: Net, batches: Sequence[np.ndarray], mode: str = "minmax") -> 
     ]
     executor = None
     for batch in batches:
-        if executor is None or executor.arg_dict["data"].shape != batch.shape:  # MXNet frees none of them
+        if executor is None or executor.arg_dict["data"].shape != batch.shape:  # each keeps its memory
             executor = bind(fused, batch.shape)
             executor.set_monitor_callback(collector.collect, monitor_all=True)
         executor.forward(is_train=False, data=mx.nd.array(batch))

@@ -16,7 +16,7 @@ Product = Callable[[np.ndarray, np.ndarray, tuple], np.ndarray]  # as np.tensord
 def without_blas(left: np.ndarray, right: np.ndarray, axes: tuple) -> np.ndarray:
     """`np.tensordot` by loops of NumPy's own.
 
-    With the OpenBLAS of NumPy 1.23 this reference was wrong in three of many thousand runs on busy machines.
+    With the BLAS of NumPy 1.23 this reference was wrong in three of some thousand runs; why is not known.
     """
     summed, with_them = (each if isinstance(each, tuple) else (each,) for each in axes)
     own, others = list(range(left.ndim)), list(range(left.ndim, left.ndim + right.ndim))
