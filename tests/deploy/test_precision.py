@@ -8,6 +8,7 @@ from conftest import FC, LOWER, WIDTH, bf16, int8_exact, random_params
 
 from fcnxs import FCNXSError
 from fcnxs.compat import mxnet as mx
+from fcnxs.deploy import precision
 from fcnxs.deploy.precision import (
     KEEP,
     MODES,
@@ -50,6 +51,17 @@ def rounded(values):
     """Nearest bfloat16, ties to even, as float32."""
     bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
     return ((bits + 0x7FFF + ((bits >> 16) & 1)) & 0xFFFF0000).view(np.float32)
+
+
+def test_ranges_are_those_of_all_images_and_each_size_is_bound_once(net, batches, monkeypatch):
+    bound, images = [], [batches[0], -3 * batches[0], batches[1]]
+    bind = precision.bind
+    monkeypatch.setattr(precision, "bind", lambda net, shape: bound.append(shape) or bind(net, shape))
+    found, alone = calibrate(net, images), [calibrate(net, [image]) for image in images]
+    assert bound[:2] == [batches[0].shape, batches[1].shape] and len(bound) == 2 + len(alone)
+    for name, (low, high) in found.items():
+        np.testing.assert_allclose(low, min(each[name][0] for each in alone), rtol=1e-6)
+        np.testing.assert_allclose(high, max(each[name][1] for each in alone), rtol=1e-6)
 
 
 @bf16
